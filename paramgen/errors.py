@@ -1,0 +1,77 @@
+"""Every error paramgen raises on purpose: one line that says what was given, what is allowed and what to type next.
+
+```
+ParamgenError
+├── UnknownNameError          a name that no registry, library or option list knows
+├── OptionError               an option or a --set value that cannot be used
+├── MissingPackageError       an optional library is not installed
+├── ArchitectureError         an architecture that cannot be built
+├── TraceError                a network whose forward pass cannot be followed
+├── GraphError                a graph that breaks the schema or a limit
+├── HypernetError             a hypernet that cannot be read or predicts rubbish
+├── IncompleteStateError      a slot without a tensor, or with two
+├── OutputError               a folder or file that cannot be written
+└── CheckError                a folder that the target library does not load as written
+```
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class ParamgenError(Exception):
+    """The root of the tree: catch this one to catch them all."""
+
+
+class UnknownNameError(ParamgenError):
+    """A name that no registry, library or option list knows."""
+
+    @classmethod
+    def of(cls, kind: str, name: str, known: Iterable[str], hint: str = "") -> "UnknownNameError":
+        """Build the message: the name given, the nearest known ones, and what to type next."""
+        names = sorted(known)
+        folded = {candidate.lower(): candidate for candidate in names}
+        near = [folded[match] for match in get_close_matches(name.lower(), folded, n=3, cutoff=0.5)]
+        if near:
+            allowed = "Did you mean " + " or ".join(repr(match) for match in near) + "?"
+        elif len(names) <= 12:
+            allowed = f"Known: {', '.join(names)}."
+        else:
+            allowed = f"{len(names)} names are known."
+        return cls(f"Unknown {kind} {name!r}. {allowed} {hint}".strip())
+
+
+class OptionError(ParamgenError):
+    """An option or a --set value that cannot be used."""
+
+
+class MissingPackageError(ParamgenError, ImportError):
+    """An optional library is not installed."""
+
+
+class ArchitectureError(ParamgenError):
+    """An architecture that cannot be built."""
+
+
+class TraceError(ParamgenError):
+    """A network whose forward pass cannot be followed."""
+
+
+class GraphError(ParamgenError):
+    """A graph that breaks the schema or a limit."""
+
+
+class HypernetError(ParamgenError):
+    """A hypernet that cannot be read or predicts rubbish."""
+
+
+class IncompleteStateError(ParamgenError):
+    """A slot without a tensor, or with two."""
+
+
+class OutputError(ParamgenError):
+    """A folder or file that cannot be written."""
+
+
+class CheckError(ParamgenError):
+    """A folder that the target library does not load as written."""

@@ -1,0 +1,32 @@
+"""What a hypernet sees of a graph: primitives, shapes, distances, and which slots it is asked for."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from jaxtyping import Int64, UInt8
+from torch import Tensor
+
+Role = Literal["weight", "scale", "bias", "position", "class_weight", "class_bias"]
+"""`scale` is a norm's 1-D weight, `class_*` the last layer where a hypernet treats it apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One slot to predict: from which node, in which role, of which shape, with which fan-in."""
+
+    slot: str
+    node: int
+    role: Role
+    shape: tuple[int, ...]  # the slot's own shape
+    in_out: bool = False  # the weight maps rows to columns (GPT-2's Conv1D): predicted transposed
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class View:
+    """The input of an encoder."""
+
+    primitives: Int64[Tensor, " nodes"]
+    shapes: tuple[tuple[int, ...] | None, ...]  # per node; None: the node has no shape to encode
+    distances: Int64[Tensor, "nodes nodes"] | UInt8[Tensor, "nodes nodes"]
+    """Row = source, column = destination: 1 an edge, k > 1 a virtual edge of that length, 0 none."""
+    requests: tuple[Request, ...]  # in node order

@@ -1,0 +1,97 @@
+"""Every entry of a network's state dict, read on the meta device."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Literal, final
+
+import torch
+from torch import Tensor, nn
+
+from paramgen.draws import Draw
+
+Kind = Literal["parameter", "buffer"]
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slot:
+    """One entry of the state dict. `tied_to` names the slot whose tensor it shares; such a slot has no tensor."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    kind: Kind
+    owner: str  # path of the module that holds it; empty for the root
+    owner_type: str  # that module's class, with its Python module
+    tied_to: str | None = None
+    draw: Draw | None = None  # what the library's constructor draws for it; None where that is not known
+
+    @property
+    def elements(self) -> int:
+        """Number of elements."""
+        return prod(self.shape)
+
+
+@final
+class Manifest(Mapping[str, Slot]):
+    """Slots by name, in the state dict's order. Every tie points to a slot that has a tensor."""
+
+    def __init__(self, slots: Iterator[Slot] | tuple[Slot, ...]) -> None:
+        self._slots = {slot.name: slot for slot in slots}
+
+    def __getitem__(self, name: str) -> Slot:
+        return self._slots[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._slots)
+
+    def __len__(self) -> int:
+        return len(self._slots)
+
+    @property
+    def filled(self) -> tuple[Slot, ...]:
+        """The slots that need a tensor: all but the tied ones."""
+        return tuple(slot for slot in self._slots.values() if slot.tied_to is None)
+
+    @property
+    def parameters(self) -> int:
+        """Number of elements in parameters, tied ones counted once."""
+        return sum(slot.elements for slot in self.filled if slot.kind == "parameter")
+
+    @property
+    def elements(self) -> int:
+        """Number of elements in all slots, tied ones counted once."""
+        return sum(slot.elements for slot in self.filled)
+
+    def names_of(self, name: str) -> tuple[str, ...]:
+        """Return the slot's own name and the names tied to it."""
+        return (name, *(slot.name for slot in self._slots.values() if slot.tied_to == name))
+
+
+def read_manifest(module: nn.Module, draws: Mapping[str, Draw]) -> Manifest:
+    """Read the manifest of `module`; where tensors are tied, the first name in the state dict holds the tensor."""
+    owners = dict(module.named_modules(remove_duplicate=False))
+    first: dict[int, str] = {}
+    slots = []
+    state: dict[str, Tensor] = module.state_dict(keep_vars=True)
+    for name, tensor in state.items():
+        owner = name.rpartition(".")[0]
+        tied_to = first.setdefault(id(tensor), name)
+        slots.append(
+            Slot(
+                name=name,
+                shape=tuple(tensor.shape),
+                dtype=tensor.dtype,
+                kind="parameter" if isinstance(tensor, nn.Parameter) else "buffer",
+                owner=owner,
+                owner_type=_qualified(type(owners[owner])) if owner in owners else "",
+                tied_to=None if tied_to == name else tied_to,
+                draw=draws.get(tied_to),
+            )
+        )
+    return Manifest(tuple(slots))
+
+
+def _qualified(owner: type) -> str:
+    return f"{owner.__module__}.{owner.__qualname__}"
