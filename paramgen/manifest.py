@@ -69,10 +69,20 @@ class Manifest(Mapping[str, Slot]):
         return (name, *(slot.name for slot in self._slots.values() if slot.tied_to == name))
 
 
-def read_manifest(module: nn.Module, draws: Mapping[str, Draw]) -> Manifest:
-    """Read the manifest of `module`; where tensors are tied, the first name in the state dict holds the tensor."""
+def read_manifest(module: nn.Module, draws: Mapping[str, Draw], *, ties: Mapping[str, str] | None = None) -> Manifest:
+    """Read the manifest of `module`.
+
+    Where tensors are tied, the name that `ties` (name -> name whose tensor it shares) does not tie holds the tensor,
+    or else the first in the state dict. `draws` may be under any of the names.
+    """
     owners = dict(module.named_modules(remove_duplicate=False))
     first: dict[int, str] = {}
+    known: dict[int, Draw] = {}
+    for name, tensor in module.state_dict(keep_vars=True).items():
+        if name not in (ties or {}):
+            first.setdefault(id(tensor), name)
+        if name in draws:
+            known[id(tensor)] = draws[name]
     slots = []
     state: dict[str, Tensor] = module.state_dict(keep_vars=True)
     for name, tensor in state.items():
@@ -87,7 +97,7 @@ def read_manifest(module: nn.Module, draws: Mapping[str, Draw]) -> Manifest:
                 owner=owner,
                 owner_type=_qualified(type(owners[owner])) if owner in owners else "",
                 tied_to=None if tied_to == name else tied_to,
-                draw=draws.get(tied_to),
+                draw=known.get(id(tensor)),
             )
         )
     return Manifest(tuple(slots))

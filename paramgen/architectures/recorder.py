@@ -4,6 +4,7 @@ import heapq
 import math
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, final
 from unittest import mock
 
@@ -15,8 +16,20 @@ from torch.utils._pytree import tree_iter, tree_map
 
 from paramgen.draws import Draw, Register, Step
 
-_Call = tuple[Any, tuple[Any, ...], dict[str, Any], tuple[Tensor | None, ...]]
-"""An operation, its arguments, and its tensor results."""
+
+@final
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """One operation as it ran. Storages are noted then: `parameter.data = other` swaps them under an object."""
+
+    func: Any
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    results: tuple[Tensor | None, ...]
+    storages: dict[int, int]  # id of each meta tensor in it -> its storage
+    changed: tuple[int, ...]  # ids of the meta tensors that it writes to
+    lost: frozenset[int]  # ids of those of which nothing older survives
+
 
 _DROPPED_KEYWORDS = frozenset(("device", "pin_memory", "layout", "generator"))
 
@@ -32,21 +45,22 @@ class Recorder(TorchDispatchMode):
         super().__init__()
         self._log: list[_Call] = []
         self._touching: dict[int, list[int]] = {}  # storage -> operations that make, view or change it
-        self._keep: list[Any] = []  # an id is only good while its object lives
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         """Run the operation and note it."""
         outcome = func(*args, **(kwargs or {}))
-        results = tuple(outcome) if isinstance(outcome, (tuple, list)) else (outcome,)
-        tensors = tuple(result if isinstance(result, Tensor) else None for result in results)
-        changed = _changed(func, args, kwargs or {})
-        touched = {_storage(tensor) for tensor in (*tensors, *changed) if tensor is not None and tensor.is_meta}
+        returned = tuple(outcome) if isinstance(outcome, (tuple, list)) else (outcome,)
+        results = tuple(result if isinstance(result, Tensor) else None for result in returned)
+        changed = [tensor for tensor in _changed(func, args, kwargs or {}) if tensor.is_meta]
+        touched = {_storage(tensor) for tensor in (*results, *changed) if tensor is not None and tensor.is_meta}
         if touched:
+            copies = tree_map(_snapshot, (args, dict(kwargs or {})))
+            storages = {id(tensor): _storage(tensor) for tensor in _tensors((*copies, results)) if tensor.is_meta}
+            lost = frozenset(id(tensor) for tensor in changed if _overwrites(func, tensor, args))
             index = len(self._log)
-            self._log.append((func, tree_map(_snapshot, args), dict(tree_map(_snapshot, kwargs or {})), tensors))
-            self._keep.append((args, kwargs, tensors))
+            self._log.append(_Call(func, *copies, results, storages, tuple(id(tensor) for tensor in changed), lost))
             for storage in touched:
                 self._touching.setdefault(storage, []).append(index)
         return outcome
@@ -70,7 +84,7 @@ class _Slice:
 
     def draw(self, tensor: Tensor) -> Draw | None:
         kept = sorted(self._indices(_storage(tensor)))
-        base = next(result for result in self._log[self._touching[_storage(tensor)][0]][3] if result is not None)
+        base = self._base(_storage(tensor))
         steps = tuple(self._step(index) for index in kept)
         if not self._complete or id(base) not in self._registers:
             return None
@@ -88,23 +102,22 @@ class _Slice:
         queued = set(heap)
         while heap:
             index = -heapq.heappop(heap)
-            func, args, kwargs, results = self._log[index]
-            changed = [tensor for tensor in _changed(func, args, kwargs) if tensor.is_meta]
-            returned = {id(result) for result in results if result is not None}
-            named = not needed.isdisjoint(returned - {id(tensor) for tensor in changed})
-            if not (named or index in makers or any(_storage(tensor) in wanted for tensor in changed)):
+            call = self._log[index]
+            made = {id(result) for result in call.results if result is not None} - set(call.changed)
+            writes = any(call.storages[changed] in wanted for changed in call.changed)
+            if not (writes or index in makers or not needed.isdisjoint(made)):
                 continue
             kept.add(index)
-            lost = {id(tensor) for tensor in changed if _overwrites(func, tensor, args)}
-            wanted -= {_storage(tensor) for tensor in changed if id(tensor) in lost}
-            for read in _tensors(args, kwargs):
+            wanted -= {call.storages[lost] for lost in call.lost}
+            for read in _tensors((call.args, call.kwargs)):
                 needed.add(id(read))
-                if not read.is_meta or _storage(read) not in self._touching:
+                source = call.storages.get(id(read))
+                if source is None or source not in self._touching:
                     continue
-                touching = self._touching[_storage(read)]
+                touching = self._touching[source]
                 makers.add(touching[0])
-                if id(read) not in lost:
-                    wanted.add(_storage(read))
+                if id(read) not in call.lost:
+                    wanted.add(source)
                 for earlier in touching:
                     if earlier < index and -earlier not in queued:
                         queued.add(-earlier)
@@ -112,35 +125,37 @@ class _Slice:
         return kept
 
     def _step(self, index: int) -> Step:
-        func, args, kwargs, results = self._log[index]
-        packet, _, overload = func.__str__().removeprefix("aten.").partition(".")
-        keywords = {name: self._value(value) for name, value in kwargs.items() if name not in _DROPPED_KEYWORDS}
-        arguments = tuple(self._value(value) for value in args)  # before the results: in-place operations return self
+        call = self._log[index]
+        keywords = {name: value for name, value in call.kwargs.items() if name not in _DROPPED_KEYWORDS}
+        # Arguments before results: in-place operations return what they were given.
+        arguments = tuple(self._value(value, call) for value in call.args)
+        named = {name: self._value(value, call) for name, value in keywords.items()}
         registers = tuple(
             None if result is None else self._registers.setdefault(id(result), len(self._registers))
-            for result in results
+            for result in call.results
         )
-        return Step(f"{packet}.{overload}", arguments, keywords, registers)
+        return Step(str(call.func).removeprefix("aten."), arguments, named, registers)
 
-    def _value(self, value: Any) -> Any:
+    def _value(self, value: Any, call: _Call) -> Any:
         if isinstance(value, Tensor):
-            return self._reference(value)
+            return self._reference(value, call)
         if isinstance(value, (tuple, list)):
-            return tuple(self._value(item) for item in value)
-        if isinstance(value, torch.Generator):
-            return None
-        return value
+            return tuple(self._value(item, call) for item in value)
+        return None if isinstance(value, torch.Generator) else value
 
-    def _reference(self, value: Tensor) -> Any:
+    def _reference(self, value: Tensor, call: _Call) -> Any:
         if id(value) in self._registers:
             return Register(self._registers[id(value)])
-        if value.is_meta:  # an alias made out of sight, or values that never existed
-            maker = self._touching.get(_storage(value))
-            base = None if maker is None else next(r for r in self._log[maker[0]][3] if r is not None)
-            if base is not None and id(base) in self._registers and _same_view(base, value):
+        storage = call.storages.get(id(value))
+        if storage in self._touching:  # an alias made out of sight: a Parameter around a tensor
+            base = self._base(storage)
+            if id(base) in self._registers and _same_view(base, value):
                 return Register(self._registers[id(base)])
-            self._complete = False
+        self._complete = self._complete and storage is None  # a real tensor is a constant
         return value
+
+    def _base(self, storage: int) -> Tensor:
+        return next(result for result in self._log[self._touching[storage][0]].results if result is not None)
 
 
 @final
@@ -232,8 +247,8 @@ def _snapshot(value: Any) -> Any:
     return value.detach().clone() if isinstance(value, Tensor) and not value.is_meta else value
 
 
-def _tensors(args: Any, kwargs: Any) -> Iterator[Tensor]:
-    return (value for value in tree_iter((args, kwargs)) if isinstance(value, Tensor))
+def _tensors(values: Any) -> Iterator[Tensor]:
+    return (value for value in tree_iter(values) if isinstance(value, Tensor))
 
 
 def _changed(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Tensor]:

@@ -1,4 +1,4 @@
-"""The operation vocabulary of our graphs. Append only: an index, once published, keeps its meaning (schema version 1)."""
+"""The operation vocabulary of graphs, schema version 1. Append only: an index, once published, keeps its meaning."""
 
 from typing import Final
 

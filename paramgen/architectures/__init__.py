@@ -1,0 +1,166 @@
+"""Architectures: names, files and modules turned into networks on the meta device.
+
+An `Architecture` is everything paramgen knows of a network: its module without data, its manifest with what the
+library would draw for each slot, an example input, and the folder that the target library reads.
+"""
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, final
+
+import torch
+from torch import nn
+
+from paramgen.errors import ArchitectureError, OptionError, UnknownNameError
+from paramgen.manifest import Manifest
+from paramgen.registry import Registry, Spec
+
+MAX_CONFIG_BYTES = 1_000_000
+
+Inputs = tuple[tuple[Any, ...], Mapping[str, Any]]
+"""Positional and keyword arguments of a forward pass."""
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """The folder that a library reads: its config.json, its weights file, and how it wants tied tensors."""
+
+    source: str
+    config: Mapping[str, Any]
+    weights_file: str = "model.safetensors"
+    shardable: bool = False
+    tied: Literal["once", "each"] = "each"  # under one name, or under every name
+    dtype_key: str | None = None  # the entry of config.json that names the dtype
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Architecture:
+    """A network that is to be filled. `module` is None where only its graph is known."""
+
+    spec: str
+    manifest: Manifest
+    layout: Layout
+    module: nn.Module | None = None
+    example: Inputs | None = None
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """What a library's own loader made of a folder."""
+
+    module: nn.Module
+    missing: tuple[str, ...] = ()
+    unexpected: tuple[str, ...] = ()
+    mismatched: tuple[str, ...] = ()
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What a caller asks for: a name, its overrides (--set) and, if need be, an example input."""
+
+    name: str
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    example: Inputs | None = None
+
+
+class ArchitectureSource(ABC):
+    """A library whose networks we build, and whose folders we write."""
+
+    @abstractmethod
+    def build(self, request: Request) -> Architecture:
+        """Build the network on the meta device."""
+
+    @abstractmethod
+    def names(self) -> Sequence[str]:
+        """Every name that `build` takes, as far as they can be listed."""
+
+    @abstractmethod
+    def load(self, folder: Path, device: torch.device) -> Loaded:
+        """Load `folder` with the library's own loader."""
+
+
+sources: Registry[ArchitectureSource] = Registry("architecture source", "paramgen.architectures")
+
+
+def resolve(spec: str, overrides: Mapping[str, Any] | None = None, example: Inputs | None = None) -> Architecture:
+    """Build the architecture that `spec` names.
+
+    `spec` is `source:name`, a bare alias, `path/to/file.py:factory`, or the path of a config.json that transformers
+    or diffusers wrote (or of its folder).
+    """
+    from paramgen.architectures.aliases import ALIASES
+    from paramgen.architectures.overrides import split_spec
+
+    path, _, factory = spec.rpartition(":")
+    if path.endswith(".py") or spec.endswith(".py"):
+        name = spec if path.endswith(".py") and factory else f"{spec}:"
+        return sources.get("module")().build(Request(name=name, overrides=overrides or {}, example=example))
+    spec, own = split_spec(ALIASES.get(spec, spec))
+    overrides = {**own, **(overrides or {})}
+    if spec.endswith(".json") or (Path(spec) / "config.json").is_file():
+        spec = _spec_of_config(Path(spec))
+    parsed = Spec.parse(spec)
+    if not parsed.argument or parsed.kind not in sources.names():
+        raise _unknown(spec)
+    request = Request(name=parsed.argument, overrides=overrides, example=example)
+    return sources.get(parsed.kind)().build(request)
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Read a JSON object of limited size from `path` (or from the config.json in it)."""
+    file = path / "config.json" if path.is_dir() else path
+    try:
+        if file.stat().st_size > MAX_CONFIG_BYTES:
+            raise ArchitectureError(f"{file} is larger than {MAX_CONFIG_BYTES:,} bytes; that is no config.json.")
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ArchitectureError(f"Cannot read {file} as JSON: {error}.") from error
+    if not isinstance(config, dict):
+        raise ArchitectureError(f"{file} holds no JSON object; expected a config.json of transformers or diffusers.")
+    return config
+
+
+def refuse_unknown(overrides: Mapping[str, Any], known: Sequence[str], what: str) -> None:
+    """Raise an error for the first override whose key is not among `known`."""
+    for key in overrides:
+        if key.partition(".")[0] not in known:
+            raise UnknownNameError.of(f"option of {what}", key, known, "Type: --set key=value")
+
+
+def built(what: str, error: Exception) -> ArchitectureError:
+    """Wrap whatever a library's constructor raised in one line."""
+    reason = (str(error).strip().splitlines() or [""])[0]
+    return ArchitectureError(f"Cannot build {what}: {type(error).__name__}: {reason}. Check the values given by --set.")
+
+
+def _spec_of_config(path: Path) -> str:
+    config = read_config(path)
+    if "model_type" in config:
+        return f"transformers:{path}"
+    if "_class_name" in config:
+        return f"diffusers:{path}"
+    raise ArchitectureError(
+        f"{path} has neither 'model_type' (transformers) nor '_class_name' (diffusers); only their configs can be read."
+    )
+
+
+def _unknown(spec: str) -> UnknownNameError | OptionError:
+    from paramgen.architectures.aliases import ALIASES
+
+    parsed = Spec.parse(spec)
+    hint = "Type: paramgen list architectures"
+    if parsed.argument:
+        return UnknownNameError.of("architecture source", parsed.kind, sources.names(), hint)
+    if parsed.kind in sources.names():
+        return OptionError(f"{spec!r} names a source but no network. Type: paramgen list architectures {parsed.kind}")
+    known = [f"{kind}:{spec}" for kind in sources.names() if spec in sources.get(kind)().names()]
+    if known:
+        return UnknownNameError(f"Unknown architecture {spec!r}. Did you mean {' or '.join(map(repr, known))}?")
+    return UnknownNameError.of("architecture", spec, ALIASES, hint)

@@ -1,0 +1,125 @@
+"""diffusers: `diffusers:UNet2DModel`. The folder is one that the class's own `from_pretrained` reads."""
+
+import inspect
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+from paramgen._torchvision import ensure_torchvision
+from paramgen.architectures import (
+    Architecture,
+    ArchitectureSource,
+    Inputs,
+    Layout,
+    Loaded,
+    Request,
+    built,
+    read_config,
+    refuse_unknown,
+    sources,
+)
+from paramgen.architectures.overrides import join_spec
+from paramgen.architectures.recorder import record
+from paramgen.errors import UnknownNameError
+from paramgen.manifest import read_manifest
+
+
+@final
+@sources.register("diffusers")
+class DiffusersSource(ArchitectureSource):
+    """Every model class of diffusers whose constructor has defaults, or a config.json."""
+
+    def build(self, request: Request) -> Architecture:
+        """Build the class on the meta device."""
+        model_class, config = _class_and_config(request.name)
+        known = tuple(name for name in inspect.signature(model_class.__init__).parameters if name != "self")
+        overrides = {
+            "sample_size" if k == "image_size" and k not in known else k: v for k, v in request.overrides.items()
+        }
+        refuse_unknown(overrides, known, f"diffusers:{model_class.__name__}")
+        try:
+            module, draws = record(lambda: model_class(**{**config, **overrides}))
+        except Exception as error:  # a constructor may raise anything at wrong arguments
+            raise built(f"diffusers:{model_class.__name__}", error) from error
+        return Architecture(
+            spec=join_spec(f"diffusers:{request.name}", request.overrides),
+            module=module,
+            manifest=read_manifest(module, draws),
+            example=request.example or example_inputs(module),
+            layout=Layout(
+                source="diffusers",
+                config=json.loads(module.to_json_string()),
+                weights_file="diffusion_pytorch_model.safetensors",
+                shardable=True,
+            ),
+        )
+
+    def names(self) -> Sequence[str]:
+        """Every model class."""
+        diffusers = _diffusers()
+        found = (name for name in dir(diffusers) if not name.startswith(("_", "Flax", "Multi")))
+        return [name for name in found if name.endswith("Model") or name.startswith("Autoencoder")]
+
+    def load(self, folder: Path, device: torch.device) -> Loaded:
+        """Call the class's own `from_pretrained`."""
+        model_class, _ = _class_and_config(str(folder))
+        module, info = model_class.from_pretrained(
+            folder, output_loading_info=True, local_files_only=True, use_safetensors=True, torch_dtype="auto"
+        )
+        return Loaded(
+            module=module.to(device),
+            missing=tuple(info["missing_keys"]),
+            unexpected=tuple(info["unexpected_keys"]),
+            mismatched=tuple(str(entry[0]) for entry in info["mismatched_keys"]),
+        )
+
+
+def example_inputs(module: Any) -> Inputs:
+    """Return inputs for the arguments that the forward pass of a diffusers model requires, on the meta device."""
+    config = module.config
+    given: dict[str, Tensor] = {}
+    for name, parameter in inspect.signature(module.forward).parameters.items():
+        if name in ("sample", "hidden_states"):
+            size = config.get("sample_size") or 32
+            height, width = (size, size) if isinstance(size, int) else tuple(size)
+            given[name] = torch.zeros(2, config.get("in_channels", 3), height, width, device="meta")
+        elif (
+            name == "timestep"
+            or name == "class_labels"
+            and (config.get("num_embeds_ada_norm") or config.get("num_class_embeds"))
+        ):
+            given[name] = torch.zeros(2, dtype=torch.long, device="meta")
+        elif name == "encoder_hidden_states" and parameter.default is inspect.Parameter.empty:
+            width = config.get("cross_attention_dim") or config.get("joint_attention_dim") or 768
+            given[name] = torch.zeros(2, 8, width if isinstance(width, int) else width[0], device="meta")
+    return (), given
+
+
+def _class_and_config(name: str) -> tuple[Any, dict[str, Any]]:
+    diffusers = _diffusers()
+    path = Path(name)
+    config: dict[str, Any] = {}
+    if path.suffix == ".json" or (path / "config.json").is_file():
+        given = read_config(path)
+        name = str(given.get("_class_name"))
+        config = {key: value for key, value in given.items() if not key.startswith("_")}
+    found = getattr(diffusers, name, None)
+    if not (isinstance(found, type) and issubclass(found, diffusers.ModelMixin)):
+        raise UnknownNameError.of(
+            "diffusers architecture",
+            name,
+            DiffusersSource().names(),
+            "Type: paramgen list architectures diffusers",
+        )
+    return found, config
+
+
+def _diffusers() -> Any:
+    ensure_torchvision()
+    import diffusers
+
+    return diffusers

@@ -1,0 +1,69 @@
+"""Example inputs: shapes typed on a command line, functions in a file, or a guess from a module's first layer."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from paramgen.architectures import Inputs
+from paramgen.errors import OptionError
+
+MAX_INPUT_ELEMENTS = 10**9
+_SHAPE = re.compile(r"\d+(?:[x,]\d+)*(?::(?:float|long))?")
+
+
+def parse_example_input(text: str) -> Inputs:
+    """Read `2x3x32x32` (several tensors apart by spaces, `:long` for indices) or `file.py:function`."""
+    if ".py" in text:
+        from paramgen.architectures.module import import_file
+
+        path, _, name = text.rpartition(":")
+        function = getattr(import_file(Path(path)), name, None) if path else None
+        if not callable(function):
+            raise OptionError(f"{text!r} names no function. Allowed: file.py:function or a shape such as 2x3x32x32.")
+        return as_inputs(function())
+    tensors = []
+    for word in text.split():
+        if not _SHAPE.fullmatch(word):
+            raise OptionError(f"{word!r} is no shape. Allowed: 2x3x32x32, 2x16:long, or file.py:function.")
+        sizes, _, kind = word.partition(":")
+        shape = tuple(int(size) for size in re.split("[x,]", sizes))
+        if torch.Size(shape).numel() > MAX_INPUT_ELEMENTS:
+            raise OptionError(f"{word!r} has more than {MAX_INPUT_ELEMENTS:,} elements; give a smaller example input.")
+        tensors.append(torch.zeros(shape, dtype=torch.long if kind == "long" else torch.float32, device="meta"))
+    return tuple(tensors), {}
+
+
+def as_inputs(value: Any) -> Inputs:
+    """Read a tensor, a tuple of arguments, a dict of keyword arguments, or a pair of both."""
+    if isinstance(value, dict):
+        return (), value
+    if isinstance(value, (tuple, list)):
+        if len(value) == 2 and isinstance(value[0], (tuple, list)) and isinstance(value[1], dict):
+            return tuple(value[0]), value[1]
+        return tuple(value), {}
+    return (value,), {}
+
+
+def guess_inputs(module: nn.Module) -> Inputs | None:
+    """Guess from the first layer that has parameters what the module takes, or return None."""
+    for child in module.modules():
+        if isinstance(child, (nn.Conv1d, nn.Conv2d, nn.Conv3d)):
+            size = {nn.Conv1d: 64, nn.Conv2d: 64, nn.Conv3d: 16}
+            spatial = next(edge for kind, edge in size.items() if isinstance(child, kind))
+            return (_floats(2, child.in_channels, *(spatial,) * len(child.kernel_size)),), {}
+        if isinstance(child, nn.Linear):
+            return (_floats(2, child.in_features),), {}
+        if isinstance(child, nn.Embedding):
+            return (torch.zeros(2, 16, dtype=torch.long, device="meta"),), {}
+        if isinstance(child, nn.RNNBase):
+            return (_floats(2, 16, child.input_size),), {}
+        if next(child.parameters(recurse=False), None) is not None and next(child.children(), None) is None:
+            return None
+    return None
+
+
+def _floats(*shape: int) -> Tensor:
+    return torch.zeros(shape, device="meta")

@@ -1,0 +1,230 @@
+"""A user's own network: `path/to/file.py:factory` on the command line, an `nn.Module` in Python."""
+
+import copy
+import hashlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+
+from paramgen.architectures import (
+    Architecture,
+    ArchitectureSource,
+    Inputs,
+    Layout,
+    Loaded,
+    Request,
+    built,
+    read_config,
+    refuse_unknown,
+    sources,
+)
+from paramgen.architectures.inputs import as_inputs, guess_inputs
+from paramgen.architectures.recorder import record
+from paramgen.architectures.state import load_state
+from paramgen.draws import Draw, constant
+from paramgen.errors import ArchitectureError, CheckError
+from paramgen.manifest import Manifest, read_manifest
+
+_RESETS = ("reset_parameters", "_reset_parameters", "init_weights", "initialize_weights")
+
+
+@final
+@sources.register("module")
+class ModuleSource(ArchitectureSource):
+    """Factories in Python files. The file runs because its owner typed its path; nothing else ever runs one."""
+
+    def build(self, request: Request) -> Architecture:
+        """Import the file and call the factory with the overrides, on the meta device."""
+        path, _, name = request.name.rpartition(":")
+        file = Path(path)
+        namespace = import_file(file)
+        factory = _factory(namespace, file, name)
+        _refuse_unknown(factory, request)
+        what = f"{file.name}:{factory.__name__}"
+        try:
+            module, draws = record(lambda: factory(**request.overrides))
+        except Exception as error:  # a user's factory may raise anything
+            raise built(what, error) from error
+        if not isinstance(module, nn.Module):
+            raise ArchitectureError(
+                f"{what} returned {type(module).__name__}, not an nn.Module. Return the module from the factory."
+            )
+        config = {
+            "library": "paramgen",
+            "architecture": f"{file.resolve()}:{factory.__name__}",
+            "arguments": dict(request.overrides),
+            "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+        }
+        return Architecture(
+            spec=f"{file}:{factory.__name__}",
+            module=module,
+            manifest=read_manifest(module, draws),
+            example=request.example or _example(namespace, module),
+            layout=Layout(source="module", config=config, tied="once"),
+        )
+
+    def names(self) -> Sequence[str]:
+        """Own modules cannot be listed."""
+        return ()
+
+    def load(self, folder: Path, device: torch.device) -> Loaded:
+        """Rebuild the module from the file that config.json names, if that file is still the same."""
+        config = read_config(folder)
+        path, _, name = str(config.get("architecture", "")).rpartition(":")
+        file = Path(path)
+        if not path or config.get("sha256") is None:
+            raise CheckError(
+                f"{folder} was written from a live module; build it yourself and type: paramgen.load(folder, module)"
+            )
+        if not file.is_file() or file.resolve().is_relative_to(folder.resolve()):
+            raise CheckError(f"{folder} was made from {path}, which is not there. Put the file back or load by hand.")
+        if hashlib.sha256(file.read_bytes()).hexdigest() != config["sha256"]:
+            raise CheckError(f"{path} has changed since {folder} was written; predict again or load by hand.")
+        factory = _factory(import_file(file), file, name)
+        with torch.device(device):
+            module = factory(**config.get("arguments", {}))
+        return load_state(module, folder)
+
+
+def from_module(module: nn.Module, example: Inputs | None = None) -> Architecture:
+    """Describe a live module without touching it: everything happens on a copy on the meta device.
+
+    What the library would draw is recorded from the modules' own reset functions. A slot that none of them touches
+    keeps the value it has.
+    """
+    twin = meta_copy(module)
+    _, draws = record(lambda: _reset(twin))
+    live = module.state_dict(keep_vars=True)
+    kept: dict[str, Draw] = {}
+    for name in twin.state_dict(keep_vars=True):
+        value = live[name].detach()
+        kept[name] = draws[name] if name in draws or value.is_meta else constant(value)
+    name = f"{type(module).__module__}.{type(module).__qualname__}"
+    return Architecture(
+        spec=f"module:{name}",
+        module=twin,
+        manifest=read_manifest(twin, kept),
+        example=example or library_example(twin) or guess_inputs(twin),
+        layout=Layout(source="module", config={"library": "paramgen", "architecture": name}, tied="once"),
+    )
+
+
+def meta_copy(module: nn.Module) -> nn.Module:
+    """Return a deep copy of `module` whose parameters and buffers are on the meta device."""
+    memo: dict[int, Any] = {}
+    for tensor in (*module.parameters(), *module.buffers()):
+        twin: Tensor = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
+        if isinstance(tensor, nn.Parameter):
+            twin = nn.Parameter(twin, requires_grad=tensor.requires_grad)
+        memo[id(tensor)] = twin
+    try:
+        return copy.deepcopy(module, memo)
+    except Exception as error:  # any attribute of a user's module may refuse
+        raise ArchitectureError(
+            f"{type(module).__name__} cannot be copied to the meta device: {error}. Give a file.py:factory instead."
+        ) from error
+
+
+def library_example(module: nn.Module) -> Inputs | None:
+    """Ask the library that the module comes from for an example input."""
+    if "transformers" in sys.modules:
+        from transformers import PreTrainedModel
+
+        if isinstance(module, PreTrainedModel):
+            from paramgen.architectures.transformers import example_inputs
+
+            return example_inputs(module)
+    if "diffusers" in sys.modules:
+        from diffusers import ModelMixin
+
+        if isinstance(module, ModelMixin):
+            from paramgen.architectures.diffusers import example_inputs as diffusers_inputs
+
+            return diffusers_inputs(module)
+    size = (getattr(module, "pretrained_cfg", None) or {}).get("input_size")
+    return ((torch.zeros((2, *size), device="meta"),), {}) if size else None
+
+
+def import_file(file: Path) -> ModuleType:
+    """Run a Python file, by its path alone."""
+    if not file.is_file():
+        raise ArchitectureError(
+            f"There is no file {str(file)!r}. Type: paramgen predict --arch path/to/file.py:factory"
+        )
+    digest = hashlib.sha256(str(file.resolve()).encode()).hexdigest()[:12]
+    specification = importlib.util.spec_from_file_location(f"paramgen_own_{file.stem}_{digest}", file)
+    if specification is None or specification.loader is None:
+        raise ArchitectureError(f"{file} is not a Python file. Type: paramgen predict --arch path/to/file.py:factory")
+    namespace = importlib.util.module_from_spec(specification)
+    sys.modules[specification.name] = namespace  # dataclasses look their module up
+    try:
+        specification.loader.exec_module(namespace)
+    except Exception as error:  # a user's file may raise anything
+        del sys.modules[specification.name]
+        raise ArchitectureError(
+            f"{file} does not import: {type(error).__name__}: {error}. Try: python {file}"
+        ) from error
+    return namespace
+
+
+def _factory(namespace: ModuleType, file: Path, name: str) -> Callable[..., nn.Module]:
+    factory = getattr(namespace, name, None) if name else None
+    if not callable(factory):
+        own = [key for key, value in vars(namespace).items() if callable(value) and _defined_in(value, namespace)]
+        raise ArchitectureError(
+            f"{file} has no factory {name!r}. It defines: {', '.join(own) or 'nothing callable'}. "
+            f"Type: --arch {file}:{own[0] if own else 'factory'}"
+        )
+    return factory
+
+
+def _defined_in(value: Any, namespace: ModuleType) -> bool:
+    return getattr(value, "__module__", None) == namespace.__name__
+
+
+def _refuse_unknown(factory: Callable[..., Any], request: Request) -> None:
+    try:
+        parameters = inspect.signature(factory).parameters
+    except (TypeError, ValueError):
+        return
+    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        refuse_unknown(request.overrides, tuple(parameters), factory.__name__)
+
+
+def _example(namespace: ModuleType, module: nn.Module) -> Inputs | None:
+    for owner in (module, namespace):
+        given = getattr(owner, "example_input", None)
+        if given is not None:
+            return as_inputs(given() if callable(given) and not isinstance(given, Tensor) else given)
+    return guess_inputs(module)
+
+
+def _reset(module: nn.Module) -> nn.Module:
+    """Call every reset function of the module, children first, as constructors run."""
+    weights = getattr(module, "initialize_weights", None)
+    if weights is not None and type(module).__module__.startswith("transformers."):
+        weights()
+        return module
+    for child in module.children():
+        _reset(child)
+    for name in _RESETS:
+        reset = getattr(module, name, None)
+        if callable(reset):
+            try:
+                reset()
+            except Exception:  # noqa: S112 - a reset that needs arguments or real values leaves its slots as they are
+                continue
+            break
+    return module
+
+
+def manifest_of(module: nn.Module) -> Manifest:
+    """Return the manifest of a live module."""
+    return from_module(module).manifest

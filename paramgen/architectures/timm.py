@@ -1,0 +1,95 @@
+"""timm: `timm:vit_tiny_patch16_224`. The folder is one that `timm.create_model("local-dir:...")` reads."""
+
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, final
+
+import torch
+
+from paramgen._optional import require
+from paramgen._torchvision import ensure_torchvision
+from paramgen.architectures import (
+    Architecture,
+    ArchitectureSource,
+    Layout,
+    Loaded,
+    Request,
+    built,
+    read_config,
+    sources,
+)
+from paramgen.architectures.overrides import join_spec
+from paramgen.architectures.recorder import record
+from paramgen.architectures.state import stored_tensors
+from paramgen.errors import UnknownNameError
+from paramgen.manifest import read_manifest
+
+_SAME_OPTION = {"num_labels": "num_classes", "image_size": "img_size"}
+
+
+@final
+@sources.register("timm")
+class TimmSource(ArchitectureSource):
+    """Every model of timm."""
+
+    def build(self, request: Request) -> Architecture:
+        """Call `timm.create_model` on the meta device."""
+        timm = _timm()
+        if not timm.is_model(request.name):
+            raise UnknownNameError.of(
+                "timm architecture", request.name, timm.list_models(), "Type: paramgen list architectures timm"
+            )
+        arguments = {_SAME_OPTION.get(key, key): value for key, value in request.overrides.items()}
+        try:
+            module, draws = record(lambda: timm.create_model(request.name, pretrained=False, **arguments))
+        except Exception as error:  # a builder may raise anything at wrong arguments
+            raise built(f"timm:{request.name}", error) from error
+        size = _input_size(module, arguments)
+        return Architecture(
+            spec=join_spec(f"timm:{request.name}", request.overrides),
+            module=module,
+            manifest=read_manifest(module, draws),
+            example=request.example or ((torch.zeros((2, *size), device="meta"),), {}),
+            layout=Layout(source="timm", config=_config(module)),
+        )
+
+    def names(self) -> Sequence[str]:
+        """Every model name, without pretrained tags."""
+        return list(_timm().list_models())
+
+    def load(self, folder: Path, device: torch.device) -> Loaded:
+        """Call `timm.create_model` on the folder; timm itself refuses missing and unexpected keys."""
+        timm = _timm()
+        if device.type != "meta":
+            return Loaded(module=timm.create_model(f"local-dir:{folder}", pretrained=True).to(device))
+        config = read_config(folder)
+        with torch.device("meta"):
+            module = timm.create_model(config["architecture"], **config.get("model_args", {}))
+        expected, stored = set(module.state_dict()), {name for name, _ in stored_tensors(folder)}
+        return Loaded(
+            module=module, missing=tuple(sorted(expected - stored)), unexpected=tuple(sorted(stored - expected))
+        )
+
+
+def _timm() -> Any:
+    ensure_torchvision()
+    return require("timm", extra="timm")
+
+
+def _config(module: Any) -> dict[str, Any]:
+    save_config = require("timm.models._hub", extra="timm").save_config_for_hf  # nothing public writes the config alone
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "config.json"
+        save_config(module, str(path))
+        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return config
+
+
+def _input_size(module: Any, arguments: dict[str, Any]) -> tuple[int, int, int]:
+    channels, height, width = (getattr(module, "pretrained_cfg", None) or {}).get("input_size") or (3, 224, 224)
+    size = arguments.get("img_size")
+    if size is not None:
+        height, width = (size, size) if isinstance(size, int) else tuple(size)
+    return arguments.get("in_chans", channels), height, width

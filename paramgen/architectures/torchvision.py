@@ -1,0 +1,85 @@
+"""torchvision: `torchvision:resnet50`. The folder holds a state dict and a config.json that `paramgen.load` reads."""
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, final
+
+import torch
+from torch import nn
+
+from paramgen._optional import require
+from paramgen._torchvision import ensure_torchvision
+from paramgen.architectures import (
+    Architecture,
+    ArchitectureSource,
+    Layout,
+    Loaded,
+    Request,
+    built,
+    read_config,
+    sources,
+)
+from paramgen.architectures.overrides import join_spec
+from paramgen.architectures.recorder import record
+from paramgen.architectures.state import load_state
+from paramgen.errors import UnknownNameError
+from paramgen.manifest import read_manifest
+
+
+@final
+@sources.register("torchvision")
+class TorchvisionSource(ArchitectureSource):
+    """Every model builder of torchvision."""
+
+    def build(self, request: Request) -> Architecture:
+        """Call the builder on the meta device."""
+        models = _models()
+        if request.name not in models.list_models():
+            raise UnknownNameError.of(
+                "torchvision architecture",
+                request.name,
+                models.list_models(),
+                "Type: paramgen list architectures torchvision",
+            )
+        arguments = {"num_classes" if key == "num_labels" else key: value for key, value in request.overrides.items()}
+        size = arguments.get("image_size") or (299 if request.name == "inception_v3" else 224)
+        if not request.name.startswith("vit_"):  # only their builders take it
+            arguments.pop("image_size", None)
+        try:
+            module, draws = record(lambda: _construct(models, request.name, arguments))
+        except Exception as error:  # a builder may raise anything at wrong arguments
+            raise built(f"torchvision:{request.name}", error) from error
+        return Architecture(
+            spec=join_spec(f"torchvision:{request.name}", request.overrides),
+            module=module,
+            manifest=read_manifest(module, draws),
+            example=request.example or ((torch.zeros(2, 3, size, size, device="meta"),), {}),
+            layout=Layout(
+                source="torchvision",
+                config={"library": "torchvision", "architecture": request.name, "arguments": arguments},
+            ),
+        )
+
+    def names(self) -> Sequence[str]:
+        """Every builder's name."""
+        return list(_models().list_models())
+
+    def load(self, folder: Path, device: torch.device) -> Loaded:
+        """Build the network and load the state dict into it."""
+        config = read_config(folder)
+        with torch.device(device):
+            module = _construct(_models(), str(config["architecture"]), dict(config.get("arguments", {})))
+        return load_state(module, folder)
+
+
+def _models() -> Any:
+    ensure_torchvision()
+    return require("torchvision.models", extra="torchvision")
+
+
+def _construct(models: Any, name: str, arguments: dict[str, Any]) -> nn.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of googlenet and inception_v3, on their default start
+        module: nn.Module = models.get_model(name, weights=None, **arguments)
+    return module

@@ -1,0 +1,214 @@
+"""transformers: `transformers:llama` (a model type) or `transformers:LlamaForCausalLM` (a class)."""
+
+import copy
+import inspect
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, final
+
+import torch
+from torch import Tensor, nn
+
+from paramgen._torchvision import ensure_torchvision
+from paramgen.architectures import (
+    Architecture,
+    ArchitectureSource,
+    Inputs,
+    Layout,
+    Loaded,
+    Request,
+    built,
+    read_config,
+    refuse_unknown,
+    sources,
+)
+from paramgen.architectures.overrides import join_spec
+from paramgen.architectures.recorder import record
+from paramgen.errors import ArchitectureError, ParamgenError, UnknownNameError
+from paramgen.manifest import read_manifest
+
+# The class that a bare model type stands for: the first of these tasks that the type has.
+_TASKS: Final = (
+    "ZERO_SHOT_IMAGE_CLASSIFICATION",
+    "IMAGE_CLASSIFICATION",
+    "SEQ_TO_SEQ_CAUSAL_LM",
+    "MASKED_LM",
+    "CAUSAL_LM",
+    "SPEECH_SEQ_2_SEQ",
+    "CTC",
+    "AUDIO_CLASSIFICATION",
+    "OBJECT_DETECTION",
+    "SEMANTIC_SEGMENTATION",
+    "DEPTH_ESTIMATION",
+    "IMAGE_TEXT_TO_TEXT",
+)
+
+
+@final
+@sources.register("transformers")
+class TransformersSource(ArchitectureSource):
+    """Every model class of transformers, built from its default config, a config.json or overrides."""
+
+    def build(self, request: Request) -> Architecture:
+        """Build the class on the meta device and let it draw its weights there."""
+        ensure_torchvision()
+        config, model_class = _config_and_class(request.name, request.overrides)
+        what = f"transformers:{model_class.__name__}"
+
+        def construct() -> nn.Module:
+            module = model_class(config)
+            module.initialize_weights()  # which transformers skips on the meta device
+            module.tie_weights()
+            return module
+
+        try:
+            module, draws = record(construct)
+        except Exception as error:  # configs are checked by the library, in many ways
+            raise built(what, error) from error
+        config.architectures = [model_class.__name__]
+        return Architecture(
+            spec=join_spec(f"transformers:{request.name}", request.overrides),
+            module=module,
+            manifest=read_manifest(module, draws, ties=getattr(module, "all_tied_weights_keys", None) or {}),
+            example=request.example or example_inputs(module),
+            layout=Layout(
+                source="transformers",
+                config=json.loads(config.to_json_string(use_diff=False)),
+                shardable=True,
+                tied="once",
+                dtype_key="dtype",
+            ),
+        )
+
+    def names(self) -> Sequence[str]:
+        """Every model type that has a class."""
+        ensure_torchvision()
+        from transformers.models.auto import modeling_auto
+
+        return sorted(set(modeling_auto.MODEL_MAPPING_NAMES) | set(modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES))
+
+    def load(self, folder: Path, device: torch.device) -> Loaded:
+        """Call the class's own `from_pretrained`."""
+        ensure_torchvision()
+        _, model_class = _config_and_class(str(folder))
+        module, info = model_class.from_pretrained(
+            folder, output_loading_info=True, local_files_only=True, use_safetensors=True, device_map=str(device)
+        )
+        mismatched = tuple(str(entry[0]) for entry in info["mismatched_keys"])
+        return Loaded(
+            module=module,
+            missing=tuple(sorted(info["missing_keys"])),
+            unexpected=tuple(sorted(info["unexpected_keys"])),
+            mismatched=mismatched,
+        )
+
+
+def example_inputs(module: Any) -> Inputs:
+    """Return the smallest inputs that the forward pass of a transformers model takes, on the meta device."""
+    config = module.config
+    parameters = inspect.signature(module.forward).parameters
+    given: dict[str, Any] = {}
+    names = {module.main_input_name} | {
+        name for name in ("input_ids", "pixel_values") if name in parameters and _required_pair(config)
+    }
+    for name in sorted(names):
+        given[name] = _input(name, config)
+    if getattr(config, "is_encoder_decoder", False) and "decoder_input_ids" in parameters:
+        given["decoder_input_ids"] = _input("input_ids", config)
+    if "use_cache" in parameters or hasattr(config, "use_cache"):
+        given["use_cache"] = False
+    accepts_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    return (), {key: value for key, value in given.items() if key in parameters or accepts_any}
+
+
+def _required_pair(config: Any) -> bool:
+    return hasattr(config, "text_config") and hasattr(config, "vision_config")
+
+
+def _input(name: str, config: Any) -> Tensor:
+    text = getattr(config, "text_config", config)
+    vision = getattr(config, "vision_config", config)
+    if name == "pixel_values":
+        size = getattr(vision, "image_size", None) or 224
+        height, width = (size, size) if isinstance(size, int) else tuple(size)[-2:]
+        return torch.zeros(2, getattr(vision, "num_channels", 3), height, width, device="meta")
+    if name == "input_features":
+        bins = getattr(config, "num_mel_bins", None) or 80
+        return torch.zeros(2, bins, 2 * getattr(config, "max_source_positions", 500), device="meta")
+    if name == "input_values":
+        return torch.zeros(2, 16_000, device="meta")
+    length = min(16, getattr(text, "max_position_embeddings", None) or 16)
+    return torch.zeros(2, length, dtype=torch.long, device="meta")
+
+
+def _config_and_class(name: str, overrides: Mapping[str, Any] | None = None) -> tuple[Any, Any]:
+    """Return a config and the class it belongs to, from a model type, a class name or the path of a config."""
+    import transformers
+    from transformers.models.auto import CONFIG_MAPPING, modeling_auto
+
+    path = Path(name)
+    given: dict[str, Any] = {}
+    if path.suffix == ".json" or (path / "config.json").is_file():
+        given = read_config(path)
+        model_type = str(given.pop("model_type", None))
+        if model_type not in CONFIG_MAPPING:
+            raise UnknownNameError.of("model_type", model_type, CONFIG_MAPPING)
+        names = given.get("architectures") or [_default_class(modeling_auto, model_type)]
+        model_class, config_class = _model_class(str(names[0])), CONFIG_MAPPING[model_type]
+    elif name in CONFIG_MAPPING:
+        model_class, config_class = _model_class(_default_class(modeling_auto, name)), CONFIG_MAPPING[name]
+    elif hasattr(transformers, name):
+        model_class = _model_class(name)
+        config_class = model_class.config_class
+    else:
+        raise UnknownNameError.of(
+            "transformers architecture", name, CONFIG_MAPPING, "Type: paramgen list architectures transformers"
+        )
+    return _config(config_class, given, overrides or {}, f"transformers:{name}"), model_class
+
+
+def _config(config_class: Any, given: dict[str, Any], overrides: Mapping[str, Any], what: str) -> Any:
+    """Return a config of `given` values and overrides; dots reach into nested configs."""
+    try:
+        default = config_class(**given)
+        if not overrides:
+            return default
+        known = (*default.to_dict(), *getattr(default, "attribute_map", {}), "num_labels", "num_classes")
+        refuse_unknown(overrides, known, what)
+        values = copy.deepcopy(given)
+        for key, value in overrides.items():
+            *parents, leaf = ("num_labels" if key == "num_classes" else key).split(".")
+            target = values
+            for parent in parents:
+                target = target.setdefault(parent, {})
+            target[leaf] = value
+            if leaf == "num_labels":
+                target.pop("id2label", None)
+                target.pop("label2id", None)
+        return config_class(**values)
+    except ParamgenError:
+        raise
+    except Exception as error:  # configs are checked by the library, in many ways
+        raise built(what, error) from error
+
+
+def _default_class(modeling_auto: Any, model_type: str) -> str:
+    mappings: list[Mapping[str, Any]] = [
+        getattr(modeling_auto, f"MODEL_FOR_{task}_MAPPING_NAMES", {}) for task in _TASKS
+    ]
+    for mapping in (*mappings, modeling_auto.MODEL_MAPPING_NAMES):
+        if model_type in mapping:
+            found = mapping[model_type]
+            return str(found if isinstance(found, str) else found[0])
+    raise ArchitectureError(f"transformers has no model class for {model_type!r}. Give a class: transformers:ClassName")
+
+
+def _model_class(name: str) -> Any:
+    import transformers
+    from transformers import PreTrainedModel
+
+    found = getattr(transformers, name, None)
+    if not (isinstance(found, type) and issubclass(found, PreTrainedModel)):
+        raise ArchitectureError(f"transformers.{name} is no model class. Give one such as transformers:BertForMaskedLM")
+    return found
