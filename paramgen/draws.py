@@ -7,9 +7,9 @@ randomness from a generator of its own: the distribution is the library's, the b
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, final
+from typing import Any, final
 
 import torch
 from torch import Tensor
@@ -46,6 +46,7 @@ class Draw:
     size: tuple[int, ...]
     stride: tuple[int, ...]
     offset: int
+    kept: bool = False  # a live module's own value, which no library drew anew
 
     @property
     def random(self) -> bool:
@@ -60,9 +61,11 @@ class Draw:
             return value
         return value.as_strided(self.size, self.stride, self.offset)
 
-    def run(self, device: torch.device, generator: torch.Generator | None) -> dict[int, Tensor]:
-        """Run every step and return all registers."""
-        registers: dict[int, Tensor] = {}
+    def run(
+        self, device: torch.device, generator: torch.Generator | None, given: Mapping[int, Tensor] | None = None
+    ) -> dict[int, Tensor]:
+        """Run every step, from `given` registers if any, and return all registers."""
+        registers = dict(given or {})
         for step in self.steps:
             arguments = tuple(_resolve(value, registers, device) for value in step.arguments)
             keywords = {name: _resolve(value, registers, device) for name, value in step.keywords.items()}
@@ -74,10 +77,10 @@ class Draw:
         return registers
 
 
-def constant(value: Tensor) -> Draw:
-    """Return the draw of a tensor that is always the same."""
-    step = Step("clone.default", (value.detach(),), {}, (0,))
-    return Draw((step,), 0, tuple(value.shape), torch.empty_like(value, device="meta").stride(), 0)
+def kept(value: Tensor) -> Draw:
+    """Return the draw of a slot that keeps the value it has."""
+    step = Step("clone.default", (value.detach(),), {"memory_format": torch.contiguous_format}, (0,))
+    return Draw((step,), 0, tuple(value.shape), value.contiguous().stride(), 0, kept=True)
 
 
 def slot_generator(seed: int, name: str, *, stream: str = "") -> torch.Generator:
@@ -94,9 +97,6 @@ def operator_of(step: Step) -> Any:
         return getattr(getattr(torch.ops.aten, packet), overload)
     except AttributeError as error:
         raise GraphError(f"Unknown tensor operation {step.operator!r} in a slot's draw.") from error
-
-
-_MAKERS: Final = frozenset(("dtype", "layout", "device", "pin_memory"))
 
 
 def _call(
@@ -124,6 +124,3 @@ def _resolve(value: Any, registers: Mapping[int, Tensor], device: torch.device) 
     if isinstance(value, (tuple, list)):
         return [_resolve(item, registers, device) for item in value]
     return value
-
-
-Fill = Callable[[torch.Generator], Tensor]

@@ -28,9 +28,9 @@ from paramgen.architectures import (
 from paramgen.architectures.inputs import as_inputs, guess_inputs
 from paramgen.architectures.recorder import record
 from paramgen.architectures.state import load_state
-from paramgen.draws import Draw, constant
+from paramgen.draws import kept
 from paramgen.errors import ArchitectureError, CheckError
-from paramgen.manifest import Manifest, read_manifest
+from paramgen.manifest import read_manifest
 
 _RESETS = ("reset_parameters", "_reset_parameters", "init_weights", "initialize_weights")
 
@@ -102,15 +102,14 @@ def from_module(module: nn.Module, example: Inputs | None = None) -> Architectur
     twin = meta_copy(module)
     _, draws = record(lambda: _reset(twin))
     live = module.state_dict(keep_vars=True)
-    kept: dict[str, Draw] = {}
-    for name in twin.state_dict(keep_vars=True):
-        value = live[name].detach()
-        kept[name] = draws[name] if name in draws or value.is_meta else constant(value)
+    for name, tensor in live.items():
+        if name not in draws and not tensor.is_meta:
+            draws[name] = kept(tensor)
     name = f"{type(module).__module__}.{type(module).__qualname__}"
     return Architecture(
         spec=f"module:{name}",
         module=twin,
-        manifest=read_manifest(twin, kept),
+        manifest=read_manifest(twin, draws),
         example=example or library_example(twin) or guess_inputs(twin),
         layout=Layout(source="module", config={"library": "paramgen", "architecture": name}, tied="once"),
     )
@@ -224,7 +223,3 @@ def _reset(module: nn.Module) -> nn.Module:
             break
     return module
 
-
-def manifest_of(module: nn.Module) -> Manifest:
-    """Return the manifest of a live module."""
-    return from_module(module).manifest

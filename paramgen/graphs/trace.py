@@ -5,7 +5,7 @@ by `paramgen.graphs.recording`.
 """
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 from unittest import mock
 
@@ -14,13 +14,11 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._pytree import tree_map
 
+from paramgen.architectures import Inputs
 from paramgen.errors import GraphError, TraceError
 from paramgen.graphs.recording import Recording, tensors_in
 from paramgen.graphs.schema import Graph
 from paramgen.manifest import Manifest
-
-Inputs = tuple[tuple[Any, ...], Mapping[str, Any]]
-"""Positional and keyword arguments of a forward pass; their tensors are on the meta device."""
 
 
 def trace(module: nn.Module, manifest: Manifest, inputs: Inputs) -> Graph:

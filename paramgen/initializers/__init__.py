@@ -1,0 +1,50 @@
+"""Initializers: everything that fills an architecture, behind one door.
+
+An initializer sees the manifest and the graph, names the rule of every slot, and yields every slot's tensor once.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+
+from torch import Tensor
+
+from paramgen.errors import OptionError
+from paramgen.graphs.schema import Graph
+from paramgen.manifest import Manifest
+from paramgen.registry import Registry, Spec
+
+NamedTensors = Iterator[tuple[str, Tensor]]
+
+
+class Initializer(ABC):
+    """A rule book. Concrete ones are frozen dataclasses; their fields are their options."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def rules(self, manifest: Manifest, graph: Graph) -> Mapping[str, str]:
+        """Return the name of the rule that fills each slot; the tied ones are left out."""
+
+    @abstractmethod
+    def tensors(self, manifest: Manifest, graph: Graph, *, seed: int) -> NamedTensors:
+        """Yield every slot once, in any order; the tied ones are left out."""
+
+    def describe(self) -> Mapping[str, str]:
+        """Return what else identifies it: hashes of the files that it reads."""
+        return {}
+
+
+initializers: Registry[Initializer] = Registry("initializer", "paramgen.initializers")
+
+
+def initializer_of(spec: str) -> Initializer:
+    """Return the initializer that `kind` or `kind:argument` names; the argument is the value of its first field."""
+    parsed = Spec.parse(spec)
+    kind = initializers.get(parsed.kind)
+    options = [field.name for field in fields(kind)]  # type: ignore[arg-type]
+    if not parsed.argument:
+        return kind()
+    if not options:
+        raise OptionError(f"The initializer {parsed.kind!r} takes no argument. Type: --init {parsed.kind}")
+    return kind(**{options[0]: parsed.argument})

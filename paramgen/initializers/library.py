@@ -1,0 +1,60 @@
+"""What the library itself would draw, slot by slot, without building the network a second time."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor
+
+from paramgen.draws import slot_generator
+from paramgen.errors import IncompleteStateError
+from paramgen.graphs.schema import Graph
+from paramgen.initializers import Initializer, NamedTensors, initializers
+from paramgen.manifest import Manifest, Slot
+
+LIBRARY, KEPT, PLAIN = "library", "kept", "plain"
+PLAIN_STD = 0.02  # of BERT's and GPT-2's embeddings and tables
+
+
+@final
+@initializers.register("library")
+@dataclass(frozen=True, kw_only=True)
+class Library(Initializer):
+    """The recorded draw of each slot (`paramgen.draws`): the library's distributions, our seed."""
+
+    def rules(self, manifest: Manifest, graph: Graph) -> Mapping[str, str]:
+        """Every slot is `library`; `kept` marks a live module's own value, `plain` a slot without a known draw."""
+        return {slot.name: library_rule(slot) for slot in manifest.filled}
+
+    def tensors(self, manifest: Manifest, graph: Graph, *, seed: int) -> NamedTensors:
+        """Replay one draw after the other."""
+        for slot in manifest.filled:
+            yield slot.name, library_start(slot, seed)
+
+
+def library_rule(slot: Slot) -> str:
+    """Return the name of the rule by which `library_start` fills the slot."""
+    if slot.draw is None:
+        return PLAIN
+    return KEPT if slot.draw.kept else LIBRARY
+
+
+@torch.no_grad()
+def library_start(slot: Slot, seed: int) -> Tensor:
+    """Return what the library draws for the slot, of the slot's own dtype.
+
+    A slot whose draw is not known is plain: normal of standard deviation 0.02 if it is a matrix or more, else zero.
+    """
+    generator = slot_generator(seed, slot.name)
+    if slot.draw is None:
+        values = torch.zeros(slot.shape, dtype=slot.dtype)
+        matrix = slot.dtype.is_floating_point and len(slot.shape) > 1
+        return values.normal_(0.0, PLAIN_STD, generator=generator) if matrix else values
+    values = slot.draw(generator)
+    if tuple(values.shape) != slot.shape or values.dtype != slot.dtype:
+        raise IncompleteStateError(
+            f"The library's draw of {slot.name!r} has shape {tuple(values.shape)} and {values.dtype}; the slot has "
+            f"{slot.shape} and {slot.dtype}. Report this with the architecture's name."
+        )
+    return values
