@@ -34,7 +34,9 @@ ALIASES: Final[dict[str, str]] = {
     "gpt2-xl": "transformers:gpt2?n_embd=1600&n_layer=48&n_head=25",
     "distilgpt2": "transformers:gpt2?n_layer=6",
     "bert-base": "transformers:bert",
-    "bert-large": "transformers:bert?hidden_size=1024&num_hidden_layers=24&num_attention_heads=16&intermediate_size=4096",
+    "bert-large": (
+        "transformers:bert?hidden_size=1024&num_hidden_layers=24&num_attention_heads=16&intermediate_size=4096"
+    ),
     "t5-small": "transformers:t5",
     "t5-base": "transformers:t5?d_model=768&d_ff=3072&num_layers=12&num_heads=12",
     "clip-vit-b32": "transformers:clip",

@@ -67,7 +67,7 @@ class ModuleSource(ArchitectureSource):
             module=module,
             manifest=read_manifest(module, draws),
             example=request.example or _example(namespace, module),
-            layout=Layout(source="module", config=config, tied="once"),
+            layout=Layout(source="module", config=config, tied="once", shardable=True),
         )
 
     def names(self) -> Sequence[str]:
@@ -111,7 +111,9 @@ def from_module(module: nn.Module, example: Inputs | None = None) -> Architectur
         module=twin,
         manifest=read_manifest(twin, draws),
         example=example or library_example(twin) or guess_inputs(twin),
-        layout=Layout(source="module", config={"library": "paramgen", "architecture": name}, tied="once"),
+        layout=Layout(
+            source="module", config={"library": "paramgen", "architecture": name}, tied="once", shardable=True
+        ),
     )
 
 
@@ -222,4 +224,3 @@ def _reset(module: nn.Module) -> nn.Module:
                 continue
             break
     return module
-

@@ -28,7 +28,7 @@ def stored_tensors(folder: Path) -> Iterator[tuple[str, Tensor]]:
     for file in weight_files(folder):
         try:
             with safe_open(file, framework="pt") as reader:
-                for name in reader.keys():
+                for name in reader.offset_keys():
                     yield name, reader.get_tensor(name)
         except (SafetensorError, OSError) as error:
             raise CheckError(f"{file} is not a whole safetensors file: {error}. Predict it again.") from error

@@ -20,18 +20,19 @@ SLACK: Final = 10**7
 """A draw's intermediate values have at most 16 times its slot's elements, or this many."""
 
 _PACKETS: Final = frozenset(
-    """
-    _to_copy _unsafe_view abs add add_ alias all amax amin any arange argsort as_strided bernoulli_ bitwise_and cat
-    ceil clamp clamp_ clamp_max clamp_max_ clamp_min clamp_min_ clone constant_pad_nd copy copy_ cos cumsum detach
-    diag diagonal diagonal_copy div div_ empty empty_like empty_strided eq erfinv erfinv_ exp exp_ expand
-    exponential_ eye fill fill_ flip floor floor_divide full full_like ge gt index index_put index_put_ index_select le
-    lift lift_fresh lift_fresh_copy linalg_qr linspace log log_ log1p log2 logical_and logical_not logspace lt
-    masked_fill masked_fill_ maximum mean minimum mul mul_ ne neg neg_ new_empty new_empty_strided new_full new_ones
-    new_zeros normal_ ones ones_like permute pow prod rand rand_like randint randn randn_like random_ randperm
-    reciprocal remainder repeat reshape roll round rsqrt rsub scatter_ select sigmoid sign sin slice softplus split
-    sqrt sqrt_ squeeze stack std sub sub_ sum t tan tanh transpose tril tril_ triu triu_ true_divide unbind uniform_
-    unsqueeze var view where zero_ zeros zeros_like
-    """.split()
+    (
+        "_to_copy _unsafe_view abs add add_ alias all amax amin any arange argsort as_strided bernoulli_ "
+        "bitwise_and cat ceil clamp clamp_ clamp_max clamp_max_ clamp_min clamp_min_ clone constant_pad_nd "
+        "copy copy_ cos cumsum detach diag diagonal diagonal_copy div div_ empty empty_like empty_strided eq "
+        "erfinv erfinv_ exp exp_ expand exponential_ eye fill fill_ flip floor floor_divide full full_like ge "
+        "gt index index_put index_put_ index_select le lift lift_fresh lift_fresh_copy linalg_qr linspace log "
+        "log_ log1p log2 logical_and logical_not logspace lt masked_fill masked_fill_ maximum mean minimum "
+        "mul mul_ ne neg neg_ new_empty new_empty_strided new_full new_ones new_zeros normal_ ones ones_like "
+        "permute pow prod rand rand_like randint randn randn_like random_ randperm reciprocal remainder "
+        "repeat reshape roll round rsqrt rsub scatter_ select sigmoid sign sin slice softplus split sqrt "
+        "sqrt_ squeeze stack std sub sub_ sum t tan tanh transpose tril tril_ triu triu_ true_divide unbind "
+        "uniform_ unsqueeze var view where zero_ zeros zeros_like "
+    ).split()
 )
 
 

@@ -54,6 +54,11 @@ class Graph:
     def __len__(self) -> int:
         return len(self.nodes)
 
+    def unreachable(self) -> list[str]:
+        """Return the parameters that no path from input to output reaches."""
+        reached = set(self.edges.flatten().tolist())
+        return [node.name for index, node in enumerate(self.nodes) if node.slot is not None and index not in reached]
+
     def nodes_of_slot(self) -> dict[str, int]:
         """Return for each slot the index of its first node in forward order."""
         first: dict[str, int] = {}

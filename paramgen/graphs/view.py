@@ -6,8 +6,12 @@ from typing import Literal
 from jaxtyping import Int64, UInt8
 from torch import Tensor
 
-Role = Literal["weight", "scale", "bias", "position", "class_weight", "class_bias"]
-"""`scale` is a norm's 1-D weight, `class_*` the last layer where a hypernet treats it apart."""
+Role = Literal["weight", "scale", "bias", "embedding", "position", "class_weight", "class_bias"]
+"""`scale` is a norm's 1-D weight, `embedding` a weight that is never normalised, `class_*` the last layer where a
+hypernet treats it apart."""
+
+Vocabulary = Literal["native", "published"]
+"""What a primitive's index means: `native` is `ops.VOCABULARY`, `published` the 15 or 18 of GHN-3 and LoGAH."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,3 +34,5 @@ class View:
     distances: Int64[Tensor, "nodes nodes"] | UInt8[Tensor, "nodes nodes"]
     """Row = source, column = destination: 1 an edge, k > 1 a virtual edge of that length, 0 none."""
     requests: tuple[Request, ...]  # in node order
+    vocabulary: Vocabulary = "native"
+    initializer_range: float | None = None  # the target's own, where its library states one

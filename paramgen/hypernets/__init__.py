@@ -1,0 +1,1 @@
+"""Learned initializers: networks that read a graph and yield its weights."""

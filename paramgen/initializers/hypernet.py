@@ -12,6 +12,7 @@ from torch import Tensor
 from paramgen.errors import OptionError
 from paramgen.graphs.native import native_view
 from paramgen.graphs.schema import Graph
+from paramgen.graphs.view import View
 from paramgen.hypernets.hypernet import Hypernet
 from paramgen.initializers import Initializer, NamedTensors, initializers
 from paramgen.initializers.library import library_rule, library_start
@@ -31,7 +32,7 @@ class HypernetInitializer(Initializer):
 
     def rules(self, manifest: Manifest, graph: Graph) -> Mapping[str, str]:
         """`hypernet` for what the hypernet's roles cover, the library's rules for the rest."""
-        predicted = {request.slot for request in self.model.requests(native_view(graph, manifest))}
+        predicted = {request.slot for request in self.model.requests(self._view(manifest, graph))}
         return {slot.name: HYPERNET if slot.name in predicted else library_rule(slot) for slot in manifest.filled}
 
     @torch.no_grad()
@@ -42,12 +43,15 @@ class HypernetInitializer(Initializer):
         def base(name: str) -> Tensor:
             return library_start(manifest[name], seed)
 
-        for name, tensor in self.model(native_view(graph, manifest), base):
+        for name, tensor in self.model(self._view(manifest, graph), base):
             predicted.add(name)
             yield name, tensor.to(manifest[name].dtype)
         for slot in manifest.filled:
             if slot.name not in predicted:
                 yield slot.name, library_start(slot, seed)
+
+    def _view(self, manifest: Manifest, graph: Graph) -> View:
+        return native_view(graph, manifest, cutoff=self.model.config.encoder.cutoff)
 
     def describe(self) -> Mapping[str, str]:
         """Return where the hypernet is from and the sha256 of its weights."""

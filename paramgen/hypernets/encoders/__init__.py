@@ -1,0 +1,1 @@
+"""Encoders: graphs to node states. One file per encoder, with its module and its configuration."""

@@ -1,0 +1,38 @@
+# `make predict` writes and proves a first set of weights; `make test` is what CI runs.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/ready
+
+# Two test processes with one thread each: more threads than cores make torch slower.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
+
+.PHONY: setup predict check test format
+
+setup: $(READY)
+
+# pip is replaced first: the one a fresh environment brings may be too old for dependency groups.
+$(READY): pyproject.toml constraints.txt scripts/torchvision_hook.py
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --build-constraint constraints.txt \
+		--editable '.[timm,torchvision]' --group dev
+	$(BIN)/python scripts/torchvision_hook.py
+	touch $@
+
+predict: setup
+	$(BIN)/paramgen predict --arch vit_b16 --out runs/vit_b16 --overwrite
+	$(BIN)/python scripts/load_with_transformers.py runs/vit_b16
+
+check: setup
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(PYTEST)
+
+test: check
+	$(PYTEST) -m 'slow and not gpu'
+
+format: setup
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix

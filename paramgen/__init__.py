@@ -1,0 +1,16 @@
+"""Better starting weights for any architecture: predict them, write them where the library reads them, load them."""
+
+from importlib.metadata import version as _version
+
+from paramgen.api import check as check
+from paramgen.api import graph as graph
+from paramgen.api import initialize_ as initialize_
+from paramgen.api import load as load
+from paramgen.api import predict as predict
+from paramgen.api import trace as trace
+from paramgen.api import write as write
+from paramgen.errors import ParamgenError as ParamgenError
+
+__version__ = _version("paramgen")
+
+__all__ = ["ParamgenError", "check", "graph", "initialize_", "load", "predict", "trace", "write"]

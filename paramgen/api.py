@@ -1,0 +1,132 @@
+"""The public functions. Importing this module loads neither torch nor any model library; calling does."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from paramgen.architectures import Architecture
+    from paramgen.check import Checked, Memory
+    from paramgen.graphs.schema import Graph
+    from paramgen.prediction import Prediction
+    from paramgen.writing import Advance, Written
+
+
+def predict(
+    arch: "str | nn.Module",
+    *,
+    init: str = "hypernet",
+    seed: int = 0,
+    dtype: str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    example_input: Any = None,
+) -> "Prediction":
+    """Return the initial weights of `arch`, lazily: iterate for (name, tensor), or call `.state_dict()`.
+
+    Args:
+        arch: `source:name`, an alias, `file.py:factory`, the path of a config.json or graph JSON, or a module.
+        init: The initializer: `hypernet`, `hypernet:folder_or_repo`, `library`.
+        seed: The same architecture, initializer and seed give the same bytes.
+        dtype: `float32`, `bfloat16` or `float16`; without it, the architecture's own.
+        overrides: Entries of the architecture's config, as in `{"num_labels": 37}`.
+        example_input: What the forward pass takes, where it cannot be known: a tensor, a tuple or a dict.
+
+    """
+    from paramgen.prediction import prepare
+
+    return prepare(arch, init=init, seed=seed, dtype=dtype, overrides=overrides, example_input=_inputs(example_input))
+
+
+def write(
+    arch: "str | nn.Module",
+    folder: str | Path,
+    *,
+    max_shard: int | str = "5GB",
+    overwrite: bool = False,
+    verify: bool = True,
+    progress: "Advance | None" = None,
+    **options: Any,
+) -> "Written":
+    """Predict `arch` into `folder` as its library reads it, whole or not at all.
+
+    Args:
+        arch: As for `predict`.
+        folder: New or empty, or written by paramgen before if `overwrite`.
+        max_shard: Largest file, where the library reads several.
+        overwrite: Replace a folder that paramgen wrote.
+        verify: Load the folder with the library before it appears under its name.
+        progress: Called with the number of elements written so far.
+        **options: As for `predict`.
+
+    """
+    from paramgen.writing import write_prediction
+
+    return write_prediction(
+        predict(arch, **options),
+        Path(folder),
+        max_shard=max_shard,
+        overwrite=overwrite,
+        verify=verify,
+        progress=progress,
+    )
+
+
+def initialize_(
+    module: "nn.Module", *, init: str = "hypernet", seed: int = 0, example_input: Any = None
+) -> dict[str, str]:
+    """Fill a live module in place, on whatever device it is, and return the rule of each slot.
+
+    Slots that no rule knows keep the value they have. A module on the meta device must be given memory first:
+    `module.to_empty(device=...)`.
+
+    Args:
+        module: The module to fill.
+        init: The initializer.
+        seed: The same module, initializer and seed give the same values.
+        example_input: What the forward pass takes, where it cannot be known.
+
+    """
+    from paramgen.prediction import prepare
+    from paramgen.writing import fill
+
+    return fill(module, prepare(module, init=init, seed=seed, example_input=_inputs(example_input)))
+
+
+def trace(module: "nn.Module", *, example_input: Any = None) -> "Graph":
+    """Return the graph of a live module, which is neither run nor changed."""
+    from paramgen.prediction import describe
+
+    return describe(module, example_input=_inputs(example_input))[1]
+
+
+def graph(
+    arch: "str | nn.Module", *, overrides: Mapping[str, Any] | None = None, example_input: Any = None
+) -> "tuple[Architecture, Graph]":
+    """Return an architecture and its graph: `paramgen.graphs.wire` makes JSON of them, `drawing` a picture."""
+    from paramgen.prediction import describe
+
+    return describe(arch, overrides=overrides, example_input=_inputs(example_input))
+
+
+def load(folder: str | Path, module: "nn.Module | None" = None) -> "nn.Module":
+    """Return the module that `folder` describes with its weights, loaded by its library; or load into `module`."""
+    from paramgen.check import load_folder
+
+    return load_folder(Path(folder), module)
+
+
+def check(folder: str | Path, *, memory: "Memory" = "auto") -> "Checked":
+    """Load `folder` with its library and compare every tensor; raise a `CheckError` at the first difference."""
+    from paramgen.check import check_folder
+
+    return check_folder(Path(folder), memory=memory)
+
+
+def _inputs(example_input: Any) -> Any:
+    if example_input is None:
+        return None
+    from paramgen.architectures.inputs import as_inputs
+
+    return as_inputs(example_input)

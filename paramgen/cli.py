@@ -1,0 +1,300 @@
+"""The `paramgen` command: it parses, calls `paramgen.api`, and prints."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from paramgen.errors import OptionError, ParamgenError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    help="Better starting weights for any architecture, in one command.\n\n"
+    "[bold]paramgen predict --arch vit_b16[/bold] writes a folder that the library's own from_pretrained loads.",
+)
+
+Arch = Annotated[
+    str,
+    typer.Option(
+        "--arch",
+        metavar="NAME",
+        show_default=False,
+        help="An alias (vit_b16), source:name (timm:resnet18), file.py:factory, a config.json, or a graph.json.",
+    ),
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Change the config: --set num_labels=37. Repeatable."
+    ),
+]
+ExampleInput = Annotated[
+    str | None,
+    typer.Option(
+        "--example-input",
+        metavar="SHAPE|FILE.PY:FN",
+        help="What the forward pass takes, if it cannot be known: 2x3x32x32, '2x16:long', or a function in a file.",
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
+
+
+@app.command()
+def predict(
+    arch: Arch,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The folder to write. Without it, named after the architecture.")
+    ] = None,
+    init: Annotated[
+        str, typer.Option("--init", metavar="SPEC", help="hypernet, hypernet:FOLDER_OR_REPO, or library.")
+    ] = "hypernet",
+    overrides: Overrides = None,
+    seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same bytes.")] = 0,
+    dtype: Annotated[
+        str | None,
+        typer.Option("--dtype", metavar="DTYPE", help="float32, bfloat16, float16; else the library's own."),
+    ] = None,
+    max_shard: Annotated[
+        str, typer.Option("--max-shard", metavar="SIZE", help="Largest weights file, where the library reads several.")
+    ] = "5GB",
+    example_input: ExampleInput = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a folder that paramgen wrote.")] = False,
+    check: Annotated[bool, typer.Option("--check/--no-check", help="Load the folder with its library.")] = True,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Build, trace and plan; write nothing.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Predict initial weights and write the folder that the library loads.
+
+    [dim]paramgen predict --arch gpt2 --out start
+    paramgen predict --arch timm:resnet18 --set num_classes=37 --init library
+    paramgen predict --arch my_model.py:build --example-input 2x3x32x32
+    paramgen predict --arch llama-1b --dtype bfloat16 --dry-run[/dim]
+    """
+    from paramgen.reporting import Reporter
+
+    reporter = Reporter(as_json=as_json, quiet=quiet)
+    with reporter.stage("Building and tracing"):
+        from paramgen.api import predict as prepare
+        from paramgen.writing import describe_prediction, plan_files, planned_files, write_prediction
+
+        folder = out if out is not None else Path(_folder_name(arch))
+        if not dry_run:
+            _refuse_folder(folder, overwrite)
+        prediction = prepare(
+            arch,
+            init=init,
+            seed=seed,
+            dtype=dtype,
+            overrides=_overrides(overrides),
+            example_input=_example(example_input),
+        )
+        planned = plan_files(prediction, max_shard)
+    if dry_run:
+        reporter.plan(describe_prediction(prediction, planned_files(prediction, planned)))
+        return
+    with reporter.progress(prediction.architecture.manifest.elements) as advance:
+        written = write_prediction(
+            prediction, folder, max_shard=max_shard, overwrite=overwrite, verify=check, progress=advance
+        )
+    reporter.written(written)
+
+
+@app.command()
+def graph(
+    arch: Arch,
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", show_default=False, help="g.json to predict from; g.svg, g.html to see."),
+    ],
+    overrides: Overrides = None,
+    example_input: ExampleInput = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Trace an architecture and write its graph, for machines or for eyes.
+
+    [dim]paramgen graph --arch resnet50 --out resnet50.svg
+    paramgen graph --arch my_model.py:build --out g.json
+    paramgen predict --arch g.json --out start[/dim]
+    """
+    from paramgen.reporting import Reporter
+
+    reporter = Reporter(as_json=as_json, quiet=quiet)
+    if out.suffix not in (".json", ".svg", ".html"):
+        raise OptionError(f"{str(out)!r} has the ending {out.suffix!r}. Allowed: .json, .svg and .html")
+    if out.exists() and not overwrite:
+        raise OptionError(f"{str(out)!r} exists. Type another name, or add --overwrite")
+    with reporter.stage("Building and tracing"):
+        from paramgen.api import graph as describe
+        from paramgen.export.folder import write_text
+        from paramgen.graphs.drawing import draw_html, draw_svg
+        from paramgen.graphs.wire import graph_hash, graph_to_json
+
+        architecture, traced = describe(arch, overrides=_overrides(overrides), example_input=_example(example_input))
+        if out.suffix == ".json":
+            text = graph_to_json(architecture, traced)
+        else:
+            draw = draw_svg if out.suffix == ".svg" else draw_html
+            text = draw(traced, title=architecture.spec)
+        write_text(out, text)
+    reporter.record(
+        {
+            "spec": architecture.spec,
+            "file": str(out),
+            "nodes": len(traced),
+            "edges": len(traced.edges),
+            "parameters": architecture.manifest.parameters,
+            "traced_by": traced.traced_by,
+            "unreachable": traced.unreachable(),
+            "sha256": graph_hash(traced),
+        }
+    )
+
+
+@app.command(name="list")
+def list_(
+    what: Annotated[str, typer.Argument(help="architectures, initializers or sources.")] = "architectures",
+    source: Annotated[str | None, typer.Argument(help="With architectures: all names of one source.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List the names that can be typed.
+
+    [dim]paramgen list architectures
+    paramgen list architectures timm
+    paramgen list initializers[/dim]
+    """
+    from paramgen.listing import names_of
+    from paramgen.reporting import Reporter
+
+    Reporter(as_json=as_json, quiet=False).names(what, names_of(what, source))
+
+
+@app.command()
+def check(
+    folder: Annotated[Path, typer.Argument(help="A folder that predict wrote.")],
+    memory: Annotated[
+        str, typer.Option("--memory", help="real, meta, or auto: real up to 2 GB.", metavar="auto|real|meta")
+    ] = "auto",
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Load a folder with its library and compare every tensor.
+
+    Exit code 0 if nothing is missing, unexpected, not finite or changed; 2 otherwise.
+    """
+    from paramgen.reporting import Reporter
+
+    reporter = Reporter(as_json=as_json, quiet=quiet)
+    if memory not in ("auto", "real", "meta"):
+        raise OptionError(f"Unknown --memory {memory!r}. Allowed: auto, real, meta")
+    with reporter.stage("Loading with the library"):
+        from paramgen.check import check_folder
+
+        done = check_folder(folder, memory=memory)  # type: ignore[arg-type]
+    reporter.record(
+        {"folder": str(folder), "loaded_by": done.loaded_by, "tensors": done.tensors, "memory": done.memory, "ok": True}
+    )
+
+
+@app.command()
+def info(
+    what: Annotated[str, typer.Argument(help="A folder that predict wrote, a hypernet's folder, or an architecture.")],
+    as_json: Json = False,
+) -> None:
+    """Say what a folder holds or what an architecture is.
+
+    [dim]paramgen info start
+    paramgen info vit_b16[/dim]
+    """
+    from paramgen.listing import describe_anything
+    from paramgen.reporting import Reporter
+
+    reporter = Reporter(as_json=as_json, quiet=False)
+    with reporter.stage("Reading"):
+        found = describe_anything(what)
+    reporter.record(found)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"paramgen {version('paramgen')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> NoReturn:
+    """Run the command; every expected failure is one line and exit code 2."""
+    signal.signal(signal.SIGTERM, _terminate)
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        app()
+    except ParamgenError as error:
+        _fail(str(error))
+    except KeyboardInterrupt:
+        Console(stderr=True, highlight=False).print("Interrupted; nothing was written.")
+        sys.exit(130)
+    except MemoryError:
+        _fail("Out of memory. Try --dtype bfloat16, or a smaller architecture by --set")
+    sys.exit(0)
+
+
+def _terminate(number: int, frame: Any) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _fail(message: str) -> NoReturn:
+    line = " ".join(message.split())
+    Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold red]error:[/] {escape(line)}")
+    sys.exit(2)
+
+
+def _overrides(assignments: list[str] | None) -> dict[str, Any]:
+    from paramgen.architectures.overrides import parse_overrides
+
+    return parse_overrides(assignments or ())
+
+
+def _example(text: str | None) -> Any:
+    if text is None:
+        return None
+    from paramgen.architectures.inputs import parse_example_input
+
+    return parse_example_input(text)
+
+
+def _refuse_folder(folder: Path, overwrite: bool) -> None:
+    from paramgen.export.folder import checked_target
+
+    checked_target(folder, overwrite=overwrite)
+
+
+def _folder_name(arch: str) -> str:
+    """Return a folder's name made from what was typed: `timm:resnet18` becomes `timm-resnet18`."""
+    name = arch.partition("?")[0]
+    stem = Path(name.rpartition(":")[0]).stem if ".py:" in name else Path(name).stem if name.endswith(".json") else name
+    return "".join(letter if letter.isalnum() or letter in "._-" else "-" for letter in stem).strip("-.") or "start"
+
+
+if __name__ == "__main__":
+    main()

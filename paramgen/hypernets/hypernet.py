@@ -1,0 +1,181 @@
+"""A hypernet: graph to weights (GHN-3, arXiv:2303.04143; LoGAH, arXiv:2405.16287), composed from a configuration."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final, final
+
+import torch
+from huggingface_hub import PyTorchModelHubMixin
+from jaxtyping import Float
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from paramgen.draws import slot_generator
+from paramgen.errors import HypernetError
+from paramgen.graphs.view import Request, View
+from paramgen.hypernets.config import HypernetConfig
+from paramgen.hypernets.departure import Departure, Step, moved_vector, moved_weight
+from paramgen.hypernets.grouping import VECTOR_ROLES, grouped, kernel_shape
+from paramgen.hypernets.normalization import bias_of, scale_of, scaled
+from paramgen.hypernets.storage import CONFIG, WEIGHTS, file_sha256, locate, read_config, read_weights
+from paramgen.hypernets.tiling import fit_kernel, fit_table, fit_vector
+
+_MAX_DECODED: Final = 1 << 25  # elements of one decoded batch, as long as that is at least one slot
+_MAX_SLOTS: Final = 64  # of one batch: what decoders make on the way can be larger than what they return
+
+_CARD: Final = """---
+{{ card_data }}
+---
+
+# A hypernet of paramgen
+
+Reads the graph of a network and predicts its initial weights. The sizes stand in `config.json`.
+
+```python
+from paramgen.hypernets.hypernet import Hypernet
+
+hypernet = Hypernet.from_pretrained("this repository or folder")
+```
+"""
+
+Start = Callable[[str], Tensor]
+"""Returns the library's own start of a slot."""
+
+
+@final
+class Hypernet(
+    nn.Module,
+    PyTorchModelHubMixin,
+    library_name="paramgen",
+    tags=["hypernetwork", "weight-initialization"],
+    model_card_template=_CARD,
+):
+    """Encoder, decoder and normalization; called with a view, it yields the slots' weights."""
+
+    def __init__(self, config: HypernetConfig) -> None:
+        super().__init__()
+        self.config = config
+        hidden = config.encoder.hidden
+        self.encoder = config.encoder.build()
+        self.decoder = config.decoder.build(hidden)
+        self.departure = Departure(hidden) if config.departure else None
+        self.file: Path | None = None  # the weights file this hypernet was read from
+
+    def requests(self, view: View) -> tuple[Request, ...]:
+        """Return the requests that this hypernet fills."""
+        return tuple(request for request in view.requests if request.role in self.config.roles)
+
+    def forward(self, view: View, base: Start | None = None) -> Iterator[tuple[str, Tensor]]:
+        """Return an iterator over (slot, weight), one for each of `requests(view)`, differentiable.
+
+        Args:
+            view: The graph, in this hypernet's vocabulary.
+            base: The library's own start of a slot; departures need it.
+
+        """
+        if view.vocabulary != self.config.vocabulary:
+            raise HypernetError(
+                f"A graph in the {view.vocabulary} vocabulary; this hypernet reads the {self.config.vocabulary} one."
+            )
+        if self.departure is not None and base is None:
+            raise HypernetError("This hypernet predicts departures: pass `base`, the library's own start of each slot.")
+        return self._predict(view, base)
+
+    def _predict(self, view: View, base: Start | None) -> Iterator[tuple[str, Tensor]]:
+        states = self.encoder(view)
+        for key, group in grouped(self.requests(view), self.decoder.limits).items():
+            decode = self.decoder.vectors if key.vector else self.decoder.weights
+            size = min(max(1, _MAX_DECODED // key.elements), _MAX_SLOTS)
+            for start in range(0, len(group), size):
+                batch = group[start : start + size]
+                chosen = states[torch.tensor([request.node for request in batch], device=states.device)]
+                decoded = decode(chosen, key)
+                steps = self._steps(chosen)
+                for raw, step, request in zip(decoded, steps, batch, strict=True):
+                    yield request.slot, self._finished(self._value(raw, step, request, view, base), request)
+                del decoded, raw  # before the next batch is made
+
+    def _steps(self, states: Float[Tensor, "slots hidden"]) -> list[Step | None]:
+        """Return how far each slot departs; None where the hypernet predicts the weight itself."""
+        if self.departure is None:
+            return [None] * len(states)
+        scale, gate = self.departure(states)
+        return [Step(*pair) for pair in zip(scale, gate, strict=True)]
+
+    def _value(self, raw: Tensor, step: Step | None, request: Request, view: View, base: Start | None) -> Tensor:
+        """Return the slot's weight from what was decoded for it."""
+        if request.role in VECTOR_ROLES:
+            vector = fit_vector(raw[0 if request.role == "scale" else 1], request.shape[0])
+            if step is not None:
+                return moved_vector(self._start(request, base), vector, step.gate)
+            return scale_of(vector) if request.role == "scale" else bias_of(vector)
+        if request.role == "position":
+            return fit_table(raw, self._start(request, base))
+        kernel = fit_kernel(raw, kernel_shape(request)).contiguous()
+        if len(request.shape) == 2:
+            kernel = kernel.flatten(1)
+        factor = (
+            1.0 if request.role == "embedding" else self.config.normalization.factor(kernel, view.initializer_range)
+        )
+        kernel = kernel.t() if request.in_out else kernel.view(request.shape)
+        if step is not None:
+            return moved_weight(self._start(request, base), kernel, factor, step)
+        return kernel if request.role == "embedding" else scaled(kernel, factor)
+
+    def _start(self, request: Request, base: Start | None) -> Tensor:
+        """Return the slot's own start in this hypernet's type; without `base`, what torchvision draws for a table."""
+        like = next(self.parameters())
+        if base is None:
+            drawn = torch.empty(request.shape).normal_(0, 0.02, generator=slot_generator(0, request.slot))
+            return drawn.to(like)
+        start = base(request.slot)
+        if tuple(start.shape) != request.shape:
+            raise HypernetError(f"The start of {request.slot!r} is of shape {tuple(start.shape)}, not {request.shape}.")
+        return start.detach().to(like)
+
+    def _finished(self, value: Tensor, request: Request) -> Tensor:
+        # The sum is one fast pass; only if it overflows are the elements looked at.
+        if not self.training and not bool(value.sum().isfinite()) and not bool(value.isfinite().all()):
+            raise HypernetError(f"This hypernet predicts values that are not finite for {request.slot!r}.")
+        return value.contiguous()
+
+    @property
+    def sha256(self) -> str | None:
+        """The SHA-256 of the weights file this hypernet was read from; None if it was not read from one."""
+        return None if self.file is None else file_sha256(self.file)
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        text = json.dumps(self.config.to_json(), indent=2) + "\n"
+        (save_directory / CONFIG).write_text(text, encoding="utf-8")
+        tensors = {name: tensor.detach().contiguous() for name, tensor in self.state_dict().items()}
+        save_file(tensors, save_directory / WEIGHTS, metadata={"format": "pt"})
+        # safetensors writes a file that only its owner can read.
+        (save_directory / WEIGHTS).chmod((save_directory / CONFIG).stat().st_mode)
+
+    @classmethod
+    def from_pretrained(  # the mixin's own prints, trusts the file and skips missing tensors
+        cls,
+        pretrained_model_name_or_path: str | Path,
+        **download: Any,
+    ) -> "Hypernet":
+        """Return the hypernet of a folder or Hub repository, in float32 and evaluation mode.
+
+        Args:
+            pretrained_model_name_or_path: The folder or repository.
+            **download: `revision`, `token`, `cache_dir`, `force_download`, `local_files_only` of `hf_hub_download`.
+
+        """
+        name = str(pretrained_model_name_or_path)
+        config = read_config(locate(name, CONFIG, **download))
+        file = locate(name, WEIGHTS, **download)
+        hypernet = empty_hypernet(config)
+        hypernet.load_state_dict(read_weights(file, hypernet.state_dict()), assign=True)
+        hypernet.file = file
+        return hypernet.eval()
+
+
+def empty_hypernet(config: HypernetConfig) -> Hypernet:
+    """Return a hypernet on the meta device: nothing is allocated or drawn until `load_state_dict(..., assign=True)`."""
+    with torch.device("meta"):
+        return Hypernet(config)

@@ -1,0 +1,92 @@
+"""Reading a hypernet's folder without trusting it: `config.json` and `model.safetensors`."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from paramgen.errors import HypernetError
+from paramgen.hypernets.config import HypernetConfig
+
+CONFIG: Final = "config.json"
+WEIGHTS: Final = "model.safetensors"
+MAX_CONFIG_BYTES: Final = 1_000_000
+_DTYPES: Final = ("F32", "BF16", "F16")
+
+
+def locate(name: str, file: str, **download: Any) -> Path:
+    """Return the path of one file of a folder or, where there is no such folder, of a Hub repository."""
+    if Path(name).is_dir():
+        path = Path(name) / file
+        if not path.is_file():
+            raise HypernetError(f"The folder {name!r} has no {file}; a hypernet is {CONFIG} and {WEIGHTS}.")
+        return path
+    try:
+        return Path(hf_hub_download(name, file, **download))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise HypernetError(
+            f"No hypernet {name!r}: neither a folder nor a readable Hub repository ({reason})."
+        ) from error
+
+
+def read_config(path: Path) -> HypernetConfig:
+    """Return the configuration in a file; size first, then syntax, then every value."""
+    size = path.stat().st_size
+    if size > MAX_CONFIG_BYTES:
+        raise HypernetError(f"{path} has {size:,} bytes; allowed are {MAX_CONFIG_BYTES:,}.")
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise HypernetError(f"{path} is no JSON: {error}.") from error
+    return HypernetConfig.from_json(data)
+
+
+def read_weights(path: Path, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors of a file in float32, if they are exactly the expected ones and all finite."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            names = set(file.keys())
+            _check_names(path, names, expected)
+            for name, tensor in expected.items():
+                header = file.get_slice(name)
+                shape, dtype = tuple(header.get_shape()), header.get_dtype()
+                if shape != tuple(tensor.shape) or dtype not in _DTYPES:
+                    raise HypernetError(
+                        f"{path}: {name} is {dtype} of shape {shape}; {CONFIG} asks for {tuple(tensor.shape)}, "
+                        f"allowed are {', '.join(_DTYPES)}."
+                    )
+            return {name: _finite(path, name, file.get_tensor(name)) for name in expected}
+    except (SafetensorError, OSError) as error:
+        raise HypernetError(f"{path} cannot be read: {error}. Get the file again.") from error
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _check_names(path: Path, names: set[str], expected: Mapping[str, Tensor]) -> None:
+    missing, unknown = sorted(expected.keys() - names), sorted(names - expected.keys())
+    if missing:
+        raise HypernetError(f"{path} lacks {len(missing)} tensors that {CONFIG} asks for, first {missing[0]!r}.")
+    if unknown:
+        raise HypernetError(f"{path} has {len(unknown)} tensors that {CONFIG} does not ask for, first {unknown[0]!r}.")
+
+
+def _finite(path: Path, name: str, tensor: Tensor) -> Tensor:
+    tensor = tensor.to(torch.float32)
+    if not bool(torch.isfinite(tensor).all()):
+        raise HypernetError(f"{path}: {name} holds values that are not finite. Get the file again.")
+    return tensor

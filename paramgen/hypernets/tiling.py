@@ -1,0 +1,47 @@
+"""From the size a decoder makes to the size a slot has: crop, then repeat (GHN-2, Knyazev et al., 2021)."""
+
+from math import isqrt
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+
+def fit_vector(raw: Float[Tensor, " width"], size: int) -> Float[Tensor, " _"]:
+    """Return the first `size` elements, starting over where `raw` ends."""
+    return _repeat(raw, 0, size)
+
+
+def fit_kernel(raw: Float[Tensor, "out in kh kw"], shape: tuple[int, int, int, int]) -> Float[Tensor, "_ _ _ _"]:
+    """Return `raw` in the given shape: the centre of its kernels, channels cropped or repeated.
+
+    Kernels that are too small are resized; the published code does so only where both sides are.
+    """
+    out, inputs, kh, kw = shape
+    raw = raw[:out, :inputs]
+    if raw.shape[2] < kh or raw.shape[3] < kw:
+        raw = functional.interpolate(raw, size=(kh, kw), mode="bilinear", align_corners=False)
+    raw = _centre(_centre(raw, 2, kh), 3, kw)
+    return _repeat(_repeat(raw, 0, out), 1, inputs)
+
+
+def fit_table(raw: Float[Tensor, "1 in kh kw"], start: Float[Tensor, "1 _ _"]) -> Float[Tensor, "1 _ _"]:
+    """Return a position table: the pixels of `raw` as the last tokens, the first ones (class tokens) from `start`."""
+    _, tokens, width = start.shape
+    side = isqrt(tokens)
+    pixels = fit_kernel(raw, (1, width, side, side)).flatten(2).transpose(1, 2)  # (1, side², in_)
+    return torch.cat((start[:, : tokens - side**2], pixels), dim=1)
+
+
+def _centre(raw: Tensor, axis: int, size: int) -> Tensor:
+    side = raw.shape[axis]
+    return raw if side == size else raw.narrow(axis, side // 2 - size // 2, size)
+
+
+def _repeat(raw: Tensor, axis: int, size: int) -> Tensor:
+    if raw.shape[axis] >= size:
+        return raw.narrow(axis, 0, size)
+    repeats = [1] * raw.dim()
+    repeats[axis] = -(-size // raw.shape[axis])
+    return raw.repeat(repeats).narrow(axis, 0, size)

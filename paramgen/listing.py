@@ -1,0 +1,75 @@
+"""What there is: the names that can be typed, and what a folder or an architecture is."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from paramgen.errors import ArchitectureError, UnknownNameError
+
+_KINDS = ("architectures", "initializers", "sources")
+
+
+def names_of(what: str, source: str | None) -> dict[str, str]:
+    """Return names with a line about each."""
+    if what == "initializers":
+        from paramgen.initializers import initializers
+
+        return {name: _first_line(initializers.get(name)) for name in initializers.names()}
+    from paramgen.architectures import sources
+
+    if what == "sources":
+        return {name: _first_line(sources.get(name)) for name in sources.names()}
+    if what != "architectures":
+        raise UnknownNameError.of("list", what, _KINDS, "Type: paramgen list architectures")
+    if source is not None:
+        return {f"{source}:{name}": "" for name in sources.get(source)().names()}
+    from paramgen.architectures.aliases import ALIASES
+
+    return dict(sorted(ALIASES.items()))
+
+
+def describe_anything(what: str) -> dict[str, Any]:
+    """Describe a predicted folder, a hypernet's folder or an architecture."""
+    folder = Path(what)
+    report = folder / "paramgen.json"
+    if report.is_file():
+        record: dict[str, Any] = json.loads(report.read_text(encoding="utf-8"))
+        return {key: value for key, value in record.items() if key not in ("tensors", "tied")}
+    if folder.is_dir() and (folder / "config.json").is_file():
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        if "encoder" in config and "decoder" in config:
+            return _hypernet(folder)
+    elif folder.is_dir():
+        raise ArchitectureError(f"{what!r} is a folder without config.json; nothing is known about it.")
+    from paramgen.api import graph
+
+    architecture, traced = graph(what)
+    manifest = architecture.manifest
+    return {
+        "spec": architecture.spec,
+        "parameters": manifest.parameters,
+        "elements": manifest.elements,
+        "slots": len(manifest),
+        "tied": {slot.name: slot.tied_to for slot in manifest.values() if slot.tied_to is not None},
+        "nodes": len(traced),
+        "edges": len(traced.edges),
+        "traced_by": traced.traced_by,
+        "unreachable": traced.unreachable(),
+        "weights_file": architecture.layout.weights_file,
+    }
+
+
+def _hypernet(folder: Path) -> dict[str, Any]:
+    from paramgen.hypernets.hypernet import Hypernet
+
+    hypernet = Hypernet.from_pretrained(str(folder))
+    return {
+        "hypernet": str(folder),
+        "parameters": sum(parameter.numel() for parameter in hypernet.parameters()),
+        "sha256": hypernet.sha256,
+        "config": hypernet.config.to_json(),
+    }
+
+
+def _first_line(kind: type) -> str:
+    return (kind.__doc__ or "").strip().partition("\n")[0]

@@ -1,0 +1,134 @@
+"""A prediction: one architecture, one initializer, one seed. Nothing is computed before the tensors are asked for."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+
+from paramgen.architectures import Architecture, Inputs, resolve
+from paramgen.architectures.module import from_module
+from paramgen.errors import OptionError, TraceError
+from paramgen.graphs.schema import Graph
+from paramgen.graphs.trace import trace
+from paramgen.graphs.wire import MAX_BYTES, graph_from_json
+from paramgen.initializers import Initializer, initializer_of
+from paramgen.manifest import Slot
+
+DTYPES: Mapping[str, torch.dtype] = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """Iterate over it for (name, tensor) pairs, each slot once, in the order in which they come."""
+
+    architecture: Architecture
+    graph: Graph
+    initializer: Initializer
+    init: str
+    seed: int
+    dtype: torch.dtype | None  # of floating-point slots; None: as the architecture has them
+
+    def __iter__(self) -> Iterator[tuple[str, Tensor]]:
+        manifest = self.architecture.manifest
+        for name, tensor in self.initializer.tensors(manifest, self.graph, seed=self.seed):
+            yield name, tensor.to(self.dtype_of(manifest[name]))
+
+    @cached_property
+    def rules(self) -> Mapping[str, str]:
+        """The rule that fills each slot; the tied ones are left out."""
+        return self.initializer.rules(self.architecture.manifest, self.graph)
+
+    @property
+    def by_rule(self) -> dict[str, int]:
+        """Number of elements that each rule fills, the largest first."""
+        counts: Counter[str] = Counter()
+        for name, rule in self.rules.items():
+            counts[rule] += self.architecture.manifest[name].elements
+        return dict(counts.most_common())
+
+    def dtype_of(self, slot: Slot) -> torch.dtype:
+        """Return the dtype in which a slot is written; integers and booleans stay what they are."""
+        return self.dtype if self.dtype is not None and slot.dtype.is_floating_point else slot.dtype
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Compute every tensor; tied names share one."""
+        manifest = self.architecture.manifest
+        filled = dict(self)
+        return {name: filled[slot.tied_to or name] for name, slot in manifest.items()}
+
+
+def prepare(
+    arch: "str | nn.Module",
+    *,
+    init: str = "hypernet",
+    seed: int = 0,
+    dtype: str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    example_input: Inputs | None = None,
+) -> Prediction:
+    """Build and trace `arch` and choose the initializer; check every option first."""
+    if seed < 0 or seed >= 2**63:
+        raise OptionError(f"The seed is {seed}; allowed are 0 to 2**63 - 1. Type: --seed 0")
+    if dtype is not None and dtype not in DTYPES:
+        raise OptionError(f"Unknown dtype {dtype!r}. Known: {', '.join(DTYPES)}. Type: --dtype float32")
+    initializer = initializer_of(init)
+    initializer.describe()  # reads its files: fail before the architecture is built
+    architecture, graph = describe(arch, overrides=overrides, example_input=example_input)
+    return Prediction(
+        architecture=architecture,
+        graph=graph,
+        initializer=initializer,
+        init=init,
+        seed=seed,
+        dtype=None if dtype is None else DTYPES[dtype],
+    )
+
+
+def describe(
+    arch: "str | nn.Module", *, overrides: Mapping[str, Any] | None = None, example_input: Inputs | None = None
+) -> tuple[Architecture, Graph]:
+    """Return the architecture and its graph; `arch` may also be the path of a graph's JSON."""
+    if isinstance(arch, nn.Module):
+        if overrides:
+            raise OptionError("Overrides change a named architecture's config; a live module has its own.")
+        architecture = from_module(arch, example_input)
+    elif (text := _graph_text(arch)) is not None:
+        if overrides:
+            raise OptionError("--set changes a named architecture; a graph is what it is. Make another: paramgen graph")
+        return graph_from_json(text)
+    else:
+        architecture = resolve(arch, overrides, example_input)
+    return architecture, graph_of(architecture)
+
+
+def graph_of(architecture: Architecture) -> Graph:
+    """Trace the architecture on its example input."""
+    module = architecture.module
+    if module is None:
+        raise TraceError(f"{architecture.spec} has no module to trace.")
+    if architecture.example is None:
+        raise TraceError(
+            f"No example input is known for {architecture.spec}. Type: --example-input 2x3x32x32 (a shape, `:long` for "
+            "indices) or --example-input file.py:function; in Python: example_input=..."
+        )
+    return trace(module, architecture.manifest, architecture.example)
+
+
+def _graph_text(arch: str) -> str | None:
+    """Return the content of a graph's JSON file, or None if `arch` is anything else."""
+    path = Path(arch)
+    if path.suffix != ".json" or not path.is_file():
+        return None
+    with path.open(encoding="utf-8", errors="replace") as file:
+        start = file.read(4096)
+        return start + file.read(MAX_BYTES + 1) if '"paramgen_graph"' in start or '"nodes"' in start else None

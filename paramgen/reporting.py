@@ -1,0 +1,155 @@
+"""What the command prints: progress on stderr, results on stdout, or JSON alone."""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, final
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from paramgen.writing import Written
+
+_LOADERS = {
+    "transformers": (
+        "from transformers import {name}",
+        "model = {name}.from_pretrained({folder!r})",
+    ),
+    "timm": ("import timm", "model = timm.create_model({local!r}, pretrained=True)"),
+    "diffusers": ("from diffusers import {name}", "model = {name}.from_pretrained({folder!r})"),
+    "torchvision": ("import paramgen", "model = paramgen.load({folder!r})"),
+    "module": ("import paramgen", "model = paramgen.load({folder!r})"),
+}
+
+
+@final
+class Reporter:
+    """One per command."""
+
+    def __init__(self, *, as_json: bool, quiet: bool) -> None:
+        self._as_json = as_json
+        self._quiet = quiet
+        self._out = Console(highlight=False, soft_wrap=True)
+        self._err = Console(stderr=True, highlight=False, quiet=quiet or as_json)
+
+    @contextmanager
+    def stage(self, text: str) -> Iterator[None]:
+        """Show that something is going on."""
+        with self._err.status(f"{text} ..."):
+            yield
+
+    @contextmanager
+    def progress(self, elements: int) -> Iterator[Callable[[str, int], None]]:
+        """Show parameters done and parameters per second."""
+        with Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f}% {task.fields[rate]}"),
+            TimeElapsedColumn(),
+            console=self._err,
+            transient=True,
+        ) as bar:
+            task = bar.add_task("Predicting", total=elements, rate="")
+            started = time.perf_counter()
+
+            def advance(stage: str, done: int) -> None:
+                if stage == "check":
+                    bar.update(task, description="Loading with the library", total=None, rate="")
+                else:
+                    rate = done / max(time.perf_counter() - started, 1e-6)
+                    bar.update(task, completed=done, rate=f"{_short(rate)} parameters/s")
+
+            yield advance
+
+    def plan(self, described: Mapping[str, Any]) -> None:
+        """Print what would be written."""
+        self.record(described)
+
+    def record(self, values: Mapping[str, Any]) -> None:
+        """Print names and values."""
+        if self._as_json:
+            self._out.print(json.dumps(values), markup=False)
+        elif not self._quiet:
+            table = Table(box=None, show_header=False, pad_edge=False)
+            table.add_column(style="bold")
+            table.add_column(overflow="fold")
+            for key, value in values.items():
+                table.add_row(key, escape(_shown(key, value)))
+            self._out.print(table)
+
+    def names(self, what: str, names: Mapping[str, str]) -> None:
+        """Print names, each with what it stands for."""
+        if self._as_json:
+            self._out.print(json.dumps(names), markup=False)
+            return
+        table = Table(box=None, show_header=False, pad_edge=False)
+        table.add_column(no_wrap=True)
+        table.add_column(style="dim", overflow="fold")
+        for name, meaning in names.items():
+            table.add_row(escape(name), escape(meaning))
+        self._out.print(table if names else f"There are no {what}.")
+
+    def written(self, written: "Written") -> None:
+        """Print where the folder is, by which rules it was filled, and how to load it."""
+        if self._as_json:
+            self._out.print(json.dumps(written.to_json()), markup=False)
+            return
+        if self._quiet:
+            return
+        prediction, seconds = written.prediction, written.seconds
+        architecture = prediction.architecture
+        elements = architecture.manifest.elements
+        rate = elements / max(seconds["predict"], 1e-6)
+        self._out.print(
+            f"[bold]{escape(str(written.folder))}[/]: {escape(architecture.spec)}, "
+            f"{architecture.manifest.parameters:,} parameters, {_short(sum(written.files.values()))}B in "
+            f"{seconds['predict']:.1f} s ({_short(rate)} parameters/s)"
+        )
+        for rule, count in prediction.by_rule.items():
+            self._out.print(f"  {count / max(elements, 1):6.1%} by [bold]{rule}[/]{self._which(prediction, rule)}")
+        unreachable = prediction.graph.unreachable()
+        if unreachable:
+            self._out.print(
+                f"  [yellow]unreachable[/]: no path leads through {len(unreachable)} parameters, first "
+                f"{escape(unreachable[0])}; they are filled by library"
+            )
+        if written.checked:
+            self._out.print(f"  {architecture.layout.source} loaded it: nothing missing, unexpected or changed")
+        name = str(architecture.layout.config.get("_class_name") or _first(architecture.layout.config))
+        for line in _LOADERS.get(architecture.layout.source, _LOADERS["module"]):
+            text = line.format(name=name, folder=str(written.folder), local=f"local-dir:{written.folder}")
+            self._out.print(f"  >>> {text}", markup=False)
+
+    def _which(self, prediction: Any, rule: str) -> str:
+        """Name the slots of a rule by their last words, where it is not the main one."""
+        names = [name for name, by in prediction.rules.items() if by == rule]
+        if len(names) == len(prediction.rules) or rule == "hypernet":
+            return f" ({len(names)} tensors)"
+        words = sorted({".".join(name.split(".")[-2:]) for name in names})
+        shown = ", ".join(words[:4]) + (", ..." if len(words) > 4 else "")
+        return escape(f" ({len(names)} tensors: {shown})")
+
+
+def _first(config: Mapping[str, Any]) -> str:
+    architectures = config.get("architectures") or [""]
+    return str(architectures[0])
+
+
+def _shown(key: str, value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_shown(name, item)}" for name, item in value.items()) or "none"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(str(item) for item in value) or "none"
+    return f"{value:,}" if type(value) is int and key != "seed" else str(value)
+
+
+def _short(count: float) -> str:
+    for power, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if count >= power:
+            return f"{count / power:.3g} {prefix}"
+    return f"{count:.3g} "

@@ -1,0 +1,193 @@
+"""Carry a prediction out: into a folder, or into a live module."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from math import isfinite
+from pathlib import Path
+from time import perf_counter
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+
+from paramgen.check import REPORT, check_folder, digest
+from paramgen.errors import OptionError
+from paramgen.export.folder import checked_target, transaction
+from paramgen.export.plan import Entry, Plan, plan
+from paramgen.export.writer import SafetensorsWriter
+from paramgen.graphs.wire import graph_hash
+from paramgen.prediction import Prediction
+
+CONFIG = "config.json"
+
+Advance = Callable[[str, int], None]
+"""Called with the stage (`predict`, `check`) and the number of elements done."""
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """What was written, and how long it took (`seconds` by stage)."""
+
+    folder: Path
+    prediction: Prediction
+    files: Mapping[str, int]
+    seconds: Mapping[str, float]
+    checked: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the summary that `--json` prints."""
+        return {
+            **describe_prediction(self.prediction, self.files),
+            "folder": str(self.folder),
+            "seconds": {stage: round(seconds, 3) for stage, seconds in self.seconds.items()},
+            "checked": self.checked,
+        }
+
+
+def describe_prediction(prediction: Prediction, files: Mapping[str, int]) -> dict[str, Any]:
+    """Return what is known before the first tensor is made."""
+    manifest = prediction.architecture.manifest
+    return {
+        "spec": prediction.architecture.spec,
+        "init": prediction.init,
+        "seed": prediction.seed,
+        "parameters": manifest.parameters,
+        "elements": manifest.elements,
+        "by_rule": prediction.by_rule,
+        "traced_by": prediction.graph.traced_by,
+        "nodes": len(prediction.graph),
+        "unreachable": prediction.graph.unreachable(),
+        "files": dict(files),
+    }
+
+
+def plan_files(prediction: Prediction, max_shard: int | str) -> Plan:
+    """Plan the weights files of a prediction."""
+    layout = prediction.architecture.layout
+    return plan(
+        entries_of(prediction),
+        weights_file=layout.weights_file,
+        max_shard=max_shard,
+        shardable=layout.shardable,
+    )
+
+
+def planned_files(prediction: Prediction, planned: Plan) -> dict[str, int]:
+    """Return every file of the folder but our own report, with its size in bytes."""
+    return {**planned.files, CONFIG: len(_config(prediction).encode())}
+
+
+def entries_of(prediction: Prediction) -> Iterator[Entry]:
+    """Yield what the library wants stored: every name, or every tensor once."""
+    manifest = prediction.architecture.manifest
+    for slot in manifest.values():
+        if slot.tied_to is None or prediction.architecture.layout.tied == "each":
+            yield Entry(slot.name, slot.shape, prediction.dtype_of(slot))
+
+
+def write_prediction(
+    prediction: Prediction,
+    folder: Path,
+    *,
+    max_shard: int | str,
+    overwrite: bool,
+    verify: bool,
+    progress: Advance | None = None,
+) -> Written:
+    """Write the folder beside its place, check it there, and give it its name last."""
+    checked_target(folder, overwrite=overwrite)
+    planned = plan_files(prediction, max_shard)
+    started = perf_counter()
+    with transaction(folder, overwrite=overwrite) as partial:
+        with SafetensorsWriter(planned, partial) as writer:
+            tensors = dict(_stream(prediction, writer, progress))
+        (partial / CONFIG).write_text(_config(prediction), encoding="utf-8")
+        report = {**_provenance(prediction), "files": planned_files(prediction, planned), "tensors": tensors}
+        (partial / REPORT).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        predicted = perf_counter()
+        if verify:
+            if progress is not None:
+                progress("check", 0)
+            check_folder(partial)
+    return Written(
+        folder=folder,
+        prediction=prediction,
+        files={**planned_files(prediction, planned), REPORT: (folder / REPORT).stat().st_size},
+        seconds={"predict": predicted - started, "check": perf_counter() - predicted},
+        checked=verify,
+    )
+
+
+@torch.no_grad()
+def fill(module: nn.Module, prediction: Prediction) -> dict[str, str]:
+    """Copy a prediction into a live module and return the rule of each slot."""
+    state = module.state_dict(keep_vars=True)
+    on_meta = next((name for name, tensor in state.items() if tensor.is_meta), None)
+    if on_meta is not None:
+        raise OptionError(f"{on_meta!r} is on the meta device. Type first: module.to_empty(device='cpu')")
+    for name, tensor in prediction:
+        state[name].detach().copy_(tensor)
+    return dict(prediction.rules)
+
+
+def _stream(
+    prediction: Prediction, writer: SafetensorsWriter, progress: Advance | None
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Write tensors as they come and yield the record of each name."""
+    each = prediction.architecture.layout.tied == "each"
+    done = 0
+    for name, tensor in prediction:
+        record = {"rule": prediction.rules[name], **_statistics(tensor)}
+        for alias in prediction.architecture.manifest.names_of(name) if each else (name,):
+            writer.write(alias, tensor)
+            yield alias, record
+        done += tensor.numel()
+        if progress is not None:
+            progress("predict", done)
+
+
+def _statistics(tensor: Tensor) -> dict[str, Any]:
+    values = tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.to(torch.float32)
+    std, mean = torch.std_mean(values, correction=0) if values.numel() else (torch.zeros(()), torch.zeros(()))
+    return {
+        "shape": list(tensor.shape),
+        "dtype": str(tensor.dtype).removeprefix("torch."),
+        "mean": float(mean) if isfinite(float(mean)) else None,
+        "std": float(std) if isfinite(float(std)) else None,
+        "sha256": digest(tensor),
+    }
+
+
+def _config(prediction: Prediction) -> str:
+    layout = prediction.architecture.layout
+    config = dict(layout.config)
+    if layout.dtype_key is not None:
+        floating = (slot for slot in prediction.architecture.manifest.filled if slot.dtype.is_floating_point)
+        config[layout.dtype_key] = str(prediction.dtype_of(next(floating))).removeprefix("torch.")
+    return json.dumps(config, indent=2) + "\n"
+
+
+def _provenance(prediction: Prediction) -> dict[str, Any]:
+    manifest = prediction.architecture.manifest
+    return {
+        "paramgen": version("paramgen"),
+        "source": prediction.architecture.layout.source,
+        "spec": prediction.architecture.spec,
+        "graph": {
+            "sha256": graph_hash(prediction.graph),
+            "nodes": len(prediction.graph),
+            "traced_by": prediction.graph.traced_by,
+            "unreachable": prediction.graph.unreachable(),
+        },
+        "init": prediction.init,
+        "initializer": dict(prediction.initializer.describe()),
+        "seed": prediction.seed,
+        "dtype": None if prediction.dtype is None else str(prediction.dtype).removeprefix("torch."),
+        "parameters": manifest.parameters,
+        "elements": manifest.elements,
+        "by_rule": prediction.by_rule,
+        "tied": {slot.name: slot.tied_to for slot in manifest.values() if slot.tied_to is not None},
+    }

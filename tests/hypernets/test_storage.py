@@ -1,0 +1,130 @@
+import json
+from copy import deepcopy
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from paramgen.errors import HypernetError
+from paramgen.hypernets.config import HypernetConfig
+from paramgen.hypernets.hypernet import Hypernet
+
+
+@pytest.fixture
+def folder(departing: HypernetConfig, tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    Hypernet(departing).save_pretrained(tmp_path / "hypernet")
+    return tmp_path / "hypernet"
+
+
+def change(folder: Path, **tensors: torch.Tensor | None) -> None:
+    state = load_file(folder / "model.safetensors") | tensors
+    save_file({name: tensor for name, tensor in state.items() if tensor is not None}, folder / "model.safetensors")
+
+
+def test_saved_and_read_is_the_same(folder: Path, departing: HypernetConfig) -> None:
+    torch.manual_seed(0)
+    expected = Hypernet(departing).state_dict()
+    hypernet = Hypernet.from_pretrained(folder)
+    assert hypernet.config == departing and not hypernet.training
+    assert hypernet.state_dict().keys() == expected.keys()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in hypernet.state_dict().items())
+    assert all(parameter.requires_grad for parameter in hypernet.parameters())
+
+
+def test_reading_draws_no_random_numbers(folder: Path) -> None:
+    torch.manual_seed(7)
+    expected = torch.rand(1)
+    torch.manual_seed(7)
+    Hypernet.from_pretrained(folder)
+    assert torch.equal(torch.rand(1), expected)
+
+
+def test_the_config_is_readable_json_and_the_folder_has_a_card(folder: Path, departing: HypernetConfig) -> None:
+    assert json.loads((folder / "config.json").read_text()) == departing.to_json()
+    assert "hypernet of paramgen" in (folder / "README.md").read_text()
+
+
+def test_bfloat16_files_are_read_as_float32(folder: Path, departing: HypernetConfig) -> None:
+    state = load_file(folder / "model.safetensors")
+    save_file({name: tensor.bfloat16() for name, tensor in state.items()}, folder / "model.safetensors")
+    hypernet = Hypernet.from_pretrained(folder)
+    assert {parameter.dtype for parameter in hypernet.parameters()} == {torch.float32}
+    torch.testing.assert_close(
+        hypernet.encoder.edges.code.weight, state["encoder.edges.code.weight"], rtol=1e-2, atol=0
+    )
+
+
+def test_the_hash_is_that_of_the_file(folder: Path, departing: HypernetConfig) -> None:
+    expected = sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    assert Hypernet.from_pretrained(folder).sha256 == expected
+    assert Hypernet(departing).sha256 is None
+
+
+def test_copies_are_independent(folder: Path) -> None:
+    hypernet = Hypernet.from_pretrained(folder)
+    copy = deepcopy(hypernet)
+    copy.departure.head.weight.data.fill_(1)
+    assert hypernet.departure.head.weight.abs().sum() == 0
+    assert copy.config == hypernet.config
+
+
+@pytest.mark.parametrize(
+    ("tensors", "message"),
+    [
+        ({"departure.head.bias": torch.tensor([0.0, float("nan")])}, "departure.head.bias holds values that are not"),
+        ({"departure.head.bias": torch.tensor([0.0, float("inf")])}, "departure.head.bias holds values that are not"),
+        ({"departure.head.bias": torch.zeros(3)}, r"is F32 of shape \(3,\); config.json asks for \(2,\)"),
+        ({"departure.head.bias": torch.zeros(2, dtype=torch.int64)}, "is I64 of shape"),
+        ({"departure.head.bias": None}, "lacks 1 tensors"),
+        ({"surplus": torch.zeros(1)}, "does not ask for, first 'surplus'"),
+    ],
+)
+def test_refuses_weights_that_do_not_fit(folder: Path, tensors: dict[str, torch.Tensor | None], message: str) -> None:
+    change(folder, **tensors)
+    with pytest.raises(HypernetError, match=message):
+        Hypernet.from_pretrained(folder)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "garbage", "empty", "missing"])
+def test_refuses_damaged_weights(folder: Path, damage: str) -> None:
+    file = folder / "model.safetensors"
+    content = {"truncated": file.read_bytes()[:-5], "garbage": b"\xff" * 100, "empty": b""}
+    file.unlink()
+    if damage != "missing":
+        file.write_bytes(content[damage])
+    with pytest.raises(HypernetError, match=r"model\.safetensors") as caught:
+        Hypernet.from_pretrained(folder)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "is no JSON"),
+        ("[" * 100_000, "is no JSON"),
+        (" " * 1_000_001, "allowed are 1,000,000"),
+        ("3", "an object"),
+    ],
+)
+def test_refuses_damaged_configs(folder: Path, text: str, message: str) -> None:
+    (folder / "config.json").write_text(text)
+    with pytest.raises(HypernetError, match=message):
+        Hypernet.from_pretrained(folder)
+
+
+def test_a_config_that_contradicts_the_weights_is_refused(folder: Path) -> None:
+    data = json.loads((folder / "config.json").read_text())
+    data["encoder"]["layers"] = 3
+    (folder / "config.json").write_text(json.dumps(data))
+    with pytest.raises(HypernetError, match=r"lacks .* tensors that config.json asks for, first 'encoder.layers.2"):
+        Hypernet.from_pretrained(folder)
+
+
+@pytest.mark.parametrize("name", ["no/such", "not a name at all!", "/no/such/folder"])
+def test_refuses_names_that_are_neither_folder_nor_repository(name: str, tmp_path: Path) -> None:
+    with pytest.raises(HypernetError, match="neither a folder nor") as caught:
+        Hypernet.from_pretrained(name, local_files_only=True, cache_dir=tmp_path)
+    assert "\n" not in str(caught.value)

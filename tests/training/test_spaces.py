@@ -1,0 +1,56 @@
+import pytest
+import torch
+
+from paramgen.hypernets.config import first_light
+from paramgen.hypernets.hypernet import Hypernet
+from training.spaces import families, pool, sample
+from training.spaces.design import Design
+from training.targets import Target, view_of_design
+
+
+def draw(family: str, seed: int, *, held_out: bool = False) -> Design:
+    return sample(torch.Generator().manual_seed(seed), family=family, held_out=held_out)
+
+
+def parameters(design: Design) -> int:
+    with torch.device("meta"):
+        return sum(parameter.numel() for parameter in design.network().parameters())
+
+
+@pytest.mark.parametrize("family", families.names())
+def test_designs_build_classify_and_repeat(family: str) -> None:
+    for seed in range(4):
+        design = draw(family, seed)
+        assert design == draw(family, seed)
+        assert hash(design) == hash(draw(family, seed))
+        network = design.build().eval()
+        with torch.no_grad():
+            assert network(torch.zeros(2, 3, design.resolution, design.resolution)).shape == (2, 10)
+        assert len({id(tensor) for tensor in network.state_dict(keep_vars=True).values()}) == len(network.state_dict())
+
+
+@pytest.mark.parametrize("family", families.names())
+def test_held_out_designs_are_larger_than_any_in_training(family: str) -> None:
+    seen = [draw(family, seed) for seed in range(20)]
+    unseen = [draw(family, seed, held_out=True) for seed in range(5)]
+    assert not set(seen) & set(unseen)
+    mean_seen = sum(map(parameters, seen)) / len(seen)
+    assert sum(map(parameters, unseen)) / len(unseen) > mean_seen
+    assert all(design.cost() <= design.limit for design in seen)
+
+
+def test_a_pool_gives_every_family_its_share() -> None:
+    designs = pool(5, 12)
+    assert designs == pool(5, 12) != pool(6, 12)
+    assert len({type(design) for design in designs}) == len(families.names())
+
+
+@pytest.mark.parametrize("family", families.names())
+def test_an_untrained_hypernet_predicts_the_library_s_own_start(family: str) -> None:
+    design = draw(family, 1)
+    target = Target.of(design.build, view_of_design(design), seed=4, device=torch.device("cpu"))
+    with torch.no_grad():
+        weights = target.predict(Hypernet(first_light()))
+    matrices = {name for name, parameter in target.network.named_parameters() if parameter.dim() in (2, 4)}
+    assert matrices <= weights.keys()
+    assert all(torch.equal(weight, target.state[name]) for name, weight in weights.items())

@@ -1,0 +1,1 @@
+"""What hypernets are trained and judged on."""

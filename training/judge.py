@@ -1,0 +1,41 @@
+"""How good predictions are: accuracy at once, and after some steps of ordinary training."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from training.data.images import Images
+from training.losses import Batch, use_batch_statistics
+
+
+@torch.no_grad()
+def accuracy(network: nn.Module, state: Mapping[str, Tensor], batches: Sequence[Batch] | Iterator[Batch]) -> float:
+    """Return the share of images classified right, with batch statistics in batch norms."""
+    use_batch_statistics(network)
+    right = total = 0
+    # Batch norms write to the buffers they are given: judge on copies.
+    copies = {name: tensor.clone() for name, tensor in state.items()}
+    for images, labels in batches:
+        right += int((functional_call(network, copies, (images,)).argmax(1) == labels).sum())
+        total += len(labels)
+    return right / total
+
+
+def fine_tune(
+    network: nn.Module, state: Mapping[str, Tensor], images: Images, *, steps: int, rate: float, batch: int, seed: int
+) -> dict[str, Tensor]:
+    """Train with AdamW from `state` and return the state reached; the seed decides the order of the data."""
+    use_batch_statistics(network)
+    names = {name for name, _ in network.named_parameters()}
+    copies = {name: tensor.detach().clone().requires_grad_(name in names) for name, tensor in state.items()}
+    optimizer = torch.optim.AdamW([copies[name] for name in sorted(names)], lr=rate)
+    generator = torch.Generator().manual_seed(seed)
+    for _ in range(steps):
+        pixels, labels = images.draw(batch, generator)
+        loss = nn.functional.cross_entropy(functional_call(network, copies, (pixels,)), labels)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    return {name: tensor.detach() for name, tensor in copies.items()}

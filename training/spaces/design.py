@@ -1,0 +1,111 @@
+"""The abstract design, and the pieces that the families share: activations, norms, stems, starts."""
+
+import abc
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+T = TypeVar("T")
+Activation = Literal["relu", "gelu", "silu"]
+Norm = Literal["batch", "group", "none"]
+Start = Literal["library", "he", "truncated"]
+Stem = Literal["plain", "strided", "pooled", "patch"]
+
+ACTIVATIONS: Sequence[Activation] = ("relu", "gelu", "silu")
+CLASSES = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Design(abc.ABC):
+    """What one network looks like; `resolution` is the side of the images it takes."""
+
+    limit: ClassVar[int] = 5_000_000
+    """Multiplications of one image's forward pass that training may spend: some 40 ms a step of 64 on one core."""
+
+    resolution: int = 16
+    activation: Activation = "relu"
+    start: Start = "library"
+
+    @classmethod
+    @abc.abstractmethod
+    def sample(cls, generator: torch.Generator, *, held_out: bool) -> "Design":
+        """Draw a design from the training range, or from beyond it."""
+
+    @abc.abstractmethod
+    def network(self) -> nn.Module:
+        """Build the network with its modules' own start."""
+
+    def build(self) -> nn.Module:
+        """Build the network and apply its start; the numbers come from torch's global generator."""
+        network = self.network()
+        apply_start(network, self.start)
+        return network
+
+    def cost(self) -> int:
+        """Multiplications of one forward pass of one image."""
+        with torch.device("meta"):
+            network = self.network().eval()
+            images = torch.empty(1, 3, self.resolution, self.resolution)
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            network(images)
+        return counter.get_total_flops() // 2
+
+
+def pick(generator: torch.Generator, options: Sequence[T]) -> T:
+    """Return one of the options."""
+    return options[int(torch.randint(len(options), (1,), generator=generator))]
+
+
+def between(generator: torch.Generator, low: int, high: int) -> int:
+    """Return a whole number from `low` to `high`, both included."""
+    return int(torch.randint(low, high + 1, (1,), generator=generator))
+
+
+def activation(name: Activation) -> nn.Module:
+    """Return a new activation."""
+    return {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU}[name]()
+
+
+def norm(kind: Norm, width: int) -> nn.Module:
+    """Return a norm over the channels of an image."""
+    if kind == "batch":
+        return nn.BatchNorm2d(width)
+    if kind == "group":
+        return nn.GroupNorm(8 if width % 8 == 0 else 1, width)
+    return nn.Identity()
+
+
+def stem(kind: Stem, width: int, *, norm_kind: Norm, act: Activation) -> nn.Sequential:
+    """Return the layers before the first stage: 3×3, 3×3 by 2, 7×7 by 2 and a pool, or patches of 4."""
+    kernel, stride, padding = {"plain": (3, 1, 1), "strided": (3, 2, 1), "pooled": (7, 2, 3), "patch": (4, 4, 0)}[kind]
+    layers = nn.Sequential(
+        nn.Conv2d(3, width, kernel, stride, padding, bias=norm_kind == "none"), norm(norm_kind, width), activation(act)
+    )
+    if kind == "pooled":
+        layers.append(nn.MaxPool2d(3, 2, 1))
+    return layers
+
+
+class ChannelNorm(nn.LayerNorm):
+    """LayerNorm over the channels of an image, as in ConvNeXt (Liu et al., 2022, arXiv:2201.03545)."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Move the channels last and back."""
+        return super().forward(images.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+def apply_start(network: nn.Module, start: Start) -> None:
+    """Draw weights anew as the libraries' constructors of that kind do; `library` keeps torch's own."""
+    if start == "library":
+        return
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d) and start == "he":
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        elif isinstance(module, (nn.Conv2d, nn.Linear)) and start == "truncated":
+            nn.init.trunc_normal_(module.weight, std=0.02)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
