@@ -144,12 +144,12 @@ def quiet_libraries() -> Iterator[None]:
     level = transformers_logging.get_verbosity()
     bars = transformers_logging.is_progress_bar_enabled()
     logging.disable(logging.WARNING)
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
         logging.disable(logging.NOTSET)
         transformers_logging.set_verbosity(level)
         if bars:
-            transformers_logging.enable_progress_bar()
+            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]

@@ -50,6 +50,7 @@ class Config:
     pool: int = 480  # how many designs the run trains on; each is traced once
     held_out: int = 6  # how many designs beyond the training range it is judged on as it goes
     judge_every: int = 250  # steps between judgements
+    save_every: float = 120.0  # seconds between checkpoints
     seed: int = 0
 
     def to_json(self) -> str:

@@ -77,10 +77,7 @@ def measure(hypernet: Hypernet, subject: Subject, images: dict[str, Images], pro
         for start, state in starts.items():
             zero_shot[start].append(_accuracy(target.network, state, images["test"], protocol))
             for rate in protocol.rates if protocol.steps else ():
-                reached = judge.fine_tune(
-                    target.network, state, images["train"], steps=protocol.steps, rate=rate, batch=protocol.batch, seed=seed
-                )  # fmt: skip
-                found = _accuracy(target.network, reached, images["test"], protocol)
+                found = _trained(target, state, images, protocol, rate=rate, seed=seed)
                 trained[start].setdefault(f"{rate:g}", []).append(found)
     return {
         "network": subject.name,
@@ -94,6 +91,15 @@ def measure(hypernet: Hypernet, subject: Subject, images: dict[str, Images], pro
 
 def _accuracy(network: nn.Module, state: dict[str, Tensor], images: Images, protocol: Protocol) -> float:
     return judge.accuracy(network, state, images.batches(protocol.batch, limit=protocol.test_images))
+
+
+def _trained(
+    target: Target, state: dict[str, Tensor], images: dict[str, Images], protocol: Protocol, *, rate: float, seed: int
+) -> float:
+    """Return the accuracy after a short training from `state`."""
+    steps, batch = protocol.steps, protocol.batch
+    reached = judge.fine_tune(target.network, state, images["train"], steps=steps, rate=rate, batch=batch, seed=seed)
+    return _accuracy(target.network, reached, images["test"], protocol)
 
 
 def _best(rates: dict[str, list[float]]) -> dict[str, Any]:
@@ -149,10 +155,7 @@ def main(
         loaded = Hypernet.from_pretrained(hypernet)
         rows = []
         for subject in subjects(designs):
-            images = {
-                split: load_images(data, split, subject.resolution, cache)  # type: ignore[arg-type]
-                for split in ("train", "test")
-            }
+            images = {split: load_images(data, split, subject.resolution, cache) for split in ("train", "test")}
             rows.append(measure(loaded, subject, images, protocol))
             sys.stderr.write(f"{json.dumps({key: rows[-1][key] for key in ('network', 'zero_shot', 'best')})}\n")
     except ParamgenError as error:

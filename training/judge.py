@@ -36,6 +36,6 @@ def fine_tune(
         pixels, labels = images.draw(batch, generator)
         loss = nn.functional.cross_entropy(functional_call(network, copies, (pixels,)), labels)
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()
     return {name: tensor.detach() for name, tensor in copies.items()}

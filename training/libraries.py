@@ -40,8 +40,6 @@ def library_networks() -> Iterator[tuple[str, int, Callable[[], nn.Module]]]:
 def _transformers_vit() -> nn.Module:
     from transformers import ViTConfig, ViTForImageClassification
 
-    config = ViTConfig(
-        hidden_size=96, num_hidden_layers=6, num_attention_heads=4, intermediate_size=384, image_size=32, patch_size=4,
-        num_labels=CLASSES,
-    )  # fmt: skip
-    return _Logits(ViTForImageClassification(config))
+    sizes: dict[str, Any] = {"hidden_size": 96, "num_hidden_layers": 6, "num_attention_heads": 4}
+    sizes |= {"intermediate_size": 384, "image_size": 32, "patch_size": 4, "num_labels": CLASSES}
+    return _Logits(ViTForImageClassification(ViTConfig(**sizes)))

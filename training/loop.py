@@ -16,7 +16,7 @@ from paramgen.errors import OptionError
 from paramgen.hypernets.hypernet import Hypernet
 from training import checkpoint, judge
 from training.config import Config, Optimization
-from training.data.images import Images, load_images
+from training.data.images import load_images
 from training.log import Log
 from training.losses import Batch, departure, descend, use_batch_statistics
 from training.spaces import pool
@@ -24,7 +24,6 @@ from training.spaces.design import Design
 from training.targets import Target, seed_of, view_of_design
 
 CONFIG_NAME: Final = "config.json"
-_SAVE_EVERY: Final = 120.0  # seconds
 _JUDGED_IMAGES: Final = 1024
 
 
@@ -87,7 +86,7 @@ class Run:
             self._advance()
             if self.step % self.config.judge_every == 0 or self.step == steps:
                 self.log.write({"step": self.step - 1, "judged": self._judge()})
-            if time.monotonic() - saved > _SAVE_EVERY:
+            if time.monotonic() - saved >= self.config.save_every:
                 self.save()
                 saved = time.monotonic()
         self.save()
@@ -140,7 +139,7 @@ class Run:
         share = 1 / self.config.optimization.networks
         # The gradient with respect to each tensor is given: its product with the tensor has that gradient.
         total = sum((weights[name] * gradient).sum() for name, gradient in outcome.gradient.items())
-        (share * (total + objective.departure * away)).backward()  # type: ignore[no-untyped-call]
+        (share * (total + objective.departure * away)).backward()
 
     def _batches(self, design: Design, count: int, generator: torch.Generator) -> list[Batch]:
         images = self.train[design.resolution]

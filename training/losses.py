@@ -63,7 +63,7 @@ def descend(
         logits = functional_call(network, {**state, **leaves}, (images,)).float()
         loss = nn.functional.cross_entropy(logits, labels, label_smoothing=objective.label_smoothing)
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         losses.append(float(loss.detach()))
         if index == 0:
             accuracy = float((logits.argmax(1) == labels).float().mean())
@@ -74,13 +74,16 @@ def descend(
 
 
 def departure(weights: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> Tensor:
-    """Return the mean over weight matrices of |prediction − base|² / |base|²."""
+    """Return the mean over weight matrices of log(1 + |prediction − base|² / |base|²).
+
+    The logarithm keeps the slots whose base is tiny (a head drawn at 0.02, say) from outweighing all others.
+    """
     distances = [
         (weight - state[name]).square().mean() / state[name].square().mean()
         for name, weight in weights.items()
         if weight.dim() > 1 and bool(state[name].any())
     ]
-    return torch.stack(distances).mean()
+    return torch.stack(distances).log1p().mean()
 
 
 def _share(index: int, count: int, objective: Objective) -> float:

@@ -4,7 +4,7 @@ import inspect
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, final
+from typing import Any, cast, final
 
 import torch
 from torch import Tensor
@@ -52,7 +52,7 @@ class DiffusersSource(ArchitectureSource):
             example=request.example or example_inputs(module),
             layout=Layout(
                 source="diffusers",
-                config=json.loads(module.to_json_string()),
+                config=json.loads(cast(Any, module).to_json_string()),
                 weights_file="diffusion_pytorch_model.safetensors",
                 shardable=True,
             ),

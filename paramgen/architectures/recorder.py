@@ -42,7 +42,7 @@ class Recorder(TorchDispatchMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._log: list[_Call] = []
         self._touching: dict[int, list[int]] = {}  # storage -> operations that make, view or change it
 
@@ -56,11 +56,25 @@ class Recorder(TorchDispatchMode):
         changed = [tensor for tensor in _changed(func, args, kwargs or {}) if tensor.is_meta]
         touched = {_storage(tensor) for tensor in (*results, *changed) if tensor is not None and tensor.is_meta}
         if touched:
-            copies = tree_map(_snapshot, (args, dict(kwargs or {})))
-            storages = {id(tensor): _storage(tensor) for tensor in _tensors((*copies, results)) if tensor.is_meta}
+            copied_args, copied_kwargs = tree_map(_snapshot, (args, dict(kwargs or {})))
+            storages = {
+                id(tensor): _storage(tensor)
+                for tensor in _tensors((copied_args, copied_kwargs, results))
+                if tensor.is_meta
+            }
             lost = frozenset(id(tensor) for tensor in changed if _overwrites(func, tensor, args))
             index = len(self._log)
-            self._log.append(_Call(func, *copies, results, storages, tuple(id(tensor) for tensor in changed), lost))
+            self._log.append(
+                _Call(
+                    func,
+                    copied_args,
+                    copied_kwargs,
+                    results,
+                    storages,
+                    tuple(id(tensor) for tensor in changed),
+                    lost,
+                )
+            )
             for storage in touched:
                 self._touching.setdefault(storage, []).append(index)
         return outcome
@@ -179,7 +193,7 @@ class _MetaDevice(DeviceContext):
             if func in (torch.tensor, torch.as_tensor):
                 literal = func(*args, **{**keywords, "device": "cpu"})
                 return literal if self._small_on_cpu else literal.to("meta")
-        return super().__torch_function__(func, types, args, keywords)
+        return super().__torch_function__(func, types, args, keywords)  # type: ignore[no-untyped-call]
 
 
 _IS_META = Tensor.is_meta.__get__  # type: ignore[attr-defined]

@@ -89,7 +89,13 @@ class Recording(TorchFunctionMode):
         del self.nodes[mark:]
         self.edges = {edge for edge in self.edges if edge[1] < mark}
         bias = f"{path}.bias" if f"{path}.bias" in self._manifest else None
-        self._chain("rms_norm", [output], sources, (Derived((self._canonical(weight),)), bias and self._of(bias)), {})
+        self._chain(
+            "rms_norm",
+            [output],
+            sources,
+            (Derived((self._canonical(weight),)), None if bias is None else self._of(bias)),
+            {},
+        )
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run the function and write down what it did."""
@@ -159,7 +165,7 @@ class Recording(TorchFunctionMode):
         results: list[Tensor],
         sources: frozenset[int],
         roles: tuple[Derived | None, ...],
-        attributes: dict[str, Attribute],
+        attributes: Mapping[str, Attribute],
     ) -> None:
         """Put parameters on the path of the data: weight, then bias; recurrent layers have several of each."""
         last = sources

@@ -61,7 +61,7 @@ class HypernetInitializer(Initializer):
     def model(self) -> Hypernet:
         """The hypernet, read at first use."""
         if not self.path:
-            return Hypernet.from_pretrained(str(files("paramgen").joinpath("pretrained", SHIPPED))).eval()
+            return Hypernet.from_pretrained(str(files("paramgen") / "pretrained" / SHIPPED)).eval()
         name, at, revision = self.path.partition("@")
         if at and not revision:
             raise OptionError(f"{self.path!r} has an empty revision. Type: --init hypernet:org/repo@revision")

@@ -148,8 +148,11 @@ def alone():
         return True
     if libc.unshare(NEW_NAMESPACE | NEW_USER) != 0:
         return False
-    for name, line in (("setgroups", "deny"), ("uid_map", f"0 {user} 1"), ("gid_map", f"0 {group} 1")):
-        Path("/proc/self", name).write_text(line)
+    try:
+        for name, line in (("setgroups", "deny"), ("uid_map", f"0 {user} 1"), ("gid_map", f"0 {group} 1")):
+            Path("/proc/self", name).write_text(line)
+    except OSError:
+        return False
     return True
 
 mounted = (

@@ -8,6 +8,7 @@ def config() -> Config:
     """About 70 minutes on one core of a server CPU; cost and result: cards/results/first_light.json."""
     return Config(
         hypernet=first_light(),
-        objective=Objective(task=1.0, lookahead=1.0),
-        optimization=Optimization(steps=6_000),
+        pool=240,
+        objective=Objective(task=1.0, lookahead=1.0, departure=0.02, inner_steps=5, inner_rate=2e-3),
+        optimization=Optimization(steps=6_000, rate=2e-3),
     )

@@ -11,7 +11,7 @@ from paramgen.errors import OptionError
 from paramgen.registry import Registry
 from training.spaces.design import Design
 
-HELD_OUT_FACTOR: Final = 8  # a held-out network may cost so many times what a training network may
+HELD_OUT_FACTOR: Final = 16  # a held-out network may cost so many times what a training network may
 
 _TRIES: Final = 1000
 

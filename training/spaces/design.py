@@ -23,8 +23,8 @@ CLASSES = 10
 class Design(abc.ABC):
     """What one network looks like; `resolution` is the side of the images it takes."""
 
-    limit: ClassVar[int] = 5_000_000
-    """Multiplications of one image's forward pass that training may spend: some 40 ms a step of 64 on one core."""
+    limit: ClassVar[int] = 2_500_000
+    """Multiplications of one image's forward pass that training may spend: some 25 ms a step of 64 on one core."""
 
     resolution: int = 16
     activation: Activation = "relu"

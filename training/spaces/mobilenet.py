@@ -17,7 +17,7 @@ class MobileNet(Design):
     """Stages of inverted residuals, and a wide 1×1 convolution before the mean."""
 
     # Depthwise convolutions and wide activations make each multiplication dearer than elsewhere.
-    limit: ClassVar[int] = 2_000_000
+    limit: ClassVar[int] = 1_200_000
 
     width: int
     depths: tuple[int, ...]

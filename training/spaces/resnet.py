@@ -113,5 +113,3 @@ class _Network(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return self.fc(self.pool(self.stages(self.stem(images))).flatten(1))
-
-

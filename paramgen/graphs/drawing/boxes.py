@@ -116,7 +116,7 @@ def _order(graph: Graph, firsts: list[int], pairs: set[tuple[int, int]]) -> list
     for a, b in sorted(pairs):
         use[a] = min(use.get(a, b), b)
 
-    def key(first: int) -> tuple[float, int, int]:
+    def key(first: int) -> tuple[int, int, int]:
         if first in fed or graph.nodes[first].op == "input":
             return first, 1, first
         unused = len(graph) if graph.nodes[first].slot is not None else first

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import log
 from typing import Final
 
 from paramgen.graphs.drawing.frames import Path
@@ -17,6 +18,7 @@ TRACK: Final = 6.0
 MAX_TRACKS: Final = 14
 GUTTER: Final = 22.0
 MAX_COLUMNS: Final = 200
+SMALL: Final = 170.0
 LETTER: Final = 6.7
 MAX_LABEL: Final = 26
 """Letters of a heading that get room left of the axis, so that no wire crosses them."""
@@ -51,15 +53,21 @@ class Stack:
 def stacks(interiors: Sequence[Interior]) -> list[Stack]:
     """Cut the frames into columns so that the page comes nearest to its aspect."""
     sizes = [it.layout.height + HEAD + FOOT + BETWEEN + TRACK * (above(it) + below(it)) for it in interiors]
-    best, least = [], float("inf")
-    for number in range(1, min(len(interiors), MAX_COLUMNS) + 1):
-        columns = [_stack(interiors, column) for column in _balanced(sizes, number)]
-        aspect = sum(c.left + c.right + 2 * GUTTER for c in columns) / max(c.height for c in columns)
-        if (worse := max(aspect / ASPECT, ASPECT / aspect)) < least:
-            best, least = columns, worse
-        if aspect > ASPECT:
-            break
-    return best
+    chunks = _chunks(interiors, sizes)
+    tried: dict[int, list[Stack]] = {}
+
+    def aspect(number: int) -> float:
+        columns = _balanced([sum(sizes[index] for index in chunk) for chunk in chunks], number)
+        frames = [range(chunks[column.start].start, chunks[column.stop - 1].stop) for column in columns]
+        tried[number] = [_stack(interiors, column) for column in frames]
+        return sum(c.left + c.right + 2 * GUTTER for c in tried[number]) / max(c.height for c in tried[number])
+
+    # More columns make a wider page: the best number is where the aspect is passed, or one less.
+    low, high = 1, min(len(chunks), MAX_COLUMNS)
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (middle + 1, high) if aspect(middle) < ASPECT else (low, middle)
+    return tried[min({low, max(low - 1, 1)}, key=lambda number: abs(log(aspect(number) / ASPECT)))]
 
 
 def above(it: Interior) -> int:
@@ -106,7 +114,7 @@ def _aligned(
 ) -> Stack:
     """Give all rectangles of a column the width of its widest frame; those inside are narrower by their level."""
     deepest = max((rect.level for rect in rects), default=0)
-    heading = max((min(len(r.label), MAX_LABEL) * LETTER - NEST * (deepest - r.level) + 8 for r in rects), default=0)
+    heading = max((min(len(r.label), MAX_LABEL) * LETTER - NEST * (deepest - r.level) + 8 for r in rects), default=0.0)
     left = max(heading, *(interiors[index].layout.left for index in column)) + SIDE + NEST * deepest
     right = max(interiors[index].layout.right for index in column) + SIDE + NEST * deepest
     wide = [
@@ -130,6 +138,22 @@ def _label(module: Path, around: tuple[Path, ...]) -> str:
     """Return the name of a frame: in full where it is short, else from the last module drawn around it."""
     full = ".".join(module)
     return full if len(full) <= 24 or not around else ".".join(module[len(around[-1]) :])
+
+
+def _chunks(interiors: Sequence[Interior], sizes: list[float]) -> list[range]:
+    """Return the frames that stay together: what is small and without a frame keeps with the next, or the last."""
+    starts, small = [0], 0.0
+    for index in range(1, len(interiors)):
+        loose = not interiors[index - 1].frame.framed
+        small = small + sizes[index - 1] if loose else SMALL
+        if small >= SMALL and not (index == len(interiors) - 1 and _is_small(interiors[index], sizes[index])):
+            starts.append(index)
+            small = 0.0
+    return [range(a, b) for a, b in zip(starts, [*starts[1:], len(interiors)], strict=True)]
+
+
+def _is_small(it: Interior, size: float) -> bool:
+    return not it.frame.framed and size < SMALL
 
 
 def _balanced(sizes: list[float], number: int) -> list[range]:

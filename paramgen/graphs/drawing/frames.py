@@ -30,11 +30,12 @@ class Frame:
 def frames(sketch: Sketch) -> list[Frame]:
     """Return the frames in forward order; every box is in exactly one."""
     chosen = _chosen(sketch)
+    holders = frozenset(path[:depth] for path in chosen for depth in range(len(path)))
     runs: list[tuple[Path, bool, list[int]]] = []
     for index, box in enumerate(sketch.boxes):
         path = next((box.module[:depth] for depth in range(1, len(box.module) + 1) if box.module[:depth] in chosen), ())
         framed = bool(path)
-        home = path if framed else _loose_home(box.module, chosen)
+        home = path if framed else _loose_home(box.module, holders)
         if not runs or runs[-1][:2] != (home, framed):
             runs.append((home, framed, []))
         runs[-1][2].append(index)
@@ -81,9 +82,8 @@ def _repeats(children: list[tuple[str, list[int]]], sketch: Sketch) -> bool:
     return False
 
 
-def _loose_home(module: Path, chosen: frozenset[Path]) -> Path:
+def _loose_home(module: Path, holders: frozenset[Path]) -> Path:
     """Return the deepest module around a box without a frame that also holds frames, so that stems stay together."""
-    holders = {path[:depth] for path in chosen for depth in range(len(path))}
     return next((module[:depth] for depth in range(len(module), 0, -1) if module[:depth] in holders), ())
 
 

@@ -1,4 +1,4 @@
-"""A page as HTML: the SVG with zoom, search and details, in one file that loads nothing and runs only its own script."""
+"""A page as HTML: the SVG with zoom, search and details, in one file that loads nothing and runs only its script."""
 
 import json
 from base64 import b64encode

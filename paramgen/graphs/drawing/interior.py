@@ -114,9 +114,9 @@ def interior(graph: Graph, sketch: Sketch, frame: Frame, distance: Mapping[int, 
     right = skips | {(vertices[a], exits[a]) for a in leaving}
     ports = {edge for edge in edges if edge[0] < len(entries)}
     layout = Layered(
-        [Vertex(4, 4, 0) for _ in entries]
+        [Vertex(4.0, 4.0, 0.0) for _ in entries]
         + [_vertex(box, faces, hanging) for box in standing]
-        + [Vertex(4, 4, 0) for _ in exits],
+        + [Vertex(4.0, 4.0, 0.0) for _ in exits],
         edges,
         {edge: 1 if edge in right else -1 for edge in edges if edge in ports or edge in right},
         frozenset(skips),
@@ -133,7 +133,7 @@ def _vertex(box: int, faces: dict[int, Face], hanging: dict[int, int]) -> Vertex
     own = faces[box]
     beside = [faces[other] for other, anchor in hanging.items() if anchor == box]
     left = own.width / 2 + sum(HANG + other.width for other in beside)
-    return Vertex(left, own.width / 2, max([own.height, *(other.height for other in beside)]))
+    return Vertex(left, own.width / 2, max([own.height, *(other.height for other in beside)]), own.height)
 
 
 def _hanging(sketch: Sketch, touching: list[tuple[int, int]], inside: set[int]) -> dict[int, int]:

@@ -11,7 +11,7 @@ NAME_WIDTH: Final = 6.7
 """Pixels per character of the 11-pixel monospace font: 0.602 em in DejaVu and Menlo, the widest in use."""
 WORD_WIDTH: Final = 6.3
 """Pixels per character of the 10-pixel sans font: digits in DejaVu and Verdana, the widest in use."""
-SIGNS: Final = {"sum": "+", "multiply": "×", "negate": "−"}  # noqa: RUF001
+SIGNS: Final = {"sum": "+", "multiply": "×", "negate": "−"}
 SHOWN: Final = ("kernel", "stride", "dilation")
 
 
@@ -40,8 +40,8 @@ def shorten(text: str, room: int) -> str:
 
 
 def sizes(values: tuple[int, ...]) -> str:
-    """Return `1×197×768`, and `scalar` for the empty shape."""  # noqa: RUF002
-    return "×".join(str(value) for value in values) or "scalar"  # noqa: RUF001
+    """Return `1×197×768`, and `scalar` for the empty shape."""
+    return "×".join(str(value) for value in values) or "scalar"
 
 
 def name_of(graph: Graph, box: Box, frame: tuple[str, ...]) -> str:
@@ -50,14 +50,18 @@ def name_of(graph: Graph, box: Box, frame: tuple[str, ...]) -> str:
     leaf = node.name.rpartition(".")[2]
     module = list(box.module[len(frame) :] if box.module[: len(frame)] == frame else box.module)
     if leaf in ("weight", "bias") and box.module:
-        return printable(".".join(module or box.module[-1:]))
+        if not module or all(part.isdigit() for part in module):
+            # "0" alone says nothing: begin at the last module with a name.
+            named = [at for at, part in enumerate(box.module[:-1]) if not part.isdigit()]
+            module = list(box.module[named[-1] if named and box.module[-1].isdigit() else -1 :])
+        return printable(".".join(module))
     if box.family != "parameter":
         leaf = leaf.removesuffix("_weight")
     return printable(".".join([*module, leaf]))
 
 
 def detail_of(node: Node) -> str:
-    """Return one line that says what the layer is: `conv 3×3 /2 · 64→128`."""  # noqa: RUF002
+    """Return one line that says what the layer is: `conv 3×3 /2 · 64→128`."""
     word, shape = node.op.replace("_", " "), node.shape
     if node.op.endswith("conv") and len(shape) >= 2:
         groups = node.attributes.get("groups", 1)
@@ -87,7 +91,7 @@ def word_of(node: Node) -> str:
 
 
 def _window(kernel: object, dimensions: int) -> str:
-    """Return `3×3`, of a pooling over two dimensions also where its kernel is given as one number."""  # noqa: RUF002
+    """Return `3×3`, of a pooling over two dimensions also where its kernel is given as one number."""
     if isinstance(kernel, int):
         kernel = (kernel,)
     if isinstance(kernel, tuple):

@@ -38,11 +38,11 @@ def _leave(layout: Layered, vertex: int, side: int, lane: float, into: bool = Fa
     """
     row, it = layout.rows[layout.vertices[vertex].row], layout.vertices[vertex]
     if not any(_beyond(layout, other, it, side) for other in row) and (side > 0 or it.left == it.right):
-        off = min(5.0, it.height / 5)
+        off = min(5.0, it.body / 5)
         y = layout.centre(vertex) + (-off if into else off)
         # A round sign is narrower there.
-        edge = it.right - (off * off / it.right if it.height == 2 * it.right else 0.0) / 2
-        return [(it.x + side * edge if it.height else it.x, y), (side * lane, y)]
+        edge = it.right - (off * off / it.right if it.body == 2 * it.right else 0.0) / 2
+        return [(it.x + side * edge if it.body else it.x, y), (side * lane, y)]
     start, x = (layout.top(vertex) if into else layout.bottom(vertex)), it.x + side * min(8.0, it.right / 2)
     line = layout.tops[it.row] - 7 if into else layout.tops[it.row] + layout.heights[it.row] + 7
     return [(x, start), (x, line), (side * lane, line)]

@@ -46,7 +46,7 @@ def _bent(layout: Layered, a: int, b: int) -> list[int]:
     """Return the edge as a chain with one bend in every row it passes."""
     chain = [a]
     for row in range(layout.vertices[a].row + 1, layout.vertices[b].row):
-        layout.vertices.append(Vertex(LANE / 2, LANE / 2, 0.0, row, bend=True))
+        layout.vertices.append(Vertex(LANE / 2, LANE / 2, 0.0, row=row, bend=True))
         chain.append(len(layout.vertices) - 1)
     return [*chain, b]
 

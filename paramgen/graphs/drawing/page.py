@@ -59,7 +59,7 @@ def _assembled(drawn: Sketch, interiors: tuple[Interior, ...], columns: list[Sta
     column = [number for number, stack in enumerate(columns) for _ in stack.frames]
     links, tops = _links(interiors), [top for stack in columns for top in stack.tops]
     routes = plan([link for link in links if not link.straight(column)], column, interiors, tops)
-    down = LANE * routes.tracks + (GUTTER if routes.tracks else 0)
+    down = LANE * routes.tracks + (GUTTER if routes.tracks else 0.0)
     axes, gutters, x = [], [], 0.0
     for number, stack in enumerate(columns):
         gutters.append(x + GUTTER / 2)

@@ -64,7 +64,7 @@ def plan(links: Sequence[Link], column: Sequence[int], interiors: Sequence[Inter
         stretches.setdefault((near, link.source), []).append(exits[link.source])
         stretches.setdefault((max(near, far), link.source), []).append(entries[link.end, link.port])
         if far > near:
-            channel.setdefault((0, link.source), []).extend((near, far))
+            channel.setdefault((0, link.source), []).extend((float(near), float(far)))
             stretches[near, link.source].append(-1.0)
             stretches[far, link.source].append(-1.0)
     lanes, counts = _assigned(stretches)

@@ -26,7 +26,7 @@ def spread(layout: Layered, links: list[tuple[int, int]], soft: set[tuple[int, i
     held = {strand[vertex] for vertex in spine(layout, hard)} | {strand[layout.axis]}
     pulls: dict[int, list[int]] = {}
     for a, b in links:
-        pulled = [v for v in (a, b) if (a, b) not in soft or layout.vertices[v].bend or v < layout.entries]
+        pulled = [v for v in (a, b) if (a, b) not in soft or layout.vertices[v].height == 0]
         for vertex in pulled if strand[a] != strand[b] else ():
             pulls.setdefault(strand[vertex], []).append(strand[a + b - vertex])
     pulls |= {s: [strand[layout.axis]] for s in held}

@@ -43,7 +43,7 @@ def picture(graph: Graph, drawn: Page, title: str) -> str:
         f'width="{_n(width)}" height="{_n(height)}" role="img" aria-label="{_text(title)}">',
         f"<title>{_text(title)}</title>",
         f"<style>{style}</style>",
-        f"<defs>{_marker('tip', 6)}{_marker('skiptip', 5)}</defs>",
+        f"<defs>{_marker('tip', 8)}{_marker('skiptip', 10)}</defs>",
         f'<rect class="paper" width="{_n(width)}" height="{_n(height)}"/>',
         f'<g class="header" transform="translate({_n(MARGIN)} {_n(MARGIN)})">{header}</g>',
         f'<g class="drawing" transform="translate({_n(shift)} {_n(MARGIN + HEADER)})">',
@@ -64,7 +64,7 @@ def _marker(name: str, size: int) -> str:
     """Return an arrow head."""
     return (
         f'<marker id="{name}" class="{name}" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="{size}" '
-        f'markerHeight="{size}" orient="auto"><path d="M0 .8 7.4 4 0 7.2z"/></marker>'
+        f'markerHeight="{size}" markerUnits="userSpaceOnUse" orient="auto"><path d="M0 .8 7.4 4 0 7.2z"/></marker>'
     )
 
 
@@ -84,7 +84,7 @@ def _header(graph: Graph, drawn: Page, title: str) -> tuple[str, float]:
         if family in used:
             parts.append(f'<g class="box {family}"><rect x="{_n(x)}" y="52" width="22" height="14" rx="4"/></g>')
             parts.append(f'<text class="word" x="{_n(x + 28)}" y="63">{word}</text>')
-            x += 28 + len(word) * 6.4 + 22
+            x += 28 + len(word) * 7 + 16
     if drawn.sketch.skips:
         parts.append(
             f'<path class="wire skip" d="M{_n(x)} 59h26"/><text class="word" x="{_n(x + 32)}" y="63">skip</text>'
@@ -115,7 +115,7 @@ def _box(graph: Graph, drawn: Page, it: Interior, box: int, origin: Point) -> st
     face, drawn_box = it.faces[box], drawn.sketch.boxes[box]
     left, top = it.box_at(box)
     x, y = left + origin[0], top + origin[1]
-    corner = face.height / 2 if drawn_box.family in ("symbol", "end") else 5
+    corner = face.height / 2 if drawn_box.family in ("symbol", "end") else 5.0
     texts = "".join(_words(face))
     tip = "\n".join(_tip(graph, node) for node in drawn_box.nodes)
     return (

@@ -19,6 +19,7 @@ class Vertex:
     left: float  # from its centre
     right: float
     height: float
+    body: float = 0.0  # the height of the box itself, without what hangs beside it: where wires end
     row: int = 0
     x: float = 0.0
     bend: bool = False
@@ -63,11 +64,11 @@ class Layered:
 
     def top(self, vertex: int) -> float:
         """Return the y of the top of a vertex."""
-        return self.centre(vertex) - self.vertices[vertex].height / 2
+        return self.centre(vertex) - self.vertices[vertex].body / 2
 
     def bottom(self, vertex: int) -> float:
         """Return the y of the bottom of a vertex."""
-        return self.centre(vertex) + self.vertices[vertex].height / 2
+        return self.centre(vertex) + self.vertices[vertex].body / 2
 
     def measure(self) -> None:
         """Widen the extent to all vertices and wires placed so far."""
