@@ -28,7 +28,7 @@ def test_exports_exactly_these_names() -> None:
     assert all(getattr(paramgen, name).__doc__ for name in PUBLIC)
 
 
-@pytest.mark.parametrize("arguments", [[], ["--help"], ["predict", "--help"]])
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["predict", "--help"], ["--version"]])
 def test_stays_light_in_a_clean_interpreter(arguments: list[str]) -> None:
     command = [sys.executable, "-c", REPORT, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=True)

@@ -70,7 +70,7 @@ def _assembled(drawn: Sketch, interiors: tuple[Interior, ...], columns: list[Sta
     width = x + GUTTER + LANE * routes.counts.get(len(columns), 0)
     origins = tuple((axes[place], top + down) for place, top in zip(column, tops, strict=True))
     rects = tuple(_moved(rect, axes[number], down) for number, stack in enumerate(columns) for rect in stack.rects)
-    lines = [line for it, origin in zip(interiors, origins, strict=True) for line in _inner(it, origin)]
+    lines = [line for it, origin in zip(interiors, origins, strict=True) for line in _inner(drawn, it, origin)]
     for link in links:
         ends, straight = _ends(interiors, origins, link), link.straight(column)
         points = ends if straight else routes.path(link, ends, gutters, down)
@@ -80,16 +80,19 @@ def _assembled(drawn: Sketch, interiors: tuple[Interior, ...], columns: list[Sta
     return Page(drawn, interiors, origins, rects, tuple(lines), width, max(s.height for s in columns) + down)
 
 
-def _inner(it: Interior, origin: Point) -> Iterator[Line]:
+def _inner(drawn: Sketch, it: Interior, origin: Point) -> Iterator[Line]:
     """Yield the wires inside one frame, with the boxes at their ends instead of vertices."""
     (x, y), boxes = origin, {vertex: box for box, vertex in it.vertices.items()}
     ports = {vertex: box for box, vertex in it.exits.items()}
+    inside = set(it.frame.boxes)
     for wire in it.layout.wires:
         sources = (boxes[wire.source],) if wire.source in boxes else it.entries[wire.source].sources
-        target = boxes.get(wire.target, ports.get(wire.target, -1))
+        leaving = ports.get(wire.target)
+        targets = (
+            (boxes[wire.target],) if leaving is None else tuple(b for a, b in drawn.at[leaving] if b not in inside)
+        )
         points = tuple((x + px, y + py) for px, py in wire.points)
-        leaving = () if wire.target in ports else (target,)
-        yield Line(sources, leaving, points, wire.skip, wire.curved, bool(leaving))
+        yield Line(sources, targets, points, wire.skip, wire.curved, leaving is None)
     for box, anchor in it.hanging.items():
         (left, top), face = it.box_at(box), it.faces[box]
         end = it.layout.vertices[it.vertices[anchor]].x - it.faces[anchor].width / 2
