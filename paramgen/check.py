@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from paramgen.architectures import Loaded, read_config, sources
+from paramgen.architectures.ownership import is_ours
 from paramgen.architectures.state import load_state, stored_tensors
 from paramgen.errors import CheckError, ParamgenError
 
@@ -49,13 +50,13 @@ def check_folder(folder: Path, *, memory: Memory = "auto") -> Checked:
     size = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
     real = memory == "real" or (memory == "auto" and size <= REAL_LIMIT)
     source = str(record.get("source") or _source_of(folder))
-    live = source == "module" and "sha256" not in read_config(folder)
+    live = source == "module" and not is_ours(read_config(folder))
     loaded = None if live else _load(source, folder, torch.device("cpu" if real else "meta"))
     if loaded is not None:
         _refuse_keys(folder, source, loaded)
     state = loaded.module.state_dict() if loaded is not None and real else {}
     count = _compare(folder, record.get("tensors"), state)
-    return Checked(folder=folder, loaded_by=source, tensors=count, memory="real" if real else "meta")
+    return Checked(folder=folder, loaded_by=source if loaded is not None else "nothing", tensors=count, memory="real" if real else "meta")
 
 
 def load_folder(folder: Path, module: nn.Module | None = None) -> nn.Module:

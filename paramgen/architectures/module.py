@@ -26,6 +26,7 @@ from paramgen.architectures import (
     sources,
 )
 from paramgen.architectures.inputs import as_inputs, guess_inputs
+from paramgen.architectures.ownership import is_ours, signed
 from paramgen.architectures.recorder import record
 from paramgen.architectures.state import load_state
 from paramgen.draws import kept
@@ -67,7 +68,7 @@ class ModuleSource(ArchitectureSource):
             module=module,
             manifest=read_manifest(module, draws),
             example=request.example or _example(namespace, module),
-            layout=Layout(source="module", config=config, tied="once", shardable=True),
+            layout=Layout(source="module", config=signed(config), tied="once", shardable=True),
         )
 
     def names(self) -> Sequence[str]:
@@ -75,15 +76,16 @@ class ModuleSource(ArchitectureSource):
         return ()
 
     def load(self, folder: Path, device: torch.device) -> Loaded:
-        """Rebuild the module from the file that config.json names, if that file is still the same."""
+        """Rebuild the module from the file that config.json names, if this user wrote it and the file is the same."""
         config = read_config(folder)
+        if not is_ours(config):
+            raise CheckError(
+                f"{folder} was not made from a file.py:factory of yours on this machine, so no code is run for it. "
+                "Build the module yourself and type: paramgen.load(folder, module)"
+            )
         path, _, name = str(config.get("architecture", "")).rpartition(":")
         file = Path(path)
-        if not path or config.get("sha256") is None:
-            raise CheckError(
-                f"{folder} was written from a live module; build it yourself and type: paramgen.load(folder, module)"
-            )
-        if not file.is_file() or file.resolve().is_relative_to(folder.resolve()):
+        if not file.is_file():
             raise CheckError(f"{folder} was made from {path}, which is not there. Put the file back or load by hand.")
         if hashlib.sha256(file.read_bytes()).hexdigest() != config["sha256"]:
             raise CheckError(f"{path} has changed since {folder} was written; predict again or load by hand.")
@@ -99,8 +101,7 @@ def from_module(module: nn.Module, example: Inputs | None = None) -> Architectur
     What the library would draw is recorded from the modules' own reset functions. A slot that none of them touches
     keeps the value it has.
     """
-    twin = meta_copy(module)
-    _, draws = record(lambda: _reset(twin))
+    twin, draws = record(lambda: _reset(meta_copy(module)))
     live = module.state_dict(keep_vars=True)
     for name, tensor in live.items():
         if name not in draws and not tensor.is_meta:

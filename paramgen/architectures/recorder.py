@@ -100,7 +100,8 @@ class _Slice:
         kept = sorted(self._indices(_storage(tensor)))
         base = self._base(_storage(tensor))
         steps = tuple(self._step(index) for index in kept)
-        if not self._complete or id(base) not in self._registers:
+        blank = all(step.operator.partition(".")[0] in _BLANK for step in steps)
+        if blank or not self._complete or id(base) not in self._registers:
             return None
         result = self._registers[id(base)]
         return Draw(steps, result, tuple(tensor.shape), tensor.stride(), int(tensor.storage_offset()))
@@ -205,6 +206,13 @@ def _truncated_normal(tensor: Tensor, mean: float, std: float, a: float, b: floa
     low, high = (1 + math.erf((a - mean) / std / math.sqrt(2))) / 2, (1 + math.erf((b - mean) / std / math.sqrt(2))) / 2
     tensor.uniform_(2 * low - 1, 2 * high - 1).erfinv_().mul_(std * math.sqrt(2)).add_(mean).clamp_(a, b)
     return tensor
+
+
+_BLANK = frozenset(
+    "empty empty_like empty_strided new_empty new_empty_strided detach alias view t transpose permute select slice "
+    "as_strided expand squeeze unsqueeze _to_copy clone".split()
+)
+"""Operations that fill nothing: a tensor made by these alone holds whatever was in memory."""
 
 
 def record(build: Callable[[], nn.Module]) -> tuple[nn.Module, dict[str, Draw]]:
