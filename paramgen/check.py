@@ -1,24 +1,32 @@
 """Load a folder with the library it was written for, and compare: nothing missing, unexpected or changed."""
 
+import importlib
 import json
 import logging
+import os
+import sys
+import warnings
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal, final
+from typing import Any, Final, Literal, final
 
 import torch
 from torch import Tensor, nn
 
+from paramgen._torchvision import ensure_torchvision
 from paramgen.architectures import Loaded, read_config, sources
 from paramgen.architectures.ownership import is_ours
-from paramgen.architectures.state import load_state, stored_tensors
+from paramgen.architectures.state import load_state
+from paramgen.architectures.stored import Stored, stored, weight_files
 from paramgen.errors import CheckError, ParamgenError
 
-REPORT = "paramgen.json"
-REAL_LIMIT = 2 * 10**9
+REPORT: Final = "paramgen.json"
+MAX_REPORT: Final = 100_000_000
+REAL_LIMIT: Final = 500_000_000
 """Folders of more bytes than this are checked against the meta device unless asked otherwise."""
 
 Memory = Literal["auto", "real", "meta"]
@@ -27,12 +35,12 @@ Memory = Literal["auto", "real", "meta"]
 @final
 @dataclass(frozen=True, kw_only=True)
 class Checked:
-    """What was compared."""
+    """What was compared. `loaded_by` is None for a live module's folder, which only its owner can load."""
 
     folder: Path
-    loaded_by: str
+    loaded_by: str | None
     tensors: int
-    memory: str
+    memory: Literal["real", "meta"]
 
 
 def check_folder(folder: Path, *, memory: Memory = "auto") -> Checked:
@@ -44,36 +52,45 @@ def check_folder(folder: Path, *, memory: Memory = "auto") -> Checked:
     Raises:
         CheckError: Anything is missing, unexpected, of another shape, not finite, or changed.
     """
-    if not folder.is_dir():
-        raise CheckError(f"There is no folder {str(folder)!r}. Type: paramgen predict --arch NAME --out {folder}")
-    record = _record(folder)
-    size = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+    record = read_report(folder)
+    size = sum(file.stat().st_size for file in weight_files(folder))
     real = memory == "real" or (memory == "auto" and size <= REAL_LIMIT)
-    source = str(record.get("source") or _source_of(folder))
+    source = _source_of(folder, record)
     live = source == "module" and not is_ours(read_config(folder))
     loaded = None if live else _load(source, folder, torch.device("cpu" if real else "meta"))
     if loaded is not None:
         _refuse_keys(folder, source, loaded)
-    state = loaded.module.state_dict() if loaded is not None and real else {}
-    count = _compare(folder, record.get("tensors"), state)
-    return Checked(folder=folder, loaded_by=source if loaded is not None else "nothing", tensors=count, memory="real" if real else "meta")
+    state = loaded.module.state_dict() if loaded is not None else {}
+    count = _compare(folder, _recorded(folder, record), state)
+    return Checked(
+        folder=folder,
+        loaded_by=None if loaded is None else source,
+        tensors=count,
+        memory="real" if real else "meta",
+    )
 
 
 def load_folder(folder: Path, module: nn.Module | None = None) -> nn.Module:
     """Return what the library's own loader makes of `folder`, or `module` with the folder's tensors."""
-    if not folder.is_dir():
-        raise CheckError(f"There is no folder {str(folder)!r}. Type: paramgen predict --arch NAME --out {folder}")
-    source = str(_record(folder).get("source") or _source_of(folder))
-    loaded = load_state(module, folder) if module is not None else _load(source, folder, torch.device("cpu"))
+    if module is not None:
+        _refuse_absent(folder)
+        loaded, source = load_state(module, folder), "the module"
+    else:
+        source = _source_of(folder, read_report(folder))
+        loaded = _load(source, folder, torch.device("cpu"))
     _refuse_keys(folder, source, loaded)
     return loaded.module
 
 
-def _record(folder: Path) -> dict[str, Any]:
+def read_report(folder: Path) -> dict[str, Any]:
+    """Return the folder's paramgen.json; empty where somebody else wrote the folder."""
+    _refuse_absent(folder)
     file = folder / REPORT
     if not file.is_file():
         return {}
     try:
+        if file.stat().st_size > MAX_REPORT:
+            raise CheckError(f"{file} is larger than {MAX_REPORT:,} bytes. Predict the folder again.")
         record = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise CheckError(f"{file} cannot be read: {error}. Predict the folder again.") from error
@@ -82,7 +99,60 @@ def _record(folder: Path) -> dict[str, Any]:
     return record
 
 
-def _source_of(folder: Path) -> str:
+def digest(tensor: Tensor) -> str:
+    """Return the sha256 of a tensor's bytes in row-major order."""
+    return sha256(_bytes(tensor.detach().contiguous().reshape(-1))).hexdigest()
+
+
+@contextmanager
+def quiet_libraries(source: str) -> Iterator[None]:
+    """Keep a library's own warnings, log lines and progress bars out of ours."""
+    modules = [sys.modules[name] for name in _reporting(source)]
+    levels = [(module, module.get_verbosity(), module.is_progress_bar_enabled()) for module in modules]
+    disabled = logging.root.manager.disable
+    logging.disable(max(disabled, logging.WARNING))
+    for module in modules:
+        module.set_verbosity_error()
+        module.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)
+        for module, level, bars in levels:
+            module.set_verbosity(level)
+            if bars:
+                module.enable_progress_bar()
+
+
+def _reporting(source: str) -> list[str]:
+    """Import the modules through which the loader of `source` reports, and return their names."""
+    names = {"transformers": ["transformers"], "diffusers": ["transformers", "diffusers"]}.get(source, [])
+    ensure_torchvision()
+    return [importlib.import_module(f"{name}.utils.logging").__name__ for name in names]
+
+
+def _refuse_absent(folder: Path) -> None:
+    if not folder.is_dir():
+        raise CheckError(f"There is no folder {str(folder)!r}. Type: paramgen predict --arch NAME --out {folder}")
+
+
+def _recorded(folder: Path, record: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the record of each tensor, or None where there is no paramgen.json."""
+    recorded = record.get("tensors")
+    if not record:
+        return None
+    if not isinstance(recorded, dict) or not all(isinstance(entry, dict) for entry in recorded.values()):
+        raise CheckError(f"{folder / REPORT} lists no tensors. Predict the folder again.")
+    return recorded
+
+
+def _source_of(folder: Path, record: Mapping[str, Any]) -> str:
+    if "source" in record:
+        return str(record["source"])
+    if not (folder / "config.json").is_file():
+        raise CheckError(f"{str(folder)!r} holds no config.json. Type the folder that predict or a library wrote.")
     config = read_config(folder)
     if "model_type" in config:
         return "transformers"
@@ -97,13 +167,14 @@ def _source_of(folder: Path) -> str:
 
 
 def _load(source: str, folder: Path, device: torch.device) -> Loaded:
-    with quiet_libraries():
+    loader = sources.get(source)()
+    with quiet_libraries(source):
         try:
-            return sources.get(source)().load(folder, device)
+            return loader.load(folder, device)
         except ParamgenError:
             raise
         except Exception as error:  # a library's loader may raise anything
-            reason = str(error).strip().partition("\n")[0]
+            reason = (str(error).strip().splitlines() or [""])[0]
             raise CheckError(f"{source} cannot load {folder}: {type(error).__name__}: {reason}") from error
 
 
@@ -116,41 +187,49 @@ def _refuse_keys(folder: Path, source: str, loaded: Loaded) -> None:
 
 def _compare(folder: Path, recorded: Mapping[str, Any] | None, state: Mapping[str, Tensor]) -> int:
     """Compare every stored tensor with the record and with what was loaded; return how many there are."""
-    names = set()
-    for name, tensor in stored_tensors(folder):
-        names.add(name)
-        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
-            raise CheckError(f"Tensor {name!r} in {folder} is not finite.")
-        entry = None if recorded is None else recorded.get(name)
-        if entry is not None and entry.get("sha256") != digest(tensor):
-            raise CheckError(f"Tensor {name!r} in {folder} has changed since it was written.")
-        if name in state and not torch.equal(state[name].to(tensor.dtype).cpu(), tensor):
-            raise CheckError(f"Tensor {name!r} in {folder} is changed by loading it.")
-    if recorded is not None and names != set(recorded):
-        odd = sorted(names ^ set(recorded))
+    entries = stored(folder)
+    if recorded is not None and (odd := sorted({entry.name for entry in entries} ^ set(recorded))):
         raise CheckError(f"{folder} does not hold what {REPORT} lists: {len(odd)} tensors differ, first {odd[0]!r}.")
-    return len(names)
+
+    def compare(entry: Stored) -> None:
+        _compare_one(entry, None if recorded is None else recorded[entry.name], state.get(entry.name))
+
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:  # hashing takes longest, and lets others run
+        for _ in pool.map(compare, entries):
+            pass
+    return len(entries)
 
 
-def digest(tensor: Tensor) -> str:
-    """Return the sha256 of a tensor's bytes in row-major order."""
-    return sha256(tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy().data).hexdigest()
+def _compare_one(entry: Stored, record: Mapping[str, Any] | None, loaded: Tensor | None) -> None:
+    what = f"Tensor {entry.name!r} in {entry.file.parent}"
+    if loaded is not None and tuple(loaded.shape) != entry.shape:
+        raise CheckError(f"{what} has the shape {entry.shape}; the library expects {tuple(loaded.shape)}.")
+    values = None if loaded is None or loaded.is_meta else loaded.detach().cpu().reshape(-1)
+    hashed, begin = sha256(), 0
+    infinite = False
+    for piece in entry.pieces():
+        hashed.update(_bytes(piece))
+        if not _finite(piece):
+            infinite = True
+            if bool(piece.isnan().any()):
+                raise CheckError(f"{what} is not a number in places. Predict it again.")
+        if values is not None and not torch.equal(values[begin : begin + len(piece)].to(piece.dtype), piece):
+            raise CheckError(f"{what} is changed by loading it.")
+        begin += len(piece)
+    if record is not None and record.get("sha256") != hashed.hexdigest():
+        raise CheckError(f"{what} has changed since it was written. Predict it again.")
+    # A library may mean infinity, as in a mask: then the record says so, having no mean.
+    if infinite and (record is None or record.get("mean") is not None or record.get("rule") == "hypernet"):
+        raise CheckError(f"{what} is infinite in places. Predict it again.")
 
 
-@contextmanager
-def quiet_libraries() -> Iterator[None]:
-    """Keep the libraries' own log lines and progress bars out of ours."""
-    from transformers.utils import logging as transformers_logging
+def _finite(piece: Tensor) -> bool:
+    if not piece.is_floating_point():
+        return True
+    values = piece.float() if piece.dtype.itemsize == 1 else piece
+    # The sum is one fast pass; only where it overflows are the values looked at.
+    return bool(values.sum().isfinite()) or bool(values.isfinite().all())
 
-    level = transformers_logging.get_verbosity()
-    bars = transformers_logging.is_progress_bar_enabled()
-    logging.disable(logging.WARNING)
-    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    try:
-        yield
-    finally:
-        logging.disable(logging.NOTSET)
-        transformers_logging.set_verbosity(level)
-        if bars:
-            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+
+def _bytes(flat: Tensor) -> memoryview:
+    return flat.view(torch.uint8).numpy().data

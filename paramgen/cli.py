@@ -1,8 +1,10 @@
 """The `paramgen` command: it parses, calls `paramgen.api`, and prints."""
 
+import logging
 import os
 import signal
 import sys
+import warnings
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -18,7 +20,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
     help="Better starting weights for any architecture, in one command.\n\n"
-    "[bold]paramgen predict --arch vit_b16[/bold] writes a folder that the library's own from_pretrained loads.",
+    "[bold]paramgen predict --arch vit_b16[/bold] writes a folder that the library's own from_pretrained loads.\n\n"
+    "[dim]paramgen list architectures[/dim] shows what can be typed there.",
 )
 
 Arch = Annotated[
@@ -32,9 +35,7 @@ Arch = Annotated[
 ]
 Overrides = Annotated[
     list[str] | None,
-    typer.Option(
-        "--set", metavar="KEY=VALUE", help="Change the config: --set num_labels=37. Repeatable."
-    ),
+    typer.Option("--set", metavar="KEY=VALUE", help="Change the config: --set num_labels=37. Repeatable."),
 ]
 ExampleInput = Annotated[
     str | None,
@@ -184,7 +185,7 @@ def list_(
 def check(
     folder: Annotated[Path, typer.Argument(help="A folder that predict wrote.")],
     memory: Annotated[
-        str, typer.Option("--memory", help="real, meta, or auto: real up to 2 GB.", metavar="auto|real|meta")
+        str, typer.Option("--memory", help="real, meta, or auto: real up to 0.5 GB.", metavar="auto|real|meta")
     ] = "auto",
     as_json: Json = False,
     quiet: Quiet = False,
@@ -192,6 +193,9 @@ def check(
     """Load a folder with its library and compare every tensor.
 
     Exit code 0 if nothing is missing, unexpected, not finite or changed; 2 otherwise.
+
+    [dim]paramgen check start
+    paramgen check start --memory real[/dim]
     """
     from paramgen.reporting import Reporter
 
@@ -246,17 +250,28 @@ def _root(
 def main() -> NoReturn:
     """Run the command; every expected failure is one line and exit code 2."""
     signal.signal(signal.SIGTERM, _terminate)
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    _silence_libraries()
     try:
         app()
     except ParamgenError as error:
         _fail(str(error))
+    except OSError as error:
+        _fail(f"{error.strerror or error}: {error.filename or 'a file or the network'}. Check that it can be used.")
     except KeyboardInterrupt:
-        Console(stderr=True, highlight=False).print("Interrupted; nothing was written.")
+        _say("Interrupted; nothing was written.")
         sys.exit(130)
     except MemoryError:
         _fail("Out of memory. Try --dtype bfloat16, or a smaller architecture by --set")
     sys.exit(0)
+
+
+def _silence_libraries() -> None:
+    """Keep warnings, log lines and bars of other packages off the terminal; `python -W` brings the warnings back."""
+    logging.disable(logging.CRITICAL)
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
 def _terminate(number: int, frame: Any) -> NoReturn:
@@ -264,9 +279,12 @@ def _terminate(number: int, frame: Any) -> NoReturn:
 
 
 def _fail(message: str) -> NoReturn:
-    line = " ".join(message.split())
-    Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold red]error:[/] {escape(line)}")
+    _say(f"[bold red]error:[/] {escape(' '.join(message.split()))}")
     sys.exit(2)
+
+
+def _say(line: str) -> None:
+    Console(stderr=True, highlight=False, soft_wrap=True).print(line)
 
 
 def _overrides(assignments: list[str] | None) -> dict[str, Any]:

@@ -6,15 +6,19 @@ slot are its *draw*. Replaying a draw allocates that slot and its intermediate v
 randomness from a generator of its own: the distribution is the library's, the bytes depend on seed and name only.
 """
 
+import contextlib
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+import random
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, final
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_iter
 
-from paramgen.errors import GraphError
+from paramgen.errors import GraphError, one_line
 
 
 @final
@@ -55,32 +59,56 @@ class Draw:
 
     def __call__(self, generator: torch.Generator) -> Tensor:
         """Replay the steps on the generator's device and return the slot's start."""
-        registers = self.run(generator.device, generator)
+        registers: dict[int, Tensor] = {}
+        for _, live in self.replay(generator.device, generator):
+            registers = live
+        if self.result not in registers:
+            raise GraphError(f"A draw of {len(self.steps)} steps makes no register {self.result}.")
         value = registers[self.result]
         if (tuple(value.shape), value.stride(), value.storage_offset()) == (self.size, self.stride, self.offset):
             return value
-        return value.as_strided(self.size, self.stride, self.offset)
+        with _one_line_errors("as_strided"):
+            return value.as_strided(self.size, self.stride, self.offset)
 
-    def run(
-        self, device: torch.device, generator: torch.Generator | None, given: Mapping[int, Tensor] | None = None
-    ) -> dict[int, Tensor]:
-        """Run every step, from `given` registers if any, and return all registers."""
-        registers = dict(given or {})
-        for step in self.steps:
-            arguments = tuple(_resolve(value, registers, device) for value in step.arguments)
-            keywords = {name: _resolve(value, registers, device) for name, value in step.keywords.items()}
-            outcome = _call(operator_of(step), arguments, keywords, device, generator)
-            results = outcome if isinstance(outcome, (tuple, list)) else (outcome,)
-            for register, result in zip(step.results, results, strict=True):
-                if register is not None:
-                    registers[register] = result
-        return registers
+    def replay(
+        self, device: torch.device, generator: torch.Generator | None
+    ) -> Iterator[tuple[Step, dict[int, Tensor]]]:
+        """Run step after step; yield each with the registers that hold a tensor then."""
+        registers: dict[int, Tensor] = {}
+        last_use = {register: index for index, step in enumerate(self.steps) for register in registers_of(step)}
+        for index, step in enumerate(self.steps):
+            with _one_line_errors(step.operator):
+                _run(step, registers, device, generator)
+            yield step, registers
+            for register in registers_of(step):
+                if last_use[register] == index and register != self.result:
+                    registers.pop(register, None)
 
 
 def kept(value: Tensor) -> Draw:
     """Return the draw of a slot that keeps the value it has."""
+    return replace(constant(value), kept=True)
+
+
+def constant(value: Tensor) -> Draw:
+    """Return the draw of a slot that always starts from `value`."""
     step = Step("clone.default", (value.detach(),), {"memory_format": torch.contiguous_format}, (0,))
-    return Draw((step,), 0, tuple(value.shape), value.contiguous().stride(), 0, kept=True)
+    return Draw((step,), 0, tuple(value.shape), torch.empty(value.shape, device="meta").stride(), 0)
+
+
+@contextlib.contextmanager
+def settled_randomness() -> Iterator[None]:
+    """Give code that takes global random numbers the same ones each time, and put the caller's state back."""
+    python_state, numpy_state = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices=[]):
+        random.seed(0)
+        np.random.seed(0)
+        torch.default_generator.manual_seed(0)  # torch.manual_seed would reach for the accelerators' too
+        try:
+            yield
+        finally:
+            random.setstate(python_state)
+            np.random.set_state(numpy_state)
 
 
 def slot_generator(seed: int, name: str, *, stream: str = "") -> torch.Generator:
@@ -93,10 +121,36 @@ def slot_generator(seed: int, name: str, *, stream: str = "") -> torch.Generator
 def operator_of(step: Step) -> Any:
     """Look the step's operator up among `torch.ops.aten`."""
     packet, _, overload = step.operator.partition(".")
+    found = getattr(getattr(torch.ops.aten, packet, None), overload, None)
+    if not isinstance(found, torch._ops.OpOverload):
+        raise GraphError(f"Unknown tensor operation {one_line(step.operator)!r} in a slot's draw.")
+    return found
+
+
+def registers_of(step: Step) -> set[int]:
+    """Return the registers that the step reads or makes."""
+    named = (value for value in tree_iter((step.arguments, dict(step.keywords))) if isinstance(value, Register))
+    return {*(value.index for value in named), *(result for result in step.results if result is not None)}
+
+
+@contextlib.contextmanager
+def _one_line_errors(operator: str) -> Iterator[None]:
     try:
-        return getattr(getattr(torch.ops.aten, packet), overload)
-    except AttributeError as error:
-        raise GraphError(f"Unknown tensor operation {step.operator!r} in a slot's draw.") from error
+        yield
+    except (RuntimeError, IndexError, TypeError, ValueError, KeyError, OverflowError) as error:
+        raise GraphError(f"A draw's operation {operator!r} fails: {type(error).__name__}: {one_line(error)}") from error
+
+
+def _run(step: Step, registers: dict[int, Tensor], device: torch.device, generator: torch.Generator | None) -> None:
+    operator = operator_of(step)
+    copy = operator._schema.is_mutable  # a constant that it writes to must be the same at the next replay
+    arguments = tuple(_resolve(value, registers, device, copy) for value in step.arguments)
+    keywords = {name: _resolve(value, registers, device, copy) for name, value in step.keywords.items()}
+    outcome = _call(operator, arguments, keywords, device, generator)
+    results = outcome if isinstance(outcome, (tuple, list)) else (outcome,)
+    for register, result in zip(step.results, results, strict=True):
+        if register is not None:
+            registers[register] = result
 
 
 def _call(
@@ -111,16 +165,30 @@ def _call(
         keywords["device"] = device
     if torch.Tag.nondeterministic_seeded in operator.tags and generator is not None:
         if "generator" not in accepted:
-            operator = operator.overloadpacket.generator
+            overload = operator._overloadname
+            name = "generator" if overload == "default" else f"{overload}_generator"
+            if name not in operator.overloadpacket.overloads():  # it knows the global state only
+                return _call_globally(operator, arguments, keywords, generator)
+            operator = getattr(operator.overloadpacket, name)
         keywords["generator"] = generator
     return operator(*arguments, **keywords)
 
 
-def _resolve(value: Any, registers: Mapping[int, Tensor], device: torch.device) -> Any:
+def _call_globally(
+    operator: Any, arguments: tuple[Any, ...], keywords: dict[str, Any], generator: torch.Generator
+) -> Any:
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.set_state(generator.get_state())
+        outcome = operator(*arguments, **keywords)
+        generator.set_state(torch.default_generator.get_state())
+    return outcome
+
+
+def _resolve(value: Any, registers: Mapping[int, Tensor], device: torch.device, copy: bool) -> Any:
     if isinstance(value, Register):
         return registers[value.index]
     if isinstance(value, Tensor):
-        return value.to(device)
+        return value.to(device, copy=copy)
     if isinstance(value, (tuple, list)):
-        return [_resolve(item, registers, device) for item in value]
+        return [_resolve(item, registers, device, copy) for item in value]
     return value

@@ -9,6 +9,7 @@ ParamgenError
 ├── TraceError                a network whose forward pass cannot be followed
 ├── GraphError                a graph that breaks the schema or a limit
 ├── HypernetError             a hypernet that cannot be read or predicts rubbish
+├── ForeignError              a published checkpoint that is refused or cannot be converted
 ├── IncompleteStateError      a slot without a tensor, or with two
 ├── OutputError               a folder or file that cannot be written
 └── CheckError                a folder that the target library does not load as written
@@ -17,6 +18,14 @@ ParamgenError
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+
+MAX_REASON = 300
+
+
+def one_line(reason: object) -> str:
+    """Return what somebody else's error says as one line of limited length."""
+    text = " ".join(str(reason).split())
+    return text if len(text) <= MAX_REASON else f"{text[:MAX_REASON]}..."
 
 
 class ParamgenError(Exception):
@@ -63,6 +72,10 @@ class GraphError(ParamgenError):
 
 class HypernetError(ParamgenError):
     """A hypernet that cannot be read or predicts rubbish."""
+
+
+class ForeignError(ParamgenError):
+    """A published checkpoint that is refused or cannot be converted."""
 
 
 class IncompleteStateError(ParamgenError):

@@ -1,16 +1,19 @@
 """What there is: the names that can be typed, and what a folder or an architecture is."""
 
-import json
 from pathlib import Path
 from typing import Any
 
-from paramgen.errors import ArchitectureError, UnknownNameError
+from paramgen.errors import ArchitectureError, OptionError, UnknownNameError
 
 _KINDS = ("architectures", "initializers", "sources")
 
 
 def names_of(what: str, source: str | None) -> dict[str, str]:
     """Return names with a line about each."""
+    if what not in _KINDS:
+        raise UnknownNameError.of("list", what, _KINDS, "Type: paramgen list architectures")
+    if source is not None and what != "architectures":
+        raise OptionError(f"{what} have no names below them; given was {source!r}. Type: paramgen list {what}")
     if what == "initializers":
         from paramgen.initializers import initializers
 
@@ -19,8 +22,6 @@ def names_of(what: str, source: str | None) -> dict[str, str]:
 
     if what == "sources":
         return {name: _first_line(sources.get(name)) for name in sources.names()}
-    if what != "architectures":
-        raise UnknownNameError.of("list", what, _KINDS, "Type: paramgen list architectures")
     if source is not None:
         return {f"{source}:{name}": "" for name in sources.get(source)().names()}
     from paramgen.architectures.aliases import ALIASES
@@ -30,13 +31,14 @@ def names_of(what: str, source: str | None) -> dict[str, str]:
 
 def describe_anything(what: str) -> dict[str, Any]:
     """Describe a predicted folder, a hypernet's folder or an architecture."""
+    from paramgen.architectures import read_config
+    from paramgen.check import read_report
+
     folder = Path(what)
-    report = folder / "paramgen.json"
-    if report.is_file():
-        record: dict[str, Any] = json.loads(report.read_text(encoding="utf-8"))
+    if folder.is_dir() and (record := read_report(folder)):
         return {key: value for key, value in record.items() if key not in ("tensors", "tied")}
-    if folder.is_dir() and (folder / "config.json").is_file():
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    if (folder / "config.json").is_file():
+        config = read_config(folder)
         if "encoder" in config and "decoder" in config:
             return _hypernet(folder)
     elif folder.is_dir():

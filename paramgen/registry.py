@@ -56,7 +56,7 @@ class Registry(Generic[T]):
         """Return the class called `name`, or raise an `UnknownNameError` that offers the nearest."""
         self._load()
         if name not in self._classes:
-            plural = f"{self._kind}s"
+            plural = f"{self._kind.split()[-1]}s"  # `architecture source`: paramgen list sources
             raise UnknownNameError.of(self._kind, name, self._classes, f"Type: paramgen list {plural}")
         return self._classes[name]
 

@@ -1,9 +1,10 @@
 """What the command prints: progress on stderr, results on stdout, or JSON alone."""
 
 import json
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from typing import TYPE_CHECKING, Any, final
 
 from rich.console import Console
@@ -14,17 +15,6 @@ from rich.table import Table
 if TYPE_CHECKING:
     from paramgen.writing import Written
 
-_LOADERS = {
-    "transformers": (
-        "from transformers import {name}",
-        "model = {name}.from_pretrained({folder!r})",
-    ),
-    "timm": ("import timm", "model = timm.create_model({local!r}, pretrained=True)"),
-    "diffusers": ("from diffusers import {name}", "model = {name}.from_pretrained({folder!r})"),
-    "torchvision": ("import paramgen", "model = paramgen.load({folder!r})"),
-    "module": ("import paramgen", "model = paramgen.load({folder!r})"),
-}
-
 
 @final
 class Reporter:
@@ -34,26 +24,31 @@ class Reporter:
         self._as_json = as_json
         self._quiet = quiet
         self._out = Console(highlight=False, soft_wrap=True)
-        self._err = Console(stderr=True, highlight=False, quiet=quiet or as_json)
+        self._err = Console(stderr=True, highlight=False)
+        self._live = self._err.is_terminal and not (quiet or as_json)
 
     @contextmanager
     def stage(self, text: str) -> Iterator[None]:
-        """Show that something is going on."""
-        with self._err.status(f"{text} ..."):
+        """Show on a terminal that something is going on; what own modules print goes to stderr."""
+        with redirect_stdout(sys.stderr), self._err.status(f"{text} ...") if self._live else nullcontext():
             yield
 
     @contextmanager
     def progress(self, elements: int) -> Iterator[Callable[[str, int], None]]:
         """Show parameters done and parameters per second."""
-        with Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.percentage:>3.0f}% {task.fields[rate]}"),
-            TimeElapsedColumn(),
-            console=self._err,
-            transient=True,
-        ) as bar:
+        with (
+            Progress(
+                SpinnerColumn(),
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TextColumn("{task.percentage:>3.0f}% {task.fields[rate]}"),
+                TimeElapsedColumn(),
+                console=self._err,
+                transient=True,
+                disable=not self._live,
+            ) as bar,
+            redirect_stdout(sys.stderr),
+        ):
             task = bar.add_task("Predicting", total=elements, rate="")
             started = time.perf_counter()
 
@@ -75,24 +70,30 @@ class Reporter:
         if self._as_json:
             self._out.print(json.dumps(values), markup=False)
         elif not self._quiet:
-            table = Table(box=None, show_header=False, pad_edge=False)
-            table.add_column(style="bold")
-            table.add_column(overflow="fold")
-            for key, value in values.items():
-                table.add_row(key, escape(_shown(key, value)))
-            self._out.print(table)
+            self._rows({key: _shown(key, value) for key, value in values.items()}, left="bold", right="")
 
     def names(self, what: str, names: Mapping[str, str]) -> None:
         """Print names, each with what it stands for."""
         if self._as_json:
             self._out.print(json.dumps(names), markup=False)
             return
+        if not names:
+            self._out.print(f"No {what} can be listed here.")
+        self._rows(names, left="", right="dim")
+
+    def _rows(self, rows: Mapping[str, str], *, left: str, right: str) -> None:
+        """Print two columns: folded on a terminal, a line each for programs."""
+        if not self._out.is_terminal:
+            width = max(map(len, rows), default=0)
+            for name, text in rows.items():
+                self._out.print(f"{name:<{width}}  {text}".rstrip(), markup=False)
+            return
         table = Table(box=None, show_header=False, pad_edge=False)
-        table.add_column(no_wrap=True)
-        table.add_column(style="dim", overflow="fold")
-        for name, meaning in names.items():
-            table.add_row(escape(name), escape(meaning))
-        self._out.print(table if names else f"There are no {what}.")
+        table.add_column(no_wrap=True, style=left)
+        table.add_column(overflow="fold", style=right)
+        for name, text in rows.items():
+            table.add_row(escape(name), escape(text))
+        self._out.print(table)
 
     def written(self, written: "Written") -> None:
         """Print where the folder is, by which rules it was filled, and how to load it."""
@@ -118,26 +119,39 @@ class Reporter:
                 f"  [yellow]unreachable[/]: no path leads through {len(unreachable)} parameters, first "
                 f"{escape(unreachable[0])}; they are filled by library"
             )
-        if written.checked:
-            self._out.print(f"  {architecture.layout.source} loaded it: nothing missing, unexpected or changed")
-        name = str(architecture.layout.config.get("_class_name") or _first(architecture.layout.config))
-        for line in _LOADERS.get(architecture.layout.source, _LOADERS["module"]):
-            text = line.format(name=name, folder=str(written.folder), local=f"local-dir:{written.folder}")
-            self._out.print(f"  >>> {text}", markup=False)
+        if written.checked is not None:
+            loaded = "read back" if written.checked.loaded_by is None else f"{written.checked.loaded_by} loaded it"
+            self._out.print(f"  {loaded}: nothing missing, unexpected or changed")
+        for line in _loading_lines(architecture.layout.source, architecture.layout.config, str(written.folder)):
+            self._out.print(f"  >>> {line}", markup=False)
 
     def _which(self, prediction: Any, rule: str) -> str:
         """Name the slots of a rule by their last words, where it is not the main one."""
         names = [name for name, by in prediction.rules.items() if by == rule]
         if len(names) == len(prediction.rules) or rule == "hypernet":
             return f" ({len(names)} tensors)"
-        words = sorted({".".join(name.split(".")[-2:]) for name in names})
+        words = sorted({_word(name) for name in names})
         shown = ", ".join(words[:4]) + (", ..." if len(words) > 4 else "")
         return escape(f" ({len(names)} tensors: {shown})")
 
 
-def _first(config: Mapping[str, Any]) -> str:
-    architectures = config.get("architectures") or [""]
-    return str(architectures[0])
+def _word(name: str) -> str:
+    """Return what a slot is called: its last word, and the one before where that says too little."""
+    words = name.split(".")
+    return ".".join(words[-2:] if words[-1] in ("weight", "bias") else words[-1:])
+
+
+def _loading_lines(source: str, config: Mapping[str, Any], folder: str) -> tuple[str, str]:
+    """Return the two lines of Python that load the folder, to be typed where the command was."""
+    if source in ("transformers", "diffusers"):
+        name = config.get("_class_name") or (config.get("architectures") or [""])[0]
+        return f"from {source} import {name}", f"model = {name}.from_pretrained({folder!r})"
+    if source == "timm":
+        return "import timm", f"model = timm.create_model({f'local-dir:{folder}'!r}, pretrained=True)"
+    from paramgen.architectures.ownership import is_ours
+
+    given = ", module" if source == "module" and not is_ours(config) else ""
+    return "import paramgen", f"model = paramgen.load({folder!r}{given})"
 
 
 def _shown(key: str, value: Any) -> str:

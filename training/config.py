@@ -5,6 +5,7 @@ import json
 from dataclasses import dataclass
 from typing import Literal, final
 
+from paramgen.errors import OptionError
 from paramgen.hypernets.config import HypernetConfig
 
 
@@ -28,7 +29,6 @@ class Optimization:
     """How the hypernet is trained."""
 
     steps: int
-    networks: int = 2  # per step and process
     batch: int = 64
     rate: float = 1e-3
     warmup: int = 100
@@ -36,7 +36,24 @@ class Optimization:
     floor: float = 0.05  # the schedule ends at this share of the rate
     weight_decay: float = 0.0
     clip: float = 1.0
+    precision: Literal["no", "bf16"] = "no"  # mixed precision, of the networks and of the hypernet
     average: float = 0.998  # decay of the moving average of the hypernet, which is what is kept
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """A part of a run: which designs it draws, how many, and what it asks of them.
+
+    The designs are a window of `Config.pool` over an endless sequence. A window that stands still is learned by heart
+    fast; one that moves keeps the hypernet from it.
+    """
+
+    until: int  # the first step that is no longer part of it
+    objective: Objective
+    networks: int = 2  # per step
+    span: Literal["small", "wide"] = "small"  # of the designs that enter the window
+    renewed: int = 0  # designs that enter, and leave, at each step
 
 
 @final
@@ -45,20 +62,31 @@ class Config:
     """A whole run."""
 
     hypernet: HypernetConfig
-    objective: Objective
     optimization: Optimization
-    pool: int = 480  # how many designs the run trains on; each is traced once
-    held_out: int = 6  # how many designs beyond the training range it is judged on as it goes
+    stages: tuple[Stage, ...]
+    pool: int = 240  # designs in the window
+    judged: int = 6  # unseen designs of the training range, and as many beyond it, that it is judged on as it goes
     judge_every: int = 250  # steps between judgements
     save_every: float = 120.0  # seconds between checkpoints
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        ends = [stage.until for stage in self.stages]
+        if ends != sorted(set(ends)) or ends[-1:] != [self.optimization.steps]:
+            raise OptionError(
+                f"Stages end at {ends}; they must rise, to the run's last step {self.optimization.steps}."
+            )
+
+    def stage(self, step: int) -> Stage:
+        """Return the stage that a step is part of."""
+        return next(stage for stage in self.stages if step < stage.until)
 
     def to_json(self) -> str:
         """Return the whole as JSON; equal text means equal runs."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         plain = values | {
             "hypernet": self.hypernet.to_json(),
-            "objective": dataclasses.asdict(self.objective),
+            "stages": [dataclasses.asdict(stage) for stage in self.stages],
             "optimization": dataclasses.asdict(self.optimization),
         }
         return json.dumps(plain, indent=2)

@@ -57,7 +57,7 @@ class Protocol:
 
 def subjects(designs: int) -> Iterator[Subject]:
     """Yield held-out designs, families in turn, and the libraries' networks."""
-    for index, design in enumerate(pool(seed_of(0, "evaluate"), designs, held_out=True)):
+    for index, design in enumerate(pool(seed_of(0, "evaluate"), designs, span="held_out")):
         yield Subject(f"{type(design).__name__} {index}", design.resolution, design.build)
     for name, resolution, build in library_networks():
         yield Subject(name, resolution, build)

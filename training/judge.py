@@ -17,8 +17,10 @@ def accuracy(network: nn.Module, state: Mapping[str, Tensor], batches: Sequence[
     right = total = 0
     # Batch norms write to the buffers they are given: judge on copies.
     copies = {name: tensor.clone() for name, tensor in state.items()}
+    device = next(iter(copies.values())).device
     for images, labels in batches:
-        right += int((functional_call(network, copies, (images,)).argmax(1) == labels).sum())
+        logits = functional_call(network, copies, (images.to(device),))
+        right += int((logits.argmax(1) == labels.to(device)).sum())
         total += len(labels)
     return right / total
 
@@ -32,9 +34,11 @@ def fine_tune(
     copies = {name: tensor.detach().clone().requires_grad_(name in names) for name, tensor in state.items()}
     optimizer = torch.optim.AdamW([copies[name] for name in sorted(names)], lr=rate)
     generator = torch.Generator().manual_seed(seed)
+    device = next(iter(copies.values())).device
     for _ in range(steps):
         pixels, labels = images.draw(batch, generator)
-        loss = nn.functional.cross_entropy(functional_call(network, copies, (pixels,)), labels)
+        logits = functional_call(network, copies, (pixels.to(device),))
+        loss = nn.functional.cross_entropy(logits, labels.to(device))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

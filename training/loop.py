@@ -15,16 +15,18 @@ from accelerate import Accelerator
 from paramgen.errors import OptionError
 from paramgen.hypernets.hypernet import Hypernet
 from training import checkpoint, judge
-from training.config import Config, Optimization
+from training.config import Config, Optimization, Stage
 from training.data.images import load_images
 from training.log import Log
 from training.losses import Batch, departure, descend, use_batch_statistics
 from training.spaces import pool
-from training.spaces.design import Design
+from training.spaces.design import RESOLUTIONS, Design, Span
 from training.targets import Target, seed_of, view_of_design
+from training.window import Window
 
 CONFIG_NAME: Final = "config.json"
-_JUDGED_IMAGES: Final = 1024
+_JUDGED_IMAGES: Final = 640
+_JUDGED_SPANS: Final[tuple[Span, ...]] = ("wide", "held_out")
 
 
 @dataclass(slots=True)
@@ -59,7 +61,11 @@ class Run:
     def __init__(self, config: Config, folder: Path, data: Path, *, resume: bool) -> None:
         self.config = config
         self.folder = folder
-        self.accelerator = Accelerator()
+        self.accelerator = Accelerator(mixed_precision=config.optimization.precision)
+        if self.accelerator.num_processes > 1:
+            raise OptionError(
+                f"{self.accelerator.num_processes} processes; this loop runs in one. Type: python -m training"
+            )
         _claim(folder, config, resume=resume)
         torch.manual_seed(config.seed)
         self.hypernet = Hypernet(config.hypernet).to(self.accelerator.device)
@@ -71,12 +77,11 @@ class Run:
             rest = checkpoint.load(folder, self.hypernet, self.average, self.optimizer)
             self.step, self.skipped = rest["step"], rest["skipped"]
         self.log = Log(folder, step=self.step, steps=config.optimization.steps)
-        self.designs = pool(seed_of(config.seed, "pool"), config.pool)
-        self.held_out = pool(seed_of(config.seed, "held out"), config.held_out, held_out=True)
-        sizes = sorted({design.resolution for design in (*self.designs, *self.held_out)})
+        self.window = Window(config)
+        self.judged = {span: pool(seed_of(config.seed, span), config.judged, span=span) for span in _JUDGED_SPANS}
         cache = folder.parent / "cache"
-        self.train = {size: load_images(data, "train", size, cache) for size in sizes}
-        self.test = {size: load_images(data, "test", size, cache) for size in sizes}
+        self.train = {size: load_images(data, "train", size, cache) for size in RESOLUTIONS}
+        self.test = {size: load_images(data, "test", size, cache) for size in RESOLUTIONS}
 
     def run(self, *, minutes: float = math.inf) -> None:
         """Train until the last step or until the time is over, and save."""
@@ -104,8 +109,9 @@ class Run:
             group["lr"] = rate_at(self.step, optimization)
         self.optimizer.zero_grad()
         tally = Tally()
-        for index in range(optimization.networks):
-            self._learn_from(seed_of(self.config.seed, "step", self.step, index), tally)
+        stage = self.config.stage(self.step)
+        for index in range(stage.networks):
+            self._learn_from(seed_of(self.config.seed, "step", self.step, index), stage, tally)
         norm = torch.nn.utils.clip_grad_norm_(self.hypernet.parameters(), optimization.clip)
         if tally.broken or not bool(torch.isfinite(norm)):
             self.skipped += 1
@@ -116,17 +122,17 @@ class Run:
         self.log.show(self.step, _mean(tally.losses), _mean(tally.accuracies), skipped=self.skipped)
         self.step += 1
 
-    def _learn_from(self, seed: int, tally: Tally) -> None:
+    def _learn_from(self, seed: int, stage: Stage, tally: Tally) -> None:
         """Add one network's gradient to the hypernet's."""
         generator = torch.Generator().manual_seed(seed)
-        design = self.designs[int(torch.randint(len(self.designs), (1,), generator=generator))]
-        objective = self.config.objective
+        design = self.window.draw(self.step, generator)
+        objective = stage.objective
         target = Target.of(design.build, view_of_design(design), seed=seed, device=self.accelerator.device)
-        weights = target.predict(self.hypernet)
-        network = use_batch_statistics(target.network)
         count = objective.inner_steps + 1 if objective.lookahead else 1
         batches = self._batches(design, count, generator)
-        outcome = descend(network, target.state, weights, batches, objective)
+        with self.accelerator.autocast():
+            weights = target.predict(self.hypernet)
+            outcome = descend(use_batch_statistics(target.network), target.state, weights, batches, objective)
         tally.losses.append(outcome.losses[0])
         tally.last_losses.append(outcome.losses[-1])
         tally.accuracies.append(outcome.accuracy)
@@ -136,7 +142,7 @@ class Run:
         if not outcome.finite:
             tally.broken = True
             return
-        share = 1 / self.config.optimization.networks
+        share = 1 / stage.networks
         # The gradient with respect to each tensor is given: its product with the tensor has that gradient.
         total = sum((weights[name] * gradient).sum() for name, gradient in outcome.gradient.items())
         (share * (total + objective.departure * away)).backward()
@@ -158,13 +164,15 @@ class Run:
     def _judge(self) -> dict[str, float]:
         """Return the accuracy at once of the averaged hypernet on held-out networks and test images."""
         found: dict[str, float] = {}
-        for index, design in enumerate(self.held_out):
-            view = view_of_design(design)
-            seed = seed_of(self.config.seed, "judge", index)
-            target = Target.of(design.build, view, seed=seed, device=self.accelerator.device)
-            state = target.state | target.predict(self.average)
-            batches = self.test[design.resolution].batches(64, limit=_JUDGED_IMAGES)
-            found[f"{type(design).__name__} {index}"] = round(judge.accuracy(target.network, state, batches), 4)
+        for span, designs in self.judged.items():
+            for index, design in enumerate(designs):
+                view = view_of_design(design)
+                seed = seed_of(self.config.seed, "judge", index)
+                target = Target.of(design.build, view, seed=seed, device=self.accelerator.device)
+                state = target.state | target.predict(self.average)
+                batches = self.test[design.resolution].batches(64, limit=_JUDGED_IMAGES)
+                accuracy = judge.accuracy(target.network, state, batches)
+                found[f"{span} {type(design).__name__} {index}"] = round(accuracy, 4)
         return found
 
 

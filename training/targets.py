@@ -49,7 +49,7 @@ def view_of(build: Callable[[], nn.Module], resolution: int) -> View:
     return native_view(graph, manifest)
 
 
-@functools.lru_cache(maxsize=2048)
+@functools.lru_cache(maxsize=1024)
 def view_of_design(design: Design) -> View:
     """Trace a design, once."""
     return view_of(design.network, design.resolution)

@@ -14,7 +14,7 @@ from typing import Any, Literal, final
 import torch
 from torch import nn
 
-from paramgen.errors import ArchitectureError, OptionError, UnknownNameError
+from paramgen.errors import ArchitectureError, OptionError, ParamgenError, UnknownNameError, one_line
 from paramgen.manifest import Manifest
 from paramgen.registry import Registry, Spec
 
@@ -102,15 +102,24 @@ def resolve(spec: str, overrides: Mapping[str, Any] | None = None, example: Inpu
     if path.endswith(".py") or spec.endswith(".py"):
         name = spec if path.endswith(".py") and factory else f"{spec}:"
         return sources.get("module")().build(Request(name=name, overrides=overrides or {}, example=example))
-    spec, own = split_spec(ALIASES.get(spec, spec))
-    overrides = {**own, **(overrides or {})}
-    if spec.endswith(".json") or (Path(spec) / "config.json").is_file():
+    bare, typed = split_spec(spec)
+    spec, own = split_spec(ALIASES.get(bare, bare))
+    overrides = {**own, **typed, **(overrides or {})}
+    if spec.endswith(".json") or is_config_folder(spec):
         spec = _spec_of_config(Path(spec))
     parsed = Spec.parse(spec)
     if not parsed.argument or parsed.kind not in sources.names():
         raise _unknown(spec)
     request = Request(name=parsed.argument, overrides=overrides, example=example)
     return sources.get(parsed.kind)().build(request)
+
+
+def is_config_folder(name: str) -> bool:
+    """Whether `name` is the path of a folder with a config.json."""
+    try:
+        return (Path(name) / "config.json").is_file()
+    except (OSError, ValueError):  # too long for a path, or with a zero byte
+        return False
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -134,10 +143,29 @@ def refuse_unknown(overrides: Mapping[str, Any], known: Sequence[str], what: str
             raise UnknownNameError.of(f"option of {what}", key, known, "Type: --set key=value")
 
 
+def refuse_pretrained(overrides: Mapping[str, Any], what: str) -> None:
+    """Raise an error for options that would read weights: from here on they are ours."""
+    asked = sorted(_PRETRAINED.intersection(overrides))
+    if asked:
+        raise OptionError(f"{what} is built without pretrained weights; leave out --set {asked[0]}.")
+
+
+_PRETRAINED = frozenset(
+    "pretrained pretrained_cfg pretrained_cfg_overlay checkpoint_path cache_dir weights weights_backbone".split()
+)
+
+
 def built(what: str, error: Exception) -> ArchitectureError:
     """Wrap whatever a library's constructor raised in one line."""
-    reason = (str(error).strip().splitlines() or [""])[0]
-    return ArchitectureError(f"Cannot build {what}: {type(error).__name__}: {reason}. Check the values given by --set.")
+    if isinstance(error, ParamgenError):
+        return ArchitectureError(f"Cannot build {what}: {error}. Check the values given by --set.")
+    reason = f"{type(error).__name__}: {one_line(error)}".rstrip(".")
+    if "meta tensor" in reason:
+        return ArchitectureError(
+            f"Cannot build {what}: its constructor reads values of tensors, which are not there yet ({reason}). "
+            "Compute them with Python numbers or numpy."
+        )
+    return ArchitectureError(f"Cannot build {what}: {reason}. Check the values given by --set.")
 
 
 def _spec_of_config(path: Path) -> str:

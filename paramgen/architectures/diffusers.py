@@ -18,10 +18,12 @@ from paramgen.architectures import (
     Loaded,
     Request,
     built,
+    is_config_folder,
     read_config,
     refuse_unknown,
     sources,
 )
+from paramgen.architectures.inputs import image
 from paramgen.architectures.overrides import join_spec
 from paramgen.architectures.recorder import record
 from paramgen.errors import UnknownNameError
@@ -85,8 +87,7 @@ def example_inputs(module: Any) -> Inputs:
     for name, parameter in inspect.signature(module.forward).parameters.items():
         if name in ("sample", "hidden_states"):
             size = config.get("sample_size") or 32
-            height, width = (size, size) if isinstance(size, int) else tuple(size)
-            given[name] = torch.zeros(2, config.get("in_channels", 3), height, width, device="meta")
+            given[name] = image(config.get("in_channels", 3), size, type(module).__name__)
         elif (
             name == "timestep"
             or name == "class_labels"
@@ -103,19 +104,20 @@ def _class_and_config(name: str) -> tuple[Any, dict[str, Any]]:
     diffusers = _diffusers()
     path = Path(name)
     config: dict[str, Any] = {}
-    if path.suffix == ".json" or (path / "config.json").is_file():
+    if path.suffix == ".json" or is_config_folder(name):
         given = read_config(path)
         name = str(given.get("_class_name"))
         config = {key: value for key, value in given.items() if not key.startswith("_")}
     found = getattr(diffusers, name, None)
-    if not (isinstance(found, type) and issubclass(found, diffusers.ModelMixin)):
+    if not (isinstance(found, type) and issubclass(found, diffusers.ModelMixin)) or found is diffusers.ModelMixin:
         raise UnknownNameError.of(
             "diffusers architecture",
             name,
             DiffusersSource().names(),
             "Type: paramgen list architectures diffusers",
         )
-    return found, config
+    known = inspect.signature(found).parameters  # diffusers itself ignores what another version wrote
+    return found, {key: value for key, value in config.items() if key in known}
 
 
 def _diffusers() -> Any:

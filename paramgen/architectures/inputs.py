@@ -8,10 +8,22 @@ import torch
 from torch import Tensor, nn
 
 from paramgen.architectures import Inputs
-from paramgen.errors import OptionError
+from paramgen.errors import OptionError, one_line
 
 MAX_INPUT_ELEMENTS = 10**9
+MAX_IMAGE_SIZE = 16_384
 _SHAPE = re.compile(r"\d+(?:[x,]\d+)*(?::(?:float|long))?")
+
+
+def image(channels: int, size: Any, what: str) -> Tensor:
+    """Return two images of `size`, a number or (height, width), on the meta device."""
+    height, width = size if isinstance(size, (tuple, list)) and len(size) == 2 else (size, size)
+    if not all(type(edge) is int and 0 < edge <= MAX_IMAGE_SIZE for edge in (height, width)):
+        raise OptionError(
+            f"{what} has the image size {one_line(size)}; allowed are 1 to {MAX_IMAGE_SIZE:,}, or [height, width]. "
+            "Type: --set image_size=224"
+        )
+    return torch.zeros(2, channels, height, width, device="meta")
 
 
 def parse_example_input(text: str) -> Inputs:

@@ -27,10 +27,10 @@ from paramgen.architectures import (
 )
 from paramgen.architectures.inputs import as_inputs, guess_inputs
 from paramgen.architectures.ownership import is_ours, signed
-from paramgen.architectures.recorder import record
+from paramgen.architectures.recorder import meta_twin, record
 from paramgen.architectures.state import load_state
 from paramgen.draws import kept
-from paramgen.errors import ArchitectureError, CheckError
+from paramgen.errors import ArchitectureError, CheckError, one_line
 from paramgen.manifest import read_manifest
 
 _RESETS = ("reset_parameters", "_reset_parameters", "init_weights", "initialize_weights")
@@ -53,10 +53,6 @@ class ModuleSource(ArchitectureSource):
             module, draws = record(lambda: factory(**request.overrides))
         except Exception as error:  # a user's factory may raise anything
             raise built(what, error) from error
-        if not isinstance(module, nn.Module):
-            raise ArchitectureError(
-                f"{what} returned {type(module).__name__}, not an nn.Module. Return the module from the factory."
-            )
         config = {
             "library": "paramgen",
             "architecture": f"{file.resolve()}:{factory.__name__}",
@@ -120,18 +116,17 @@ def from_module(module: nn.Module, example: Inputs | None = None) -> Architectur
 
 def meta_copy(module: nn.Module) -> nn.Module:
     """Return a deep copy of `module` whose parameters and buffers are on the meta device."""
-    memo: dict[int, Any] = {}
-    for tensor in (*module.parameters(), *module.buffers()):
-        twin: Tensor = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
-        if isinstance(tensor, nn.Parameter):
-            twin = nn.Parameter(twin, requires_grad=tensor.requires_grad)
-        memo[id(tensor)] = twin
     try:
-        return copy.deepcopy(module, memo)
+        memo: dict[int, Any] = {id(t): meta_twin(t) for t in (*module.parameters(), *module.buffers())}
+        twin = copy.deepcopy(module, memo)
     except Exception as error:  # any attribute of a user's module may refuse
         raise ArchitectureError(
-            f"{type(module).__name__} cannot be copied to the meta device: {error}. Give a file.py:factory instead."
+            f"{type(module).__name__} cannot be copied to the meta device: {one_line(error)} Give a file.py:factory "
+            "instead."
         ) from error
+    for child in twin.modules():
+        child._forward_hooks.clear()  # they keep what passes by; weights are made in pre-hooks, which stay
+    return twin
 
 
 def library_example(module: nn.Module) -> Inputs | None:
@@ -168,10 +163,10 @@ def import_file(file: Path) -> ModuleType:
     sys.modules[specification.name] = namespace  # dataclasses look their module up
     try:
         specification.loader.exec_module(namespace)
-    except Exception as error:  # a user's file may raise anything
+    except (Exception, SystemExit) as error:  # a user's file may raise anything
         del sys.modules[specification.name]
         raise ArchitectureError(
-            f"{file} does not import: {type(error).__name__}: {error}. Try: python {file}"
+            f"{file} does not import: {type(error).__name__}: {one_line(error)}. Try: python {file}"
         ) from error
     return namespace
 

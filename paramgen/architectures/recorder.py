@@ -5,7 +5,7 @@ import math
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, Final, NamedTuple, final
 from unittest import mock
 
 import torch
@@ -14,20 +14,39 @@ from torch.utils._device import DeviceContext
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter, tree_map
 
-from paramgen.draws import Draw, Register, Step
+from paramgen.draws import Draw, Register, Step, constant, settled_randomness
+from paramgen.errors import ArchitectureError
+
+MAX_OPERATIONS: Final = 200_000
+"""Minutes of building; the largest networks of the libraries take some ten thousand."""
+
+
+@final
+class _Place(NamedTuple):
+    """Where in memory a tensor lies, and how."""
+
+    storage: int
+    shape: torch.Size
+    stride: tuple[int, ...]
+    offset: int
+    dtype: torch.dtype
+
+    @classmethod
+    def of(cls, tensor: Tensor) -> "_Place":
+        return cls(_storage(tensor), tensor.shape, tensor.stride(), int(tensor.storage_offset()), tensor.dtype)
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """One operation as it ran. Storages are noted then: `parameter.data = other` swaps them under an object."""
+    """One operation as it ran. Places are noted then: `parameter.data = other` swaps them under an object."""
 
     func: Any
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     results: tuple[Tensor | None, ...]
-    storages: dict[int, int]  # id of each meta tensor in it -> its storage
-    changed: tuple[int, ...]  # ids of the meta tensors that it writes to
+    places: dict[int, _Place]  # by the id of each tensor in it that is no constant
+    changed: tuple[int, ...]  # ids of the tensors that it writes to
     lost: frozenset[int]  # ids of those of which nothing older survives
 
 
@@ -36,54 +55,71 @@ _DROPPED_KEYWORDS = frozenset(("device", "pin_memory", "layout", "generator"))
 
 @final
 class Recorder(TorchDispatchMode):
-    """Log every tensor operation on meta tensors, with its arguments, in order.
+    """Log every tensor operation, with its arguments, in order.
 
     Tensors are told apart by storage: a parameter is a new object over the storage that its initializer filled.
+    What no logged operation made and holds values (an array's content, a file's) is a constant.
     """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._log: list[_Call] = []
         self._touching: dict[int, list[int]] = {}  # storage -> operations that make, view or change it
+        self._alive: list[Any] = []  # storages, whose addresses must not be used again
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         """Run the operation and note it."""
+        noted = tree_map(self._snapshot, (args, dict(kwargs or {})))
         outcome = func(*args, **(kwargs or {}))
         returned = tuple(outcome) if isinstance(outcome, (tuple, list)) else (outcome,)
         results = tuple(result if isinstance(result, Tensor) else None for result in returned)
-        changed = [tensor for tensor in _changed(func, args, kwargs or {}) if tensor.is_meta]
-        touched = {_storage(tensor) for tensor in (*results, *changed) if tensor is not None and tensor.is_meta}
+        changed = [tensor for tensor in _changed(func, args, kwargs or {}) if self._known(tensor)]
+        touched = [tensor for tensor in (*results, *changed) if tensor is not None and tensor.layout is torch.strided]
         if touched:
-            copied_args, copied_kwargs = tree_map(_snapshot, (args, dict(kwargs or {})))
-            storages = {
-                id(tensor): _storage(tensor)
-                for tensor in _tensors((copied_args, copied_kwargs, results))
-                if tensor.is_meta
-            }
-            lost = frozenset(id(tensor) for tensor in changed if _overwrites(func, tensor, args))
-            index = len(self._log)
-            self._log.append(
-                _Call(
-                    func,
-                    copied_args,
-                    copied_kwargs,
-                    results,
-                    storages,
-                    tuple(id(tensor) for tensor in changed),
-                    lost,
-                )
-            )
-            for storage in touched:
-                self._touching.setdefault(storage, []).append(index)
+            self._note(func, noted, results, changed, frozenset(id(t) for t in changed if _overwrites(func, t, args)))
+            for tensor in touched:
+                if _storage(tensor) not in self._touching:
+                    self._touching[_storage(tensor)] = []
+                    self._alive.append(tensor.untyped_storage())
+            for storage in {_storage(tensor) for tensor in touched}:
+                self._touching[storage].append(len(self._log) - 1)
         return outcome
 
     def draw_of(self, tensor: Tensor) -> Draw | None:
-        """Return the draw of `tensor`, or None if its values did not come from recorded operations."""
-        if not tensor.is_meta or _storage(tensor) not in self._touching:
-            return None
-        return _Slice(self._log, self._touching).draw(tensor)
+        """Return the draw of `tensor`, or None if nobody knows what its values are."""
+        if self._known(tensor) and _storage(tensor) in self._touching:
+            draw = _Slice(self._log, self._touching).draw(tensor)
+            if draw is not None:
+                return draw
+        return None if tensor.is_meta else constant(tensor)
+
+    def _note(
+        self,
+        func: Any,
+        noted: tuple[tuple[Any, ...], dict[str, Any]],
+        results: tuple[Tensor | None, ...],
+        changed: list[Tensor],
+        lost: frozenset[int],
+    ) -> None:
+        if len(self._log) >= MAX_OPERATIONS:
+            raise ArchitectureError(
+                f"the constructor runs more than {MAX_OPERATIONS:,} tensor operations; give a smaller network"
+            )
+        given = [tensor for tensor in _tensors(noted) if self._known(tensor)]
+        made = [tensor for tensor in results if tensor is not None and tensor.layout is torch.strided]
+        places = {id(tensor): _Place.of(tensor) for tensor in (*given, *made)}
+        self._log.append(_Call(func, *noted, results, places, tuple(id(tensor) for tensor in changed), lost))
+
+    def _known(self, tensor: Tensor) -> bool:
+        if tensor.layout is not torch.strided:
+            return False
+        return tensor.is_meta or _storage(tensor) in self._touching
+
+    def _snapshot(self, value: Any) -> Any:
+        """Copy constants, which later operations may change; other tensors are references."""
+        return value.detach().clone() if isinstance(value, Tensor) and not self._known(value) else value
 
 
 @final
@@ -119,24 +155,25 @@ class _Slice:
             index = -heapq.heappop(heap)
             call = self._log[index]
             made = {id(result) for result in call.results if result is not None} - set(call.changed)
-            writes = any(call.storages[changed] in wanted for changed in call.changed)
+            writes = any(call.places[changed].storage in wanted for changed in call.changed)
             if not (writes or index in makers or not needed.isdisjoint(made)):
                 continue
             kept.add(index)
-            wanted -= {call.storages[lost] for lost in call.lost}
+            wanted -= {call.places[lost].storage for lost in call.lost}
             for read in _tensors((call.args, call.kwargs)):
                 needed.add(id(read))
-                source = call.storages.get(id(read))
-                if source is None or source not in self._touching:
+                place = call.places.get(id(read))
+                if place is None or place.storage not in self._touching:
                     continue
+                source = place.storage
                 touching = self._touching[source]
                 makers.add(touching[0])
                 if id(read) not in call.lost:
                     wanted.add(source)
-                for earlier in touching:
-                    if earlier < index and -earlier not in queued:
-                        queued.add(-earlier)
-                        heapq.heappush(heap, -earlier)
+                fresh = {-earlier for earlier in touching if earlier < index} - queued
+                queued |= fresh
+                for entry in sorted(fresh):
+                    heapq.heappush(heap, entry)
         return kept
 
     def _step(self, index: int) -> Step:
@@ -161,16 +198,22 @@ class _Slice:
     def _reference(self, value: Tensor, call: _Call) -> Any:
         if id(value) in self._registers:
             return Register(self._registers[id(value)])
-        storage = call.storages.get(id(value))
-        if storage in self._touching:  # an alias made out of sight: a Parameter around a tensor
-            base = self._base(storage)
-            if id(base) in self._registers and _same_view(base, value):
+        place = call.places.get(id(value))
+        if place is not None and place.storage in self._touching:  # an alias made out of sight: a Parameter, `.data`
+            base = self._base(place.storage)
+            made = self._log[self._touching[place.storage][0]].places[id(base)]
+            if id(base) in self._registers and made == place:
                 return Register(self._registers[id(base)])
-        self._complete = self._complete and storage is None  # a real tensor is a constant
+        self._complete = self._complete and place is None  # else it is a constant
         return value
 
     def _base(self, storage: int) -> Tensor:
-        return next(result for result in self._log[self._touching[storage][0]].results if result is not None)
+        call = self._log[self._touching[storage][0]]
+        return next(
+            result
+            for result in call.results
+            if result is not None and id(result) in call.places and call.places[id(result)].storage == storage
+        )
 
 
 @final
@@ -188,7 +231,10 @@ class _MetaDevice(DeviceContext):
         keywords = kwargs or {}
         if func == _IS_META and sys._getframe(1).f_globals.get("__name__") == "torch.nn.init":
             return False  # these initializers skip meta tensors; recorded, they shall not
-        if keywords.get("device") is None:
+        device = keywords.get("device")
+        if device is not None and not self._small_on_cpu and func in _FACTORIES and torch.device(device).type == "cpu":
+            keywords = {**keywords, "device": "meta"}
+        if device is None:
             if self._small_on_cpu and func in _RANGES:
                 return func(*args, **{**keywords, "device": "cpu"})
             if func in (torch.tensor, torch.as_tensor):
@@ -199,13 +245,22 @@ class _MetaDevice(DeviceContext):
 
 _IS_META = Tensor.is_meta.__get__  # type: ignore[attr-defined]
 _RANGES = frozenset((torch.arange, torch.linspace, torch.logspace))
+_FACTORIES = frozenset((torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn, torch.normal))
 
 
-def _truncated_normal(tensor: Tensor, mean: float, std: float, a: float, b: float, generator: Any = None) -> Tensor:
+def _truncated_normal(tensor: Tensor, mean: float, std: float, a: float, b: float, *, generator: Any = None) -> Tensor:
     """Draw by the inverse of the distribution function: torch's own rejection loop reads values back."""
-    low, high = (1 + math.erf((a - mean) / std / math.sqrt(2))) / 2, (1 + math.erf((b - mean) / std / math.sqrt(2))) / 2
-    tensor.uniform_(2 * low - 1, 2 * high - 1).erfinv_().mul_(std * math.sqrt(2)).add_(mean).clamp_(a, b)
-    return tensor
+    if std == 0:
+        return tensor.fill_(min(max(mean, a), b))
+    low, high = math.erf((a - mean) / std / math.sqrt(2)), math.erf((b - mean) / std / math.sqrt(2))
+    wide = tensor if tensor.dtype in (torch.float32, torch.float64) else torch.empty_like(tensor, dtype=torch.float32)
+    # At 1 the inverse is infinite; the float32 next to it is 5.4 standard deviations out.
+    wide.uniform_(low, high).clamp_(-_BELOW_ONE, _BELOW_ONE).erfinv_()
+    wide.mul_(std * math.sqrt(2)).add_(mean).clamp_(a, b)
+    return tensor if wide is tensor else tensor.copy_(wide)
+
+
+_BELOW_ONE = 1 - 2**-24
 
 
 _BLANK = frozenset(
@@ -216,10 +271,13 @@ _BLANK = frozenset(
 
 
 def record(build: Callable[[], nn.Module]) -> tuple[nn.Module, dict[str, Draw]]:
-    """Call `build` under the meta device and return its module and the draw of each state-dict entry."""
+    """Call `build` under the meta device and return its module and the draw of each state-dict entry.
+
+    The module comes back on the meta device, whatever device its constructor asked for.
+    """
     try:
         return _record(build, small_on_cpu=False)
-    except (NotImplementedError, RuntimeError) as error:
+    except (NotImplementedError, RuntimeError, TypeError, ValueError) as error:
         if "meta" not in str(error):
             raise
         return _record(build, small_on_cpu=True)
@@ -228,13 +286,18 @@ def record(build: Callable[[], nn.Module]) -> tuple[nn.Module, dict[str, Draw]]:
 def _record(build: Callable[[], nn.Module], *, small_on_cpu: bool) -> tuple[nn.Module, dict[str, Draw]]:
     recorder = Recorder()
     with (
+        settled_randomness(),
         mock.patch.object(nn.init, "_no_grad_trunc_normal_", _truncated_normal),
         _MetaDevice(small_on_cpu=small_on_cpu),
         recorder,
         torch.no_grad(),
     ):
         module = build()
-    return module, draws_of(module, recorder)
+    if not isinstance(module, nn.Module):
+        raise ArchitectureError(f"it returns {type(module).__name__}, not an nn.Module")
+    draws = draws_of(module, recorder)
+    _to_meta(module)
+    return module, draws
 
 
 def draws_of(module: nn.Module, recorder: Recorder) -> dict[str, Draw]:
@@ -244,6 +307,8 @@ def draws_of(module: nn.Module, recorder: Recorder) -> dict[str, Draw]:
     for name, tensor in module.state_dict(keep_vars=True).items():
         if id(tensor) in seen:
             continue
+        if nn.parameter.is_lazy(tensor):
+            raise ArchitectureError(f"{name!r} has no shape before the first forward pass; give its layer's sizes")
         seen[id(tensor)] = name
         draw = recorder.draw_of(tensor)
         if draw is not None:
@@ -251,22 +316,23 @@ def draws_of(module: nn.Module, recorder: Recorder) -> dict[str, Draw]:
     return found
 
 
+def _to_meta(module: nn.Module) -> None:
+    """Replace the parameters and buffers that hold values; tied ones stay tied."""
+    real = (tensor for tensor in (*module.parameters(), *module.buffers()) if not tensor.is_meta)
+    twins: dict[int, Any] = {id(tensor): meta_twin(tensor) for tensor in real}
+    for child in module.modules() if twins else ():
+        for entries in (child._parameters, child._buffers):
+            entries.update({name: twins.get(id(tensor), tensor) for name, tensor in entries.items()})
+
+
+def meta_twin(tensor: Tensor) -> Tensor:
+    """Return a tensor or parameter like `tensor` on the meta device."""
+    twin: Tensor = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
+    return nn.Parameter(twin, requires_grad=tensor.requires_grad) if isinstance(tensor, nn.Parameter) else twin
+
+
 def _storage(tensor: Tensor) -> int:
     return int(tensor.untyped_storage()._cdata)
-
-
-def _same_view(one: Tensor, other: Tensor) -> bool:
-    return (
-        one.shape == other.shape
-        and one.stride() == other.stride()
-        and one.storage_offset() == other.storage_offset()
-        and one.dtype == other.dtype
-    )
-
-
-def _snapshot(value: Any) -> Any:
-    """Copy real tensors, which later operations may change; meta tensors are references."""
-    return value.detach().clone() if isinstance(value, Tensor) and not value.is_meta else value
 
 
 def _tensors(values: Any) -> Iterator[Tensor]:

@@ -18,11 +18,13 @@ from paramgen.architectures import (
     Request,
     built,
     read_config,
+    refuse_pretrained,
     sources,
 )
+from paramgen.architectures.inputs import image
 from paramgen.architectures.overrides import join_spec
 from paramgen.architectures.recorder import record
-from paramgen.architectures.state import stored_tensors
+from paramgen.architectures.stored import stored
 from paramgen.errors import UnknownNameError
 from paramgen.manifest import read_manifest
 
@@ -42,16 +44,18 @@ class TimmSource(ArchitectureSource):
                 "timm architecture", request.name, timm.list_models(), "Type: paramgen list architectures timm"
             )
         arguments = {_SAME_OPTION.get(key, key): value for key, value in request.overrides.items()}
+        refuse_pretrained(arguments, f"timm:{request.name}")
         try:
             module, draws = record(lambda: timm.create_model(request.name, pretrained=False, **arguments))
         except Exception as error:  # a builder may raise anything at wrong arguments
             raise built(f"timm:{request.name}", error) from error
-        size = _input_size(module, arguments)
+        channels, height, width = _input_size(module, arguments)
+        images = image(channels, (height, width), request.name)
         return Architecture(
             spec=join_spec(f"timm:{request.name}", request.overrides),
             module=module,
             manifest=read_manifest(module, draws),
-            example=request.example or ((torch.zeros((2, *size), device="meta"),), {}),
+            example=request.example or ((images,), {}),
             layout=Layout(source="timm", config=_config(module)),
         )
 
@@ -67,9 +71,9 @@ class TimmSource(ArchitectureSource):
         config = read_config(folder)
         with torch.device("meta"):
             module = timm.create_model(config["architecture"], **config.get("model_args", {}))
-        expected, stored = set(module.state_dict()), {name for name, _ in stored_tensors(folder)}
+        expected, found = set(module.state_dict()), {entry.name for entry in stored(folder)}
         return Loaded(
-            module=module, missing=tuple(sorted(expected - stored)), unexpected=tuple(sorted(stored - expected))
+            module=module, missing=tuple(sorted(expected - found)), unexpected=tuple(sorted(found - expected))
         )
 
 
@@ -87,9 +91,9 @@ def _config(module: Any) -> dict[str, Any]:
     return config
 
 
-def _input_size(module: Any, arguments: dict[str, Any]) -> tuple[int, int, int]:
+def _input_size(module: Any, arguments: dict[str, Any]) -> tuple[int, Any, Any]:
     channels, height, width = (getattr(module, "pretrained_cfg", None) or {}).get("input_size") or (3, 224, 224)
     size = arguments.get("img_size")
     if size is not None:
-        height, width = (size, size) if isinstance(size, int) else tuple(size)
+        height, width = size if isinstance(size, (tuple, list)) and len(size) == 2 else (size, size)
     return arguments.get("in_chans", channels), height, width

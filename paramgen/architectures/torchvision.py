@@ -1,5 +1,6 @@
 """torchvision: `torchvision:resnet50`. The folder holds a state dict and a config.json that `paramgen.load` reads."""
 
+import inspect
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,8 +19,10 @@ from paramgen.architectures import (
     Request,
     built,
     read_config,
+    refuse_pretrained,
     sources,
 )
+from paramgen.architectures.inputs import image
 from paramgen.architectures.overrides import join_spec
 from paramgen.architectures.recorder import record
 from paramgen.architectures.state import load_state
@@ -43,7 +46,8 @@ class TorchvisionSource(ArchitectureSource):
                 "Type: paramgen list architectures torchvision",
             )
         arguments = {"num_classes" if key == "num_labels" else key: value for key, value in request.overrides.items()}
-        size = arguments.get("image_size") or (299 if request.name == "inception_v3" else 224)
+        refuse_pretrained(arguments, f"torchvision:{request.name}")
+        images = image(3, arguments.get("image_size", 299 if request.name == "inception_v3" else 224), request.name)
         if not request.name.startswith("vit_"):  # only their builders take it
             arguments.pop("image_size", None)
         try:
@@ -54,7 +58,7 @@ class TorchvisionSource(ArchitectureSource):
             spec=join_spec(f"torchvision:{request.name}", request.overrides),
             module=module,
             manifest=read_manifest(module, draws),
-            example=request.example or ((torch.zeros(2, 3, size, size, device="meta"),), {}),
+            example=request.example or ((images,), {}),
             layout=Layout(
                 source="torchvision",
                 config={"library": "torchvision", "architecture": request.name, "arguments": arguments},
@@ -81,5 +85,7 @@ def _models() -> Any:
 def _construct(models: Any, name: str, arguments: dict[str, Any]) -> nn.Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # of googlenet and inception_v3, on their default start
+        if "weights_backbone" in inspect.signature(models.get_model_builder(name)).parameters:
+            arguments = {**arguments, "weights_backbone": None}  # or else it is downloaded
         module: nn.Module = models.get_model(name, weights=None, **arguments)
     return module

@@ -19,13 +19,15 @@ from paramgen.architectures import (
     Loaded,
     Request,
     built,
+    is_config_folder,
     read_config,
     refuse_unknown,
     sources,
 )
+from paramgen.architectures.inputs import image
 from paramgen.architectures.overrides import join_spec
 from paramgen.architectures.recorder import record
-from paramgen.errors import ArchitectureError, ParamgenError, UnknownNameError
+from paramgen.errors import ArchitectureError, OptionError, ParamgenError, UnknownNameError, one_line
 from paramgen.manifest import read_manifest
 
 # The class that a bare model type stands for: the first of these tasks that the type has.
@@ -33,9 +35,9 @@ _TASKS: Final = (
     "ZERO_SHOT_IMAGE_CLASSIFICATION",
     "IMAGE_CLASSIFICATION",
     "SEQ_TO_SEQ_CAUSAL_LM",
+    "SPEECH_SEQ_2_SEQ",
     "MASKED_LM",
     "CAUSAL_LM",
-    "SPEECH_SEQ_2_SEQ",
     "CTC",
     "AUDIO_CLASSIFICATION",
     "OBJECT_DETECTION",
@@ -131,8 +133,7 @@ def _input(name: str, config: Any) -> Tensor:
     vision = getattr(config, "vision_config", config)
     if name == "pixel_values":
         size = getattr(vision, "image_size", None) or 224
-        height, width = (size, size) if isinstance(size, int) else tuple(size)[-2:]
-        return torch.zeros(2, getattr(vision, "num_channels", 3), height, width, device="meta")
+        return image(getattr(vision, "num_channels", 3), size, type(config).__name__)
     if name == "input_features":
         bins = getattr(config, "num_mel_bins", None) or 80
         return torch.zeros(2, bins, 2 * getattr(config, "max_source_positions", 500), device="meta")
@@ -149,12 +150,14 @@ def _config_and_class(name: str, overrides: Mapping[str, Any] | None = None) -> 
 
     path = Path(name)
     given: dict[str, Any] = {}
-    if path.suffix == ".json" or (path / "config.json").is_file():
+    if path.suffix == ".json" or is_config_folder(name):
         given = read_config(path)
         model_type = str(given.pop("model_type", None))
         if model_type not in CONFIG_MAPPING:
             raise UnknownNameError.of("model_type", model_type, CONFIG_MAPPING)
         names = given.get("architectures") or [_default_class(modeling_auto, model_type)]
+        if not isinstance(names, list):
+            raise ArchitectureError(f"{path} has the architectures {one_line(names)}; expected a list of class names.")
         model_class, config_class = _model_class(str(names[0])), CONFIG_MAPPING[model_type]
     elif name in CONFIG_MAPPING:
         model_class, config_class = _model_class(_default_class(modeling_auto, name)), CONFIG_MAPPING[name]
@@ -174,8 +177,8 @@ def _config(config_class: Any, given: dict[str, Any], overrides: Mapping[str, An
         default = config_class(**given)
         if not overrides:
             return default
-        known = (*default.to_dict(), *getattr(default, "attribute_map", {}), "num_labels", "num_classes")
-        refuse_unknown(overrides, known, what)
+        for key, value in overrides.items():
+            _refuse_unknown_option(default, key, value, what)
         values = copy.deepcopy(given)
         for key, value in overrides.items():
             *parents, leaf = ("num_labels" if key == "num_classes" else key).split(".")
@@ -191,6 +194,17 @@ def _config(config_class: Any, given: dict[str, Any], overrides: Mapping[str, An
         raise
     except Exception as error:  # configs are checked by the library, in many ways
         raise built(what, error) from error
+
+
+def _refuse_unknown_option(config: Any, key: str, value: Any, what: str) -> None:
+    *parents, leaf = key.split(".")
+    for parent in parents:
+        nested = getattr(config, parent, None)
+        if not hasattr(nested, "to_dict"):
+            raise OptionError(f"{what} has no nested config {parent!r}, as {key!r} needs. Type: --set key=value")
+        config = nested
+    known = (*config.to_dict(), *getattr(config, "attribute_map", {}), "num_labels", "num_classes")
+    refuse_unknown({leaf: value}, known, what)
 
 
 def _default_class(modeling_auto: Any, model_type: str) -> str:

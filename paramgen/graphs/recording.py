@@ -8,7 +8,9 @@ from typing import Any, final
 import numpy as np
 from jaxtyping import Int64
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorDeviceMismatchError
 from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_map
 from torch.utils.hooks import RemovableHandle
 
 from paramgen.graphs import functions
@@ -100,7 +102,11 @@ class Recording(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run the function and write down what it did."""
         keywords = kwargs or {}
-        outcome = func(*args, **keywords)
+        try:
+            outcome = func(*args, **keywords)
+        except FakeTensorDeviceMismatchError:  # a constant on the CPU, which any real device would have met there
+            moved_args, moved_keywords = tree_map(_to_meta, (args, keywords))
+            outcome = func(*moved_args, **moved_keywords)
         name = functions.name_of(func)
         results = list(tensors_in(outcome))
         if name == "setitem":
@@ -233,6 +239,10 @@ class Recording(TorchFunctionMode):
 
     def _of(self, name: str) -> Derived:
         return Derived((self._canonical(name),))
+
+
+def _to_meta(value: Any) -> Any:
+    return value.to("meta") if isinstance(value, Tensor) and value.device.type != "meta" else value
 
 
 def tensors_in(value: Any) -> Iterator[Tensor]:

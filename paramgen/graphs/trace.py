@@ -5,17 +5,19 @@ by `paramgen.graphs.recording`.
 """
 
 import contextlib
+import logging
 from collections.abc import Iterator
 from typing import Any
 from unittest import mock
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensorMode
 from torch.utils._pytree import tree_map
 
 from paramgen.architectures import Inputs
-from paramgen.errors import GraphError, TraceError
+from paramgen.draws import settled_randomness
+from paramgen.errors import GraphError, TraceError, one_line
 from paramgen.graphs.recording import Recording, tensors_in
 from paramgen.graphs.schema import Graph
 from paramgen.manifest import Manifest
@@ -42,10 +44,16 @@ def trace(module: nn.Module, manifest: Manifest, inputs: Inputs) -> Graph:
 
 def _attempt(module: nn.Module, manifest: Manifest, inputs: Inputs, *, training: bool) -> Recording | TraceError:
     recording = Recording(module, manifest)
-    modes = {child: child.training for child in module.modules()}
     try:
-        with _quiet(), FakeTensorMode(allow_non_fake_inputs=True) as fake, torch.device("meta"), torch.no_grad():
-            for child in modes:
+        with (
+            _untouched(module),
+            settled_randomness(),
+            _quiet(),
+            FakeTensorMode(allow_non_fake_inputs=True) as fake,
+            torch.device("meta"),
+            torch.no_grad(),
+        ):
+            for child in module.modules():
                 child.training = training
             args, kwargs = tree_map(lambda leaf: _fake(fake, leaf), (inputs[0], dict(inputs[1])))
             for position, tensor in enumerate(tensors_in(args)):
@@ -63,10 +71,25 @@ def _attempt(module: nn.Module, manifest: Manifest, inputs: Inputs, *, training:
         raise
     except Exception as error:  # a user's forward may raise anything
         return TraceError(_failure(module, recording.path, error))
-    finally:
-        for child, mode in modes.items():
-            child.training = mode
     return recording
+
+
+@contextlib.contextmanager
+def _untouched(module: nn.Module) -> Iterator[None]:
+    """Put back every attribute of every submodule: forwards count, cache tables and update buffers."""
+    children = list(module.modules())
+    attributes = [dict(vars(child)) for child in children]
+    parameters, buffers = ([dict(getattr(child, kind)) for child in children] for kind in ("_parameters", "_buffers"))
+    try:
+        yield
+    finally:
+        for index, child in enumerate(children):
+            vars(child).clear()
+            vars(child).update(attributes[index])
+            child._parameters.clear()
+            child._parameters.update(parameters[index])
+            child._buffers.clear()
+            child._buffers.update(buffers[index])
 
 
 def _fake(mode: FakeTensorMode, leaf: Any) -> Any:
@@ -78,7 +101,9 @@ def _quiet() -> Iterator[None]:
     """Let torch.nn.functional's Python compositions run function by function under the recording mode."""
     functional = torch.nn.functional
     names = ("has_torch_function", "has_torch_function_unary", "has_torch_function_variadic")
+    logger = logging.getLogger("torch._subclasses.fake_tensor")  # it prints a traceback before it raises
     with contextlib.ExitStack() as patches:
+        patches.enter_context(mock.patch.object(logger, "disabled", True))
         for name in names:
             patches.enter_context(mock.patch.object(functional, name, lambda *_: False))
         yield
@@ -87,9 +112,13 @@ def _quiet() -> Iterator[None]:
 def _failure(module: nn.Module, path: list[str], error: Exception) -> str:
     inside = path[-1] if path else ""
     where = f"submodule {inside!r} ({type(module.get_submodule(inside)).__name__})" if inside else "the module itself"
-    reason = str(error).strip().splitlines()
-    text = reason[0] if reason else ""
+    what = f"The forward pass of {type(module).__name__} fails in {where}"
+    if isinstance(error, (DataDependentOutputException, DynamicOutputShapeException)):
+        return (
+            f"{what}: it depends on the values of tensors ({one_line(error)}), and a trace has none. Let it depend on "
+            "shapes, or on Python numbers."
+        )
     return (
-        f"The forward pass of {type(module).__name__} fails in {where}: {type(error).__name__}: {text}. "
+        f"{what}: {type(error).__name__}: {one_line(error).rstrip('.')}. "
         "Check it with `module(example_input)`; give the input it expects as example_input."
     )

@@ -8,19 +8,29 @@ checked: size first, then structure, then every draw, dry, on the meta device.
 import json
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
+from math import isfinite
 from typing import Any, Final
 
 import numpy as np
 import torch
+from jaxtyping import Int64
 
 from paramgen.architectures import Architecture, Layout
-from paramgen.errors import GraphError, OutputError
+from paramgen.errors import GraphError, OutputError, one_line
 from paramgen.graphs.draw_json import check_draw, draw_from_json, draw_to_json
-from paramgen.graphs.schema import MAX_NODES, VERSION, Graph, Node, validate_shape
+from paramgen.graphs.schema import MAX_DIMENSIONS, MAX_EDGES, MAX_NODES, VERSION, Graph, Node, validate_shape
 from paramgen.manifest import Manifest, Slot
 
 MAX_BYTES: Final = 100_000_000
+MAX_EXTRA_WORK: Final = 10**9
+MAX_DRAW_STEPS: Final = 300_000
+MAX_TEXT: Final = 10_000
+MAX_ATTRIBUTE: Final = 10**9
 _KEYS: Final = frozenset(("paramgen_graph", "spec", "traced_by", "layout", "nodes", "edges", "slots"))
+_SIZES: Final = frozenset(("kernel", "stride", "dilation", "groups", "heads"))
+_DTYPES: Final = frozenset(
+    "float64 float32 float16 bfloat16 complex64 int64 int32 int16 int8 uint8 uint16 uint32 uint64 bool".split()
+)
 _LAYOUTS: Final = frozenset(("model.safetensors", "diffusion_pytorch_model.safetensors"))
 
 
@@ -53,23 +63,34 @@ def graph_from_json(text: str) -> tuple[Architecture, Graph]:
     Raises:
         GraphError: It is no such JSON, of another version, or breaks a limit.
     """
-    data = _parse(text)
+    try:
+        return _read(_parse(text))
+    except GraphError as error:  # what it says of hostile input may be long, or of many lines
+        raise GraphError(one_line(error)) from error
+
+
+def _read(data: dict[str, Any]) -> tuple[Architecture, Graph]:
     try:
         slots = tuple(_slot_from_json(item) for item in _list(data["slots"], "slots"))
         manifest = _manifest(slots)
         nodes = tuple(_node_from_json(item) for item in _list(data["nodes"], "nodes"))
-        edges = np.array(_list(data["edges"], "edges", MAX_NODES * 10), dtype=np.int64).reshape(-1, 2)
+        edges = _edges(_list(data["edges"], "edges", MAX_EDGES))
         layout = _layout(data["layout"])
-        graph = Graph(nodes, edges, str(data["traced_by"]))
+        graph = Graph(nodes, edges, _text(data["traced_by"], "traced_by"))
     except GraphError:
         raise
-    except (KeyError, TypeError, ValueError, OverflowError, RecursionError, AttributeError) as error:
-        raise GraphError(f"Not a graph of version {VERSION}: {type(error).__name__}: {error}. {_ADVICE}") from error
+    except (LookupError, TypeError, ValueError, OverflowError, RecursionError, AttributeError) as error:
+        reason = f"{type(error).__name__}: {one_line(error)}"
+        raise GraphError(f"Not a graph of version {VERSION}: {reason}. {_ADVICE}") from error
     _check_nodes(graph, manifest)
+    if sum(len(slot.draw.steps) for slot in slots if slot.draw is not None) > MAX_DRAW_STEPS:
+        raise GraphError(f"The draws of all slots have more than {MAX_DRAW_STEPS:,} steps.")
+    extra = 0
     for slot in manifest.filled:
-        if slot.draw is not None:
-            check_draw(slot.draw, slot)
-    return Architecture(spec=str(data["spec"]), manifest=manifest, layout=layout), graph
+        extra += 0 if slot.draw is None else check_draw(slot.draw, slot)
+        if extra > MAX_EXTRA_WORK:
+            raise GraphError(f"The draws up to slot {slot.name!r} compute far more than their slots hold.")
+    return Architecture(spec=_text(data["spec"], "spec"), manifest=manifest, layout=layout), graph
 
 
 def graph_hash(graph: Graph) -> str:
@@ -99,13 +120,15 @@ def _structure(graph: Graph) -> dict[str, Any]:
 def _parse(text: str) -> dict[str, Any]:
     if len(text) > MAX_BYTES:
         raise GraphError(f"A graph of {len(text):,} bytes; at most {MAX_BYTES:,} are read.")
+    if text.count('"op"') > MAX_NODES:  # parsing them all first would take seconds
+        raise GraphError(f"A graph of more than {MAX_NODES:,} nodes.")
     try:
         data = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise GraphError(f"Not JSON: {error}. {_ADVICE}") from error
     if not isinstance(data, dict) or "paramgen_graph" not in data:
         raise GraphError(f"JSON, but not a graph: the key 'paramgen_graph' is missing. {_ADVICE}")
-    if data["paramgen_graph"] != VERSION:
+    if type(data["paramgen_graph"]) is not int or data["paramgen_graph"] != VERSION:
         raise GraphError(f"A graph of version {data['paramgen_graph']!r}; this paramgen reads version {VERSION}.")
     if set(data) != _KEYS:
         odd = sorted(_KEYS ^ set(data))
@@ -122,28 +145,42 @@ def _list(value: Any, what: str, most: int = MAX_NODES) -> list[Any]:
 
 def _node_from_json(item: Mapping[str, Any]) -> Node:
     shape = _shape(item["shape"], "A node")
-    attributes = {str(key): _attribute(value) for key, value in item.get("attributes", {}).items()}
+    attributes = {str(key): _attribute(key, value) for key, value in item.get("attributes", {}).items()}
     slot = item["slot"]
     return Node(
-        op=str(item["op"]),
-        name=str(item["name"]),
-        slot=None if slot is None else str(slot),
+        op=_text(item["op"], "op"),
+        name=_text(item["name"], "name"),
+        slot=None if slot is None else _text(slot, "slot"),
         shape=shape,
         attributes=attributes,
     )
 
 
-def _attribute(value: Any) -> Any:
-    if isinstance(value, list):
-        return tuple(int(item) for item in value)
-    if isinstance(value, (int, float, str)):
+def _attribute(key: str, value: Any) -> Any:
+    numbers = value if isinstance(value, list) else [value]
+    if all(type(number) is int and abs(number) <= MAX_ATTRIBUTE for number in numbers):
+        return tuple(numbers) if isinstance(value, list) else value
+    if key not in _SIZES and (isinstance(value, str) or (isinstance(value, float) and isfinite(value))):
         return value
-    raise GraphError(f"A node's attributes are numbers, texts or lists of integers; given was {value!r}.")
+    raise GraphError(f"A node's {key!r} is {value!r}; attributes are texts, numbers or integers of limited size.")
+
+
+def _text(value: Any, what: str) -> str:
+    if not isinstance(value, str) or len(value) > MAX_TEXT:
+        raise GraphError(f"{what!r} is a text of at most {MAX_TEXT:,} characters; given was {one_line(value)!r}.")
+    return value
+
+
+def _edges(value: list[Any]) -> Int64[np.ndarray, "edges 2"]:
+    pairs = np.array(value) if value else np.zeros((0, 2), dtype=np.int64)
+    if pairs.dtype != np.int64 or pairs.ndim != 2 or pairs.shape[1] != 2:
+        raise GraphError("'edges' is a list of pairs of node indices.")
+    return pairs
 
 
 def _shape(value: Sequence[Any], what: str) -> tuple[int, ...]:
-    if not isinstance(value, list) or not all(type(size) is int for size in value):
-        raise GraphError(f"{what} has the shape {value!r}; a shape is a list of integers.")
+    if not isinstance(value, list) or len(value) > MAX_DIMENSIONS or not all(type(size) is int for size in value):
+        raise GraphError(f"{what} has a shape that is no list of at most {MAX_DIMENSIONS} integers: {value!r:.80}.")
     shape = tuple(value)
     validate_shape(shape, what)
     return shape
@@ -168,20 +205,19 @@ def _slot_to_json(slot: Slot) -> dict[str, Any]:
 
 
 def _slot_from_json(item: Mapping[str, Any]) -> Slot:
-    name = str(item["name"])
-    dtype = getattr(torch, str(item["dtype"]), None)
-    if not isinstance(dtype, torch.dtype):
-        raise GraphError(f"Slot {name!r} has the unknown dtype {item['dtype']!r}. Known: float32, bfloat16, int64, ...")
+    name = _text(item["name"], "name")
+    if item["dtype"] not in _DTYPES:
+        raise GraphError(f"Slot {name!r} has the unknown dtype {item['dtype']!r}. Known: {', '.join(sorted(_DTYPES))}.")
     if item["kind"] not in ("parameter", "buffer"):
         raise GraphError(f"Slot {name!r} is a {item['kind']!r}; allowed are parameter and buffer.")
     return Slot(
         name=name,
         shape=_shape(item["shape"], f"Slot {name!r}"),
-        dtype=dtype,
+        dtype=getattr(torch, item["dtype"]),
         kind=item["kind"],
-        owner=str(item["owner"]),
-        owner_type=str(item["owner_type"]),
-        tied_to=None if item["tied_to"] is None else str(item["tied_to"]),
+        owner=_text(item["owner"], "owner"),
+        owner_type=_text(item["owner_type"], "owner_type"),
+        tied_to=None if item["tied_to"] is None else _text(item["tied_to"], "tied_to"),
         draw=None if item["draw"] is None else draw_from_json(item["draw"], name),
     )
 
@@ -198,17 +234,20 @@ def _manifest(slots: tuple[Slot, ...]) -> Manifest:
 
 
 def _layout(item: Mapping[str, Any]) -> Layout:
-    layout = Layout(
-        source=str(item["source"]),
-        config=dict(item["config"]),
-        weights_file=str(item["weights_file"]),
-        shardable=bool(item["shardable"]),
+    if item["weights_file"] not in _LAYOUTS:
+        raise GraphError(f"A layout names one of {', '.join(sorted(_LAYOUTS))}; given was {item['weights_file']!r}.")
+    if item["tied"] not in ("once", "each") or type(item["shardable"]) is not bool:
+        raise GraphError("A layout's 'tied' is 'once' or 'each', its 'shardable' true or false.")
+    if not isinstance(item["config"], dict):
+        raise GraphError("A layout's 'config' is an object.")
+    return Layout(
+        source=_text(item["source"], "source"),
+        config=item["config"],
+        weights_file=item["weights_file"],
+        shardable=item["shardable"],
         tied=item["tied"],
-        dtype_key=item["dtype_key"],
+        dtype_key=None if item["dtype_key"] is None else _text(item["dtype_key"], "dtype_key"),
     )
-    if layout.weights_file not in _LAYOUTS or layout.tied not in ("once", "each"):
-        raise GraphError(f"A layout names one of {', '.join(sorted(_LAYOUTS))}; given was {layout.weights_file!r}.")
-    return layout
 
 
 def _check_nodes(graph: Graph, manifest: Manifest) -> None:

@@ -11,16 +11,21 @@ from paramgen.graphs.view import Role, Vocabulary
 from paramgen.hypernets.checks import within
 from paramgen.hypernets.decoders.conv import ConvConfig
 from paramgen.hypernets.decoders.low_rank import LowRankConfig
+from paramgen.hypernets.decoders.low_rank_vectors import LowRankVectorsConfig
+from paramgen.hypernets.encoders.gated_gnn import GatedGnnConfig
 from paramgen.hypernets.encoders.graphormer import GraphormerConfig
-from paramgen.hypernets.normalization import FanIn, InitializerRange
+from paramgen.hypernets.normalization import AsDecoded, FanIn, InitializerRange
 
 FORMAT_VERSION: Final = 1
 _KINDS: Final[dict[str, type]] = {
     "graphormer": GraphormerConfig,
+    "gated_gnn": GatedGnnConfig,
     "conv": ConvConfig,
     "low_rank": LowRankConfig,
+    "low_rank_vectors": LowRankVectorsConfig,
     "fan_in": FanIn,
     "initializer_range": InitializerRange,
+    "as_decoded": AsDecoded,
 }
 _DEPARTING_ROLES: Final[frozenset[Role]] = frozenset(("weight", "scale", "bias"))
 
@@ -30,9 +35,9 @@ _DEPARTING_ROLES: Final[frozenset[Role]] = frozenset(("weight", "scale", "bias")
 class HypernetConfig:
     """What a hypernet is composed of, and which slots it fills."""
 
-    encoder: GraphormerConfig
-    decoder: ConvConfig | LowRankConfig
-    normalization: FanIn | InitializerRange
+    encoder: GraphormerConfig | GatedGnnConfig
+    decoder: ConvConfig | LowRankConfig | LowRankVectorsConfig
+    normalization: FanIn | InitializerRange | AsDecoded
     vocabulary: Vocabulary
     roles: tuple[Role, ...]
     departure: bool  # predict a departure from the library's own start, instead of the weight itself

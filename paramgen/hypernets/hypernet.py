@@ -17,7 +17,7 @@ from paramgen.graphs.view import Request, View
 from paramgen.hypernets.config import HypernetConfig
 from paramgen.hypernets.departure import Departure, Step, moved_vector, moved_weight
 from paramgen.hypernets.grouping import VECTOR_ROLES, grouped, kernel_shape
-from paramgen.hypernets.normalization import bias_of, scale_of, scaled
+from paramgen.hypernets.normalization import AsDecoded, bias_of, scale_of, scaled
 from paramgen.hypernets.storage import CONFIG, WEIGHTS, file_sha256, locate, read_config, read_weights
 from paramgen.hypernets.tiling import fit_kernel, fit_table, fit_vector
 
@@ -109,6 +109,8 @@ class Hypernet(
             vector = fit_vector(raw[0 if request.role == "scale" else 1], request.shape[0])
             if step is not None:
                 return moved_vector(self._start(request, base), vector, step.gate)
+            if isinstance(self.config.normalization, AsDecoded):
+                return vector
             return scale_of(vector) if request.role == "scale" else bias_of(vector)
         if request.role == "position":
             return fit_table(raw, self._start(request, base))

@@ -43,6 +43,16 @@ class InitializerRange:
         return wanted / (raw.std() + 1e-7)
 
 
+@final
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AsDecoded:
+    """Weights, scales and biases as they leave the decoder (GHN-1, Zhang et al., 2019, arXiv:1810.05749)."""
+
+    def factor(self, raw: Tensor, initializer_range: float | None) -> float:
+        """Return what to multiply a raw weight with."""
+        return 1.0
+
+
 def scale_of(raw: Tensor) -> Tensor:
     """Return the scale of a norm: 2 σ(x / 2), around 1."""
     return 2 * torch.sigmoid(raw / 2)

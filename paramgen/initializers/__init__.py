@@ -28,7 +28,7 @@ class Initializer(ABC):
 
     @abstractmethod
     def tensors(self, manifest: Manifest, graph: Graph, *, seed: int) -> NamedTensors:
-        """Yield every slot once, in any order; the tied ones are left out."""
+        """Yield every slot once, in any order, and leave alone what was yielded; the tied ones are left out."""
 
     def describe(self) -> Mapping[str, str]:
         """Return what else identifies it: hashes of the files that it reads."""

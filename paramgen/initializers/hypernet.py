@@ -1,15 +1,24 @@
 """Weights predicted by a graph hypernet: the shipped one, one in a folder, or one on the Hub."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources import files
-from typing import final
+from pathlib import Path
+from typing import Final, final
 
 import torch
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    RevisionNotFoundError,
+)
 from torch import Tensor
 
-from paramgen.errors import OptionError
+from paramgen.errors import HypernetError, OptionError
 from paramgen.graphs.native import native_view
 from paramgen.graphs.schema import Graph
 from paramgen.graphs.view import View
@@ -20,13 +29,15 @@ from paramgen.manifest import Manifest
 
 HYPERNET = "hypernet"
 SHIPPED = "first_light"
+_REPOSITORY: Final = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+_ADVICE: Final = "Type: --init hypernet for the one that comes with paramgen, or hypernet:FOLDER_OR_REPO"
 
 
 @final
 @initializers.register("hypernet")
 @dataclass(frozen=True, kw_only=True)
 class HypernetInitializer(Initializer):
-    """What the hypernet asks for it fills; every other slot falls to `library`, by name."""
+    """What a hypernet predicts from the graph, the shipped one or hypernet:FOLDER_OR_REPO; the rest is `library`."""
 
     path: str = ""  # a folder or a Hub repository, `@revision` after it; empty: the hypernet that comes with paramgen
 
@@ -65,4 +76,29 @@ class HypernetInitializer(Initializer):
         name, at, revision = self.path.partition("@")
         if at and not revision:
             raise OptionError(f"{self.path!r} has an empty revision. Type: --init hypernet:org/repo@revision")
-        return Hypernet.from_pretrained(name, revision=revision or None).eval()
+        if Path(name).is_dir():
+            return Hypernet.from_pretrained(name).eval()
+        if not _REPOSITORY.fullmatch(name):
+            raise HypernetError(f"No hypernet {name!r}: there is no such folder. {_ADVICE}")
+        try:
+            return Hypernet.from_pretrained(name, revision=revision or None).eval()
+        except HypernetError as error:
+            reason = _reason(error.__cause__)
+            if reason is None:
+                raise
+            raise HypernetError(
+                f"No hypernet {self.path!r}: there is no such folder, and {reason}. {_ADVICE}"
+            ) from error
+
+
+def _reason(cause: BaseException | None) -> str | None:
+    """Say why the Hub gave no file, without the pages that huggingface_hub writes about it."""
+    if isinstance(cause, LocalEntryNotFoundError):
+        return "the Hub cannot be reached"
+    if isinstance(cause, EntryNotFoundError):
+        return "the Hub's repository of that name holds no hypernet"
+    if isinstance(cause, RevisionNotFoundError):
+        return "the Hub's repository of that name has no such revision"
+    if isinstance(cause, HfHubHTTPError):
+        return "the Hub has no repository of that name that you may read"
+    return "that is no name of a Hub repository" if isinstance(cause, HFValidationError) else None

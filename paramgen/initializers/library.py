@@ -21,7 +21,7 @@ PLAIN_STD = 0.02  # of BERT's and GPT-2's embeddings and tables
 @initializers.register("library")
 @dataclass(frozen=True, kw_only=True)
 class Library(Initializer):
-    """The recorded draw of each slot (`paramgen.draws`): the library's distributions, our seed."""
+    """What the library itself would draw: its distributions, slot by slot, our seed."""
 
     def rules(self, manifest: Manifest, graph: Graph) -> Mapping[str, str]:
         """Every slot is `library`; `kept` marks a live module's own value, `plain` a slot without a known draw."""

@@ -4,12 +4,12 @@ import torch
 from paramgen.hypernets.config import first_light
 from paramgen.hypernets.hypernet import Hypernet
 from training.spaces import families, pool, sample
-from training.spaces.design import Design
+from training.spaces.design import Design, Span
 from training.targets import Target, view_of_design
 
 
-def draw(family: str, seed: int, *, held_out: bool = False) -> Design:
-    return sample(torch.Generator().manual_seed(seed), family=family, held_out=held_out)
+def draw(family: str, seed: int, *, span: Span = "small") -> Design:
+    return sample(torch.Generator().manual_seed(seed), family=family, span=span)
 
 
 def parameters(design: Design) -> int:
@@ -32,7 +32,7 @@ def test_designs_build_classify_and_repeat(family: str) -> None:
 @pytest.mark.parametrize("family", families.names())
 def test_held_out_designs_are_larger_than_any_in_training(family: str) -> None:
     seen = [draw(family, seed) for seed in range(20)]
-    unseen = [draw(family, seed, held_out=True) for seed in range(5)]
+    unseen = [draw(family, seed, span="held_out") for seed in range(5)]
     assert not set(seen) & set(unseen)
     mean_seen = sum(map(parameters, seen)) / len(seen)
     assert sum(map(parameters, unseen)) / len(unseen) > mean_seen

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from paramgen.hypernets.config import first_light
 from paramgen.hypernets.decoders.low_rank import LowRankConfig
-from training.config import Config, Objective, Optimization
+from training.config import Config, Objective, Optimization, Stage
 
 
 def config() -> Config:
@@ -16,10 +16,13 @@ def config() -> Config:
             encoder=replace(hypernet.encoder, hidden=8, layers=1, heads=2),
             decoder=LowRankConfig(rank=4, width=256, max_out=128, max_in=128, scaled=True),
         ),
-        objective=Objective(inner_steps=2, departure=0.1),
-        optimization=Optimization(steps=12, networks=1, batch=8, rate=1e-2, warmup=2),
+        optimization=Optimization(steps=12, batch=8, rate=1e-2, warmup=2),
+        stages=(
+            Stage(until=6, objective=Objective(inner_steps=2, departure=0.1), networks=1),
+            Stage(until=12, objective=Objective(inner_steps=1), networks=2, span="wide", renewed=1),
+        ),
         pool=6,
-        held_out=1,
+        judged=1,
         judge_every=6,
         save_every=0.0,
     )

@@ -9,7 +9,7 @@ import torch
 
 from paramgen.errors import OptionError
 from paramgen.registry import Registry
-from training.spaces.design import Design
+from training.spaces.design import Design, Span
 
 HELD_OUT_FACTOR: Final = 16  # a held-out network may cost so many times what a training network may
 
@@ -18,19 +18,19 @@ _TRIES: Final = 1000
 families = Registry[Design]("family", "training.spaces")
 
 
-def sample(generator: torch.Generator, *, family: str | None = None, held_out: bool = False) -> Design:
+def sample(generator: torch.Generator, *, family: str | None = None, span: Span = "small") -> Design:
     """Draw a design, of the named family or of any; one that costs too much to train on is drawn again."""
     names = families.names()
     for _ in range(_TRIES):
         name = family or names[int(torch.randint(len(names), (1,), generator=generator))]
-        design = families.get(name).sample(generator, held_out=held_out)
-        if design.cost() <= design.limit * (HELD_OUT_FACTOR if held_out else 1):
+        design = families.get(name).sample(generator, span=span)
+        if design.cost() <= design.limit * (HELD_OUT_FACTOR if span == "held_out" else 1):
             return design
     raise OptionError(f"No design of {family or 'any family'} is cheap enough, in {_TRIES} tries; raise its `limit`.")
 
 
-def pool(seed: int, size: int, *, held_out: bool = False) -> tuple[Design, ...]:
+def pool(seed: int, size: int, *, span: Span = "small") -> tuple[Design, ...]:
     """Return `size` designs, families in turn, so that each has its share."""
     generator = torch.Generator().manual_seed(seed)
     names = families.names()
-    return tuple(sample(generator, family=names[index % len(names)], held_out=held_out) for index in range(size))
+    return tuple(sample(generator, family=names[index % len(names)], span=span) for index in range(size))

@@ -1,13 +1,20 @@
 """ConvNeXt (Liu et al., 2022, arXiv:2201.03545): large depthwise kernels, LayerNorm, layer scale."""
 
 from dataclasses import dataclass
-from typing import final
+from typing import Final, final
 
 import torch
 from torch import Tensor, nn
 
 from training.spaces import families
-from training.spaces.design import ACTIVATIONS, CLASSES, ChannelNorm, Design, activation, pick
+from training.spaces.design import ACTIVATIONS, CLASSES, ChannelNorm, Design, Span, activation, pick
+
+WIDTHS: Final[dict[Span, tuple[int, ...]]] = {
+    "small": (16, 24, 32, 48, 64),
+    "wide": tuple(range(16, 73, 4)),
+    "held_out": (80, 96),
+}
+DEPTHS: Final[dict[Span, tuple[int, ...]]] = {"small": (1, 2, 2, 3), "wide": (1, 2, 2, 3), "held_out": (4, 5)}
 
 
 @final
@@ -23,15 +30,15 @@ class ConvNext(Design):
     layer_scale: float  # 0: none
 
     @classmethod
-    def sample(cls, generator: torch.Generator, *, held_out: bool) -> "ConvNext":
+    def sample(cls, generator: torch.Generator, *, span: Span) -> "ConvNext":
         """Draw a design."""
         resolution = pick(generator, (16, 16, 32))
         return cls(
             resolution=resolution,
             activation=pick(generator, (*ACTIVATIONS, "gelu", "gelu")),
             start=pick(generator, ("library", "truncated", "truncated")),
-            width=pick(generator, (80, 96) if held_out else (16, 24, 32, 48, 64)),
-            depths=tuple(pick(generator, (4, 5) if held_out else (1, 2, 2, 3)) for _ in range(pick(generator, (2, 3)))),
+            width=pick(generator, WIDTHS[span]),
+            depths=tuple(pick(generator, DEPTHS[span]) for _ in range(pick(generator, (2, 3)))),
             kernel=pick(generator, (5, 7)),
             patch=2 if resolution == 16 else 4,
             layer_scale=pick(generator, (0.0, 1e-6, 1e-6, 0.1)),

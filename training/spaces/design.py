@@ -13,10 +13,13 @@ T = TypeVar("T")
 Activation = Literal["relu", "gelu", "silu"]
 Norm = Literal["batch", "group", "none"]
 Start = Literal["library", "he", "truncated"]
+Span = Literal["small", "wide", "held_out"]
+"""Which sizes to draw: a few small ones, all between those, or ones beyond anything in training."""
 Stem = Literal["plain", "strided", "pooled", "patch"]
 
 ACTIVATIONS: Sequence[Activation] = ("relu", "gelu", "silu")
 CLASSES = 10
+RESOLUTIONS = (16, 32)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +35,8 @@ class Design(abc.ABC):
 
     @classmethod
     @abc.abstractmethod
-    def sample(cls, generator: torch.Generator, *, held_out: bool) -> "Design":
-        """Draw a design from the training range, or from beyond it."""
+    def sample(cls, generator: torch.Generator, *, span: Span) -> "Design":
+        """Draw a design of the span."""
 
     @abc.abstractmethod
     def network(self) -> nn.Module:

@@ -1,13 +1,19 @@
 """MLP-Mixer (Tolstikhin et al., 2021, arXiv:2105.01601): one MLP over tokens, one over channels, in turn."""
 
 from dataclasses import dataclass
-from typing import final
+from typing import Final, final
 
 import torch
 from torch import Tensor, nn
 
 from training.spaces import families
-from training.spaces.design import ACTIVATIONS, CLASSES, Design, activation, pick
+from training.spaces.design import ACTIVATIONS, CLASSES, Design, Span, activation, pick
+
+WIDTHS: Final[dict[Span, tuple[int, ...]]] = {
+    "small": (32, 48, 64, 96, 128),
+    "wide": tuple(range(32, 145, 16)),
+    "held_out": (160, 192),
+}
 
 
 @final
@@ -22,15 +28,15 @@ class Mixer(Design):
     patch: int
 
     @classmethod
-    def sample(cls, generator: torch.Generator, *, held_out: bool) -> "Mixer":
+    def sample(cls, generator: torch.Generator, *, span: Span) -> "Mixer":
         """Draw a design."""
         resolution = pick(generator, (16, 16, 32))
         return cls(
             resolution=resolution,
             activation=pick(generator, (*ACTIVATIONS, "gelu", "gelu")),
             start=pick(generator, ("library", "truncated")),
-            width=pick(generator, (160, 192) if held_out else (32, 48, 64, 96, 128)),
-            depth=pick(generator, (7, 8, 9) if held_out else (2, 3, 4, 5, 6)),
+            width=pick(generator, WIDTHS[span]),
+            depth=pick(generator, (7, 8, 9) if span == "held_out" else (2, 3, 4, 5, 6)),
             expansion=pick(generator, (2, 4)),
             patch=pick(generator, (2, 4, 4)) if resolution == 16 else pick(generator, (4, 8)),
         )

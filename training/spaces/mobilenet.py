@@ -1,13 +1,19 @@
 """Inverted residuals with depthwise convolutions (MobileNetV2, arXiv:1801.04381; squeeze-excitation as in V3)."""
 
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import ClassVar, Final, final
 
 import torch
 from torch import Tensor, nn
 
 from training.spaces import families
-from training.spaces.design import ACTIVATIONS, CLASSES, Design, Norm, Stem, activation, between, norm, pick, stem
+from training.spaces.design import ACTIVATIONS, CLASSES, Design, Norm, Span, Stem, activation, between, norm, pick, stem
+
+WIDTHS: Final[dict[Span, tuple[int, ...]]] = {
+    "small": (12, 16, 24, 32),
+    "wide": tuple(range(12, 37, 4)),
+    "held_out": (40, 48),
+}
 
 
 @final
@@ -28,15 +34,17 @@ class MobileNet(Design):
     stem: Stem
 
     @classmethod
-    def sample(cls, generator: torch.Generator, *, held_out: bool) -> "MobileNet":
+    def sample(cls, generator: torch.Generator, *, span: Span) -> "MobileNet":
         """Draw a design."""
         resolution = pick(generator, (16, 16, 32))
         return cls(
             resolution=resolution,
             activation=pick(generator, ACTIVATIONS),
             start=pick(generator, ("library", "he", "he")),
-            width=pick(generator, (40, 48) if held_out else (12, 16, 24, 32)),
-            depths=tuple(between(generator, *((4, 5) if held_out else (1, 3))) for _ in range(pick(generator, (2, 3)))),
+            width=pick(generator, WIDTHS[span]),
+            depths=tuple(
+                between(generator, *((4, 5) if span == "held_out" else (1, 3))) for _ in range(pick(generator, (2, 3)))
+            ),
             expansion=pick(generator, (2, 3, 4, 6)),
             kernel=pick(generator, (3, 3, 5)),
             squeeze=pick(generator, (False, True)),

@@ -1,13 +1,20 @@
 """Residual networks (He et al., 2016, arXiv:1512.03385), with batch or group norm, basic or bottleneck blocks."""
 
 from dataclasses import dataclass
-from typing import Literal, final
+from typing import Final, Literal, final
 
 import torch
 from torch import Tensor, nn
 
 from training.spaces import families
-from training.spaces.design import ACTIVATIONS, CLASSES, Design, Norm, Stem, activation, norm, pick, stem
+from training.spaces.design import ACTIVATIONS, CLASSES, Design, Norm, Span, Stem, activation, norm, pick, stem
+
+WIDTHS: Final[dict[Span, tuple[int, ...]]] = {
+    "small": (16, 24, 32, 48, 64),
+    "wide": tuple(range(12, 73, 4)),
+    "held_out": (80, 96),
+}
+DEPTHS: Final[dict[Span, tuple[int, ...]]] = {"small": (1, 1, 2, 3), "wide": (1, 1, 2, 2, 3), "held_out": (4, 5)}
 
 
 @final
@@ -24,7 +31,7 @@ class ResNet(Design):
     zero_last: bool  # the last norm of a block starts at zero, as timm does
 
     @classmethod
-    def sample(cls, generator: torch.Generator, *, held_out: bool) -> "ResNet":
+    def sample(cls, generator: torch.Generator, *, span: Span) -> "ResNet":
         """Draw a design."""
         stages = pick(generator, (2, 3, 3, 4))
         resolution = pick(generator, (16, 16, 32))
@@ -32,8 +39,8 @@ class ResNet(Design):
             resolution=resolution,
             activation=pick(generator, ACTIVATIONS),
             start=pick(generator, ("library", "he", "he")),
-            width=pick(generator, (80, 96) if held_out else (16, 24, 32, 48, 64)),
-            depths=tuple(pick(generator, (4, 5) if held_out else (1, 1, 2, 3)) for _ in range(stages)),
+            width=pick(generator, WIDTHS[span]),
+            depths=tuple(pick(generator, DEPTHS[span]) for _ in range(stages)),
             block=pick(generator, ("basic", "basic", "bottleneck")),
             norm=pick(generator, ("batch", "batch", "group")),
             stem=pick(generator, ("plain", "strided", "pooled") if resolution == 16 else ("strided", "pooled")),

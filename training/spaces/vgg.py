@@ -1,13 +1,20 @@
 """Plain convolutional networks (Simonyan & Zisserman, 2014, arXiv:1409.1556), with and without norm."""
 
 from dataclasses import dataclass
-from typing import final
+from typing import Final, final
 
 import torch
 from torch import Tensor, nn
 
 from training.spaces import families
-from training.spaces.design import ACTIVATIONS, CLASSES, Design, Norm, activation, norm, pick
+from training.spaces.design import ACTIVATIONS, CLASSES, Design, Norm, Span, activation, norm, pick
+
+WIDTHS: Final[dict[Span, tuple[int, ...]]] = {
+    "small": (12, 16, 24, 32, 40),
+    "wide": tuple(range(12, 45, 4)),
+    "held_out": (48, 64),
+}
+DEPTHS: Final[dict[Span, tuple[int, ...]]] = {"small": (1, 1, 2), "wide": (1, 1, 2, 2), "held_out": (3, 4)}
 
 
 @final
@@ -22,17 +29,17 @@ class Vgg(Design):
     hidden: int  # width of the hidden layer of the classifier; 0: the mean over positions goes to the classes
 
     @classmethod
-    def sample(cls, generator: torch.Generator, *, held_out: bool) -> "Vgg":
+    def sample(cls, generator: torch.Generator, *, span: Span) -> "Vgg":
         """Draw a design."""
         resolution = pick(generator, (16, 16, 32))
         stages = pick(generator, (2, 3)) + (resolution == 32)
-        width = pick(generator, (48, 64) if held_out else (12, 16, 24, 32, 40))
+        width = pick(generator, WIDTHS[span])
         return cls(
             resolution=resolution,
             activation=pick(generator, ACTIVATIONS),
             start=pick(generator, ("library", "he")),
             widths=tuple(min(width * 2**stage, 256) for stage in range(stages)),
-            depths=tuple(pick(generator, (3, 4) if held_out else (1, 1, 2)) for _ in range(stages)),
+            depths=tuple(pick(generator, DEPTHS[span]) for _ in range(stages)),
             norm=pick(generator, ("batch", "batch", "none", "group")),
             hidden=pick(generator, (0, 0, 64, 128)),
         )

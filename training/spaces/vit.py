@@ -1,13 +1,19 @@
 """Vision transformers (Dosovitskiy et al., 2020, arXiv:2010.11929): class token or mean, split or fused projections."""
 
 from dataclasses import dataclass
-from typing import Literal, final
+from typing import Final, Literal, final
 
 import torch
 from torch import Tensor, nn
 
 from training.spaces import families
-from training.spaces.design import ACTIVATIONS, CLASSES, Design, activation, pick
+from training.spaces.design import ACTIVATIONS, CLASSES, Design, Span, activation, pick
+
+WIDTHS: Final[dict[Span, tuple[int, ...]]] = {
+    "small": (32, 48, 64, 96, 128),
+    "wide": tuple(range(32, 145, 16)),
+    "held_out": (160, 192),
+}
 
 
 @final
@@ -25,16 +31,16 @@ class Vit(Design):
     attention: Literal["fused", "module", "split"]  # timm's linear, torch's module, transformers' three linears
 
     @classmethod
-    def sample(cls, generator: torch.Generator, *, held_out: bool) -> "Vit":
+    def sample(cls, generator: torch.Generator, *, span: Span) -> "Vit":
         """Draw a design."""
         resolution = pick(generator, (16, 16, 32))
-        width = pick(generator, (160, 192) if held_out else (32, 48, 64, 96, 128))
+        width = pick(generator, WIDTHS[span])
         return cls(
             resolution=resolution,
             activation=pick(generator, (*ACTIVATIONS, "gelu", "gelu")),
             start=pick(generator, ("library", "truncated", "truncated")),
             width=width,
-            depth=pick(generator, (7, 8, 9) if held_out else (2, 3, 4, 5, 6)),
+            depth=pick(generator, (7, 8, 9) if span == "held_out" else (2, 3, 4, 5, 6)),
             heads=pick(generator, (2, 4) if width < 96 else (4, 8)),
             expansion=pick(generator, (2, 4, 4)),
             patch=pick(generator, (2, 4, 4)) if resolution == 16 else pick(generator, (4, 8)),

@@ -21,6 +21,7 @@ class ConvConfig:
     max_in: int
     kernel: int  # side of the largest kernel
     classes: int  # outputs of the last layer
+    corner: bool = False  # kernels are cut from the corner of the image (GHN-2), not from its centre
 
     def __post_init__(self) -> None:
         within("decoder.max_out", self.max_out, 1, 4096)
@@ -94,12 +95,18 @@ class Conv(Decoder):
     def _image(self, states: Float[Tensor, "slots hidden"], key: Key) -> Float[Tensor, "slots kh kw width"]:
         """Return the centre of the image; pixels outside are not computed."""
         side = self.config.kernel
-        rows, columns = _centre(side, key.kh), _centre(side, key.kw)
+        cut = _corner if self.config.corner else _centre
+        rows, columns = cut(side, key.kh), cut(side, key.kw)
         weight = self.image.weight.view(-1, side, side, states.shape[1])[:, rows, columns]  # (4 hidden, kh, kw, hidden)
         bias = self.image.bias.view(-1, side, side)[:, rows, columns]
         weight, bias = weight.permute(1, 2, 0, 3), bias.permute(1, 2, 0)
         flat = functional.linear(states, weight.flatten(0, 2), bias.flatten())
         return flat.view(-1, *bias.shape)
+
+
+def _corner(side: int, size: int) -> slice:
+    """Return where a kernel of `size` lies in an image of `side`, as GHN-2 learned it."""
+    return slice(0, min(side, size))
 
 
 def _centre(side: int, size: int) -> slice:

@@ -1,0 +1,157 @@
+"""Read the safetensors files of a folder, which may be anybody's, piece by piece.
+
+Nothing is mapped into memory: a mapped file counts as the process's own once it has been read, and that would be as
+much memory as the network itself.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any, Final, final
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from paramgen.errors import CheckError
+
+PIECE: Final = 1 << 22  # bytes read at a time
+MAX_INDEX: Final = 100_000_000
+_SINGLE: Final = ("model.safetensors", "diffusion_pytorch_model.safetensors")
+_DTYPES: Final = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "F8_E5M2": torch.float8_e5m2,
+    "F8_E4M3": torch.float8_e4m3fn,
+    "F8_E5M2FNUZ": torch.float8_e5m2fnuz,
+    "F8_E4M3FNUZ": torch.float8_e4m3fnuz,
+    "F8_E8M0": torch.float8_e8m0fnu,
+    "C64": torch.complex64,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U64": torch.uint64,
+    "U32": torch.uint32,
+    "U16": torch.uint16,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """One tensor of a file: what it is and where its bytes are."""
+
+    name: str
+    file: Path
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+    offset: int
+
+    @property
+    def elements(self) -> int:
+        """Number of elements."""
+        return prod(self.shape)
+
+    def pieces(self) -> Iterator[Tensor]:
+        """Yield the values in row-major order, flat; each piece is valid until the next one is asked for."""
+        left = self.elements * self.dtype.itemsize
+        buffer = bytearray(min(left, PIECE))
+        with self.file.open("rb", buffering=0) as source:
+            source.seek(self.offset)
+            while left:
+                view = memoryview(buffer)[: min(left, PIECE)]
+                _read(source, view, self.file)
+                yield torch.frombuffer(view, dtype=self.dtype)
+                left -= len(view)
+
+    def tensor(self) -> Tensor:
+        """Return the whole tensor, in memory of its own."""
+        whole = torch.empty(self.elements, dtype=self.dtype)
+        begin = 0
+        for piece in self.pieces():
+            whole[begin : begin + len(piece)] = piece
+            begin += len(piece)
+        return whole.view(self.shape)
+
+
+def stored(folder: Path) -> list[Stored]:
+    """Return every tensor that the library finds in `folder`, in the order of the files."""
+    found: dict[str, Stored] = {}
+    for file in weight_files(folder):
+        for entry in _entries(file):
+            if entry.name in found:
+                raise CheckError(f"Tensor {entry.name!r} stands in {found[entry.name].file} and again in {file}.")
+            found[entry.name] = entry
+    return list(found.values())
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """Return the safetensors files that a library reads in `folder`: those of an index, or the only one."""
+    single = [folder / name for name in _SINGLE if (folder / name).is_file()]
+    indexes = sorted(folder.glob("*.safetensors.index.json"))
+    if len(single) + len(indexes) > 1:
+        names = ", ".join(path.name for path in (*single, *indexes))
+        raise CheckError(f"{folder} holds {names}; it is not clear which of them a library reads. Keep one.")
+    if indexes:
+        return _indexed(indexes[0])
+    files = single or sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise CheckError(
+            f"There is no safetensors file in {str(folder)!r}. Type the folder that predict or a library wrote."
+        )
+    return files
+
+
+def _indexed(index: Path) -> list[Path]:
+    try:
+        if index.stat().st_size > MAX_INDEX:
+            raise CheckError(f"{index} is larger than {MAX_INDEX:,} bytes; that is no index.")
+        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        files = [index.parent / Path(name) for name in sorted(names)]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise CheckError(f"{index} is no index of shards: {type(error).__name__}: {error}. Get it again.") from error
+    for file in files:
+        if file.parent != index.parent or not file.name.endswith(".safetensors"):
+            raise CheckError(f"{index} names {str(file)!r}; allowed are the safetensors files beside it.")
+        if not file.is_file():
+            raise CheckError(f"{index} names {file.name}, which is not there. Get it again.")
+    return files
+
+
+def _entries(file: Path) -> Iterator[Stored]:
+    """Yield what the file's header lists, once safetensors' own reader has accepted it."""
+    try:
+        with safe_open(file, framework="pt"):
+            pass
+        with file.open("rb") as source:
+            length = int.from_bytes(source.read(8), "little")
+            header: dict[str, Any] = json.loads(source.read(length))
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckError(f"{file} is not a whole safetensors file: {error}. Get it again.") from error
+    for name, entry in sorted(header.items(), key=lambda item: item[1].get("data_offsets", (0,))[0]):
+        if name == "__metadata__":
+            continue
+        if entry["dtype"] not in _DTYPES:
+            raise CheckError(f"Tensor {name!r} in {file} is {entry['dtype']}; known are {', '.join(_DTYPES)}.")
+        yield Stored(
+            name=name,
+            file=file,
+            dtype=_DTYPES[entry["dtype"]],
+            shape=tuple(entry["shape"]),
+            offset=8 + length + entry["data_offsets"][0],
+        )
+
+
+def _read(source: Any, view: memoryview, file: Path) -> None:
+    while view:
+        count = source.readinto(view)
+        if not count:
+            raise CheckError(f"{file} became shorter while it was read. Get it again.")
+        view = view[count:]

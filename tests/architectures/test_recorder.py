@@ -1,0 +1,210 @@
+"""The recorder: whatever a constructor does, its values come back from the seed, and nothing real is allocated."""
+
+import copy
+import random
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrizations
+
+from paramgen.architectures import recorder
+from paramgen.architectures.recorder import record
+from paramgen.draws import Draw, slot_generator
+from paramgen.errors import ArchitectureError
+
+
+def module(fill: Callable[[nn.Module], object]) -> Callable[[], nn.Module]:
+    def build() -> nn.Module:
+        made = nn.Module()
+        fill(made)
+        return made
+
+    return build
+
+
+def starts(draws: dict[str, Draw], seed: int = 0) -> dict[str, Tensor]:
+    return {name: draw(slot_generator(seed, name)) for name, draw in draws.items()}
+
+
+def drawn(fill: Callable[[nn.Module], object]) -> dict[str, Tensor]:
+    made, draws = record(module(fill))
+    assert all(tensor.is_meta for tensor in made.state_dict().values())
+    first = starts(draws)
+    backwards = dict(reversed(draws.items()))
+    assert all(torch.equal(first[name], value) for name, value in starts(backwards).items())
+    for name, tensor in made.state_dict(keep_vars=True).items():
+        value = first.get(name)
+        assert value is None or (value.shape, value.dtype) == (tensor.shape, tensor.dtype)
+    return first
+
+
+def with_trunc_normal(dtype: torch.dtype, size: int = 1_000_000, **options: float) -> Tensor:
+    def fill(made: nn.Module) -> None:
+        made.weight = nn.Parameter(torch.empty(size, dtype=dtype))
+        nn.init.trunc_normal_(made.weight, **options)
+
+    return drawn(fill)["weight"].double()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float64])
+def test_truncated_normals_have_no_outliers(dtype: torch.dtype) -> None:
+    values = with_trunc_normal(dtype, std=0.02)  # cut at 2, a hundred standard deviations out
+    assert values.std().item() == pytest.approx(0.02, rel=0.01)
+    assert values.abs().max().item() < 0.02 * 6
+    assert abs(values.mean().item()) < 1e-4
+
+
+def test_truncated_normals_are_cut_where_asked() -> None:
+    values = with_trunc_normal(torch.float32, mean=0.1, std=0.5, a=-1, b=0.7)
+    reference = nn.init.trunc_normal_(torch.empty(1_000_000), 0.1, 0.5, -1, 0.7).double()
+    assert values.min().item() >= -1 and values.max().item() <= 0.7
+    assert values.mean().item() == pytest.approx(reference.mean().item(), abs=3e-3)
+    assert values.std().item() == pytest.approx(reference.std().item(), rel=0.01)
+    assert with_trunc_normal(torch.float32, 4, mean=3.0, std=0.0).tolist() == [2.0] * 4
+
+
+def orthogonal(made: nn.Module) -> None:
+    made.linear = nn.Linear(8, 16)
+    nn.init.orthogonal_(made.linear.weight, gain=2.0)
+
+
+def test_orthogonal_is_orthogonal() -> None:
+    weight = drawn(orthogonal)["linear.weight"]
+    torch.testing.assert_close(weight.T @ weight, 4 * torch.eye(8))
+
+
+def test_special_initializers() -> None:
+    def fill(made: nn.Module) -> None:
+        made.conv = nn.Conv2d(4, 4, 3)
+        made.sparse = nn.Linear(20, 30)
+        made.embed = nn.Embedding(10, 6, padding_idx=3)
+        nn.init.dirac_(made.conv.weight)
+        nn.init.sparse_(made.sparse.weight, 0.3)
+
+    first = drawn(fill)
+    assert torch.equal(first["conv.weight"], nn.init.dirac_(torch.empty(4, 4, 3, 3)))
+    assert ((first["sparse.weight"] == 0).sum(0) == 9).all()
+    assert not first["embed.weight"][3].any() and first["embed.weight"][4].all()
+
+
+def test_values_through_views_data_and_casts() -> None:
+    def fill(made: nn.Module) -> None:
+        made.linear = nn.Linear(6, 9)
+        with torch.no_grad():
+            made.linear.weight[:3].zero_()
+            made.linear.weight.view(3, 3, 6)[1].fill_(2)
+            made.linear.bias.chunk(3)[2].normal_(50, 0.1)
+        made.swapped = nn.Linear(5, 7)
+        made.swapped.weight.data = torch.full((7, 5), 3.0)
+        made.half = nn.Linear(64, 64).half()
+        made.double = nn.Linear(64, 64).double()
+        made.scaled = nn.Linear(64, 64)
+        made.scaled.weight.data.div_(1000)
+        base = torch.arange(10.0).view(5, 2)
+        made.tail = nn.Parameter(base[3:])
+
+    first = drawn(fill)
+    assert first["linear.weight"][:6].unique().tolist() == [0, 2]
+    assert first["linear.bias"][6:].mean().item() == pytest.approx(50, abs=1)
+    assert torch.equal(first["swapped.weight"], torch.full((7, 5), 3.0))
+    for name, dtype in (("half", torch.float16), ("double", torch.float64)):
+        assert first[f"{name}.weight"].dtype == dtype
+        assert first[f"{name}.weight"].double().std().item() == pytest.approx(0.125 / 3**0.5, rel=0.1)
+    assert first["scaled.weight"].abs().max() < 0.125e-3
+    assert first["tail"].tolist() == [[6, 7], [8, 9]]
+
+
+def test_constants_keep_their_values() -> None:
+    hanning = np.hanning(7).astype("f4")
+
+    def fill(made: nn.Module) -> None:
+        made.register_buffer("array", torch.from_numpy(hanning))
+        made.register_buffer("scaled", torch.from_numpy(hanning.copy()).mul_(2))
+        made.register_buffer("literal", torch.tensor([1.5, -2.0]))
+        made.register_buffer("flag", torch.tensor(True))
+        made.register_buffer("waves", torch.polar(torch.ones(4), torch.arange(4.0)))
+        rates = [rate.item() for rate in torch.linspace(0, 0.3, 4)]  # reads values back
+        made.register_buffer("rates", torch.tensor(rates))
+        made.register_buffer("table", torch.tensor(np.asarray(torch.arange(6))))
+        made.eye = nn.Parameter(torch.from_numpy(np.eye(4, dtype="f4")) * 2)
+
+    first, real = drawn(fill), module(fill)().state_dict()
+    assert first.keys() == real.keys()
+    assert all(torch.equal(first[name], value) for name, value in real.items())
+
+
+def test_a_device_that_a_constructor_asks_for_changes_nothing() -> None:
+    def fill(made: nn.Module) -> None:
+        made.weight = nn.Parameter(torch.randn(50, 50, device="cpu"))
+        made.linear = nn.Linear(64, 64, device="cpu")
+        made.tied = made.linear
+        made.register_buffer("steps", torch.arange(6, device="cpu"))
+        made.size = int(torch.zeros(3, device="cpu").tolist()[0])  # values are there when they are asked for
+
+    before = torch.get_rng_state()
+    first = drawn(fill)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert first["weight"].std().item() == pytest.approx(1, abs=0.1)
+    assert first["linear.weight"].std().item() == pytest.approx(0.125 / 3**0.5, rel=0.1)
+    assert first["steps"].tolist() == list(range(6))
+    made, draws = record(module(fill))
+    assert made.tied.weight is made.linear.weight
+    assert not torch.equal(starts(draws, 0)["weight"], starts(draws, 1)["weight"])
+
+
+def test_parametrized_and_copied_weights_have_draws() -> None:
+    def fill(made: nn.Module) -> None:
+        made.normed = parametrizations.weight_norm(nn.Linear(5, 7))
+        made.spectral = parametrizations.spectral_norm(nn.Linear(5, 7))
+        made.rotation = parametrizations.orthogonal(nn.Linear(5, 7))
+        made.copied = copy.deepcopy(made.rotation)
+        made.attention = nn.MultiheadAttention(8, 2)
+        made.recurrent = nn.LSTM(4, 4)
+        made.waves = nn.Parameter(torch.randn(3, 4, dtype=torch.cfloat))
+        made.register_buffer("codes", torch.randint(-128, 127, (4, 4), dtype=torch.int8))
+
+    first = drawn(fill)
+    assert first.keys() == module(fill)().state_dict().keys()
+    u = first["spectral.parametrizations.weight.0._u"]
+    assert u.norm().item() == pytest.approx(1, abs=1e-5)
+
+
+def test_ties_have_one_draw() -> None:
+    def fill(made: nn.Module) -> None:
+        made.embed, made.head = nn.Embedding(10, 6), nn.Linear(6, 10, bias=False)
+        made.head.weight = made.embed.weight
+
+    assert drawn(fill).keys() == {"embed.weight"}
+
+
+def test_every_global_state_is_left_alone_and_irrelevant() -> None:
+    def fill(made: nn.Module) -> None:
+        torch.manual_seed(0)
+        made.layers = nn.ModuleList(nn.Linear(2, 2) for _ in range(random.randint(1, 50) + np.random.randint(1, 50)))
+
+    states = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
+    first, _ = record(module(fill))
+    assert states == (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())
+    random.random(), np.random.rand()
+    assert len(record(module(fill))[0].layers) == len(first.layers)
+
+
+def test_nothing_of_the_networks_size_is_allocated() -> None:
+    made, draws = record(lambda: nn.Linear(10**6, 10**6))  # 4 TB
+    assert made.weight.numel() == 10**12 and draws.keys() == {"weight", "bias"}
+
+
+def test_refuses_constructors_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorder, "MAX_OPERATIONS", 100)
+    with pytest.raises(ArchitectureError, match="more than 100 tensor operations"):
+        record(lambda: nn.Sequential(*(nn.Linear(2, 2) for _ in range(100))))
+
+
+def test_refuses_lazy_layers_and_what_is_no_module() -> None:
+    with pytest.raises(ArchitectureError, match="has no shape before"):
+        record(lambda: nn.LazyLinear(3))
+    with pytest.raises(ArchitectureError, match="it returns int"):
+        record(lambda: 3)  # type: ignore[arg-type, return-value]

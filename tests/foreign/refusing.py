@@ -1,0 +1,62 @@
+"""`python -m tests.foreign.refusing FOLDER`: try to convert every hostile file there, and print what came of it.
+
+A process of its own: time and memory are then those a user sees, not those of a process that checks every annotation.
+"""
+
+import json
+import sys
+import time
+import tracemalloc
+from pathlib import Path
+
+from paramgen.errors import ParamgenError
+from paramgen.foreign.convert import convert
+from tests.foreign import hostile, published
+
+RUNS = {"os.system", "os.exec", "os.posix_spawn", "os.fork", "os.spawn", "subprocess.Popen", "pickle.find_class"}
+
+
+def files(sentinel: Path) -> dict[str, bytes]:
+    """Return every hostile file by name."""
+    state = published.drawn(published.logah(language=False))
+    run = {"state_dict": state, "config": published.LOGAH_CONFIG}
+    forms = {"dumped": hostile.dumped(state), "saved": hostile.saved(run), "stream": hostile.saved(run, older=True)}
+    cut = {
+        f"{name}_cut_at_{quarter}": data[: len(data) * quarter // 4 - 1]
+        for name, data in forms.items()
+        for quarter in (1, 2, 3, 4)
+    }
+    return {**hostile.run_on_load(f"touch {sentinel}"), **hostile.malformed(), **hostile.misplaced(), **cut}
+
+
+def attempt(path: Path) -> str:
+    """Return the message with which a file is refused."""
+    try:
+        convert(path, path.parent / "out")
+    except ParamgenError as error:
+        return f"{type(error).__name__}: {error}"
+    return "converted"
+
+
+def main(folder: Path) -> None:
+    """Print, for every file, the message, the seconds, the bytes of memory, and what ran or was written."""
+    ran: list[str] = []
+    sys.addaudithook(lambda event, _: ran.append(event) if event in RUNS else None)
+    results = {}
+    path = folder / "checkpoint.pt"
+    for name, data in files(folder / "sentinel").items():
+        path.write_bytes(data)
+        start = time.perf_counter()
+        message = attempt(path)
+        seconds = time.perf_counter() - start
+        tracemalloc.start()
+        attempt(path)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        written = [str(other) for other in folder.rglob("*") if other != path]
+        results[name] = {"message": message, "seconds": seconds, "bytes": peak, "ran": ran[:], "written": written}
+    sys.stdout.write(json.dumps(results))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
