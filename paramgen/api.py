@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from paramgen.architectures import Architecture
-    from paramgen.check import Checked, Memory
+    from paramgen.checking import Checked, Memory
     from paramgen.graphs.schema import Graph
     from paramgen.prediction import Prediction
     from paramgen.writing import Advance, Written
@@ -112,14 +112,14 @@ def graph(
 
 def load(folder: str | Path, module: "nn.Module | None" = None) -> "nn.Module":
     """Return the module that `folder` describes with its weights, loaded by its library; or load into `module`."""
-    from paramgen.check import load_folder
+    from paramgen.checking import load_folder
 
     return load_folder(Path(folder), module)
 
 
 def check(folder: str | Path, *, memory: "Memory" = "auto") -> "Checked":
     """Load `folder` with its library and compare every tensor; raise a `CheckError` at the first difference."""
-    from paramgen.check import check_folder
+    from paramgen.checking import check_folder
 
     return check_folder(Path(folder), memory=memory)
 

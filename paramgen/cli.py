@@ -203,12 +203,34 @@ def check(
     if memory not in ("auto", "real", "meta"):
         raise OptionError(f"Unknown --memory {memory!r}. Allowed: auto, real, meta")
     with reporter.stage("Loading with the library"):
-        from paramgen.check import check_folder
+        from paramgen.checking import check_folder
 
         done = check_folder(folder, memory=memory)  # type: ignore[arg-type]
     reporter.record(
         {"folder": str(folder), "loaded_by": done.loaded_by, "tensors": done.tensors, "memory": done.memory, "ok": True}
     )
+
+
+@app.command()
+def convert(
+    file: Annotated[Path, typer.Argument(help="A published checkpoint: GHN-1, GHN-2, GHN-3 or LoGAH.")],
+    out: Annotated[Path, typer.Option("--out", "-o", show_default=False, help="The folder to write.")],
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Turn a published hypernet's checkpoint into a folder for --init, without running any code in it.
+
+    [dim]paramgen convert ghn3tm8.pt --out ghn3
+    paramgen predict --arch resnet50 --init hypernet:ghn3[/dim]
+    """
+    from paramgen.reporting import Reporter
+
+    reporter = Reporter(as_json=as_json, quiet=quiet)
+    with reporter.stage("Converting"):
+        from paramgen.foreign.convert import convert as convert_file
+
+        converted = convert_file(file, out)
+    reporter.record(converted.to_json())
 
 
 @app.command()
@@ -249,7 +271,8 @@ def _root(
 
 def main() -> NoReturn:
     """Run the command; every expected failure is one line and exit code 2."""
-    signal.signal(signal.SIGTERM, _terminate)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     _silence_libraries()
     try:
         app()
@@ -257,9 +280,9 @@ def main() -> NoReturn:
         _fail(str(error))
     except OSError as error:
         _fail(f"{error.strerror or error}: {error.filename or 'a file or the network'}. Check that it can be used.")
-    except KeyboardInterrupt:
-        _say("Interrupted; nothing was written.")
-        sys.exit(130)
+    except _Interrupted as interrupted:
+        _say("Interrupted; nothing half-written is left.")
+        sys.exit(128 + interrupted.number)
     except MemoryError:
         _fail("Out of memory. Try --dtype bfloat16, or a smaller architecture by --set")
     sys.exit(0)
@@ -274,8 +297,16 @@ def _silence_libraries() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
-def _terminate(number: int, frame: Any) -> NoReturn:
-    raise KeyboardInterrupt
+class _Interrupted(BaseException):
+    """Ctrl-C or a request to end; not a KeyboardInterrupt, which typer would answer itself."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+def _interrupt(number: int, frame: Any) -> NoReturn:
+    raise _Interrupted(number)
 
 
 def _fail(message: str) -> NoReturn:
@@ -284,7 +315,7 @@ def _fail(message: str) -> NoReturn:
 
 
 def _say(line: str) -> None:
-    Console(stderr=True, highlight=False, soft_wrap=True).print(line)
+    Console(stderr=True, highlight=False, emoji=False, soft_wrap=True).print(line)
 
 
 def _overrides(assignments: list[str] | None) -> dict[str, Any]:

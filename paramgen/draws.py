@@ -143,7 +143,8 @@ def _one_line_errors(operator: str) -> Iterator[None]:
 
 def _run(step: Step, registers: dict[int, Tensor], device: torch.device, generator: torch.Generator | None) -> None:
     operator = operator_of(step)
-    copy = operator._schema.is_mutable  # a constant that it writes to must be the same at the next replay
+    # A constant that is written to, or of which a view may be, must be the same at the next replay.
+    copy = any(argument.alias_info is not None for argument in operator._schema.arguments)
     arguments = tuple(_resolve(value, registers, device, copy) for value in step.arguments)
     keywords = {name: _resolve(value, registers, device, copy) for name, value in step.keywords.items()}
     outcome = _call(operator, arguments, keywords, device, generator)

@@ -32,7 +32,7 @@ def names_of(what: str, source: str | None) -> dict[str, str]:
 def describe_anything(what: str) -> dict[str, Any]:
     """Describe a predicted folder, a hypernet's folder or an architecture."""
     from paramgen.architectures import read_config
-    from paramgen.check import read_report
+    from paramgen.checking import read_report
 
     folder = Path(what)
     if folder.is_dir() and (record := read_report(folder)):

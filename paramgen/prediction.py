@@ -40,13 +40,13 @@ class Prediction:
 
     def __iter__(self) -> Iterator[tuple[str, Tensor]]:
         manifest = self.architecture.manifest
-        for name, tensor in self.initializer.tensors(manifest, self.graph, seed=self.seed):
+        for name, tensor in self.initializer.tensors(self.architecture, self.graph, seed=self.seed):
             yield name, tensor.to(self.dtype_of(manifest[name]))
 
     @cached_property
     def rules(self) -> Mapping[str, str]:
         """The rule that fills each slot; the tied ones are left out."""
-        return self.initializer.rules(self.architecture.manifest, self.graph)
+        return self.initializer.rules(self.architecture, self.graph)
 
     @property
     def by_rule(self) -> dict[str, int]:

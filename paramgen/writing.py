@@ -13,7 +13,7 @@ from typing import Any, Final, final
 import torch
 from torch import Tensor, nn
 
-from paramgen.check import REPORT, Checked, check_folder, digest
+from paramgen.checking import REPORT, Checked, check_folder, digest
 from paramgen.errors import CheckError, OptionError
 from paramgen.export.folder import checked_target, transaction
 from paramgen.export.plan import Entry, Plan, plan

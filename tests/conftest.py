@@ -25,11 +25,17 @@ settings.load_profile("paramgen")
 SERVER = """
 import json, os, pty, resource, signal, sys, time
 import torch
-import paramgen.cli, paramgen.prediction, paramgen.reporting, paramgen.writing, typer.rich_utils
+import paramgen.prediction, paramgen.reporting, paramgen.writing
+from typer.testing import CliRunner
+from paramgen.cli import app
 from paramgen.architectures import sources
 from paramgen.initializers import initializers
 
 initializers.names(), sources.names()
+# What else is imported at first use:
+paramgen.predict(torch.nn.Linear(1, 1), init="library").state_dict()
+CliRunner().invoke(app, ["list", "initializers"])
+CliRunner().invoke(app, ["predict"])
 
 def run(job, terminal):
     if terminal is not None:

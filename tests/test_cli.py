@@ -213,7 +213,6 @@ REFUSED = [
     (["--arch", "broken.py:build"], ["broken.py does not import: SyntaxError"]),
     (["--arch", "lost.py:build"], ["No module named 'lost_thing'"]),
     (["--arch", "exits.py:build"], ["exits.py", "SystemExit"]),
-    (["--arch", "vit_b17"], ["'vit_b17'", "'vit_b16'", "paramgen list architectures"]),
     (["--arch", "tim:resnet18"], ["'tim'", "'timm'", "paramgen list sources"]),
     (["--arch", "nowhere.json"], ["nowhere.json"]),
     (["--init", "hypernte"], ["'hypernte'", "'hypernet'", "paramgen list initializers"]),
@@ -255,6 +254,14 @@ def test_bad_input_is_one_line(predict: "Command", tmp_path: Path, arguments: li
     assert all(word in message for word in said), message
     assert len(message) < 500 and "Traceback" not in message
     assert sorted(path for path in tmp_path.rglob("*") if "__pycache__" not in path.parts) == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arch", ["vit_b17", "resnet5O", "timm:vit_tiny_patch16_225", "transformers:lama"])
+def test_unknown_networks_offer_the_nearest(command: "Command", arch: str) -> None:
+    message = command("predict", "--arch", arch).refusal
+    assert repr(arch.rpartition(":")[2]) in message
+    assert "Did you mean" in message and "Type: paramgen list architectures" in message
 
 
 OTHERS = [
@@ -327,11 +334,11 @@ def test_a_full_disk_leaves_nothing(predict: "Command", tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["own.py"]
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 130)])
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_interrupted(predict: "Command", tmp_path: Path, number: int, status: int) -> None:
     done = predict("--out", "a/out", code=SLOW_DISK, signal=number, when=tmp_path / "begun", after=0.03)
     assert (done.status, done.out) == (status, "")
-    assert done.err == "Interrupted; nothing was written.\n"
+    assert done.err == "Interrupted; nothing half-written is left.\n"
     assert sorted(os.listdir(tmp_path)) == ["begun", "own.py"]
 
 

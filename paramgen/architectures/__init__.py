@@ -38,7 +38,7 @@ class Layout:
 
 
 @final
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Architecture:
     """A network that is to be filled. `module` is None where only its graph is known."""
 
@@ -155,7 +155,7 @@ _PRETRAINED = frozenset(
 )
 
 
-def built(what: str, error: Exception) -> ArchitectureError:
+def built(what: str, error: BaseException) -> ArchitectureError:
     """Wrap whatever a library's constructor raised in one line."""
     if isinstance(error, ParamgenError):
         return ArchitectureError(f"Cannot build {what}: {error}. Check the values given by --set.")
@@ -185,7 +185,7 @@ def _unknown(spec: str) -> UnknownNameError | OptionError:
     parsed = Spec.parse(spec)
     hint = "Type: paramgen list architectures"
     if parsed.argument:
-        return UnknownNameError.of("architecture source", parsed.kind, sources.names(), hint)
+        return UnknownNameError.of("architecture source", parsed.kind, sources.names(), "Type: paramgen list sources")
     if parsed.kind in sources.names():
         return OptionError(f"{spec!r} names a source but no network. Type: paramgen list architectures {parsed.kind}")
     known = [f"{kind}:{spec}" for kind in sources.names() if spec in sources.get(kind)().names()]

@@ -26,6 +26,7 @@ from paramgen.architectures import (
 from paramgen.architectures.inputs import image
 from paramgen.architectures.overrides import join_spec
 from paramgen.architectures.recorder import record
+from paramgen.architectures.stored import stored
 from paramgen.errors import UnknownNameError
 from paramgen.manifest import read_manifest
 
@@ -69,8 +70,10 @@ class DiffusersSource(ArchitectureSource):
     def load(self, folder: Path, device: torch.device) -> Loaded:
         """Call the class's own `from_pretrained`."""
         model_class, _ = _class_and_config(str(folder))
+        # Its config names no dtype, so diffusers would make everything float32.
+        dtype = next((entry.dtype for entry in stored(folder) if entry.dtype.is_floating_point), torch.float32)
         module, info = model_class.from_pretrained(
-            folder, output_loading_info=True, local_files_only=True, use_safetensors=True, torch_dtype="auto"
+            folder, output_loading_info=True, local_files_only=True, use_safetensors=True, torch_dtype=dtype
         )
         return Loaded(
             module=module.to(device),

@@ -12,6 +12,7 @@ from typing import Any, final
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 from paramgen.architectures import (
     Architecture,
@@ -51,7 +52,7 @@ class ModuleSource(ArchitectureSource):
         what = f"{file.name}:{factory.__name__}"
         try:
             module, draws = record(lambda: factory(**request.overrides))
-        except Exception as error:  # a user's factory may raise anything
+        except (Exception, SystemExit) as error:  # a user's factory may raise anything
             raise built(what, error) from error
         config = {
             "library": "paramgen",
@@ -99,19 +100,30 @@ def from_module(module: nn.Module, example: Inputs | None = None) -> Architectur
     """
     twin, draws = record(lambda: _reset(meta_copy(module)))
     live = module.state_dict(keep_vars=True)
+    drawn = {id(live[name]) for name in draws}  # a tied tensor has its draw under one of its names
     for name, tensor in live.items():
-        if name not in draws and not tensor.is_meta:
+        if id(tensor) not in drawn and not tensor.is_meta:
             draws[name] = kept(tensor)
     name = f"{type(module).__module__}.{type(module).__qualname__}"
     return Architecture(
         spec=f"module:{name}",
         module=twin,
         manifest=read_manifest(twin, draws),
-        example=example or library_example(twin) or guess_inputs(twin),
+        example=example or _of_its_dtype(library_example(twin) or guess_inputs(twin), twin),
         layout=Layout(
             source="module", config={"library": "paramgen", "architecture": name}, tied="once", shardable=True
         ),
     )
+
+
+def _of_its_dtype(example: Inputs | None, module: nn.Module) -> Inputs | None:
+    """Return a guessed example with floating-point tensors of the module's own type, which may be a half one."""
+    dtype = next((each.dtype for each in module.parameters() if each.is_floating_point()), torch.float32)
+
+    def cast(leaf: Any) -> Any:
+        return leaf.to(dtype) if isinstance(leaf, Tensor) and leaf.is_floating_point() else leaf
+
+    return None if example is None else tree_map(cast, example)
 
 
 def meta_copy(module: nn.Module) -> nn.Module:

@@ -5,7 +5,7 @@ import math
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple, final
+from typing import Any, Final, NamedTuple, final, no_type_check
 from unittest import mock
 
 import torch
@@ -72,6 +72,9 @@ class Recorder(TorchDispatchMode):
     ) -> Any:
         """Run the operation and note it."""
         noted = tree_map(self._snapshot, (args, dict(kwargs or {})))
+        given = list(_tensors((args, kwargs or {})))
+        if any(tensor.is_meta for tensor in given) and any(tensor.dim() and not tensor.is_meta for tensor in given):
+            args, kwargs = tree_map(_on_meta, (args, dict(kwargs or {})))  # a constructor that mixes what we separated
         outcome = func(*args, **(kwargs or {}))
         returned = tuple(outcome) if isinstance(outcome, (tuple, list)) else (outcome,)
         results = tuple(result if isinstance(result, Tensor) else None for result in returned)
@@ -129,18 +132,23 @@ class _Slice:
     def __init__(self, log: list[_Call], touching: dict[int, list[int]]) -> None:
         self._log = log
         self._touching = touching
-        self._registers: dict[int, int] = {}  # id of a tensor object -> register
+        self._registers: dict[tuple[int, int], int] = {}  # a tensor object and its storage then -> register
         self._complete = True
+        self._views: list[Step] = []
 
     def draw(self, tensor: Tensor) -> Draw | None:
         kept = sorted(self._indices(_storage(tensor)))
         base = self._base(_storage(tensor))
-        steps = tuple(self._step(index) for index in kept)
+        steps: list[Step] = []
+        for index in kept:
+            step = self._step(index)
+            steps += (*self._views, step)
+            self._views.clear()
         blank = all(step.operator.partition(".")[0] in _BLANK for step in steps)
-        if blank or not self._complete or id(base) not in self._registers:
+        result = self._registers.get((id(base), _storage(tensor)))
+        if blank or not self._complete or result is None:
             return None
-        result = self._registers[id(base)]
-        return Draw(steps, result, tuple(tensor.shape), tensor.stride(), int(tensor.storage_offset()))
+        return Draw(tuple(steps), result, tuple(tensor.shape), tensor.stride(), int(tensor.storage_offset()))
 
     def _indices(self, storage: int) -> set[int]:
         """Walk the log backwards from the last operation that touches `storage`."""
@@ -183,7 +191,7 @@ class _Slice:
         arguments = tuple(self._value(value, call) for value in call.args)
         named = {name: self._value(value, call) for name, value in keywords.items()}
         registers = tuple(
-            None if result is None else self._registers.setdefault(id(result), len(self._registers))
+            None if result is None else self._registers.setdefault(_key(result, call), len(self._registers))
             for result in call.results
         )
         return Step(str(call.func).removeprefix("aten."), arguments, named, registers)
@@ -196,16 +204,26 @@ class _Slice:
         return None if isinstance(value, torch.Generator) else value
 
     def _reference(self, value: Tensor, call: _Call) -> Any:
-        if id(value) in self._registers:
-            return Register(self._registers[id(value)])
+        if _key(value, call) in self._registers:
+            return Register(self._registers[_key(value, call)])
         place = call.places.get(id(value))
         if place is not None and place.storage in self._touching:  # an alias made out of sight: a Parameter, `.data`
             base = self._base(place.storage)
             made = self._log[self._touching[place.storage][0]].places[id(base)]
-            if id(base) in self._registers and made == place:
-                return Register(self._registers[id(base)])
+            register = self._registers.get((id(base), place.storage))
+            if register is not None and made == place:
+                return Register(register)
+            if register is not None and made.dtype == place.dtype:
+                return self._view(Register(register), value, place)
         self._complete = self._complete and place is None  # else it is a constant
         return value
+
+    def _view(self, base: Register, value: Tensor, place: _Place) -> Register:
+        """Return the register of a view of `base` that no logged operation made."""
+        register = self._registers.setdefault((id(value), place.storage), len(self._registers))
+        arguments = (base, tuple(place.shape), place.stride, place.offset)
+        self._views.append(Step("as_strided.default", arguments, {}, (register,)))
+        return Register(register)
 
     def _base(self, storage: int) -> Tensor:
         call = self._log[self._touching[storage][0]]
@@ -227,6 +245,7 @@ class _MetaDevice(DeviceContext):
         super().__init__(torch.device("meta"))
         self._small_on_cpu = small_on_cpu
 
+    @no_type_check  # a checker around it would be the caller that it looks at
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         keywords = kwargs or {}
         if func == _IS_META and sys._getframe(1).f_globals.get("__name__") == "torch.nn.init":
@@ -240,7 +259,7 @@ class _MetaDevice(DeviceContext):
             if func in (torch.tensor, torch.as_tensor):
                 literal = func(*args, **{**keywords, "device": "cpu"})
                 return literal if self._small_on_cpu else literal.to("meta")
-        return super().__torch_function__(func, types, args, keywords)  # type: ignore[no-untyped-call]
+        return super().__torch_function__(func, types, args, keywords)
 
 
 _IS_META = Tensor.is_meta.__get__  # type: ignore[attr-defined]
@@ -248,7 +267,9 @@ _RANGES = frozenset((torch.arange, torch.linspace, torch.logspace))
 _FACTORIES = frozenset((torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn, torch.normal))
 
 
-def _truncated_normal(tensor: Tensor, mean: float, std: float, a: float, b: float, *, generator: Any = None) -> Tensor:
+def _truncated_normal(
+    tensor: Tensor, mean: int | float, std: int | float, a: int | float, b: int | float, *, generator: Any = None
+) -> Tensor:
     """Draw by the inverse of the distribution function: torch's own rejection loop reads values back."""
     if std == 0:
         return tensor.fill_(min(max(mean, a), b))
@@ -325,10 +346,20 @@ def _to_meta(module: nn.Module) -> None:
             entries.update({name: twins.get(id(tensor), tensor) for name, tensor in entries.items()})
 
 
+def _on_meta(value: Any) -> Any:
+    return value.to("meta") if isinstance(value, Tensor) else value
+
+
 def meta_twin(tensor: Tensor) -> Tensor:
     """Return a tensor or parameter like `tensor` on the meta device."""
     twin: Tensor = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
     return nn.Parameter(twin, requires_grad=tensor.requires_grad) if isinstance(tensor, nn.Parameter) else twin
+
+
+def _key(tensor: Tensor, call: _Call) -> tuple[int, int]:
+    """Tell tensor objects apart whose `.data` is swapped between two operations."""
+    place = call.places.get(id(tensor))
+    return id(tensor), 0 if place is None else place.storage
 
 
 def _storage(tensor: Tensor) -> int:

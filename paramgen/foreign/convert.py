@@ -55,12 +55,16 @@ class Converted:
     parameters: int
     config: HypernetConfig
 
-    def __str__(self) -> str:
-        config = json.dumps(self.config.to_json(), indent=2)
-        return (
-            f"family      {self.family}\nfile        {self.file}\nsha256      {self.sha256}\n"
-            f"parameters  {self.parameters:,}\nfolder      {self.folder}\nconfig      {config}"
-        )
+    def to_json(self) -> dict[str, Any]:
+        """Return what the command prints."""
+        return {
+            "family": self.family,
+            "file": str(self.file),
+            "folder": str(self.folder),
+            "sha256": self.sha256,
+            "parameters": self.parameters,
+            "config": self.config.to_json(),
+        }
 
 
 def convert(file: Path, out: Path) -> Converted:

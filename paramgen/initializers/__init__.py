@@ -1,6 +1,6 @@
 """Initializers: everything that fills an architecture, behind one door.
 
-An initializer sees the manifest and the graph, names the rule of every slot, and yields every slot's tensor once.
+An initializer sees the architecture and its graph, names the rule of every slot, and yields every slot's tensor once.
 """
 
 from abc import ABC, abstractmethod
@@ -9,9 +9,10 @@ from dataclasses import fields
 
 from torch import Tensor
 
-from paramgen.errors import OptionError
+from paramgen.architectures import Architecture
+from paramgen.architectures.overrides import split_spec
+from paramgen.errors import OptionError, UnknownNameError
 from paramgen.graphs.schema import Graph
-from paramgen.manifest import Manifest
 from paramgen.registry import Registry, Spec
 
 NamedTensors = Iterator[tuple[str, Tensor]]
@@ -23,11 +24,11 @@ class Initializer(ABC):
     __slots__ = ()
 
     @abstractmethod
-    def rules(self, manifest: Manifest, graph: Graph) -> Mapping[str, str]:
+    def rules(self, architecture: Architecture, graph: Graph) -> Mapping[str, str]:
         """Return the name of the rule that fills each slot; the tied ones are left out."""
 
     @abstractmethod
-    def tensors(self, manifest: Manifest, graph: Graph, *, seed: int) -> NamedTensors:
+    def tensors(self, architecture: Architecture, graph: Graph, *, seed: int) -> NamedTensors:
         """Yield every slot once, in any order, and leave alone what was yielded; the tied ones are left out."""
 
     def describe(self) -> Mapping[str, str]:
@@ -39,12 +40,19 @@ initializers: Registry[Initializer] = Registry("initializer", "paramgen.initiali
 
 
 def initializer_of(spec: str) -> Initializer:
-    """Return the initializer that `kind` or `kind:argument` names; the argument is the value of its first field."""
-    parsed = Spec.parse(spec)
+    """Return the initializer that `kind`, `kind:argument` or `kind:argument?option=value&option=value` names.
+
+    The argument is the value of its first field, the options are those of the other fields.
+    """
+    name, given = split_spec(spec)
+    parsed = Spec.parse(name)
     kind = initializers.get(parsed.kind)
     options = [field.name for field in fields(kind)]  # type: ignore[arg-type]
-    if not parsed.argument:
-        return kind()
-    if not options:
-        raise OptionError(f"The initializer {parsed.kind!r} takes no argument. Type: --init {parsed.kind}")
-    return kind(**{options[0]: parsed.argument})
+    if parsed.argument:
+        if not options:
+            raise OptionError(f"The initializer {parsed.kind!r} takes no argument. Type: --init {parsed.kind}")
+        given[options[0]] = parsed.argument
+    for option in given:
+        if option not in options:
+            raise UnknownNameError.of(f"option of the initializer {parsed.kind!r}", option, options)
+    return kind(**given)

@@ -3,10 +3,10 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Final, final
+from typing import Final, Literal, final
 
 import torch
 from huggingface_hub.errors import (
@@ -18,14 +18,20 @@ from huggingface_hub.errors import (
 )
 from torch import Tensor
 
+from paramgen.architectures import Architecture
 from paramgen.errors import HypernetError, OptionError
 from paramgen.graphs.native import native_view
+from paramgen.graphs.published.view import published_view
+from paramgen.graphs.published.vocabulary import Family
 from paramgen.graphs.schema import Graph
 from paramgen.graphs.view import View
+from paramgen.hypernets.config import HypernetConfig
+from paramgen.hypernets.decoders.low_rank import LowRankConfig
+from paramgen.hypernets.decoders.low_rank_vectors import LowRankVectorsConfig
 from paramgen.hypernets.hypernet import Hypernet
+from paramgen.hypernets.normalization import InitializerRange
 from paramgen.initializers import Initializer, NamedTensors, initializers
 from paramgen.initializers.library import library_rule, library_start
-from paramgen.manifest import Manifest
 
 HYPERNET = "hypernet"
 SHIPPED = "first_light"
@@ -40,29 +46,38 @@ class HypernetInitializer(Initializer):
     """What a hypernet predicts from the graph, the shipped one or hypernet:FOLDER_OR_REPO; the rest is `library`."""
 
     path: str = ""  # a folder or a Hub repository, `@revision` after it; empty: the hypernet that comes with paramgen
+    softmax: Literal["explicit", "fused"] = "explicit"  # how a published hypernet is shown attention
 
-    def rules(self, manifest: Manifest, graph: Graph) -> Mapping[str, str]:
+    def __post_init__(self) -> None:
+        if self.softmax not in ("explicit", "fused"):
+            raise OptionError(f"softmax is {self.softmax!r}. Allowed: explicit (as published weights expect) and fused")
+
+    def rules(self, architecture: Architecture, graph: Graph) -> Mapping[str, str]:
         """`hypernet` for what the hypernet's roles cover, the library's rules for the rest."""
-        predicted = {request.slot for request in self.model.requests(self._view(manifest, graph))}
-        return {slot.name: HYPERNET if slot.name in predicted else library_rule(slot) for slot in manifest.filled}
+        predicted = {request.slot for request in self.model.requests(self._view(architecture, graph))}
+        return {
+            slot.name: HYPERNET if slot.name in predicted else library_rule(slot)
+            for slot in architecture.manifest.filled
+        }
 
     @torch.no_grad()
-    def tensors(self, manifest: Manifest, graph: Graph, *, seed: int) -> NamedTensors:
+    def tensors(self, architecture: Architecture, graph: Graph, *, seed: int) -> NamedTensors:
         """Yield the predicted slots group by group, then the library's."""
+        manifest = architecture.manifest
         predicted: set[str] = set()
 
         def base(name: str) -> Tensor:
             return library_start(manifest[name], seed)
 
-        for name, tensor in self.model(self._view(manifest, graph), base):
+        for name, tensor in self.model(self._view(architecture, graph), base):
             predicted.add(name)
             yield name, tensor.to(manifest[name].dtype)
         for slot in manifest.filled:
             if slot.name not in predicted:
                 yield slot.name, library_start(slot, seed)
 
-    def _view(self, manifest: Manifest, graph: Graph) -> View:
-        return native_view(graph, manifest, cutoff=self.model.config.encoder.cutoff)
+    def _view(self, architecture: Architecture, graph: Graph) -> View:
+        return _view_of(self.model, architecture, graph, self.softmax)
 
     def describe(self) -> Mapping[str, str]:
         """Return where the hypernet is from and the sha256 of its weights."""
@@ -89,6 +104,33 @@ class HypernetInitializer(Initializer):
             raise HypernetError(
                 f"No hypernet {self.path!r}: there is no such folder, and {reason}. {_ADVICE}"
             ) from error
+
+
+@lru_cache(maxsize=1)  # rules and tensors ask for the same view, one after the other
+def _view_of(model: Hypernet, architecture: Architecture, graph: Graph, softmax: Literal["explicit", "fused"]) -> View:
+    cutoff = model.config.encoder.cutoff
+    if model.config.vocabulary == "native":
+        return native_view(graph, architecture.manifest, cutoff=cutoff)
+    if architecture.module is None or architecture.example is None:
+        raise OptionError(
+            "A published hypernet follows the network itself; a graph's JSON is not enough. Give --arch a name or a file"
+        )
+    family = published_family(model.config)
+    return published_view(
+        architecture.module,
+        architecture.manifest,
+        architecture.example,
+        family=family,
+        cutoff=cutoff,
+        softmax=softmax,
+    )
+
+
+def published_family(config: HypernetConfig) -> Family:
+    """Return whose graph rules a converted hypernet was trained with."""
+    if not isinstance(config.decoder, (LowRankConfig, LowRankVectorsConfig)):
+        return "ghn3"
+    return "logah_gpt" if isinstance(config.normalization, InitializerRange) else "logah_vit"
 
 
 def _reason(cause: BaseException | None) -> str | None:

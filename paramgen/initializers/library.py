@@ -7,11 +7,12 @@ from typing import final
 import torch
 from torch import Tensor
 
+from paramgen.architectures import Architecture
 from paramgen.draws import slot_generator
 from paramgen.errors import IncompleteStateError
 from paramgen.graphs.schema import Graph
 from paramgen.initializers import Initializer, NamedTensors, initializers
-from paramgen.manifest import Manifest, Slot
+from paramgen.manifest import Slot
 
 LIBRARY, KEPT, PLAIN = "library", "kept", "plain"
 PLAIN_STD = 0.02  # of BERT's and GPT-2's embeddings and tables
@@ -23,13 +24,13 @@ PLAIN_STD = 0.02  # of BERT's and GPT-2's embeddings and tables
 class Library(Initializer):
     """What the library itself would draw: its distributions, slot by slot, our seed."""
 
-    def rules(self, manifest: Manifest, graph: Graph) -> Mapping[str, str]:
+    def rules(self, architecture: Architecture, graph: Graph) -> Mapping[str, str]:
         """Every slot is `library`; `kept` marks a live module's own value, `plain` a slot without a known draw."""
-        return {slot.name: library_rule(slot) for slot in manifest.filled}
+        return {slot.name: library_rule(slot) for slot in architecture.manifest.filled}
 
-    def tensors(self, manifest: Manifest, graph: Graph, *, seed: int) -> NamedTensors:
+    def tensors(self, architecture: Architecture, graph: Graph, *, seed: int) -> NamedTensors:
         """Replay one draw after the other."""
-        for slot in manifest.filled:
+        for slot in architecture.manifest.filled:
             yield slot.name, library_start(slot, seed)
 
 

@@ -1,7 +1,6 @@
 """The recorder: whatever a constructor does, its values come back from the seed, and nothing real is allocated."""
 
 import copy
-import random
 from collections.abc import Callable
 
 import numpy as np
@@ -41,7 +40,7 @@ def drawn(fill: Callable[[nn.Module], object]) -> dict[str, Tensor]:
     return first
 
 
-def with_trunc_normal(dtype: torch.dtype, size: int = 1_000_000, **options: float) -> Tensor:
+def with_trunc_normal(dtype: torch.dtype, size: int = 200_000, **options: float) -> Tensor:
     def fill(made: nn.Module) -> None:
         made.weight = nn.Parameter(torch.empty(size, dtype=dtype))
         nn.init.trunc_normal_(made.weight, **options)
@@ -59,7 +58,7 @@ def test_truncated_normals_have_no_outliers(dtype: torch.dtype) -> None:
 
 def test_truncated_normals_are_cut_where_asked() -> None:
     values = with_trunc_normal(torch.float32, mean=0.1, std=0.5, a=-1, b=0.7)
-    reference = nn.init.trunc_normal_(torch.empty(1_000_000), 0.1, 0.5, -1, 0.7).double()
+    reference = nn.init.trunc_normal_(torch.empty(200_000), 0.1, 0.5, -1, 0.7).double()
     assert values.min().item() >= -1 and values.max().item() <= 0.7
     assert values.mean().item() == pytest.approx(reference.mean().item(), abs=3e-3)
     assert values.std().item() == pytest.approx(reference.std().item(), rel=0.01)
@@ -100,9 +99,12 @@ def test_values_through_views_data_and_casts() -> None:
         made.swapped = nn.Linear(5, 7)
         made.swapped.weight.data = torch.full((7, 5), 3.0)
         made.half = nn.Linear(64, 64).half()
+        made.swapped_twice = nn.Linear(64, 64).half()
         made.double = nn.Linear(64, 64).double()
         made.scaled = nn.Linear(64, 64)
         made.scaled.weight.data.div_(1000)
+        with torch.no_grad():
+            made.swapped_twice.weight.mul_(8)
         base = torch.arange(10.0).view(5, 2)
         made.tail = nn.Parameter(base[3:])
 
@@ -113,6 +115,7 @@ def test_values_through_views_data_and_casts() -> None:
     for name, dtype in (("half", torch.float16), ("double", torch.float64)):
         assert first[f"{name}.weight"].dtype == dtype
         assert first[f"{name}.weight"].double().std().item() == pytest.approx(0.125 / 3**0.5, rel=0.1)
+    assert first["swapped_twice.weight"].double().std().item() == pytest.approx(1 / 3**0.5, rel=0.1)
     assert first["scaled.weight"].abs().max() < 0.125e-3
     assert first["tail"].tolist() == [[6, 7], [8, 9]]
 
@@ -133,7 +136,7 @@ def test_constants_keep_their_values() -> None:
 
     first, real = drawn(fill), module(fill)().state_dict()
     assert first.keys() == real.keys()
-    assert all(torch.equal(first[name], value) for name, value in real.items())
+    assert [name for name, value in real.items() if not torch.equal(first[name], value)] == []
 
 
 def test_a_device_that_a_constructor_asks_for_changes_nothing() -> None:
@@ -159,8 +162,7 @@ def test_parametrized_and_copied_weights_have_draws() -> None:
     def fill(made: nn.Module) -> None:
         made.normed = parametrizations.weight_norm(nn.Linear(5, 7))
         made.spectral = parametrizations.spectral_norm(nn.Linear(5, 7))
-        made.rotation = parametrizations.orthogonal(nn.Linear(5, 7))
-        made.copied = copy.deepcopy(made.rotation)
+        made.copied = copy.deepcopy(made.normed)
         made.attention = nn.MultiheadAttention(8, 2)
         made.recurrent = nn.LSTM(4, 4)
         made.waves = nn.Parameter(torch.randn(3, 4, dtype=torch.cfloat))
@@ -183,12 +185,12 @@ def test_ties_have_one_draw() -> None:
 def test_every_global_state_is_left_alone_and_irrelevant() -> None:
     def fill(made: nn.Module) -> None:
         torch.manual_seed(0)
-        made.layers = nn.ModuleList(nn.Linear(2, 2) for _ in range(random.randint(1, 50) + np.random.randint(1, 50)))
+        made.layers = nn.ModuleList(nn.Linear(2, 2) for _ in range(np.random.randint(1, 50)))
 
-    states = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
+    states = np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
     first, _ = record(module(fill))
-    assert states == (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())
-    random.random(), np.random.rand()
+    assert states == (np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())
+    np.random.rand()
     assert len(record(module(fill))[0].layers) == len(first.layers)
 
 

@@ -4,6 +4,7 @@ import dataclasses
 import pkgutil
 import sys
 from collections import Counter
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from paramgen.architectures import Architecture, sources
 from paramgen.architectures.module import from_module
 from paramgen.graphs.schema import Graph
 from paramgen.graphs.trace import trace
-from paramgen.initializers import initializers
+from paramgen.initializers import initializer_of, initializers
 
 
 class Tiny(nn.Module):
@@ -43,19 +44,24 @@ def tiny() -> tuple[Architecture, Graph]:
 
 
 @pytest.mark.parametrize("name", initializers.names())
-def test_every_initializer_fills_every_slot_once_by_a_named_rule(name: str, tiny: tuple[Architecture, Graph]) -> None:
-    (architecture, graph), initializer = tiny, initializers.get(name)()
+def test_every_initializer_fills_every_slot_once_by_a_named_rule(
+    name: str, tiny: tuple[Architecture, Graph], hypernet_folder: Path
+) -> None:
+    (architecture, graph), initializer = (
+        tiny,
+        initializer_of(f"hypernet:{hypernet_folder}" if name == "hypernet" else name),
+    )
     manifest = architecture.manifest
     wanted = {slot.name: (slot.shape, slot.dtype) for slot in manifest.filled}
-    rules = initializer.rules(manifest, graph)
+    rules = initializer.rules(architecture, graph)
     assert rules.keys() == wanted.keys() and all(rules.values())
     before = torch.random.get_rng_state()
-    drawn = list(initializer.tensors(manifest, graph, seed=3))
+    drawn = list(initializer.tensors(architecture, graph, seed=3))
     assert torch.equal(torch.random.get_rng_state(), before)
     assert max(Counter(slot for slot, _ in drawn).values()) == 1
     assert {slot: (tuple(value.shape), value.dtype) for slot, value in drawn} == wanted
     assert all(bool(value.isfinite().all()) for _, value in drawn)
-    again, other = (dict(initializer.tensors(manifest, graph, seed=seed)) for seed in (3, 4))
+    again, other = (dict(initializer.tensors(architecture, graph, seed=seed)) for seed in (3, 4))
     assert all(torch.equal(value, again[slot]) for slot, value in drawn)
     assert any(not torch.equal(value, other[slot]) for slot, value in drawn)
 

@@ -1,9 +1,11 @@
 """A run of a few steps with a tiny hypernet: it shows that an installation and a folder of images work."""
 
 from dataclasses import replace
+from typing import cast
 
 from paramgen.hypernets.config import first_light
 from paramgen.hypernets.decoders.low_rank import LowRankConfig
+from paramgen.hypernets.encoders.graphormer import GraphormerConfig
 from training.config import Config, Objective, Optimization, Stage
 
 
@@ -13,7 +15,7 @@ def config() -> Config:
     return Config(
         hypernet=replace(
             hypernet,
-            encoder=replace(hypernet.encoder, hidden=8, layers=1, heads=2),
+            encoder=replace(cast(GraphormerConfig, hypernet.encoder), hidden=8, layers=1, heads=2),
             decoder=LowRankConfig(rank=4, width=256, max_out=128, max_in=128, scaled=True),
         ),
         optimization=Optimization(steps=12, batch=8, rate=1e-2, warmup=2),

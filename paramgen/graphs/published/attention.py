@@ -30,9 +30,10 @@ def _explicit(
     value: Tensor,
     attn_mask: Tensor | None = None,
     dropout_p: float = 0.0,
-    is_causal: bool = False,
+    *_: Any,
     scale: float | None = None,
     enable_gqa: bool = False,
+    **__: Any,
 ) -> Tensor:
     """Softmax(q kᵀ / √d) v; the causal mask is left out, because it has no gradient and so no node."""
     if enable_gqa:

@@ -38,14 +38,19 @@ def _topological(draft: Draft) -> list[int]:
     generation = [index for index in indices if waiting[index] == 0]
     while generation:
         order.extend(generation)
-        following: list[int] = []
-        for index in generation:
-            for after in sorted(draft.successors[index] - {index}):
-                waiting[after] -= 1
-                if waiting[after] == 0:
-                    following.append(after)
-        generation = following
+        generation = _following(draft, generation, waiting)
     return order if len(order) == len(indices) else indices
+
+
+def _following(draft: Draft, generation: list[int], waiting: dict[int, int]) -> list[int]:
+    """Return the nodes that wait for none but this generation, and count down for the others."""
+    following = []
+    for index in generation:
+        for after in sorted(draft.successors[index] - {index}):
+            waiting[after] -= 1
+            if waiting[after] == 0:
+                following.append(after)
+    return following
 
 
 def _sum_after_tables(records: list[Record], edges: list[tuple[int, int]]) -> Ordered:

@@ -1,5 +1,6 @@
 """Repairs of the walked graph: weight before bias, softmax between what it joins, and an input node."""
 
+from collections import deque
 from collections.abc import Sequence
 
 from paramgen.graphs.published.draft import Draft, Record
@@ -42,47 +43,58 @@ def _swap(draft: Draft, weight: int, other: int) -> None:
 
 def order_softmax(draft: Draft) -> None:
     """Let what a softmax's successor also reads pass through the softmax alone."""
-    before, after = [frozenset(part) for part in draft.predecessors], [frozenset(part) for part in draft.successors]
+    frozen = [frozenset(successors) for successors in draft.successors]
     for softmax in draft.indices():
-        if "softmax" not in draft.records[softmax].name.lower():
-            continue
-        for successor in sorted(draft.successors[softmax]):
-            useful = _reaching(before, successor)
-            for other in sorted(draft.predecessors[successor] - {softmax}):
-                paths = _paths(after, other, successor, useful)
-                missing = other not in draft.successors[softmax]
-                if paths > 1 or missing:
-                    draft.disconnect(other, successor)
-                if paths == 1 and missing:
-                    draft.connect(other, softmax)
+        if "softmax" in draft.records[softmax].name.lower():
+            for successor in sorted(draft.successors[softmax]):
+                _lead_through(draft, softmax, successor, frozen)
 
 
-def _paths(after: Sequence[frozenset[int]], source: int, destination: int, useful: set[int]) -> int:
-    """Count the simple paths between two nodes, up to 2, through nodes that lead to the destination."""
-    count, on_path = 0, {source}
-    stack = [(source, iter(after[source]))]
-    while stack and count < 2:
-        node, remaining = stack[-1]
-        child = next(remaining, None)
-        if child is None:
-            stack.pop()
-            on_path.discard(node)
-        elif child == destination:
-            count += 1
-        elif child in useful and child not in on_path:
-            on_path.add(child)
-            stack.append((child, iter(after[child])))
-    return count
+def _lead_through(draft: Draft, softmax: int, successor: int, frozen: Sequence[frozenset[int]]) -> None:
+    for other in sorted(draft.predecessors[successor] - {softmax}):
+        paths = _paths(frozen, other, successor)
+        missing = other not in draft.successors[softmax]
+        if paths > 1 or missing:
+            draft.disconnect(other, successor)
+        if paths == 1 and missing:
+            draft.connect(other, softmax)
 
 
-def _reaching(before: Sequence[frozenset[int]], destination: int) -> set[int]:
-    """Return the nodes from which a path leads to `destination`."""
-    found, frontier = {destination}, [destination]
-    while frontier:
-        sources = before[frontier.pop()] - found
-        found |= sources
-        frontier.extend(sources)
-    return found
+def _paths(after: Sequence[frozenset[int]], source: int, destination: int) -> int:
+    """Count the simple paths between two nodes, up to 2, in linear time even where there are cycles.
+
+    A second path exists if a detour leads from a node of the first path to a later one.
+    """
+    path = _shortest(after, source, destination)
+    place = {node: step for step, node in enumerate(path)}
+    seen: set[int] = set()
+    for step, node in enumerate(path[:-1]):
+        frontier = list(after[node] - {path[step + 1]})
+        while frontier:
+            reached = frontier.pop()
+            if place.get(reached, -1) > step:
+                return 2
+            if reached not in place and reached not in seen:
+                seen.add(reached)
+                frontier.extend(after[reached])
+    return min(len(path), 1)
+
+
+def _shortest(after: Sequence[frozenset[int]], source: int, destination: int) -> list[int]:
+    """Return the nodes of a shortest path, none if there is no path."""
+    origin, queue = {source: source}, deque([source])
+    while queue and destination not in origin:
+        node = queue.popleft()
+        for child in after[node]:
+            if child not in origin:
+                origin[child] = node
+                queue.append(child)
+    if destination not in origin:
+        return []
+    path = [destination]
+    while path[-1] != source:
+        path.append(origin[path[-1]])
+    return path[::-1]
 
 
 def repair_swin(draft: Draft) -> None:
@@ -112,9 +124,13 @@ def _lead_past_reduction(draft: Draft, bias: int) -> None:
     for successor in sorted(draft.successors[bias]):
         if draft.records[successor].name.endswith("reduction.weight"):
             draft.disconnect(bias, successor)
-            for after in sorted(draft.successors[successor]):
-                if draft.records[after].name.startswith("AddBackward"):
-                    draft.connect(bias, after)
+            for after in draft.successors[successor]:
+                _connect_sum(draft, bias, after)
+
+
+def _connect_sum(draft: Draft, source: int, node: int) -> None:
+    if draft.records[node].name.startswith("AddBackward"):
+        draft.connect(source, node)
 
 
 def add_input(draft: Draft) -> None:

@@ -1,6 +1,7 @@
 """From the autograd graph of one forward pass on the meta device to a draft graph, as the published code walks it."""
 
 import contextlib
+import itertools
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -25,7 +26,7 @@ def walk(module: nn.Module, inputs: Inputs, softmax: Softmax, *, logits_only: bo
     """Return the draft graph of `module`, which is on the meta device and comes back as it was given.
 
     Args:
-        module: Followed in training mode, in which the published code meets a new network.
+        module: Followed in training mode, in which the published code meets a new network, if it can be.
         inputs: Of its forward pass.
         softmax: The form of fused attention.
         logits_only: Walk from the output of that name alone, if there is one.
@@ -107,23 +108,29 @@ class _Walker:
 
 
 def _forward(module: nn.Module, inputs: Inputs, softmax: Softmax) -> Any:
-    """Run the forward pass on meta tensors, or on fake ones where code asks for a real device."""
-    args, kwargs = tree_map(_to_meta, (tuple(inputs[0]), dict(inputs[1])))
-    with _training(module), attention_as(softmax), torch.enable_grad(), torch.device("meta"):
+    """Run the forward pass on meta tensors, or on fake ones, or as it evaluates: the first that works."""
+    failures: list[Exception] = []
+    for training, fake in itertools.product((True, False), (False, True)):
         try:
-            return module(*args, **kwargs)
+            with _mode(module, training=training), attention_as(softmax):
+                return _run(module, inputs, fake=fake)
         except Exception as error:  # a user's forward may raise anything
-            failure = error
-        try:
-            with FakeTensorMode(allow_non_fake_inputs=True) as mode:
-                args, kwargs = tree_map(lambda leaf: _to_fake(mode, leaf), (args, kwargs))
-                return module(*args, **kwargs)
-        except Exception as error:
-            reason = (str(failure).strip().splitlines() or [""])[0]
-            raise TraceError(
-                f"The forward pass of {type(module).__name__} fails: {type(failure).__name__}: {reason}. "
-                "Check it with `module(example_input)`; give the input it expects as example_input."
-            ) from error
+            failures.append(error)
+    reason = (str(failures[0]).strip().splitlines() or [""])[0]
+    raise TraceError(
+        f"The forward pass of {type(module).__name__} fails: {type(failures[0]).__name__}: {reason}. "
+        "Check it with `module(example_input)`; give the input it expects as example_input."
+    ) from failures[0]
+
+
+def _run(module: nn.Module, inputs: Inputs, *, fake: bool) -> Any:
+    args, kwargs = tree_map(_to_meta, (tuple(inputs[0]), dict(inputs[1])))
+    with torch.enable_grad(), torch.device("meta"):
+        if not fake:
+            return module(*args, **kwargs)
+        with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+            args, kwargs = tree_map(lambda leaf: _to_fake(mode, leaf), (args, kwargs))
+            return module(*args, **kwargs)
 
 
 def _to_meta(leaf: Any) -> Any:
@@ -135,11 +142,11 @@ def _to_fake(mode: FakeTensorMode, leaf: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _training(module: nn.Module) -> Iterator[None]:
+def _mode(module: nn.Module, *, training: bool) -> Iterator[None]:
     modes = {child: child.training for child in module.modules()}
     try:
         for child in modes:
-            child.training = True
+            child.training = training
         yield
     finally:
         for child, mode in modes.items():

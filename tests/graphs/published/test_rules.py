@@ -12,6 +12,7 @@ from paramgen.architectures import resolve
 from paramgen.architectures.recorder import record
 from paramgen.errors import GraphError, TraceError
 from paramgen.graphs.published.distances import distances
+from paramgen.graphs.published.rewiring import _paths
 from paramgen.graphs.published.view import PublishedGraph, published_graph, published_view
 from paramgen.graphs.published.vocabulary import PRIMITIVES
 from paramgen.graphs.view import View
@@ -146,6 +147,53 @@ def test_a_failing_forward_pass_is_one_line() -> None:
 def test_a_network_without_gradients_has_no_graph() -> None:
     with pytest.raises(GraphError, match="requires a gradient"):
         graph_of(small().requires_grad_(False))
+
+
+class Crossed(nn.Module):
+    """Two keys of one softmax: after the repairs of weights there are cycles between attentions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(8, 24) for _ in range(12))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        for layer in self.layers:
+            query, key, value = layer(tokens).chunk(3, -1)
+            tokens = tokens + query @ (key.softmax(1).transpose(1, 2) @ value)
+        return tokens
+
+
+def test_paths_are_counted_in_linear_time() -> None:
+    ladder = [frozenset((node + 1, node + 2)) for node in range(60)] + [frozenset((61,)), frozenset()]
+    assert _paths(ladder, 0, 61) == 2
+    loops = [frozenset((node ^ 1, min(node + 2, 121), (node + 2) ^ 1)) for node in range(120)]
+    assert _paths([*loops, frozenset((121,)), frozenset((120,)), frozenset()], 0, 122) == 0
+    assert _paths([frozenset((1,)), frozenset((2, 0)), frozenset((1,))], 0, 2) == 1
+
+
+def test_softmax_over_keys_has_a_graph() -> None:
+    with torch.device("meta"):
+        module = Crossed()
+    graph = graph_of(module, TOKENS)
+    assert [graph.primitives.count(word) for word in ("msa", "conv", "bias", "input")] == [12, 12, 12, 1]
+    assert bool((graph.edges[:, 0] > graph.edges[:, 1]).any())  # the published repairs make cycles here
+
+
+class Dropped(nn.Module):
+    """Reads a random number back when it trains, which the meta device cannot."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(8, 8)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return tokens if self.training and torch.rand(()).item() < 0.5 else self.layer(tokens)
+
+
+def test_what_cannot_train_without_data_is_followed_as_it_evaluates() -> None:
+    with torch.device("meta"):
+        module = Dropped()
+    assert graph_of(module, TOKENS).primitives == ("input", "conv", "bias")
 
 
 def test_distances_in_a_cycle() -> None:

@@ -22,7 +22,7 @@ from paramgen.architectures import Loaded, read_config, sources
 from paramgen.architectures.ownership import is_ours
 from paramgen.architectures.state import load_state
 from paramgen.architectures.stored import Stored, stored, weight_files
-from paramgen.errors import CheckError, ParamgenError
+from paramgen.errors import CheckError, ParamgenError, one_line
 
 REPORT: Final = "paramgen.json"
 MAX_REPORT: Final = 100_000_000
@@ -173,9 +173,8 @@ def _load(source: str, folder: Path, device: torch.device) -> Loaded:
             return loader.load(folder, device)
         except ParamgenError:
             raise
-        except Exception as error:  # a library's loader may raise anything
-            reason = (str(error).strip().splitlines() or [""])[0]
-            raise CheckError(f"{source} cannot load {folder}: {type(error).__name__}: {reason}") from error
+        except (Exception, SystemExit) as error:  # a library's loader may raise anything
+            raise CheckError(f"{source} cannot load {folder}: {type(error).__name__}: {one_line(error)}") from error
 
 
 def _refuse_keys(folder: Path, source: str, loaded: Loaded) -> None:

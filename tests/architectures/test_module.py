@@ -1,0 +1,167 @@
+"""A user's own networks: files and live modules, neither of which is ever changed."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from paramgen.architectures import resolve
+from paramgen.architectures.module import from_module, meta_copy
+from paramgen.draws import slot_generator
+from paramgen.errors import ArchitectureError, ParamgenError, UnknownNameError
+from paramgen.graphs.trace import trace
+
+FILE = """
+import dataclasses
+import torch
+from torch import nn
+
+@dataclasses.dataclass
+class Config:
+    width: int = 4
+
+def build(width=4):
+    return nn.Linear(Config(width).width, 2)
+
+def number():
+    return 3
+
+def failing():
+    raise KeyError('a\\nb')
+
+def reads():
+    return nn.Linear(int(torch.rand(1).item()) + 1, 2)
+"""
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    file = tmp_path / "own.py"
+    file.write_text(FILE, encoding="utf-8")
+    return file
+
+
+def test_a_factory_takes_overrides(own: Path) -> None:
+    architecture = resolve(f"{own}:build", {"width": 6})
+    assert architecture.manifest["weight"].shape == (2, 6)
+    assert architecture.example is not None and architecture.example[0][0].shape == (2, 6)
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides", "kind", "message"),
+    [
+        ("build", {"w": 6}, UnknownNameError, "Known: width"),
+        ("build", {"width": "wide"}, ArchitectureError, "Cannot build own.py:build: TypeError"),
+        ("number", {}, ArchitectureError, "returns int, not an nn.Module"),
+        ("failing", {}, ArchitectureError, "KeyError"),
+        ("reads", {}, ArchitectureError, "reads values of tensors"),
+        ("missing", {}, ArchitectureError, "It defines: Config, build, number"),
+        ("torch", {}, ArchitectureError, "has no factory 'torch'"),
+        ("", {}, ArchitectureError, "Type: --arch"),
+    ],
+)
+def test_what_a_factory_does_wrong_is_one_line(
+    own: Path, name: str, overrides: dict[str, object], kind: type[ParamgenError], message: str
+) -> None:
+    with pytest.raises(kind, match=message) as caught:
+        resolve(f"{own}:{name}" if name else str(own), overrides)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "There is no file"),
+        ("import nothing_of_this_name", "does not import: ModuleNotFoundError"),
+        ("def build(:", "does not import: SyntaxError"),
+        ("raise SystemExit(3)", "does not import: SystemExit: 3"),
+        ("raise RuntimeError('a\\nb')", "does not import: RuntimeError: a b"),
+    ],
+)
+def test_what_a_file_does_wrong_is_one_line(tmp_path: Path, text: str | None, message: str) -> None:
+    file = tmp_path / "own.py"
+    if text is not None:
+        file.write_text(text, encoding="utf-8")
+    with pytest.raises(ArchitectureError, match=message) as caught:
+        resolve(f"{file}:build")
+    assert "\n" not in str(caught.value)
+
+
+class Live(nn.Module):
+    """Trained in part: what no reset function draws anew is kept."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(4, 4)
+        self.again = self.first
+        self.norm = nn.BatchNorm1d(4)
+        self.scale = nn.Parameter(torch.full((4,), 0.5))
+        self.shift = torch.arange(4.0)  # a plain attribute, on the CPU
+        self.calls = 0
+        self.eval()
+        self.norm.train()
+
+    def forward(self, states: Tensor) -> Tensor:
+        self.calls += 1
+        return self.norm(self.again(self.first(states))) * self.scale + self.shift
+
+
+def test_a_live_module_is_left_as_it_is() -> None:
+    module = Live()
+    seen: list[Tensor] = []
+    module.first.register_forward_hook(lambda owner, args, output: seen.append(output))
+    before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    modes = [child.training for child in module.modules()]
+    identities = [id(tensor) for tensor in module.state_dict(keep_vars=True).values()]
+    state = torch.get_rng_state()
+    architecture = from_module(module)
+    assert architecture.module is not None and architecture.example is not None
+    graph = trace(architecture.module, architecture.manifest, architecture.example)
+    assert [node.name for node in graph.nodes if node.op == "linear"] == ["first.weight", "first.weight"]
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(before[name], tensor) for name, tensor in module.state_dict().items())
+    assert identities == [id(tensor) for tensor in module.state_dict(keep_vars=True).values()]
+    assert modes == [child.training for child in module.modules()]
+    assert module.calls == 0 and seen == [] and len(module.first._forward_hooks) == 1
+
+
+def test_resets_are_drawn_and_the_rest_is_kept() -> None:
+    manifest = from_module(Live()).manifest
+    assert manifest["again.weight"].tied_to == "first.weight"
+    weight, scale = manifest["first.weight"].draw, manifest["scale"].draw
+    assert weight is not None and weight.random and not weight.kept
+    assert scale is not None and scale.kept
+    assert scale(slot_generator(0, "scale")).tolist() == [0.5] * 4
+
+
+def test_resets_that_fail_or_need_arguments_keep_the_values() -> None:
+    class Asking(nn.Linear):
+        def reset_parameters(self, gain: float | None = None) -> None:
+            if gain is None and hasattr(self, "done"):
+                raise TypeError("gain is needed")
+            super().reset_parameters()
+
+    layer = Asking(3, 3)
+    layer.done = True
+    draw = from_module(layer).manifest["weight"].draw
+    assert draw is not None and draw.kept and torch.equal(draw(slot_generator(0, "weight")), layer.weight)
+
+
+def test_half_precision_and_modules_partly_on_meta() -> None:
+    layer = nn.Sequential(nn.Linear(4, 4).bfloat16(), nn.Linear(4, 4, device="meta"))
+    manifest = from_module(layer).manifest
+    assert manifest["0.weight"].dtype == torch.bfloat16
+    drawn = manifest["0.weight"].draw
+    assert drawn is not None and drawn(slot_generator(0, "0.weight")).dtype == torch.bfloat16
+    assert manifest["1.weight"].draw is not None
+
+
+def test_modules_that_cannot_be_copied_are_one_line() -> None:
+    layer = nn.Linear(2, 2)
+    layer.rows = (row for row in ())
+    with pytest.raises(ArchitectureError, match="cannot be copied to the meta device") as caught:
+        meta_copy(layer)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(ArchitectureError, match="cannot be copied"):
+        from_module(nn.LazyLinear(3))

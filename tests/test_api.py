@@ -1,0 +1,203 @@
+"""The Python door: lazy predictions, live modules, folders."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+import paramgen
+from paramgen.graphs.schema import Graph
+
+
+class Net(nn.Module):
+    """Every kind of slot: convolutions, group and batch norm, a recurrent layer, a bare parameter, a tie, a buffer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(4, 8, 3, padding=1)
+        self.group = nn.GroupNorm(2, 8)
+        self.batch = nn.BatchNorm1d(8)
+        self.recurrent = nn.GRU(8, 8, batch_first=True)
+        self.scale = nn.Parameter(torch.full((8,), 0.5))
+        self.mix = nn.Linear(8, 8)
+        self.out = nn.Linear(8, 8)
+        self.out.weight = self.mix.weight
+        self.register_buffer("mask", torch.triu(torch.full((6, 6), -torch.inf), 1))
+
+    def forward(self, signals: Tensor) -> Tensor:
+        states = self.batch(self.group(self.conv(signals))).relu().transpose(1, 2)
+        states, _ = self.recurrent(states)
+        return self.out(self.mix(states * self.scale).relu())
+
+
+def copied(module: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in module.state_dict().items()}
+
+
+@pytest.fixture
+def init(hypernet_folder: Path) -> str:
+    return f"hypernet:{hypernet_folder}"
+
+
+def test_nothing_is_computed_before_it_is_asked_for(init: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from paramgen.initializers import library
+
+    calls: list[str] = []
+    start = library.library_start
+    monkeypatch.setattr(library, "library_start", lambda slot, seed: calls.append(slot.name) or start(slot, seed))
+    prediction = paramgen.predict(Net(), init="library")
+    assert sum(prediction.by_rule.values()) == prediction.architecture.manifest.elements
+    assert prediction.rules["scale"] == prediction.rules["mask"] == "kept"
+    tensors = iter(prediction)
+    assert not calls
+    next(tensors)
+    assert len(calls) == 1
+
+
+def test_a_state_dict_loads_strictly_and_shares_ties(init: str) -> None:
+    state = paramgen.predict(Net(), init=init, seed=1).state_dict()
+    module = Net()
+    module.load_state_dict(state, strict=True)
+    assert state["out.weight"] is state["mix.weight"]
+    assert list(state) == list(module.state_dict())
+    half = paramgen.predict(Net(), init=init, seed=1, dtype="bfloat16").state_dict()
+    assert {tensor.dtype for tensor in half.values()} == {torch.bfloat16, torch.int64}
+    assert torch.equal(half["conv.weight"], state["conv.weight"].bfloat16())
+
+
+def test_seed_and_name_decide(init: str) -> None:
+    one, two, other = (paramgen.predict(Net(), init=init, seed=seed).state_dict() for seed in (3, 3, 4))
+    assert all(one[name].equal(two[name]) for name in one)
+    assert not one["conv.weight"].equal(other["conv.weight"])
+
+
+def test_the_users_module_is_neither_changed_nor_run(init: str) -> None:
+    module = Net()
+    module.conv.register_forward_hook(lambda *_: pytest.fail("the user's module was run"))
+    module.train()
+    module.group.eval()
+    before, random = copied(module), torch.random.get_rng_state()
+    identities = {name: id(tensor) for name, tensor in module.named_parameters(remove_duplicate=False)}
+    paramgen.predict(module, init=init).state_dict()
+    assert isinstance(paramgen.trace(module), Graph)
+    assert all(before[name].equal(tensor) for name, tensor in module.state_dict().items())
+    assert identities == {name: id(tensor) for name, tensor in module.named_parameters(remove_duplicate=False)}
+    assert torch.equal(torch.random.get_rng_state(), random)
+    assert module.training and not module.group.training and module.batch.training
+    assert len(module.conv._forward_hooks) == 1
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_initialize_fills_a_live_module_in_place(init: str, dtype: torch.dtype) -> None:
+    module = Net().to(dtype)
+    before = copied(module)
+    held = dict(module.named_parameters())
+    optimizer = torch.optim.SGD(module.parameters(), 0.1)
+    rules = paramgen.initialize_(module, init=init, seed=2)
+    assert rules["conv.weight"] == "hypernet" and rules["scale"] == "kept"
+    assert all(parameter is held[name] and parameter.requires_grad for name, parameter in module.named_parameters())
+    assert module.out.weight is module.mix.weight
+    assert not module.conv.weight.equal(before["conv.weight"])
+    assert module.scale.equal(before["scale"]) and module.mask.equal(before["mask"])
+    assert {tensor.dtype for tensor in module.state_dict().values()} == {dtype, torch.int64}
+    module.float()(torch.randn(2, 4, 6)).square().mean().backward()
+    optimizer.step()
+
+
+def test_initialize_agrees_with_predict(init: str) -> None:
+    module = Net()
+    state = paramgen.predict(module, init=init, seed=9).state_dict()
+    paramgen.initialize_(module, init=init, seed=9)
+    assert all(state[name].equal(tensor) for name, tensor in module.state_dict().items())
+
+
+def test_initialize_after_to_empty(init: str) -> None:
+    with torch.device("meta"):
+        module = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Flatten(), nn.Linear(8 * 62 * 62, 5))
+    with pytest.raises(paramgen.ParamgenError, match=r"'0.weight' is on the meta device. .*to_empty"):
+        paramgen.initialize_(module, init=init)
+    rules = paramgen.initialize_(module.to_empty(device="cpu"), init=init)
+    assert "kept" not in rules.values()
+    assert all(bool(tensor.isfinite().all()) for tensor in module.state_dict().values())
+    assert bool((module[1].running_var == 1).all())
+
+
+def test_initialize_reaches_into_wrappers(init: str) -> None:
+    inner = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+    rules = paramgen.initialize_(nn.DataParallel(inner), init=init)
+    assert set(rules) == {f"module.{name}" for name in inner.state_dict()}
+
+
+def test_shared_modules_and_frozen_parameters(init: str) -> None:
+    layer = nn.Linear(6, 6)
+    module = nn.Sequential(layer, nn.ReLU(), layer)
+    layer.bias.requires_grad_(False)
+    paramgen.initialize_(module, init=init)
+    assert module[0] is module[2] and not layer.bias.requires_grad
+    with torch.no_grad():
+        assert module(torch.ones(1, 6)).isfinite().all()
+
+
+@pytest.mark.gpu
+def test_initialize_on_an_accelerator(init: str) -> None:
+    module = Net().cuda()
+    state = paramgen.predict(Net(), init=init).state_dict()
+    paramgen.initialize_(module, init=init)
+    assert module.conv.weight.is_cuda and torch.equal(module.conv.weight.cpu(), state["conv.weight"])
+
+
+def test_write_and_load_a_live_module(init: str, tmp_path: Path) -> None:
+    module = Net()
+    done: list[tuple[str, int]] = []
+    written = paramgen.write(module, tmp_path / "out", init=init, progress=lambda *stage: done.append(stage))
+    assert done[-1][0] == "check" and done[-2] == ("predict", written.prediction.architecture.manifest.elements)
+    assert written.checked is not None and written.checked.loaded_by is None
+    with pytest.raises(paramgen.ParamgenError, match=r"paramgen.load\(folder, module\)"):
+        paramgen.load(tmp_path / "out")
+    loaded = paramgen.load(tmp_path / "out", Net())
+    stored = load_file(tmp_path / "out" / "model.safetensors")
+    assert "out.weight" not in stored
+    assert all(loaded.state_dict()[name].equal(tensor) for name, tensor in stored.items())
+    assert bool(stored["mask"].isinf().any())
+    with pytest.raises(paramgen.ParamgenError, match="not empty"):
+        paramgen.write(module, tmp_path / "out", init=init)
+    with pytest.raises(paramgen.ParamgenError, match="missing|unexpected"):
+        paramgen.load(tmp_path / "out", nn.Linear(3, 3))
+
+
+def test_load_rebuilds_a_factorys_module(init: str, own: Path, tmp_path: Path) -> None:
+    paramgen.write(f"{own}:build", tmp_path / "out", init=init, overrides={"width": 5})
+    loaded = paramgen.load(tmp_path / "out")
+    stored = load_file(tmp_path / "out" / "model.safetensors")
+    assert all(loaded.state_dict()[name].equal(tensor) for name, tensor in stored.items())
+    own.write_text(own.read_text() + "\n")
+    with pytest.raises(paramgen.ParamgenError, match="has changed since"):
+        paramgen.load(tmp_path / "out")
+    with pytest.raises(paramgen.ParamgenError, match="no folder"):
+        paramgen.load(tmp_path / "nowhere")
+
+
+def test_options_that_make_no_sense(init: str) -> None:
+    with pytest.raises(paramgen.ParamgenError, match="live module"):
+        paramgen.predict(nn.Linear(2, 2), overrides={"width": 3}, init=init)
+    with pytest.raises(paramgen.ParamgenError, match="example_input"):
+        paramgen.predict(nn.ParameterList([torch.zeros(3)]), init=init)
+    with pytest.raises(paramgen.ParamgenError, match="no slots|nothing to fill|No example"):
+        paramgen.predict(nn.ReLU(), init=init).state_dict()
+
+
+def test_an_example_input_is_taken_as_it_comes(init: str) -> None:
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.left, self.right = nn.Linear(3, 5), nn.Linear(4, 5)
+
+        def forward(self, left: Tensor, right: Tensor) -> Tensor:
+            return self.left(left) + self.right(right)
+
+    left, right = torch.zeros(2, 3), torch.zeros(2, 4)
+    for given in ((left, right), {"left": left, "right": right}, ((left,), {"right": right})):
+        prediction = paramgen.predict(Two(), init=init, example_input=given)
+        assert prediction.by_rule == {"hypernet": 45}
