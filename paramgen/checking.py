@@ -60,7 +60,7 @@ def check_folder(folder: Path, *, memory: Memory = "auto") -> Checked:
     loaded = None if live else _load(source, folder, torch.device("cpu" if real else "meta"))
     if loaded is not None:
         _refuse_keys(folder, source, loaded)
-    state = loaded.module.state_dict() if loaded is not None else {}
+    state = None if loaded is None else loaded.module.state_dict()
     count = _compare(folder, _recorded(folder, record), state)
     return Checked(
         folder=folder,
@@ -184,14 +184,21 @@ def _refuse_keys(folder: Path, source: str, loaded: Loaded) -> None:
             raise CheckError(f"{source} finds {len(names)} {what} tensors in {folder}, first {names[0]!r}.")
 
 
-def _compare(folder: Path, recorded: Mapping[str, Any] | None, state: Mapping[str, Tensor]) -> int:
+def _compare(folder: Path, recorded: Mapping[str, Any] | None, state: Mapping[str, Tensor] | None) -> int:
     """Compare every stored tensor with the record and with what was loaded; return how many there are."""
     entries = stored(folder)
     if recorded is not None and (odd := sorted({entry.name for entry in entries} ^ set(recorded))):
         raise CheckError(f"{folder} does not hold what {REPORT} lists: {len(odd)} tensors differ, first {odd[0]!r}.")
 
     def compare(entry: Stored) -> None:
-        _compare_one(entry, None if recorded is None else recorded[entry.name], state.get(entry.name))
+        # Other people's folders may use names that the library translates as it loads; ours do not.
+        if recorded is not None and state is not None and entry.name not in state:
+            raise CheckError(f"Tensor {entry.name!r} in {folder} is under no such name in what the library loads.")
+        _compare_one(
+            entry,
+            None if recorded is None else recorded[entry.name],
+            None if state is None else state.get(entry.name),
+        )
 
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:  # hashing takes longest, and lets others run
         for _ in pool.map(compare, entries):

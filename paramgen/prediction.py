@@ -40,8 +40,14 @@ class Prediction:
 
     def __iter__(self) -> Iterator[tuple[str, Tensor]]:
         manifest = self.architecture.manifest
-        for name, tensor in self.initializer.tensors(self.architecture, self.graph, seed=self.seed):
-            yield name, tensor.to(self.dtype_of(manifest[name]))
+        tensors = self.initializer.tensors(self.architecture, self.graph, seed=self.seed)
+        while True:
+            with torch.no_grad():  # around each step: what the caller does in between is his
+                found = next(tensors, None)
+            if found is None:
+                return
+            name, tensor = found
+            yield name, tensor.detach().to(self.dtype_of(manifest[name]))
 
     @cached_property
     def rules(self) -> Mapping[str, str]:

@@ -151,7 +151,6 @@ HOSTILE: list[tuple[str, str]] = [
     (CONFIG, '{"model_type": "../../etc"}'),
     (CONFIG, '{"model_type": "gpt2", "architectures": ["os.system"]}'),
     (CONFIG, '{"_class_name": "../x"}'),
-    (CONFIG, '{"library": "paramgen", "architecture": "/usr/lib/python3/os.py:system", "arguments": {"x": 1}}'),
     (CONFIG, '{"library": "torchvision", "architecture": "nothing"}'),
     (REPORT, "{"),
     (REPORT, "[1]"),

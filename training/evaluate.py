@@ -55,11 +55,11 @@ class Protocol:
     rates: tuple[float, ...] = RATES
 
 
-def subjects(designs: int) -> Iterator[Subject]:
+def subjects(designs: int, *, libraries: bool = True) -> Iterator[Subject]:
     """Yield held-out designs, families in turn, and the libraries' networks."""
     for index, design in enumerate(pool(seed_of(0, "evaluate"), designs, span="held_out")):
         yield Subject(f"{type(design).__name__} {index}", design.resolution, design.build)
-    for name, resolution, build in library_networks():
+    for name, resolution, build in library_networks() if libraries else ():
         yield Subject(name, resolution, build)
 
 
@@ -140,6 +140,7 @@ def provenance() -> dict[str, Any]:
 
 
 def main(
+    *,
     hypernet: Annotated[Path, typer.Option(help="A folder with a hypernet's config.json and weights.")],
     data: Annotated[Path, typer.Option(help="A folder, or a tar, of train/<class>/*.jpg and test/<class>/*.jpg.")],
     name: Annotated[str, typer.Option(help="The result is cards/results/<name>.json.")],
@@ -148,13 +149,14 @@ def main(
     seeds: Annotated[int, typer.Option(help="Starts per network.")] = 3,
     steps: Annotated[int, typer.Option(help="Steps of training after the start; 0: only accuracy at once.")] = 100,
     designs: Annotated[int, typer.Option(help="Held-out designs, besides the libraries' networks.")] = 12,
+    libraries: Annotated[bool, typer.Option(help="Whether to judge the libraries' networks too.")] = True,
 ) -> None:
     """Judge a hypernet and write the result."""
     try:
         protocol = Protocol(seeds=seeds, steps=steps)
         loaded = Hypernet.from_pretrained(hypernet)
         rows = []
-        for subject in subjects(designs):
+        for subject in subjects(designs, libraries=libraries):
             images = {split: load_images(data, split, subject.resolution, cache) for split in ("train", "test")}
             rows.append(measure(loaded, subject, images, protocol))
             sys.stderr.write(f"{json.dumps({key: rows[-1][key] for key in ('network', 'zero_shot', 'best')})}\n")

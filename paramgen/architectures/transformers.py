@@ -95,7 +95,12 @@ class TransformersSource(ArchitectureSource):
         ensure_torchvision()
         _, model_class = _config_and_class(str(folder))
         module, info = model_class.from_pretrained(
-            folder, output_loading_info=True, local_files_only=True, use_safetensors=True, device_map=str(device)
+            folder,
+            output_loading_info=True,
+            local_files_only=True,
+            use_safetensors=True,
+            device_map=str(device),
+            ignore_mismatched_sizes=True,  # they are in the info, and refused by name
         )
         mismatched = tuple(str(entry[0]) for entry in info["mismatched_keys"])
         return Loaded(

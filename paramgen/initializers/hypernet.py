@@ -113,7 +113,8 @@ def _view_of(model: Hypernet, architecture: Architecture, graph: Graph, softmax:
         return native_view(graph, architecture.manifest, cutoff=cutoff)
     if architecture.module is None or architecture.example is None:
         raise OptionError(
-            "A published hypernet follows the network itself; a graph's JSON is not enough. Give --arch a name or a file"
+            "A published hypernet follows the network itself; a graph's JSON is not enough. Give --arch a name or a "
+            "file.py:factory"
         )
     family = published_family(model.config)
     return published_view(
@@ -143,4 +144,6 @@ def _reason(cause: BaseException | None) -> str | None:
         return "the Hub's repository of that name has no such revision"
     if isinstance(cause, HfHubHTTPError):
         return "the Hub has no repository of that name that you may read"
-    return "that is no name of a Hub repository" if isinstance(cause, HFValidationError) else None
+    if isinstance(cause, HFValidationError):
+        return "that is no name of a Hub repository"
+    return "the Hub cannot be reached" if isinstance(cause, OSError) else None

@@ -14,6 +14,8 @@ from paramgen.architectures.recorder import record
 from paramgen.draws import Draw, slot_generator
 from paramgen.errors import ArchitectureError
 
+TABLE = torch.linspace(0, 1, 5)  # made before anybody records
+
 
 def module(fill: Callable[[nn.Module], object]) -> Callable[[], nn.Module]:
     def build() -> nn.Module:
@@ -63,6 +65,11 @@ def test_truncated_normals_are_cut_where_asked() -> None:
     assert values.mean().item() == pytest.approx(reference.mean().item(), abs=3e-3)
     assert values.std().item() == pytest.approx(reference.std().item(), rel=0.01)
     assert with_trunc_normal(torch.float32, 4, mean=3.0, std=0.0).tolist() == [2.0] * 4
+
+
+def test_the_ends_of_the_uniform_distribution_are_no_outliers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Tensor, "uniform_", lambda self, low, high: self.fill_(low))  # once in 2**24 draws
+    assert recorder._truncated_normal(torch.empty(3), 0.0, 0.02, -2.0, 2.0).abs().max().item() < 0.02 * 6
 
 
 def orthogonal(made: nn.Module) -> None:
@@ -124,6 +131,7 @@ def test_constants_keep_their_values() -> None:
     hanning = np.hanning(7).astype("f4")
 
     def fill(made: nn.Module) -> None:
+        made.register_buffer("given", TABLE)
         made.register_buffer("array", torch.from_numpy(hanning))
         made.register_buffer("scaled", torch.from_numpy(hanning.copy()).mul_(2))
         made.register_buffer("literal", torch.tensor([1.5, -2.0]))

@@ -43,9 +43,7 @@ def config(tmp_path: Path) -> Callable[[Any], str]:
         ("diffusers:AutoencoderKL", {"image_size": 16, "latent_channels": 2}, "quant_conv.weight", (4, 4, 1, 1)),
     ],
 )
-def test_overrides_reach_every_source(
-    spec: str, overrides: dict[str, Any], name: str, shape: tuple[int, ...]
-) -> None:
+def test_overrides_reach_every_source(spec: str, overrides: dict[str, Any], name: str, shape: tuple[int, ...]) -> None:
     architecture = resolve(spec, overrides)
     assert architecture.manifest[name].shape == shape
     assert all(slot.draw is not None for slot in architecture.manifest.filled)

@@ -5,22 +5,20 @@ import gzip
 import json
 import os
 import zlib
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
-from paramgen.architectures import Inputs, resolve
-from paramgen.architectures.recorder import record
+from benchmarks.published import built, family_of, softmax_of, view_of
+from paramgen.architectures import resolve
 from paramgen.foreign.convert import convert
 from paramgen.graphs.published.view import published_graph, published_view
-from paramgen.graphs.view import Role, View
+from paramgen.graphs.view import Role
 from paramgen.hypernets.hypernet import Hypernet
-from paramgen.manifest import Manifest, read_manifest
+from paramgen.manifest import Manifest
 
 ASSETS = Path(__file__).parents[2] / "assets" / "published"
 CHECKPOINTS = os.environ.get("PARAMGEN_REFERENCE")  # a folder with the reference's three small checkpoints
@@ -28,9 +26,6 @@ FAST = ("resnet18", "squeezenet1_1", "mobilenet_v3_small", "swin_t", "tinyvit__s
 NAMES = sorted(
     path.name.removesuffix(".json.gz") for path in ASSETS.glob("*.json.gz") if "torchvision" not in path.name
 )
-TINY_VIT = {"image_size": 224, "patch_size": 16, "num_layers": 2, "num_heads": 4, "hidden_dim": 96, "mlp_dim": 384}
-VIT_TINY = TINY_VIT | {"image_size": 32, "patch_size": 2, "num_layers": 3, "hidden_dim": 128, "mlp_dim": 512}
-GPT2 = {"vocab_size": 1000, "n_embd": 128, "n_layer": 4, "n_head": 4, "bos_token_id": 1, "eos_token_id": 1}
 
 
 def asset(name: str) -> Any:
@@ -39,36 +34,6 @@ def asset(name: str) -> Any:
 
 def marked(name: str) -> Any:
     return pytest.param(name, marks=() if name in (*FAST, "vit_tiny") or "gpt2" in name else pytest.mark.slow)
-
-
-@cache
-def built(name: str) -> tuple[nn.Module, Manifest, Inputs]:
-    if name.startswith(("tinyvit", "vit_tiny")):
-        resolve("torchvision:alexnet")  # which readies torchvision
-        from torchvision.models import VisionTransformer
-
-        arguments = VIT_TINY | {"num_classes": 100} if name == "vit_tiny" else TINY_VIT
-        module, draws = record(lambda: VisionTransformer(**arguments))
-        size = arguments["image_size"]
-        return module, read_manifest(module, draws), ((torch.zeros(2, 3, size, size, device="meta"),), {})
-    if name.startswith("gpt2"):
-        tied = name.endswith("_tie")
-        made = resolve("transformers:GPT2LMHeadModel", GPT2 | {"tie_word_embeddings": tied})
-        if "eager" in name:  # its own attention shows the softmax
-            made.module.config._attn_implementation = "eager"
-    else:
-        made = resolve(f"torchvision:{name.partition('__')[0]}")
-    return made.module, made.manifest, made.example
-
-
-def options(name: str) -> dict[str, Any]:
-    family = "logah_gpt" if "gpt2" in name else "logah_vit" if name == "vit_tiny" else "ghn3"
-    return {"family": family, "softmax": "explicit" if "explicit" in name or "eager" in name else "fused"}
-
-
-@cache
-def view_of(name: str) -> View:
-    return published_view(*built(name), **options(name), cutoff=250 if "gpt2" in name else 50)
 
 
 def wanted_requests(reference: Any, manifest: Manifest) -> list[tuple[str, int, Role, tuple[int, ...]]]:
@@ -97,7 +62,7 @@ def wanted_requests(reference: Any, manifest: Manifest) -> list[tuple[str, int, 
 @pytest.mark.parametrize("name", [marked(name) for name in NAMES])
 def test_the_graph_is_the_published_one(name: str) -> None:
     reference = asset(name)
-    graph = published_graph(*built(name), **options(name))
+    graph = published_graph(*built(name), family=family_of(name), softmax=softmax_of(name))
     assert list(graph.names) == reference["names"]
     assert list(graph.primitives) == reference["words"]
     assert [None if shape is None else list(shape) for shape in graph.shapes] == reference["shapes"]
@@ -136,7 +101,7 @@ def hypernets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Hypernet]:
 def test_the_weights_are_the_published_ones(name: str, hypernets: dict[str, Hypernet]) -> None:
     slots = asset(name)["slots"]
     with torch.no_grad():
-        for slot, weight in hypernets[options(name)["family"]](view_of(name)):
+        for slot, weight in hypernets[family_of(name)](view_of(name)):
             wanted = slots.pop(slot)
             assert list(weight.shape) == wanted["shape"]
             values, given = np.array(wanted["values"]), weight.flatten()[wanted["at"]].double().numpy()

@@ -1,0 +1,1 @@
+"""Measurements that need files from elsewhere, or a quiet machine; run as `python -m benchmarks.NAME`."""

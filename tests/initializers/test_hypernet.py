@@ -1,0 +1,143 @@
+"""The adapter over hypernets: which slots it fills, where it gets the hypernet from, what it says if there is none."""
+
+import shutil
+from hashlib import sha256
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+import torch
+from huggingface_hub.errors import (
+    LocalEntryNotFoundError,
+    RemoteEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+import paramgen
+from paramgen.initializers import initializer_of
+from paramgen.initializers.hypernet import SHIPPED
+
+shipped = pytest.mark.skipif(
+    not (files("paramgen") / "pretrained" / SHIPPED).is_dir(), reason="no hypernet has been trained yet"
+)
+
+
+class Mixed(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 12, 3)
+        self.norm = nn.BatchNorm2d(12)
+        self.token = nn.Parameter(torch.zeros(12))
+        self.table = nn.Embedding(9, 12)
+        self.head = nn.Linear(12, 5)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        states = self.norm(self.conv(images)).mean((2, 3)) + self.token
+        return self.head(states + self.table(torch.zeros(len(images), dtype=torch.long, device=images.device)))
+
+
+@pytest.fixture
+def copied(hypernet_folder: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(hypernet_folder, tmp_path / "copied")
+
+
+def test_every_slot_has_a_named_rule(hypernet_folder: Path) -> None:
+    prediction = paramgen.predict(Mixed(), init=f"hypernet:{hypernet_folder}")
+    assert set(prediction.rules) == set(Mixed().state_dict())
+    assert {name for name, rule in prediction.rules.items() if rule == "hypernet"} == {
+        "conv.weight", "conv.bias", "norm.weight", "norm.bias", "head.weight", "head.bias", "token"
+    }  # fmt: skip
+    assert prediction.rules["table.weight"] == prediction.rules["norm.running_var"] == "library"
+
+
+def test_what_it_does_not_cover_is_the_librarys(hypernet_folder: Path) -> None:
+    module = Mixed()
+    mine = paramgen.predict(module, init=f"hypernet:{hypernet_folder}", seed=4)
+    library = paramgen.predict(module, init="library", seed=4).state_dict()
+    for name, tensor in mine.state_dict().items():
+        same = torch.equal(tensor, library[name])
+        assert same if mine.rules[name] != "hypernet" else tensor.shape == library[name].shape
+    assert not torch.equal(mine.state_dict()["conv.weight"], library["conv.weight"])
+
+
+def test_it_is_known_by_its_bytes(hypernet_folder: Path) -> None:
+    described = initializer_of(f"hypernet:{hypernet_folder}").describe()
+    assert described["sha256"] == sha256((hypernet_folder / "model.safetensors").read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("cause", "said"),
+    [
+        (LocalEntryNotFoundError, "the Hub cannot be reached"),
+        (ConnectionError, "the Hub cannot be reached"),
+        (RemoteEntryNotFoundError, "holds no hypernet"),
+        (RepositoryNotFoundError, "no repository of that name"),
+        (RevisionNotFoundError, "no such revision"),
+    ],
+)
+def test_a_repository_that_cannot_be_had(monkeypatch: pytest.MonkeyPatch, cause: type[Exception], said: str) -> None:
+    def fail(*_: object, **__: object) -> str:
+        raise cause.__new__(cause)  # some want the server's answer
+
+    monkeypatch.setattr("paramgen.hypernets.storage.hf_hub_download", fail)
+    with pytest.raises(paramgen.ParamgenError) as caught:
+        initializer_of("hypernet:org/repo@main").describe()
+    message = str(caught.value)
+    assert "'org/repo@main'" in message and said in message and "Type: --init" in message and len(message) < 250
+
+
+@pytest.mark.parametrize("name", ["./x", "/x", "a b", "x/y/z", "~", "../.."])
+def test_what_can_only_be_a_folder_is_not_looked_for_on_the_hub(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr("paramgen.hypernets.storage.hf_hub_download", lambda *_, **__: pytest.fail("asked the Hub"))
+    with pytest.raises(paramgen.ParamgenError, match="No hypernet|has no config.json"):
+        initializer_of(f"hypernet:{name}").describe()
+
+
+def spoilt(folder: Path, how: str) -> None:
+    weights, config = folder / "model.safetensors", folder / "config.json"
+    tensors = load_file(weights)
+    name = sorted(tensors)[0]
+    if how == "truncated":
+        weights.write_bytes(weights.read_bytes()[:-100])
+    elif how == "not a number":
+        tensors[name].view(-1)[0] = torch.nan
+        save_file(tensors, weights)
+    elif how == "other names":
+        tensors["other"] = tensors.pop(name)
+        save_file(tensors, weights)
+    elif how == "another config":
+        config.write_text(config.read_text().replace('"hidden": 16', '"hidden": 32'))
+    elif how == "no JSON":
+        config.write_text("{")
+    elif how == "too large values":
+        save_file({key: tensor.abs() * 1e30 + 1e30 for key, tensor in tensors.items()}, weights)
+
+
+@pytest.mark.parametrize(
+    "how", ["truncated", "not a number", "other names", "another config", "no JSON", "too large values"]
+)
+def test_a_spoilt_hypernet_leaves_nothing(copied: Path, tmp_path: Path, how: str) -> None:
+    spoilt(copied, how)
+    with pytest.raises(paramgen.ParamgenError) as caught:
+        paramgen.write(Mixed(), tmp_path / "out", init=f"hypernet:{copied}")
+    assert "\n" not in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["copied"]
+
+
+@shipped
+def test_the_shipped_one_is_the_default() -> None:
+    prediction = paramgen.predict(Mixed())
+    assert prediction.initializer.describe()["hypernet"] == f"paramgen/{SHIPPED}"
+    assert prediction.rules["conv.weight"] == "hypernet"
+    assert all(bool(tensor.isfinite().all()) for tensor in prediction.state_dict().values())
+
+
+@shipped
+def test_the_shipped_one_is_small_and_says_what_it_is() -> None:
+    folder = Path(str(files("paramgen") / "pretrained" / SHIPPED))
+    assert (folder / "model.safetensors").stat().st_size <= 12_000_000
+    assert {str(tensor.dtype) for tensor in load_file(folder / "model.safetensors").values()} == {"torch.bfloat16"}
+    assert (folder / "README.md").is_file()

@@ -1,0 +1,128 @@
+"""Folders appear whole or not at all, and the report's figures are right."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import paramgen
+from paramgen.writing import _moments
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        torch.randn(70_000),
+        torch.full((33_000,), 0.1),
+        1000 + 0.01 * torch.randn(50_000),
+        torch.randn(300, 200).t(),
+        torch.randn(5000).bfloat16(),
+        torch.arange(40_000),
+        torch.tensor(3.0),
+    ],
+    ids=["normal", "constant", "far from zero", "columns", "bfloat16", "integers", "scalar"],
+)
+def test_moments(values: Tensor) -> None:
+    mean, std = _moments(values)
+    assert mean == pytest.approx(float(values.double().mean()), rel=1e-5, abs=1e-7)
+    assert std == pytest.approx(float(values.double().std(correction=0)), rel=1e-4, abs=1e-7)
+
+
+def test_moments_that_do_not_exist() -> None:
+    assert _moments(torch.zeros(0)) == (None, None)
+    assert _moments(torch.tensor([0.0, torch.inf])) == (None, None)
+    assert _moments(torch.tensor([1.0, torch.nan])) == (None, None)
+    assert _moments(torch.tensor([3e38, -3e38])) != (0.0, 0.0)
+
+
+def test_the_number_of_threads_does_not_matter() -> None:
+    values, threads = torch.randn(200_000), torch.get_num_threads()
+    one = _moments(values)
+    try:
+        torch.set_num_threads(2)
+        assert _moments(values) == one
+    finally:
+        torch.set_num_threads(threads)
+
+
+class Broken(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(*(nn.Linear(50, 50) for _ in range(6)))
+
+    def forward(self, states: Tensor) -> Tensor:
+        return self.layers(states)
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [("raise", ZeroDivisionError), ("missing", paramgen.ParamgenError), ("twice", paramgen.ParamgenError),
+     ("shape", paramgen.ParamgenError), ("nan", paramgen.ParamgenError)],
+)  # fmt: skip
+def test_an_initializer_at_fault_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str, error: type[Exception]
+) -> None:
+    from paramgen.initializers.library import Library
+
+    right = Library.tensors
+
+    def wrong(self: Library, *arguments: object, **options: object) -> Iterator[tuple[str, Tensor]]:
+        for number, (name, tensor) in enumerate(right(self, *arguments, **options)):  # type: ignore[arg-type]
+            if number == 4 and fault == "raise":
+                raise ZeroDivisionError
+            if number == 4 and fault == "missing":
+                continue
+            if number == 4 and fault == "twice":
+                yield name, tensor
+            if number == 4 and fault == "shape":
+                tensor = tensor[:-1]
+            if number == 4 and fault == "nan":
+                tensor = tensor * torch.nan
+            yield name, tensor
+
+    monkeypatch.setattr(Library, "tensors", wrong)
+    with pytest.raises(error) as caught:
+        paramgen.write(Broken(), tmp_path / "deep" / "out", init="library")
+    assert os.listdir(tmp_path) == []
+    assert ".partial" not in str(caught.value)
+
+
+def test_an_interrupted_caller_leaves_nothing(tmp_path: Path) -> None:
+    def stop(stage: str, done: int) -> None:
+        if done > 5000:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        paramgen.write(Broken(), tmp_path / "out", init="library", progress=stop)
+    assert os.listdir(tmp_path) == []
+
+
+def test_overwriting_keeps_the_old_folder_until_the_new_one_is_whole(tmp_path: Path) -> None:
+    paramgen.write(Broken(), tmp_path / "out", init="library", seed=1)
+    before = (tmp_path / "out" / "model.safetensors").read_bytes()
+
+    def stop(stage: str, done: int) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        paramgen.write(Broken(), tmp_path / "out", init="library", seed=2, overwrite=True, progress=stop)
+    assert (tmp_path / "out" / "model.safetensors").read_bytes() == before
+    written = paramgen.write(Broken(), tmp_path / "out", init="library", seed=2, overwrite=True, verify=False)
+    assert (tmp_path / "out" / "model.safetensors").read_bytes() != before and written.checked is None
+    assert os.listdir(tmp_path) == ["out"]
+
+
+def test_tied_names_are_written_as_the_library_saves_them(tmp_path: Path, own: Path) -> None:
+    own.write_text("from torch import nn\ndef tied():\n    one, two = nn.Linear(4, 4), nn.Linear(4, 4)\n"
+                   "    two.weight = one.weight\n    return nn.Sequential(one, two)\n")  # fmt: skip
+    written = paramgen.write(f"{own}:tied", tmp_path / "out", init="library")
+    report = json.loads((tmp_path / "out" / "paramgen.json").read_text())
+    assert set(report["tensors"]) == {"0.weight", "0.bias", "1.bias"} and report["tied"] == {"1.weight": "0.weight"}
+    assert report["elements"] == report["parameters"] == 24
+    assert written.files == {path.name: path.stat().st_size for path in (tmp_path / "out").iterdir()}
+    loaded = paramgen.load(tmp_path / "out")
+    assert loaded[1].weight is loaded[0].weight  # type: ignore[index]
