@@ -51,6 +51,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")
 
 @app.command()
 def predict(
+    *,
     arch: Arch,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="The folder to write. Without it, named after the architecture.")
@@ -112,6 +113,7 @@ def predict(
 
 @app.command()
 def graph(
+    *,
     arch: Arch,
     out: Annotated[
         Path,
