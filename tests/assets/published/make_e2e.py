@@ -38,10 +38,10 @@ def network(case: recipe.Case) -> nn.Module:
     ensure_torchvision()
     import torchvision
 
-    if case.name != "vit":
+    if case.name not in recipe.BUILDERS:
         return torchvision.models.get_model(case.name, num_classes=published.CLASSES)
-    module = recipe.vision_transformer()
-    module.expected_input_sz = recipe.VIT["image_size"]
+    module = recipe.BUILDERS[case.name]()
+    module.expected_input_sz = recipe.SIZE
     return module
 
 
@@ -51,7 +51,8 @@ def three_words(*_: Any, **__: Any) -> dict[str, Tensor]:
 
 def predicted(case: recipe.Case) -> nn.Module:
     """Return the network with what the reference predicts in it."""
-    from ghn3 import graph, nn as hypernets
+    from ghn3 import graph
+    from ghn3 import nn as hypernets
 
     language = case.family == "logah_gpt"
     config = recipe.CONFIGS[case.family] | {"pretrained": case.family == "ghn3"}
