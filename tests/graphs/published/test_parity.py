@@ -24,7 +24,9 @@ ASSETS = Path(__file__).parents[2] / "assets" / "published"
 CHECKPOINTS = os.environ.get("PARAMGEN_REFERENCE")  # a folder with the reference's three small checkpoints
 FAST = ("resnet18", "squeezenet1_1", "mobilenet_v3_small", "swin_t", "tinyvit__sdpa", "tinyvit__explicit_softmax")
 NAMES = sorted(
-    path.name.removesuffix(".json.gz") for path in ASSETS.glob("*.json.gz") if "torchvision" not in path.name
+    path.name.removesuffix(".json.gz")
+    for path in ASSETS.glob("*.json.gz")
+    if not path.name.startswith(("torchvision", "e2e_"))
 )
 
 

@@ -1,0 +1,40 @@
+"""The README's figures on published hypernets are those in cards/results."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def result(name: str) -> Any:
+    return json.loads((ROOT / "cards" / "results" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def phrases() -> list[str]:
+    totals = result("published_parity")["totals"]
+    speed = result("parity_speed")
+    graph, predict = (sum(row[f"{what}_cpu_s"] for row in speed["networks"]) for what in ("graph", "predict"))
+    largest = max(speed["networks"], key=lambda row: row["peak_mib"])
+    return [
+        f"of {totals['networks']} networks, {totals['equal_graphs']} have the same",
+        f"of the {totals['tensors']:,} tensors",
+        f"the worst differs by {totals['worst']:.1e}",
+        f"the graphs takes {graph:.1f} s and predicting them {predict:.1f} s",
+        f"at most {largest['peak_mib']:,} MiB are in use, for {largest['network']}",
+        f"to the power {speed['exponents']['graph_cpu_s']}, that",
+        f"to the power {speed['exponents']['predict_cpu_s']}.",
+    ]
+
+
+@pytest.mark.parametrize("phrase", phrases())
+def test_the_readme_quotes_the_results(phrase: str) -> None:
+    assert phrase in " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+
+
+def test_parity_was_found_for_every_network() -> None:
+    for row in result("published_parity")["networks"]:
+        assert all(row[key] for key in ("kinds", "names", "edges", "virtual_edges", "same_tensors", "same_shapes")), row
+        assert max(row["norm"], row["values"], row["full"] or 0.0) <= 1e-5, row
