@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from paramgen.errors import HypernetError
 from paramgen.graphs.view import View
 from paramgen.graphs.virtual_edges import MAX_CUTOFF
-from paramgen.hypernets.checks import within
+from paramgen.hypernets.checks import check_view, within
 from paramgen.hypernets.encoders.graphormer import MAX_NODES
 from paramgen.hypernets.encoders.shape_tables import channel_sizes, shape_rows, spatial_sizes
 
@@ -72,7 +72,7 @@ class GatedGnn(nn.Module):
 
     def forward(self, view: View) -> Float[Tensor, "nodes hidden"]:
         """Return one state per node."""
-        self._validate(view)
+        check_view(view, self.config.primitives, MAX_NODES)
         device = self.primitive.weight.device
         distances = view.distances.to(device)
         states = self._embed(view)
@@ -118,20 +118,6 @@ class GatedGnn(nn.Module):
             if self.far is not None and sent_far is not None:
                 sent_far = sent_far.index_copy(0, turn, self.far(updated))
         return states
-
-    def _validate(self, view: View) -> None:
-        nodes = len(view.primitives)
-        within("The number of nodes of a graph", nodes, 1, MAX_NODES)
-        if len(view.shapes) != nodes or tuple(view.distances.shape) != (nodes, nodes):
-            raise HypernetError(
-                f"{nodes} primitives, {len(view.shapes)} shapes and distances of shape {tuple(view.distances.shape)}; "
-                "a view has one shape, one row and one column per node."
-            )
-        if not 0 <= int(view.primitives.min()) <= int(view.primitives.max()) < self.config.primitives:
-            raise HypernetError(
-                f"A primitive of index {int(view.primitives.max())}; this hypernet knows {self.config.primitives}. "
-                "Use a hypernet trained with this version's vocabulary."
-            )
 
 
 def _mlp(hidden: int, inner: int) -> nn.Sequential:

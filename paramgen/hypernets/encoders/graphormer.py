@@ -11,7 +11,7 @@ from torch.nn import functional
 from paramgen.errors import HypernetError
 from paramgen.graphs.view import View
 from paramgen.graphs.virtual_edges import MAX_CUTOFF
-from paramgen.hypernets.checks import within
+from paramgen.hypernets.checks import check_view, within
 from paramgen.hypernets.encoders.shape_tables import channel_sizes, shape_rows, spatial_sizes
 
 MAX_NODES: Final = 8192  # attention is quadratic: 8 heads on more nodes would need over 2 GB per tensor
@@ -109,18 +109,7 @@ class Graphormer(nn.Module):
         )
 
     def _validate(self, view: View) -> None:
-        nodes = len(view.primitives)
-        within("The number of nodes that a hypernet attends to", nodes, 1, MAX_NODES)
-        if len(view.shapes) != nodes or tuple(view.distances.shape) != (nodes, nodes):
-            raise HypernetError(
-                f"{nodes} primitives, {len(view.shapes)} shapes and distances of shape {tuple(view.distances.shape)}; "
-                "a view has one shape, one row and one column per node."
-            )
-        if not 0 <= int(view.primitives.min()) <= int(view.primitives.max()) < self.config.primitives:
-            raise HypernetError(
-                f"A primitive of index {int(view.primitives.max())}; this hypernet knows {self.config.primitives}. "
-                "Use a hypernet trained with this version's vocabulary."
-            )
+        check_view(view, self.config.primitives, MAX_NODES)
         if int(view.distances.max()) > MAX_CUTOFF:
             raise HypernetError(f"A distance of {int(view.distances.max())}; allowed are 0 to {MAX_CUTOFF}.")
 
