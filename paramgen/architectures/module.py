@@ -218,7 +218,9 @@ def _example(namespace: ModuleType, module: nn.Module) -> Inputs | None:
 def _reset(module: nn.Module) -> nn.Module:
     """Call every reset function of the module, children first, as constructors run."""
     weights = getattr(module, "initialize_weights", None)
-    if weights is not None and type(module).__module__.startswith("transformers."):
+    if weights is not None and any(base.__module__.startswith("transformers.") for base in type(module).__mro__):
+        for part in module.modules():  # which transformers marks when it has drawn them, and then passes over
+            part.__dict__.pop("_is_hf_initialized", None)
         weights()
         return module
     for child in module.children():

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from paramgen._torchvision import ensure_torchvision
 from paramgen.architectures import resolve
 from paramgen.architectures.module import from_module, meta_copy
 from paramgen.draws import slot_generator
@@ -165,3 +166,18 @@ def test_modules_that_cannot_be_copied_are_one_line() -> None:
     assert "\n" not in str(caught.value)
     with pytest.raises(ArchitectureError, match="cannot be copied"):
         from_module(nn.LazyLinear(3))
+
+
+def test_a_live_transformers_model_is_drawn_anew() -> None:
+    ensure_torchvision()
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    tokens = {"vocab_size": 60, "bos_token_id": 0, "eos_token_id": 0}
+    model = GPT2LMHeadModel(GPT2Config(n_layer=1, n_embd=8, n_head=2, n_positions=16, **tokens))
+    nn.init.constant_(model.transformer.wte.weight, 7.0)
+    architecture = from_module(model)
+    assert not [slot.name for slot in architecture.manifest.filled if slot.draw is None or slot.draw.kept]
+    draw = architecture.manifest["transformer.wte.weight"].draw
+    assert draw is not None
+    assert float(draw(slot_generator(0, "")).std()) == pytest.approx(0.02, rel=0.2)
+    assert bool((model.transformer.wte.weight == 7.0).all())
