@@ -36,6 +36,15 @@ def test_the_readme_quotes_the_means() -> None:
     assert f"own start has {percent(summary['zero_shot_library'])} %" in readme
 
 
+def test_the_readme_quotes_the_benchmark() -> None:
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    row = json.loads((ROOT / "benchmarks" / "results" / "predict.json").read_text(encoding="utf-8"))["rows"][
+        "gpt2-large"
+    ]
+    assert f"{row['written_bytes'] / 1e6:,.0f} MB of weights" in readme
+    assert f"takes {row['wall_seconds']:.1f} s and {row['peak_rss_bytes'] / 1e6:.0f} MB of memory" in readme
+
+
 def test_the_folder_in_the_wheel_carries_the_card() -> None:
     shipped = ROOT / "paramgen" / "pretrained" / "first_light" / "README.md"
     assert shipped.read_bytes() == (ROOT / "cards" / "first-light.md").read_bytes()
