@@ -39,6 +39,10 @@ class Manifest(Mapping[str, Slot]):
 
     def __init__(self, slots: Iterator[Slot] | tuple[Slot, ...]) -> None:
         self._slots = {slot.name: slot for slot in slots}
+        self._tied: dict[str, list[str]] = {}
+        for slot in self._slots.values():
+            if slot.tied_to is not None:
+                self._tied.setdefault(slot.tied_to, []).append(slot.name)
 
     def __getitem__(self, name: str) -> Slot:
         return self._slots[name]
@@ -66,7 +70,7 @@ class Manifest(Mapping[str, Slot]):
 
     def names_of(self, name: str) -> tuple[str, ...]:
         """Return the slot's own name and the names tied to it."""
-        return (name, *(slot.name for slot in self._slots.values() if slot.tied_to == name))
+        return (name, *self._tied.get(name, ()))
 
 
 def read_manifest(module: nn.Module, draws: Mapping[str, Draw], *, ties: Mapping[str, str] | None = None) -> Manifest:

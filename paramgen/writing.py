@@ -103,19 +103,20 @@ def write_prediction(
     """Write the folder beside its place, check it there, and give it its name last."""
     checked_target(folder, overwrite=overwrite)
     planned = plan_files(prediction, max_shard)
+    files = planned_files(prediction, planned)
     started = perf_counter()
     with transaction(folder, overwrite=overwrite) as partial:
         with SafetensorsWriter(planned, partial) as writer:
             tensors = dict(_stream(prediction, writer, progress))
         (partial / CONFIG).write_text(_config(prediction), encoding="utf-8")
-        report = {**_provenance(prediction), "files": planned_files(prediction, planned), "tensors": tensors}
+        report = {**_provenance(prediction), "files": files, "tensors": tensors}
         (partial / REPORT).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
         predicted = perf_counter()
         checked = _verified(partial, folder, progress) if verify else None
     return Written(
         folder=folder,
         prediction=prediction,
-        files={**planned_files(prediction, planned), REPORT: (folder / REPORT).stat().st_size},
+        files={**files, REPORT: (folder / REPORT).stat().st_size},
         seconds={"predict": predicted - started, "check": perf_counter() - predicted},
         checked=checked,
     )
