@@ -22,11 +22,11 @@ from rich.table import Table
 from safetensors.torch import load_file
 from torch import Tensor
 
+from benchmarks.provenance import provenance
 from benchmarks.published import built, family_of, softmax_of, view_of
 from paramgen.foreign.convert import convert
 from paramgen.graphs.published.view import published_graph
 from paramgen.hypernets.hypernet import Hypernet
-from training.evaluate import provenance
 
 CHECKPOINTS: Final = {"ghn3": "ghn3_small.pt", "logah_vit": "logah_vit_small.pt", "logah_gpt": "logah_gpt_small.pt"}
 COLUMNS: Final = tuple("network nodes kinds names edges virtual_edges tensors norm values full compared".split())

@@ -1,7 +1,8 @@
 """`python -m benchmarks.parity_speed`: seconds and memory of a published hypernet of the size T/m8, random weights.
 
 Every network is measured in a process of its own: its graph as the published code draws it with virtual edges, then
-its prediction. CPU seconds are what counts where other programs run; wall seconds stand beside them.
+its prediction, then what no prediction can do without: writing as many new elements once. CPU seconds are what counts
+where other programs run, of several runs the least; wall seconds stand beside them.
 """
 
 import json
@@ -20,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
+from benchmarks.provenance import provenance
 from paramgen.architectures import Inputs, resolve
 from paramgen.architectures.recorder import record
 from paramgen.graphs.published.view import published_view
@@ -29,14 +31,15 @@ from paramgen.hypernets.encoders.graphormer import GraphormerConfig
 from paramgen.hypernets.hypernet import Hypernet
 from paramgen.hypernets.normalization import FanIn
 from paramgen.manifest import Manifest, read_manifest
-from training.evaluate import provenance
 
 NETWORKS: Final = (
     "resnet18 resnet50 mobilenet_v3_large efficientnet_b0 convnext_base "
     "vit_b_16 swin_t densenet121 regnet_y_16gf vit_l_16"
 ).split()
 DEPTHS: Final = (8, 16, 32, 64, 128, 256)  # blocks of the stacks whose cost should grow as their nodes do
-COLUMNS: Final = tuple("network nodes tensors graph_s graph_cpu_s predict_s predict_cpu_s peak_mib before_mib".split())
+COLUMNS: Final = tuple(
+    "network nodes tensors graph_s graph_cpu_s predict_s predict_cpu_s write_cpu_s peak_mib before_mib".split()
+)
 
 
 def tiny() -> HypernetConfig:
@@ -93,6 +96,8 @@ def measure(name: str) -> dict[str, Any]:
     view, graph = _timed("graph", lambda: published_view(*made, family="ghn3", softmax="fused"))
     with torch.no_grad():
         weights, prediction = _timed("predict", lambda: dict(hypernet(view)))
+    peak = _peak()
+    _, written = _timed("write", lambda: [torch.empty_like(weight).fill_(1) for weight in weights.values()])
     return {
         "network": name,
         "nodes": len(view.primitives),
@@ -100,7 +105,8 @@ def measure(name: str) -> dict[str, Any]:
         "parameters": sum(weight.numel() for weight in weights.values()),
         **graph,
         **prediction,
-        "peak_mib": _peak(),
+        **written,
+        "peak_mib": peak,
         "before_mib": before,
     }
 
@@ -116,15 +122,18 @@ def _peak() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024  # Linux counts in KiB
 
 
-def fresh(name: str) -> dict[str, Any]:
-    """Measure one network in a process of its own."""
+def fresh(name: str, repeat: int) -> dict[str, Any]:
+    """Measure one network in processes of its own; of each figure the least counts."""
     command = [sys.executable, "-m", "benchmarks.parity_speed", "--only", name]
-    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    runs = [
+        json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout) for _ in range(repeat)
+    ]
+    return {key: min(run[key] for run in runs) for key in runs[0]}
 
 
-def exponent(rows: list[dict[str, Any]], key: str) -> float:
+def exponent(rows: list[dict[str, Any]], figure: Callable[[dict[str, Any]], float]) -> float:
     """Return the slope of the logarithm of a figure against that of nodes, by least squares."""
-    xs, ys = [math.log(row["nodes"]) for row in rows], [math.log(max(row[key], 1e-3)) for row in rows]
+    xs, ys = [math.log(row["nodes"]) for row in rows], [math.log(max(figure(row), 1e-3)) for row in rows]
     x, y = sum(xs) / len(xs), sum(ys) / len(ys)
     slope = sum((a - x) * (b - y) for a, b in zip(xs, ys, strict=True)) / sum((a - x) ** 2 for a in xs)
     return round(slope, 2)
@@ -139,16 +148,21 @@ def _table(rows: list[dict[str, Any]]) -> Table:
 
 def main(
     result: Annotated[Path, typer.Option(help="Where the figures go.")] = Path("cards/results/parity_speed.json"),
+    repeat: Annotated[int, typer.Option(help="Runs of each network.")] = 3,
     only: Annotated[str, typer.Option(help="Measure one network here and print its figures as JSON.")] = "",
 ) -> None:
     """Measure graphs and predictions."""
     if only:
         print(json.dumps(measure(only)))
         return
-    networks = [fresh(name) for name in NETWORKS]
-    depths = [fresh(str(blocks)) for blocks in DEPTHS]
+    networks = [fresh(name, repeat) for name in NETWORKS]
+    depths = [fresh(str(blocks), repeat) for blocks in DEPTHS]
     Console(width=140).print(_table(networks + depths))
-    growth = {key: exponent(depths[-4:], key) for key in ("graph_cpu_s", "predict_cpu_s")}
+    growth = {
+        "graph_cpu_s": exponent(depths[-4:], lambda row: row["graph_cpu_s"]),
+        "predict_cpu_s": exponent(depths[-4:], lambda row: row["predict_cpu_s"]),
+        "beyond_writing_cpu_s": exponent(depths[-4:], lambda row: row["predict_cpu_s"] - row["write_cpu_s"]),
+    }
     content = {"result": "parity_speed", **provenance(), "networks": networks, "depths": depths, "exponents": growth}
     result.parent.mkdir(parents=True, exist_ok=True)
     result.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

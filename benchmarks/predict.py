@@ -9,18 +9,17 @@ and takes their times. The table goes to stdout, the figures with commit, hardwa
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
 import time
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
+from benchmarks.provenance import provenance
+
 RESULTS: Final = Path(__file__).parent / "results" / "predict.json"
 STAGES: Final = ("import", "build", "trace", "predict", "check")
-_PACKAGES: Final = ("paramgen", "torch", "transformers", "timm", "diffusers", "safetensors")
 _STAGED: Final = """
 import json, sys, time
 times = {}
@@ -60,7 +59,7 @@ def main() -> None:
     rows = {arch: _best([measure(arch, given.init, given.folder) for _ in range(given.repeat)]) for arch in given.arch}
     print(table(rows))
     RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps({**circumstances(), "init": given.init, "rows": rows}, indent=2) + "\n")
+    RESULTS.write_text(json.dumps({**provenance(), "init": given.init, "rows": rows}, indent=2) + "\n")
 
 
 def measure(arch: str, init: str, disk: Path | None) -> dict[str, Any]:
@@ -111,39 +110,6 @@ def table(rows: dict[str, dict[str, Any]]) -> str:
             f"| {row['wall_seconds']:.1f} s | {stages} | {row['peak_rss_bytes'] / 1e6:,.0f} MB |"
         )
     return "\n".join(lines)
-
-
-def circumstances() -> dict[str, Any]:
-    """Return what the figures depend on."""
-    root = Path(__file__).parents[1]
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=False)
-    changed = subprocess.run(["git", "status", "--porcelain"], cwd=root, capture_output=True, text=True, check=False)
-    return {
-        "commit": commit.stdout.strip() + ("+changes" if changed.stdout.strip() else ""),
-        "date": time.strftime("%Y-%m-%d", time.gmtime()),
-        "hardware": {
-            "processor": _processor(),
-            "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-            "load": round(os.getloadavg()[0], 1),  # what else ran
-            "system": platform.platform(),
-        },
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
-    }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except ImportError:  # not installed
-        return None
 
 
 if __name__ == "__main__":

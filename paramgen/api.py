@@ -1,6 +1,6 @@
 """The public functions. Importing this module loads neither torch nor any model library; calling does."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
     from paramgen.architectures import Architecture
     from paramgen.checking import Checked, Memory
+    from paramgen.comparison import Event, Results
     from paramgen.graphs.schema import Graph
     from paramgen.prediction import Prediction
     from paramgen.writing import Advance, Written
@@ -122,6 +123,48 @@ def check(folder: str | Path, *, memory: "Memory" = "auto") -> "Checked":
     from paramgen.checking import check_folder
 
     return check_folder(Path(folder), memory=memory)
+
+
+def compare(
+    arch: Any,
+    data: Any,
+    *,
+    init: Sequence[str] = ("hypernet", "library"),
+    out: str | Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    example_input: Any = None,
+    tokenizer: str | None = None,
+    progress: "Callable[[Event], None] | None" = None,
+    **protocol: Any,
+) -> "Results":
+    """Train `arch` on `data` from several starts, all alike, and return which trains best: see `.conclusion`.
+
+    Args:
+        arch: As for `predict`, or several of them; a pair of a name and a function that builds a module is one, too.
+        data: A folder of class folders, a tar of it, a text, `torchvision:NAME?root=DIR`, or `datasets:NAME_OR_PATH`.
+        init: The starts.
+        out: A folder for results, curves and finished runs; a second call with the same settings goes on there.
+        overrides: As for `predict`.
+        example_input: As for `predict`.
+        tokenizer: For a text: a folder, a tokenizer.json or a Hub repository; without it, bytes are learnt.
+        progress: Called with an `Event` as training goes on.
+        **protocol: The fields of `paramgen.comparison.Protocol`: steps, seeds, rates, batch, ...
+
+    """
+    from paramgen.comparison import Protocol
+    from paramgen.comparison import compare as run
+
+    return run(
+        arch,
+        data,
+        init,
+        Protocol(**protocol),
+        None if out is None else Path(out),
+        overrides=overrides,
+        example_input=_inputs(example_input),
+        tokenizer=tokenizer,
+        progress=progress,
+    )
 
 
 def _inputs(example_input: Any) -> Any:

@@ -1,4 +1,7 @@
-"""Load a folder with the library it was written for, and compare: nothing missing, unexpected or changed."""
+"""Load a folder with the library it was written for, and compare: nothing missing, unexpected or changed.
+
+Where a published hypernet made it, the norm of its parameters must be the published one.
+"""
 
 import importlib
 import json
@@ -11,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
+from math import sqrt
 from pathlib import Path
 from typing import Any, Final, Literal, final
 
@@ -23,6 +27,7 @@ from paramgen.architectures.ownership import is_ours
 from paramgen.architectures.state import load_state
 from paramgen.architectures.stored import Stored, stored, weight_files
 from paramgen.errors import CheckError, ParamgenError, one_line
+from paramgen.foreign.published import Comparison, compare
 
 REPORT: Final = "paramgen.json"
 MAX_REPORT: Final = 100_000_000
@@ -35,12 +40,16 @@ Memory = Literal["auto", "real", "meta"]
 @final
 @dataclass(frozen=True, kw_only=True)
 class Checked:
-    """What was compared. `loaded_by` is None for a live module's folder, which only its owner can load."""
+    """What was compared. `loaded_by` is None for a live module's folder, which only its owner can load.
+
+    `published` is None unless a published hypernet made the prediction.
+    """
 
     folder: Path
     loaded_by: str | None
     tensors: int
     memory: Literal["real", "meta"]
+    published: Comparison | None
 
 
 def check_folder(folder: Path, *, memory: Memory = "auto") -> Checked:
@@ -50,8 +59,20 @@ def check_folder(folder: Path, *, memory: Memory = "auto") -> Checked:
     content are.
 
     Raises:
-        CheckError: Anything is missing, unexpected, of another shape, not finite, or changed.
+        CheckError: Anything is missing, unexpected, of another shape, not finite, or changed; or a published hypernet
+            made it, and its norm is not the published one.
     """
+    done = verify_folder(folder, memory=memory)
+    if done.published is not None and done.published.verdict == "differs":
+        raise CheckError(
+            f"{folder} does not hold the published prediction: {done.published}. Get the file again and type: paramgen "
+            f"predict --arch torchvision:{done.published.architecture} --init hypernet:{done.published.file} --out NEW"
+        )
+    return done
+
+
+def verify_folder(folder: Path, *, memory: Memory = "auto") -> Checked:
+    """Do as `check_folder` does, but leave it to the caller to judge what comparing with the published norm gave."""
     record = read_report(folder)
     size = sum(file.stat().st_size for file in weight_files(folder))
     real = memory == "real" or (memory == "auto" and size <= REAL_LIMIT)
@@ -67,7 +88,15 @@ def check_folder(folder: Path, *, memory: Memory = "auto") -> Checked:
         loaded_by=None if loaded is None else source,
         tensors=count,
         memory="real" if real else "meta",
+        published=None if loaded is None else compare(record, lambda: parameter_norm(folder, loaded.module)),
     )
+
+
+def parameter_norm(folder: Path, module: nn.Module) -> float:
+    """Return the root of the sum of squares of all stored values that are parameters of `module`."""
+    names = {name for name, _ in module.named_parameters()}
+    pieces = (piece for entry in stored(folder) if entry.name in names for piece in entry.pieces())
+    return sqrt(sum(float(piece.double().square().sum()) for piece in pieces))
 
 
 def load_folder(folder: Path, module: nn.Module | None = None) -> nn.Module:

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from paramgen.cli_compare import compare
 from paramgen.errors import OptionError, ParamgenError
 
 app = typer.Typer(
@@ -57,7 +58,12 @@ def predict(
         Path | None, typer.Option("--out", "-o", help="The folder to write. Without it, named after the architecture.")
     ] = None,
     init: Annotated[
-        str, typer.Option("--init", metavar="SPEC", help="hypernet, hypernet:FOLDER_OR_REPO, or library.")
+        str,
+        typer.Option(
+            "--init",
+            metavar="SPEC",
+            help="hypernet, hypernet:FOLDER_FILE_OR_REPO, library, he, lsuv:FOLDER, ...: paramgen list initializers.",
+        ),
     ] = "hypernet",
     overrides: Overrides = None,
     seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same bytes.")] = 0,
@@ -165,6 +171,9 @@ def graph(
     )
 
 
+app.command()(compare)
+
+
 @app.command(name="list")
 def list_(
     what: Annotated[str, typer.Argument(help="architectures, initializers or sources.")] = "architectures",
@@ -194,7 +203,8 @@ def check(
 ) -> None:
     """Load a folder with its library and compare every tensor.
 
-    Exit code 0 if nothing is missing, unexpected, not finite or changed; 2 otherwise.
+    Exit code 0 if nothing is missing, unexpected, not finite or changed; 2 otherwise. What a published hypernet
+    predicted must also have the published norm, where one is known.
 
     [dim]paramgen check start
     paramgen check start --memory real[/dim]
@@ -208,15 +218,18 @@ def check(
         from paramgen.checking import check_folder
 
         done = check_folder(folder, memory=memory)  # type: ignore[arg-type]
-    reporter.record(
-        {"folder": str(folder), "loaded_by": done.loaded_by, "tensors": done.tensors, "memory": done.memory, "ok": True}
-    )
+    found: dict[str, Any] = {"folder": str(folder), "loaded_by": done.loaded_by, "tensors": done.tensors}
+    found["memory"] = done.memory
+    if done.published is not None:
+        found["published"] = done.published.to_json() if as_json else str(done.published)
+    reporter.record({**found, "ok": True})
 
 
 @app.command()
 def convert(
     file: Annotated[Path, typer.Argument(help="A published checkpoint: GHN-1, GHN-2, GHN-3 or LoGAH.")],
     out: Annotated[Path, typer.Option("--out", "-o", show_default=False, help="The folder to write.")],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a folder that convert wrote.")] = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -231,7 +244,7 @@ def convert(
     with reporter.stage("Converting"):
         from paramgen.foreign.convert import convert as convert_file
 
-        converted = convert_file(file, out)
+        converted = convert_file(file, out, overwrite=overwrite)
     reporter.record(converted.to_json())
 
 

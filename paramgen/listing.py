@@ -62,9 +62,9 @@ def describe_anything(what: str) -> dict[str, Any]:
 
 
 def _hypernet(folder: Path) -> dict[str, Any]:
-    from paramgen.hypernets.hypernet import Hypernet
+    from paramgen.hypernets.loading import load
 
-    hypernet = Hypernet.from_pretrained(str(folder))
+    hypernet = load(str(folder))
     return {
         "hypernet": str(folder),
         "parameters": sum(parameter.numel() for parameter in hypernet.parameters()),

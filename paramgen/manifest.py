@@ -37,7 +37,9 @@ class Slot:
 class Manifest(Mapping[str, Slot]):
     """Slots by name, in the state dict's order. Every tie points to a slot that has a tensor."""
 
-    def __init__(self, slots: Iterator[Slot] | tuple[Slot, ...]) -> None:
+    def __init__(self, slots: Iterator[Slot] | tuple[Slot, ...], unsaved: Mapping[str, Draw] | None = None) -> None:
+        self.unsaved: Mapping[str, Draw] = dict(unsaved or {})
+        """What the library makes of the buffers that no state dict has: to run a network, they are needed too."""
         self._slots = {slot.name: slot for slot in slots}
         self._tied: dict[str, list[str]] = {}
         for slot in self._slots.values():
@@ -104,7 +106,7 @@ def read_manifest(module: nn.Module, draws: Mapping[str, Draw], *, ties: Mapping
                 draw=known.get(id(tensor)),
             )
         )
-    return Manifest(tuple(slots))
+    return Manifest(tuple(slots), {name: draw for name, draw in draws.items() if name not in state})
 
 
 def _qualified(owner: type) -> str:

@@ -122,6 +122,8 @@ class Reporter:
         if written.checked is not None:
             loaded = "read back" if written.checked.loaded_by is None else f"{written.checked.loaded_by} loaded it"
             self._out.print(f"  {loaded}: nothing missing, unexpected or changed")
+            if written.checked.published is not None:
+                self._out.print(f"  published: {written.checked.published}", markup=False)
         for line in _loading_lines(architecture.layout.source, architecture.layout.config, str(written.folder)):
             self._out.print(f"  >>> {line}", markup=False)
 

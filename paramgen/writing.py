@@ -13,7 +13,7 @@ from typing import Any, Final, final
 import torch
 from torch import Tensor, nn
 
-from paramgen.checking import REPORT, Checked, check_folder, digest
+from paramgen.checking import REPORT, Checked, digest, verify_folder
 from paramgen.errors import CheckError, OptionError
 from paramgen.export.folder import checked_target, transaction
 from paramgen.export.plan import Entry, Plan, plan
@@ -41,12 +41,14 @@ class Written:
 
     def to_json(self) -> dict[str, Any]:
         """Return the summary that `--json` prints."""
+        published = None if self.checked is None else self.checked.published
         return {
             **describe_prediction(self.prediction, self.files),
             "folder": str(self.folder),
             "seconds": {stage: round(seconds, 3) for stage, seconds in self.seconds.items()},
             "checked": self.checked is not None,
             "loaded_by": None if self.checked is None else self.checked.loaded_by,
+            **({} if published is None else {"published": published.to_json()}),
         }
 
 
@@ -139,7 +141,7 @@ def _verified(partial: Path, folder: Path, progress: Advance | None) -> Checked:
     if progress is not None:
         progress("check", 0)
     try:
-        return replace(check_folder(partial), folder=folder)
+        return replace(verify_folder(partial), folder=folder)
     except CheckError as error:
         raise CheckError(str(error).replace(str(partial), str(folder))) from error
 

@@ -66,7 +66,7 @@ NAME = "transformer.h.0.mlp.c_fc.weight"
 def test_a_good_folder(folder: Path, shards: Path, memory: Any) -> None:
     done = paramgen.check(folder, memory=memory)
     assert done.loaded_by == "transformers" and done.tensors == len(load_file(folder / WEIGHTS))
-    assert done.memory == ("real" if memory == "auto" else "meta")
+    assert done.memory == ("real" if memory == "auto" else "meta") and done.published is None
     assert paramgen.check(shards, memory=memory).tensors == done.tensors
     for path in (folder, shards):
         (path / REPORT).unlink()  # as if somebody else had written it

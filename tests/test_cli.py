@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 if TYPE_CHECKING:
     from conftest import Command
 
-COMMANDS = ("predict", "graph", "list", "check", "info")
+COMMANDS = ("predict", "graph", "list", "check", "info", "compare")
 SLOW_DISK = """
 import os, time
 from paramgen.export import writer
@@ -224,7 +224,7 @@ REFUSED = [
     (["--arch", "nowhere.json"], ["nowhere.json"]),
     (["--init", "hypernte"], ["'hypernte'", "'hypernet'", "paramgen list initializers"]),
     (["--init", "library:x"], ["takes no argument"]),
-    (["--init", "hypernet:./nowhere"], ["No hypernet './nowhere': there is no such folder.", "Type: --init"]),
+    (["--init", "hypernet:./nowhere"], ["No hypernet './nowhere': there is no such folder or file.", "Type: --init"]),
     (["--init", "hypernet:org/repo"], ["No hypernet 'org/repo'", "Hub cannot be reached", "Type: --init"]),
     (["--init", "hypernet:org/repo@"], ["empty revision"]),
     (["--dtype", "float64"], ["'float64'", "float32, bfloat16, float16"]),

@@ -1,9 +1,10 @@
-"""`python -m training RECIPE --out runs/NAME --data PATH [--resume] [--minutes M]`."""
+"""`python -m training RECIPE --out runs/NAME --data PATH`: train the hypernet that a recipe describes."""
 
 import importlib
 import math
 import pkgutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +12,8 @@ import typer
 
 from paramgen.errors import ParamgenError, UnknownNameError
 from training import recipes
-from training.config import Config
+from training.config import Config, Precision
+from training.data.tasks import places
 from training.loop import Run
 
 
@@ -27,15 +29,27 @@ def recipe(name: str) -> Config:
 def main(
     name: Annotated[str, typer.Argument(metavar="RECIPE", help="A file of training/recipes, without its ending.")],
     out: Annotated[Path, typer.Option(help="The run's folder; decoded data is kept in its neighbour, cache.")],
-    data: Annotated[Path, typer.Option(help="A folder, or a tar, of train/<class>/*.jpg and test/<class>/*.jpg.")],
+    data: Annotated[
+        list[str],
+        typer.Option(
+            help="A folder, or a tar, of train/<class>/*.jpg and test/ or val/; NAME=PATH for each of several."
+        ),
+    ],
+    *,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the folder.")] = False,
     minutes: Annotated[float, typer.Option(help="Stop, ready to be resumed, after so many minutes.")] = math.inf,
+    processes: Annotated[int | None, typer.Option(help="How many processes must have been started.")] = None,
+    precision: Annotated[Precision | None, typer.Option(help="Mixed precision, in place of the recipe's.")] = None,
 ) -> None:
     """Train the hypernet that a recipe describes."""
     try:
-        Run(recipe(name), out, data, resume=resume).run(minutes=minutes)
+        config = recipe(name)
+        if precision is not None:
+            config = replace(config, optimization=replace(config.optimization, precision=precision))
+        run = Run(config, out, places(data, config.tasks), resume=resume, processes=processes)
+        run.run(minutes=minutes)
     except ParamgenError as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"error: {error}\n")
         raise typer.Exit(2) from error
 
 

@@ -5,8 +5,14 @@ import json
 from dataclasses import dataclass
 from typing import Literal, final
 
-from paramgen.errors import OptionError
+from paramgen.errors import OptionError, UnknownNameError
 from paramgen.hypernets.config import HypernetConfig
+from paramgen.hypernets.supernet import SupernetConfig
+from training.spaces import families
+from training.spaces.design import RESOLUTIONS
+
+Precision = Literal["no", "bf16"]
+Part = Literal["all", "even", "odd"]
 
 
 @final
@@ -36,7 +42,7 @@ class Optimization:
     floor: float = 0.05  # the schedule ends at this share of the rate
     weight_decay: float = 0.0
     clip: float = 1.0
-    precision: Literal["no", "bf16"] = "no"  # mixed precision, of the networks and of the hypernet
+    precision: Precision = "no"  # mixed precision, of the networks and of the hypernet
     average: float = 0.998  # decay of the moving average of the hypernet, which is what is kept
 
 
@@ -58,12 +64,26 @@ class Stage:
 
 @final
 @dataclass(frozen=True, kw_only=True)
+class Task:
+    """A data set by the name that `--data NAME=PATH` gives its place; each step draws one of the run's."""
+
+    name: str = "images"
+    classes: int | None = None  # None: as many as the folder has
+    share: float = 1.0  # how often it is drawn, relative to the others
+    part: Part = "all"  # of its classes, in the order of their names: half of them leaves the other half unseen
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
 class Config:
     """A whole run."""
 
-    hypernet: HypernetConfig
+    hypernet: HypernetConfig | SupernetConfig
     optimization: Optimization
     stages: tuple[Stage, ...]
+    tasks: tuple[Task, ...] = (Task(),)
+    families: tuple[str, ...] = dataclasses.field(default_factory=lambda: tuple(families.names()))
+    resolutions: tuple[int, ...] = RESOLUTIONS  # sides of the images that designs may take
     pool: int = 240  # designs in the window
     judged: int = 6  # unseen designs of the training range, and as many beyond it, that it is judged on as it goes
     judge_every: int = 250  # steps between judgements
@@ -76,6 +96,13 @@ class Config:
             raise OptionError(
                 f"Stages end at {ends}; they must rise, to the run's last step {self.optimization.steps}."
             )
+        names = [task.name for task in self.tasks]
+        if not names or len(set(names)) < len(names):
+            raise OptionError(f"Tasks are called {names}; a recipe needs at least one, and no name twice.")
+        known = families.names()
+        for family in self.families or ("",):
+            if family not in known:
+                raise UnknownNameError.of("family", family, known, "A family is a file of training/spaces.")
 
     def stage(self, step: int) -> Stage:
         """Return the stage that a step is part of."""
@@ -88,5 +115,6 @@ class Config:
             "hypernet": self.hypernet.to_json(),
             "stages": [dataclasses.asdict(stage) for stage in self.stages],
             "optimization": dataclasses.asdict(self.optimization),
+            "tasks": [dataclasses.asdict(task) for task in self.tasks],
         }
         return json.dumps(plain, indent=2)

@@ -10,7 +10,7 @@ import json
 import platform
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -22,14 +22,17 @@ import typer
 from torch import Tensor, nn
 
 from paramgen.errors import ParamgenError
-from paramgen.hypernets.hypernet import Hypernet
+from paramgen.hypernets.loading import Predictor, load
 from training import judge
-from training.data.images import Images, load_images
+from training.data.folders import Split
+from training.data.images import Images, load_set
 from training.libraries import library_networks
 from training.spaces import pool
+from training.spaces.design import CLASSES, RESOLUTIONS
 from training.targets import Target, seed_of, view_of
 
 RATES: Final = (3e-4, 1e-3, 3e-3)
+_SPLITS: Final[tuple[Split, ...]] = ("train", "test")
 _PACKAGES: Final = ("torch", "torchvision", "timm", "transformers", "accelerate", "numpy")
 
 
@@ -55,15 +58,20 @@ class Protocol:
     rates: tuple[float, ...] = RATES
 
 
-def subjects(designs: int, *, libraries: bool = True) -> Iterator[Subject]:
-    """Yield held-out designs, families in turn, and the libraries' networks."""
-    for index, design in enumerate(pool(seed_of(0, "evaluate"), designs, span="held_out")):
+def subjects(
+    designs: int, *, libraries: bool = True, families: Sequence[str] = (), classes: int = CLASSES
+) -> Iterator[Subject]:
+    """Yield held-out designs, families (all if none is named) in turn, and the libraries' networks."""
+    drawn = pool(seed_of(0, "evaluate"), designs, span="held_out", among=families, classes=classes)
+    for index, design in enumerate(drawn):
         yield Subject(f"{type(design).__name__} {index}", design.resolution, design.build)
-    for name, resolution, build in library_networks() if libraries else ():
+    for name, resolution, build in library_networks(classes) if libraries else ():
         yield Subject(name, resolution, build)
 
 
-def measure(hypernet: Hypernet, subject: Subject, images: dict[str, Images], protocol: Protocol) -> dict[str, Any]:
+def measure(
+    hypernet: Predictor, subject: Subject, images: Mapping[Split, Images], protocol: Protocol
+) -> dict[str, Any]:
     """Return the figures of one network."""
     view = view_of(subject.build, subject.resolution)
     zero_shot: dict[str, list[float]] = {"library": [], "hypernet": []}
@@ -94,7 +102,13 @@ def _accuracy(network: nn.Module, state: dict[str, Tensor], images: Images, prot
 
 
 def _trained(
-    target: Target, state: dict[str, Tensor], images: dict[str, Images], protocol: Protocol, *, rate: float, seed: int
+    target: Target,
+    state: dict[str, Tensor],
+    images: Mapping[Split, Images],
+    protocol: Protocol,
+    *,
+    rate: float,
+    seed: int,
 ) -> float:
     """Return the accuracy after a short training from `state`."""
     steps, batch = protocol.steps, protocol.batch
@@ -150,14 +164,17 @@ def main(
     steps: Annotated[int, typer.Option(help="Steps of training after the start; 0: only accuracy at once.")] = 100,
     designs: Annotated[int, typer.Option(help="Held-out designs, besides the libraries' networks.")] = 12,
     libraries: Annotated[bool, typer.Option(help="Whether to judge the libraries' networks too.")] = True,
+    family: Annotated[list[str] | None, typer.Option(help="A family to draw designs from; all if none.")] = None,
 ) -> None:
     """Judge a hypernet and write the result."""
     try:
         protocol = Protocol(seeds=seeds, steps=steps)
-        loaded = Hypernet.from_pretrained(hypernet)
+        loaded = load(str(hypernet))
         rows = []
-        for subject in subjects(designs, libraries=libraries):
-            images = {split: load_images(data, split, subject.resolution, cache) for split in ("train", "test")}
+        image_set = load_set(data, RESOLUTIONS, cache)
+        classes = len(image_set["train", RESOLUTIONS[0]].classes)
+        for subject in subjects(designs, libraries=libraries, families=family or (), classes=classes):
+            images = {split: image_set[split, subject.resolution] for split in _SPLITS}
             rows.append(measure(loaded, subject, images, protocol))
             sys.stderr.write(f"{json.dumps({key: rows[-1][key] for key in ('network', 'zero_shot', 'best')})}\n")
     except ParamgenError as error:

@@ -9,8 +9,7 @@ import torch
 import typer
 
 from paramgen.errors import OptionError, ParamgenError
-from paramgen.hypernets.config import HypernetConfig
-from paramgen.hypernets.hypernet import Hypernet
+from paramgen.hypernets.loading import config_of, fresh
 from training import checkpoint
 from training.loop import CONFIG_NAME
 
@@ -20,7 +19,7 @@ def export(run: Path, out: Path) -> None:
     path = run / CONFIG_NAME
     if not path.exists():
         raise OptionError(f"{run} is no run: it has no {CONFIG_NAME}. Type the folder given to --out.")
-    hypernet = Hypernet(HypernetConfig.from_json(json.loads(path.read_text())["hypernet"]))
+    hypernet = fresh(config_of(json.loads(path.read_text())["hypernet"]))
     hypernet.load_state_dict(checkpoint.average(run))
     hypernet.to(torch.bfloat16).save_pretrained(out)
 

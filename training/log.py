@@ -1,13 +1,23 @@
-"""What a run writes as it goes: JSON lines in its folder, and a line on the terminal every few seconds."""
+"""What a run writes as it goes: JSON lines and tensorboard's files in its folder, and a line on the terminal."""
 
+import importlib.util
 import json
+import math
 import sys
 import time
 from collections import deque
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from pathlib import Path
-from typing import Any, Final, final
+from typing import TYPE_CHECKING, Any, Final, final
+
+from paramgen.export.folder import write_text
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 NAME: Final = "log.jsonl"
+BOARD: Final = "tensorboard"
 _EVERY: Final = 10.0  # seconds between lines on the terminal
 
 
@@ -22,15 +32,19 @@ class Log:
         self._shown = 0.0
         lines = self._path.read_text().splitlines() if self._path.exists() else []
         kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] < step]
-        self._path.write_text("".join(f"{line}\n" for line in kept))
+        write_text(self._path, "".join(f"{line}\n" for line in kept))
+        self._board = _board(folder / BOARD, step)
 
     def write(self, line: dict[str, Any]) -> None:
         """Append one line."""
         with self._path.open("a") as file:
             file.write(json.dumps(line) + "\n")
+        if self._board is not None:
+            for name, value in _scalars(line):
+                self._board.add_scalar(name, value, line["step"])
 
     def show(self, step: int, loss: float, accuracy: float, *, skipped: int) -> None:
-        """Say on the terminal, every few seconds, how far the run is, how fast, and how well."""
+        """Say on the terminal, every few seconds, how far the run is, how fast, how long it has to go, and how well."""
         now = time.monotonic()
         self._recent.append((now, step, loss, accuracy))
         if now - self._shown < _EVERY or len(self._recent) < 2:
@@ -41,8 +55,39 @@ class Log:
         count = len(self._recent)
         losses = sum(entry[2] for entry in self._recent) / count
         accuracies = sum(entry[3] for entry in self._recent) / count
+        left = timedelta(seconds=round((self._steps - step - 1) / rate))
         sys.stderr.write(
-            f"step {step}/{self._steps}  {rate:.2f} steps/s  loss {losses:.3f}  accuracy {accuracies:.1%}  "
-            f"skipped {skipped}\n"
+            f"step {step + 1}/{self._steps}  {rate:.2f} steps/s  {left} to go  loss {losses:.3f}  "
+            f"accuracy {accuracies:.1%}  skipped {skipped}\n"
         )
         sys.stderr.flush()
+
+    def close(self) -> None:
+        """Bring everything to the disk."""
+        if self._board is not None:
+            self._board.close()
+
+
+def mean(values: Sequence[float]) -> float:
+    """Return the mean, or NaN of nothing."""
+    return sum(values) / len(values) if values else math.nan
+
+
+def _board(folder: Path, step: int) -> "SummaryWriter | None":
+    """Return tensorboard's writer, where tensorboard is installed; it hides what was written after `step`."""
+    if importlib.util.find_spec("tensorboard") is None:
+        return None
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter(str(folder), purge_step=step)
+
+
+def _scalars(line: dict[str, Any], path: str = "") -> Iterator[tuple[str, float]]:
+    """Yield the numbers of a line by name: of a list of numbers its mean, of a mapping each of its own."""
+    for name, value in line.items():
+        if isinstance(value, dict):
+            yield from _scalars(value, f"{path}{name}/")
+        elif isinstance(value, list) and all(isinstance(entry, float) for entry in value):
+            yield f"{path}{name}", mean(value)
+        elif isinstance(value, (int, float)) and name != "step":
+            yield f"{path}{name}", value

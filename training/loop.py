@@ -1,26 +1,29 @@
-"""The training loop: sample networks, predict, descend a little, send the gradients met back to the hypernet."""
+"""The training loop: sample networks, turn them into a gradient of the hypernet, and step, alone or with others."""
 
 import copy
+import functools
 import json
 import math
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, final
+from typing import Final, final
 
 import torch
-from accelerate import Accelerator
 
 from paramgen.errors import OptionError
-from paramgen.hypernets.hypernet import Hypernet
+from paramgen.export.folder import write_text
+from paramgen.hypernets.loading import Predictor, fresh
 from training import checkpoint, judge
+from training.clock import Clock
 from training.config import Config, Optimization, Stage
-from training.data.images import load_images
-from training.log import Log
-from training.losses import Batch, departure, descend, use_batch_statistics
-from training.spaces import pool
-from training.spaces.design import RESOLUTIONS, Design, Span
+from training.data.tasks import TaskData, load_task
+from training.learning import Sampled, Seen, learn
+from training.log import Log, mean
+from training.processes import add_up, agreed, collected, start
+from training.spaces import family_of, pool
+from training.spaces.design import Design, Span
 from training.targets import Target, seed_of, view_of_design
 from training.window import Window
 
@@ -29,151 +32,184 @@ _JUDGED_IMAGES: Final = 640
 _JUDGED_SPANS: Final[tuple[Span, ...]] = ("wide", "held_out")
 
 
-@dataclass(slots=True)
-class Tally:
-    """What one step saw, over its networks."""
-
-    losses: list[float] = field(default_factory=list)
-    last_losses: list[float] = field(default_factory=list)
-    accuracies: list[float] = field(default_factory=list)
-    families: list[str] = field(default_factory=list)
-    departures: list[float] = field(default_factory=list)
-    broken: bool = False
-
-    def line(self, step: int, seconds: float, skipped: int) -> dict[str, Any]:
-        """Return the step's line of the log."""
-        return {
-            "step": step,
-            "loss": self.losses,
-            "last_loss": self.last_losses,
-            "accuracy": self.accuracies,
-            "family": self.families,
-            "departure": self.departures,
-            "seconds": round(seconds, 4),
-            "skipped": skipped,
-        }
-
-
 @final
 class Run:
-    """One run in one folder, from its start or from its checkpoint."""
+    """One run in one folder, from its start or from its checkpoint.
 
-    def __init__(self, config: Config, folder: Path, data: Path, *, resume: bool) -> None:
+    With several processes each holds the whole hypernet and takes its share of a step's networks; the main one judges
+    and writes.
+    """
+
+    def __init__(
+        self, config: Config, folder: Path, data: Mapping[str, Path], *, resume: bool, processes: int | None = None
+    ) -> None:
         self.config = config
         self.folder = folder
-        self.accelerator = Accelerator(mixed_precision=config.optimization.precision)
-        if self.accelerator.num_processes > 1:
-            raise OptionError(
-                f"{self.accelerator.num_processes} processes; this loop runs in one. Type: python -m training"
-            )
-        _claim(folder, config, resume=resume)
+        self.accelerator = start(config.optimization.precision, processes)
+        self.main = self.accelerator.is_main_process
+        _check_folder(folder, config, resume=resume)
+        with self.accelerator.main_process_first():
+            cache, device = folder.parent / "cache", self.accelerator.device
+            self.tasks = [load_task(task, data[task.name], cache, device) for task in config.tasks]
         torch.manual_seed(config.seed)
-        self.hypernet = Hypernet(config.hypernet).to(self.accelerator.device)
+        self.hypernet = fresh(config.hypernet).to(device)
         self.average = copy.deepcopy(self.hypernet).requires_grad_(False)
         self.optimizer = _optimizer(self.hypernet, config.optimization)
         self.step = 0
         self.skipped = 0
         if resume:
-            rest = checkpoint.load(folder, self.hypernet, self.average, self.optimizer)
-            self.step, self.skipped = rest["step"], rest["skipped"]
-        self.log = Log(folder, step=self.step, steps=config.optimization.steps)
+            self._continue()
         self.window = Window(config)
-        self.judged = {span: pool(seed_of(config.seed, span), config.judged, span=span) for span in _JUDGED_SPANS}
-        cache = folder.parent / "cache"
-        self.train = {size: load_images(data, "train", size, cache) for size in RESOLUTIONS}
-        self.test = {size: load_images(data, "test", size, cache) for size in RESOLUTIONS}
+        self.log = self._log() if self.main else None
 
     def run(self, *, minutes: float = math.inf) -> None:
         """Train until the last step or until the time is over, and save."""
-        start = saved = time.monotonic()
+        begin = saved = time.monotonic()
         steps = self.config.optimization.steps
-        while self.step < steps and time.monotonic() - start < minutes * 60:
-            self._advance()
-            if self.step % self.config.judge_every == 0 or self.step == steps:
+        while self.step < steps and not agreed(self.accelerator, time.monotonic() - begin >= minutes * 60):
+            self.advance()
+            if self.log and (self.step % self.config.judge_every == 0 or self.step == steps):
                 self.log.write({"step": self.step - 1, "judged": self._judge()})
-            if time.monotonic() - saved >= self.config.save_every:
+            if self.log and time.monotonic() - saved >= self.config.save_every:
                 self.save()
                 saved = time.monotonic()
-        self.save()
+        if self.log:
+            self.save()
+            self.log.close()
+        self.accelerator.end_training()
 
     def save(self) -> None:
         """Write the checkpoint."""
-        rest = {"step": self.step, "skipped": self.skipped}
+        rest = {"step": self.step, "skipped": self.skipped, "data": self._data()}
         checkpoint.save(self.folder, self.hypernet, self.average, self.optimizer, rest)
 
-    def _advance(self) -> None:
-        """Take one step; one that is not finite anywhere leaves the hypernet as it was."""
-        began = time.monotonic()
-        optimization = self.config.optimization
+    def advance(self) -> Clock:
+        """Take one step, and return where its time went; without a finite gradient the hypernet stays as it was."""
+        clock = Clock(self.accelerator.device)
+        optimization, stage = self.config.optimization, self.config.stage(self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = rate_at(self.step, optimization)
         self.optimizer.zero_grad()
-        tally = Tally()
-        stage = self.config.stage(self.step)
-        for index in range(stage.networks):
-            self._learn_from(seed_of(self.config.seed, "step", self.step, index), stage, tally)
-        norm = torch.nn.utils.clip_grad_norm_(self.hypernet.parameters(), optimization.clip)
-        if tally.broken or not bool(torch.isfinite(norm)):
-            self.skipped += 1
-        else:
+        sampled = self.sample(stage, clock)
+        mine = []
+        if sampled:
+            share, precision = 1 / stage.networks, self.accelerator.autocast()
+            mine = learn(self.hypernet, sampled, stage.objective, share=share, clock=clock, precision=precision)
+        seen = self._exchange(mine, stage)
+        clock.lap("exchange")
+        norm = float(torch.nn.utils.clip_grad_norm_(self.hypernet.parameters(), optimization.clip))
+        if math.isfinite(norm) and any(each.finite for each in seen):
             self.optimizer.step()
             self._average()
-        self.log.write(tally.line(self.step, time.monotonic() - began, self.skipped) | {"norm": float(norm)})
-        self.log.show(self.step, _mean(tally.losses), _mean(tally.accuracies), skipped=self.skipped)
+        else:
+            self.skipped += 1
+        clock.lap("optimizer")
+        self._record(seen, norm, clock)
         self.step += 1
+        return clock
 
-    def _learn_from(self, seed: int, stage: Stage, tally: Tally) -> None:
-        """Add one network's gradient to the hypernet's."""
-        generator = torch.Generator().manual_seed(seed)
-        design = self.window.draw(self.step, generator)
-        objective = stage.objective
-        target = Target.of(design.build, view_of_design(design), seed=seed, device=self.accelerator.device)
-        count = objective.inner_steps + 1 if objective.lookahead else 1
-        batches = self._batches(design, count, generator)
-        with self.accelerator.autocast():
-            weights = target.predict(self.hypernet)
-            outcome = descend(use_batch_statistics(target.network), target.state, weights, batches, objective)
-        tally.losses.append(outcome.losses[0])
-        tally.last_losses.append(outcome.losses[-1])
-        tally.accuracies.append(outcome.accuracy)
-        tally.families.append(type(design).__name__)
-        away = departure(weights, target.state)
-        tally.departures.append(float(away.detach()))
-        if not outcome.finite:
-            tally.broken = True
+    def sample(self, stage: Stage, clock: Clock) -> list[Sampled]:
+        """Draw the step's networks, of which every process takes its share, and their images."""
+        task = self._task()
+        drawn = []
+        for place in range(self.accelerator.process_index, stage.networks, self.accelerator.num_processes):
+            seed = seed_of(self.config.seed, "step", self.step, place)
+            generator = torch.Generator().manual_seed(seed)
+            design = replace(self.window.draw(self.step, generator), classes=task.classes)
+            clock.lap("sample")
+            view = view_of_design(design)
+            clock.lap("trace")
+            target = Target.of(design.build, view, seed=seed, device=self.accelerator.device)
+            clock.lap("build")
+            points = stage.objective.inner_steps + 1 if stage.objective.lookahead else 1
+            images, size = task.images["train", design.resolution], self.config.optimization.batch
+            batches = [images.draw(size, generator) for _ in range(points)]
+            clock.lap("data")
+            drawn.append(Sampled(place, self.config.families.index(family_of(design)), target, batches))
+        return drawn
+
+    def _task(self) -> TaskData:
+        """Return the data set of this step."""
+        generator = torch.Generator().manual_seed(seed_of(self.config.seed, "task", self.step))
+        shares = torch.tensor([task.share for task in self.config.tasks])
+        return self.tasks[int(torch.multinomial(shares, 1, generator=generator))]
+
+    def _exchange(self, mine: list[Seen], stage: Stage) -> list[Seen]:
+        """Add up the gradients of all processes and return what all of them saw, in the order of the networks."""
+        add_up(self.accelerator, self.hypernet.parameters())
+        rows = torch.tensor(mine, dtype=torch.float64).view(-1, len(Seen._fields))
+        return [Seen(*row) for row in collected(self.accelerator, rows, stage.networks).tolist()]
+
+    def _record(self, seen: list[Seen], norm: float, clock: Clock) -> None:
+        if self.log is None:
             return
-        share = 1 / stage.networks
-        # The gradient with respect to each tensor is given: its product with the tensor has that gradient.
-        total = sum((weights[name] * gradient).sum() for name, gradient in outcome.gradient.items())
-        (share * (total + objective.departure * away)).backward()
-
-    def _batches(self, design: Design, count: int, generator: torch.Generator) -> list[Batch]:
-        images = self.train[design.resolution]
-        device = self.accelerator.device
-        drawn = (images.draw(self.config.optimization.batch, generator) for _ in range(count))
-        return [(pixels.to(device), labels.to(device)) for pixels, labels in drawn]
+        line = {
+            "step": self.step,
+            "task": self._task().name,
+            "family": [self.config.families[int(each.family)] for each in seen],
+            "loss": [each.loss for each in seen],
+            "last_loss": [each.last_loss for each in seen],
+            "accuracy": [each.accuracy for each in seen],
+            "departure": [each.departure for each in seen],
+            "norm": norm,
+            "rate": self.optimizer.param_groups[0]["lr"],
+            "broken": sum(not each.finite for each in seen),
+            "skipped": self.skipped,
+            "seconds": {stage: round(seconds, 5) for stage, seconds in clock.seconds.items()},
+        }
+        self.log.write(line)
+        losses, accuracies = line["loss"], line["accuracy"]
+        self.log.show(self.step, mean(losses), mean(accuracies), skipped=self.skipped)
 
     @torch.no_grad()
     def _average(self) -> None:
         """Move the average towards the hypernet; early on it follows faster."""
         decay = min(self.config.optimization.average, (1 + self.step) / (10 + self.step))
-        for kept, new in zip(self.average.parameters(), self.hypernet.parameters(), strict=True):
-            kept.lerp_(new, 1 - decay)
+        torch._foreach_lerp_(list(self.average.parameters()), list(self.hypernet.parameters()), 1 - decay)
 
     @torch.no_grad()
     def _judge(self) -> dict[str, float]:
-        """Return the accuracy at once of the averaged hypernet on held-out networks and test images."""
+        """Return the accuracy at once of the average on unseen networks and the first task's test images."""
         found: dict[str, float] = {}
-        for span, designs in self.judged.items():
-            for index, design in enumerate(designs):
+        task, config = self.tasks[0], self.config
+        for span in _JUDGED_SPANS:
+            for index, design in enumerate(_judged(config, span, task.classes)):
                 view = view_of_design(design)
-                seed = seed_of(self.config.seed, "judge", index)
+                seed = seed_of(config.seed, "judge", index)
                 target = Target.of(design.build, view, seed=seed, device=self.accelerator.device)
                 state = target.state | target.predict(self.average)
-                batches = self.test[design.resolution].batches(64, limit=_JUDGED_IMAGES)
+                batches = task.images["test", design.resolution].batches(64, limit=_JUDGED_IMAGES)
                 accuracy = judge.accuracy(target.network, state, batches)
                 found[f"{span} {type(design).__name__} {index}"] = round(accuracy, 4)
         return found
+
+    def _continue(self) -> None:
+        """Take up the run where its checkpoint left it."""
+        rest = checkpoint.load(self.folder, self.hypernet, self.average, self.optimizer)
+        if rest["data"] != self._data():
+            raise OptionError(
+                f"--data is not what the run had: {self._data()}, not {rest['data']}. Type its own --data."
+            )
+        self.step, self.skipped = rest["step"], rest["skipped"]
+
+    def _data(self) -> dict[str, list[int]]:
+        """Return what tells the tasks' data apart: classes, training images, test images."""
+        size = max(size for _, size in self.tasks[0].images)
+        return {
+            task.name: [task.classes, *(len(task.images[split, size]) for split in ("train", "test"))]
+            for task in self.tasks
+        }
+
+    def _log(self) -> Log:
+        write_text(self.folder / CONFIG_NAME, self.config.to_json())
+        return Log(self.folder, step=self.step, steps=self.config.optimization.steps)
+
+
+@functools.lru_cache(maxsize=8)
+def _judged(config: Config, span: Span, classes: int) -> tuple[Design, ...]:
+    """Return the designs that a run is judged on, which it never trains on."""
+    seed = seed_of(config.seed, span)
+    return pool(seed, config.judged, span=span, among=config.families, classes=classes, resolutions=config.resolutions)
 
 
 def rate_at(step: int, optimization: Optimization) -> float:
@@ -187,24 +223,19 @@ def rate_at(step: int, optimization: Optimization) -> float:
     return optimization.rate * (optimization.floor + (1 - optimization.floor) * cosine)
 
 
-def _optimizer(hypernet: Hypernet, optimization: Optimization) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(hypernet.parameters(), lr=optimization.rate, weight_decay=optimization.weight_decay)
+def _optimizer(hypernet: Predictor, optimization: Optimization) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(
+        hypernet.parameters(), lr=optimization.rate, weight_decay=optimization.weight_decay, fused=True
+    )
 
 
-def _claim(folder: Path, config: Config, *, resume: bool) -> None:
-    """Make the folder this run's own; refuse to overwrite one, or to continue one of another config."""
+def _check_folder(folder: Path, config: Config, *, resume: bool) -> None:
+    """Refuse to overwrite a run, or to continue one of another config."""
     path = folder / CONFIG_NAME
     if resume:
         if not path.exists():
             raise OptionError(f"--resume needs {path}, which does not exist. Leave --resume out to start the run.")
         if json.loads(path.read_text()) != json.loads(config.to_json()):
             raise OptionError(f"{path} is not this recipe's config. Type --out with another folder, or restore it.")
-        return
-    if (folder / checkpoint.NAME).exists():
+    elif (folder / checkpoint.NAME).exists():
         raise OptionError(f"--out {folder} holds a run. Type --resume to continue it, or another --out.")
-    folder.mkdir(parents=True, exist_ok=True)
-    path.write_text(config.to_json())
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values) if values else math.nan

@@ -58,19 +58,20 @@ def descend(
     optimizer = _optimizer(objective, list(leaves.values()))
     gradient = {name: torch.zeros_like(leaf) for name, leaf in leaves.items()}
     losses = []
-    accuracy = 0.0
+    right = torch.zeros(())
     for index, (images, labels) in enumerate(batches):
         logits = functional_call(network, {**state, **leaves}, (images,)).float()
         loss = nn.functional.cross_entropy(logits, labels, label_smoothing=objective.label_smoothing)
         optimizer.zero_grad()
         loss.backward()
-        losses.append(float(loss.detach()))
+        losses.append(loss.detach())
         if index == 0:
-            accuracy = float((logits.argmax(1) == labels).float().mean())
+            right = (logits.argmax(1) == labels).float().mean()
         _add(gradient, leaves, _share(index, len(batches), objective))
         if index + 1 < len(batches):
             optimizer.step()
-    return Outcome(gradient, tuple(losses), accuracy)
+    accuracy, *reached = torch.stack((right, *losses)).tolist()  # one wait for the device, not one a point
+    return Outcome(gradient, tuple(reached), accuracy)
 
 
 def departure(weights: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> Tensor:
@@ -95,14 +96,12 @@ def _share(index: int, count: int, objective: Objective) -> float:
 
 
 def _add(gradient: dict[str, Tensor], leaves: Mapping[str, Tensor], share: float) -> None:
-    if share == 0.0:
-        return
-    for name, leaf in leaves.items():
-        if leaf.grad is not None:
-            gradient[name].add_(leaf.grad, alpha=share)
+    met = [(gradient[name], leaf.grad) for name, leaf in leaves.items() if leaf.grad is not None]
+    if share != 0.0 and met:
+        torch._foreach_add_([kept for kept, _ in met], [new for _, new in met], alpha=share)
 
 
 def _optimizer(objective: Objective, leaves: list[Tensor]) -> torch.optim.Optimizer:
     if objective.inner_optimizer == "sgd":
-        return torch.optim.SGD(leaves, lr=objective.inner_rate)
-    return torch.optim.Adam(leaves, lr=objective.inner_rate)
+        return torch.optim.SGD(leaves, lr=objective.inner_rate, fused=True)
+    return torch.optim.Adam(leaves, lr=objective.inner_rate, fused=True)

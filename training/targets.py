@@ -12,7 +12,7 @@ from paramgen.draws import slot_generator
 from paramgen.graphs.native import native_view
 from paramgen.graphs.trace import trace
 from paramgen.graphs.view import View
-from paramgen.hypernets.hypernet import Hypernet
+from paramgen.hypernets.loading import Predictor
 from paramgen.manifest import read_manifest
 from training.spaces.design import Design
 
@@ -34,7 +34,7 @@ class Target:
             network = build().to(device)
         return cls(network, {name: tensor.detach() for name, tensor in network.state_dict().items()}, view)
 
-    def predict(self, hypernet: Hypernet) -> dict[str, Tensor]:
+    def predict(self, hypernet: Predictor) -> dict[str, Tensor]:
         """Return the tensors that the hypernet predicts for this start."""
         return dict(hypernet(self.view, base=self.state.__getitem__))
 
@@ -49,7 +49,7 @@ def view_of(build: Callable[[], nn.Module], resolution: int) -> View:
     return native_view(graph, manifest)
 
 
-@functools.lru_cache(maxsize=1024)
+@functools.lru_cache(maxsize=4096)
 def view_of_design(design: Design) -> View:
     """Trace a design, once."""
     return view_of(design.network, design.resolution)

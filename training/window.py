@@ -3,7 +3,7 @@
 import torch
 
 from training.config import Config
-from training.spaces import families, pool, sample
+from training.spaces import pool, sample
 from training.spaces.design import Design, Span
 from training.targets import seed_of
 
@@ -23,15 +23,27 @@ class Window:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._first = pool(seed_of(config.seed, "pool"), config.pool)
+        self._first = pool(
+            seed_of(config.seed, "pool"),
+            config.pool,
+            span=config.stages[0].span,
+            among=config.families,
+            resolutions=config.resolutions,
+        )
         self._later: dict[int, Design] = {}
 
     def draw(self, step: int, generator: torch.Generator) -> Design:
         """Return a design of the window at a step."""
-        size = self._config.pool
         start = first_design(self._config, step)
-        place = start + int(torch.randint(size, (1,), generator=generator))
-        if place < size:
+        return self._at(start + int(torch.randint(self._config.pool, (1,), generator=generator)), start)
+
+    def designs(self, step: int) -> tuple[Design, ...]:
+        """Return everything that a step may draw."""
+        start = first_design(self._config, step)
+        return tuple(self._at(place, start) for place in range(start, start + self._config.pool))
+
+    def _at(self, place: int, start: int) -> Design:
+        if place < self._config.pool:
             return self._first[place]
         if place not in self._later:
             self._later = {kept: design for kept, design in self._later.items() if kept >= start}
@@ -41,8 +53,10 @@ class Window:
     def _design(self, place: int) -> Design:
         """Return the design at a place behind the first window: of the span of the stage in which it enters."""
         generator = torch.Generator().manual_seed(seed_of(self._config.seed, "design", place))
-        names = families.names()
-        return sample(generator, family=names[place % len(names)], span=self._span(place))
+        names = self._config.families
+        return sample(
+            generator, family=names[place % len(names)], span=self._span(place), resolutions=self._config.resolutions
+        )
 
     def _span(self, place: int) -> Span:
         ends = (

@@ -104,6 +104,9 @@ def from_module(module: nn.Module, example: Inputs | None = None) -> Architectur
     for name, tensor in live.items():
         if id(tensor) not in drawn and not tensor.is_meta:
             draws[name] = kept(tensor)
+    draws.update(
+        {name: kept(tensor) for name, tensor in module.named_buffers() if name not in live and not tensor.is_meta}
+    )
     name = f"{type(module).__module__}.{type(module).__qualname__}"
     return Architecture(
         spec=f"module:{name}",

@@ -322,10 +322,11 @@ def _record(build: Callable[[], nn.Module], *, small_on_cpu: bool) -> tuple[nn.M
 
 
 def draws_of(module: nn.Module, recorder: Recorder) -> dict[str, Draw]:
-    """Return the draws of the entries of `module`'s state dict that `recorder` saw made."""
+    """Return the draws of the entries of `module`'s state dict, and of its other buffers, that `recorder` saw made."""
     found: dict[str, Draw] = {}
     seen: dict[int, str] = {}
-    for name, tensor in module.state_dict(keep_vars=True).items():
+    state: dict[str, Tensor] = module.state_dict(keep_vars=True)
+    for name, tensor in (*state.items(), *((name, t) for name, t in module.named_buffers() if name not in state)):
         if id(tensor) in seen:
             continue
         if nn.parameter.is_lazy(tensor):

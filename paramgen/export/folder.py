@@ -20,7 +20,7 @@ from typing import Final
 from paramgen.errors import OutputError
 
 MARK: Final = "paramgen.json"
-"""The file that says that a folder is one of ours, and so may be overwritten."""
+"""The file that says that a folder is one of predict's, and so may be overwritten."""
 
 _DISK_ERRORS: Final = (ENOSPC, EDQUOT, EFBIG, EIO)
 _AT_FDCWD: Final = -100
@@ -28,12 +28,12 @@ _RENAME_EXCHANGE: Final = 2
 
 
 @contextmanager
-def transaction(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
+def transaction(target: Path, *, overwrite: bool = False, mark: str = MARK) -> Iterator[Path]:
     """Yield a temporary folder that becomes `target` when the block ends, or vanishes when it does not end well.
 
     What must not be overwritten is refused before the block begins; missing parents are made, and unmade on failure.
     """
-    target = checked_target(target, overwrite=overwrite)
+    target = checked_target(target, overwrite=overwrite, mark=mark)
     partial = _partial(target)
     parents: list[Path] = []
     try:
@@ -45,7 +45,7 @@ def transaction(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
             yield partial
         with _reported(target):
             _sync_tree(partial)
-            _publish(partial, target, overwrite)
+            _publish(partial, target, overwrite and (target / mark).is_file())
             for folder in (target.parent, *(parent.parent for parent in parents)):
                 _sync(folder)
     except BaseException:
@@ -54,8 +54,11 @@ def transaction(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
         raise
 
 
-def checked_target(target: Path, *, overwrite: bool = False) -> Path:
-    """Return the real path of the folder `target`, or refuse it: nothing but empty or our own folders is replaced."""
+def checked_target(target: Path, *, overwrite: bool = False, mark: str = MARK) -> Path:
+    """Return the real path of the folder `target`, or refuse it: nothing but empty or our own folders is replaced.
+
+    The file `mark` in a folder says that it is one of ours, of the kind that is to be written.
+    """
     shown = repr(str(target))
     with _reported(target):
         real = Path(os.path.realpath(target))
@@ -72,9 +75,10 @@ def checked_target(target: Path, *, overwrite: bool = False) -> Path:
             return real
         if not overwrite:
             raise OutputError(f"The folder {shown} exists and is not empty. Type another one, or add --overwrite.")
-        if not (real / MARK).is_file():
+        if not (real / mark).is_file():
+            made = "written" if mark == MARK else "converted"
             raise OutputError(
-                f"The folder {shown} was not written by paramgen: it has no {MARK}, so --overwrite leaves it alone. "
+                f"The folder {shown} was not {made} by paramgen: it has no {mark}, so --overwrite leaves it alone. "
                 "Type another folder, or delete it yourself."
             )
     return real
@@ -167,9 +171,9 @@ def _unmake_parents(made: list[Path]) -> None:
             made.pop().rmdir()
 
 
-def _publish(partial: Path, target: Path, overwrite: bool) -> None:
-    """Give `partial` the name of `target`; what has that name is swapped with it, then removed."""
-    if not overwrite or not (target / MARK).is_file():
+def _publish(partial: Path, target: Path, replace: bool) -> None:
+    """Give `partial` the name of `target`; with `replace`, what has that name is swapped with it, then removed."""
+    if not replace:
         partial.rename(target)  # the system refuses if somebody filled the target meanwhile
         return
     if _exchange(partial, target):

@@ -16,13 +16,13 @@ from paramgen.foreign.families import Family, Settings, settled
 from paramgen.foreign.ghn2 import GHN2
 from paramgen.foreign.ghn3 import GHN3
 from paramgen.foreign.logah import LOGAH
+from paramgen.foreign.origin import RECORD
 from paramgen.foreign.reader import ForeignFile, read
 from paramgen.foreign.tables import DROPPED, KeyTable
 from paramgen.foreign.tensors import ForeignTensor
 from paramgen.hypernets.config import HypernetConfig
 from paramgen.hypernets.hypernet import Hypernet, empty_hypernet
 
-RECORD: Final = "converted.json"
 ATTENTION: Final = "softmax"
 """How attention stands in the graphs that the published weights were trained with: a softmax of its own, not fused."""
 
@@ -67,15 +67,24 @@ class Converted:
         }
 
 
-def convert(file: Path, out: Path) -> Converted:
-    """Write the hypernet of a published checkpoint to a new folder, whole or not at all."""
-    checked_target(out)
+def convert(file: Path, out: Path, *, overwrite: bool = False) -> Converted:
+    """Write the hypernet of a published checkpoint to a folder, whole or not at all.
+
+    Args:
+        file: The checkpoint.
+        out: A new or empty folder; with `overwrite` also one that was converted before.
+        overwrite: Whether what was converted before may be replaced.
+
+    """
+    target = checked_target(out, overwrite=overwrite, mark=RECORD)
+    if file.resolve().is_relative_to(target):
+        raise ForeignError(f"{str(file)!r} lies in the folder that is to be written. Type another one.")
     source = read(file)
     loaded = load(source)
     sha256 = source.sha256
     hypernet = empty_hypernet(loaded.config)
     hypernet.load_state_dict(loaded.tensors, assign=True)
-    with transaction(out) as folder:
+    with transaction(out, overwrite=overwrite, mark=RECORD) as folder:
         hypernet.save_pretrained(folder)
         record = json.dumps(_record(loaded, file, source, sha256), indent=2) + "\n"
         (folder / RECORD).write_text(record, encoding="utf-8")

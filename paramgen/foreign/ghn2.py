@@ -8,7 +8,7 @@ from typing import Final
 
 from paramgen.errors import ForeignError
 from paramgen.foreign.families import Fact, Family, Settings, Shapes, dimension, dimension_fact, source
-from paramgen.foreign.ghn3 import CONV, CUTOFF, EMBEDDING, ROLES, conv, conv_facts, normalization
+from paramgen.foreign.ghn3 import CONV, CUTOFF, EMBEDDING, composed, conv_facts
 from paramgen.foreign.tables import KeyTable, Rename
 from paramgen.hypernets.config import HypernetConfig
 from paramgen.hypernets.encoders.gated_gnn import GatedGnnConfig
@@ -43,14 +43,7 @@ def _config(settings: Settings, shapes: Shapes) -> HypernetConfig:
         cutoff=CUTOFF if settings.ve else 1,
         final_norm=settings.layernorm,
     )
-    return HypernetConfig(
-        encoder=encoder,
-        decoder=conv(settings, corner=True),
-        normalization=normalization(settings),
-        vocabulary="published",
-        roles=ROLES,
-        departure=False,
-    )
+    return composed(settings, encoder, corner=True)
 
 
 GHN2: Final = Family(

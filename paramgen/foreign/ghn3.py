@@ -9,6 +9,7 @@ from paramgen.foreign.tables import KeyTable, Rename
 from paramgen.graphs.view import Role
 from paramgen.hypernets.config import HypernetConfig
 from paramgen.hypernets.decoders.conv import ConvConfig
+from paramgen.hypernets.encoders.gated_gnn import GatedGnnConfig
 from paramgen.hypernets.encoders.graphormer import GraphormerConfig
 from paramgen.hypernets.normalization import AsDecoded, FanIn
 
@@ -95,8 +96,19 @@ def graphormer(settings: Settings, shapes: Shapes, *, channels: tuple[int, ...],
     )
 
 
-def conv(settings: Settings, *, corner: bool) -> ConvConfig:
-    """Return the configuration of the convolutional decoder."""
+def composed(settings: Settings, encoder: GraphormerConfig | GatedGnnConfig, *, corner: bool) -> HypernetConfig:
+    """Return the configuration of a hypernet with this encoder and the convolutional decoder."""
+    return HypernetConfig(
+        encoder=encoder,
+        decoder=_conv(settings, corner=corner),
+        normalization=FanIn(spare_tables=True) if settings.weight_norm else AsDecoded(),
+        vocabulary="published",
+        roles=ROLES,
+        departure=False,
+    )
+
+
+def _conv(settings: Settings, *, corner: bool) -> ConvConfig:
     out, inputs, height, width = settings.max_shape
     if height != width or settings.decoder != "conv":
         raise ForeignError(
@@ -106,19 +118,9 @@ def conv(settings: Settings, *, corner: bool) -> ConvConfig:
     return ConvConfig(max_out=out, max_in=inputs, kernel=height, classes=settings.num_classes, corner=corner)
 
 
-def normalization(settings: Settings) -> FanIn | AsDecoded:
-    """Return the configuration of the normalization."""
-    return FanIn(spare_tables=True) if settings.weight_norm else AsDecoded()
-
-
 def _config(settings: Settings, shapes: Shapes) -> HypernetConfig:
-    return HypernetConfig(
-        encoder=graphormer(settings, shapes, channels=(settings.num_classes,), cutoff=CUTOFF),
-        decoder=conv(settings, corner=False),
-        normalization=normalization(settings),
-        vocabulary="published",
-        roles=ROLES,
-        departure=False,
+    return composed(
+        settings, graphormer(settings, shapes, channels=(settings.num_classes,), cutoff=CUTOFF), corner=False
     )
 
 

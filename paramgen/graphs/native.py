@@ -7,6 +7,7 @@ import torch
 
 from paramgen.errors import GraphError
 from paramgen.graphs.ops import INDEX, NORMS, WEIGHTS
+from paramgen.graphs.places import places_of
 from paramgen.graphs.schema import Graph, Node
 from paramgen.graphs.view import Request, Role, View
 from paramgen.graphs.virtual_edges import virtual_edges
@@ -23,6 +24,7 @@ def native_view(graph: Graph, manifest: Manifest, cutoff: int = 50) -> View:
         shapes=tuple(_shape(node) for node in graph.nodes),
         distances=torch.from_numpy(virtual_edges(graph.edges, len(graph), cutoff)),
         requests=_requests(graph, manifest),
+        places=places_of(graph, manifest),
     )
 
 

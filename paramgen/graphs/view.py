@@ -1,10 +1,13 @@
 """What a hypernet sees of a graph: primitives, shapes, distances, and which slots it is asked for."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from jaxtyping import Int64, UInt8
 from torch import Tensor
+
+from paramgen.graphs.places import Place
 
 Role = Literal["weight", "scale", "bias", "embedding", "position", "class_weight", "class_bias"]
 """`scale` is a norm's 1-D weight, `embedding` a weight that is never normalised, `class_*` the last layer where a
@@ -36,3 +39,6 @@ class View:
     requests: tuple[Request, ...]  # in node order
     vocabulary: Vocabulary = "native"
     initializer_range: float | None = None  # the target's own, where its library states one
+    places: Mapping[str, Place] = field(
+        default_factory=dict
+    )  # by slot; empty where there are none, or are not asked for

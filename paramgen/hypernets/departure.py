@@ -32,12 +32,11 @@ class Departure(nn.Module):
         return Step(_BOUND * torch.tanh(scale / _BOUND), gate)
 
 
-def moved_weight(start: Tensor, raw: Tensor, factor: float | Tensor, step: Step) -> Tensor:
-    """Return start * exp(scale) + gate * factor * raw; `raw` is used up where no gradient is wanted."""
-    gate = step.gate * factor  # one number, so that the raw weight is passed over once
-    if torch.is_grad_enabled() and (raw.requires_grad or gate.requires_grad):
-        return torch.addcmul(start * step.scale.exp(), raw, gate)
-    return raw.mul_(gate).addcmul_(start, step.scale.exp())
+def moved_weight(start: Tensor, direction: Tensor, scale: Tensor) -> Tensor:
+    """Return start * exp(scale) + direction; `direction` is used up where gradients are off."""
+    if torch.is_grad_enabled():
+        return torch.addcmul(direction, start, scale.exp())
+    return direction.addcmul_(start, scale.exp())
 
 
 def moved_vector(start: Tensor, direction: Tensor, gate: Tensor) -> Tensor:

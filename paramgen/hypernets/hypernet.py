@@ -1,14 +1,13 @@
 """A hypernet: graph to weights (GHN-3, arXiv:2303.04143; LoGAH, arXiv:2405.16287), composed from a configuration."""
 
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from math import isfinite
 from pathlib import Path
 from typing import Any, Final, final
 
 import torch
 from huggingface_hub import PyTorchModelHubMixin
 from jaxtyping import Float
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from paramgen.draws import slot_generator
@@ -16,10 +15,10 @@ from paramgen.errors import HypernetError
 from paramgen.graphs.view import Request, View
 from paramgen.hypernets.config import HypernetConfig
 from paramgen.hypernets.departure import Departure, Step, moved_vector, moved_weight
-from paramgen.hypernets.grouping import VECTOR_ROLES, grouped, kernel_shape
+from paramgen.hypernets.grouping import VECTOR_ROLES, Key, grouped, kernel_shape
 from paramgen.hypernets.normalization import AsDecoded, bias_of, scale_of, scaled
-from paramgen.hypernets.storage import CONFIG, WEIGHTS, file_sha256, locate, read_config, read_weights
-from paramgen.hypernets.tiling import fit_kernel, fit_table, fit_vector
+from paramgen.hypernets.storage import CONFIG, WEIGHTS, file_sha256, locate, read_json, read_weights, save
+from paramgen.hypernets.tiling import cropped, fit_table, fit_vector, repeated
 
 _MAX_DECODED: Final = 1 << 25  # elements of one decoded batch, as long as that is at least one slot
 _MAX_SLOTS: Final = 64  # of one batch: what decoders make on the way can be larger than what they return
@@ -66,6 +65,10 @@ class Hypernet(
         """Return the requests that this hypernet fills."""
         return tuple(request for request in view.requests if request.role in self.config.roles)
 
+    def slots(self, view: View) -> tuple[str, ...]:
+        """Return the slots that it fills."""
+        return tuple(request.slot for request in self.requests(view))
+
     def forward(self, view: View, base: Start | None = None) -> Iterator[tuple[str, Tensor]]:
         """Return an iterator over (slot, weight), one for each of `requests(view)`, differentiable.
 
@@ -74,26 +77,50 @@ class Hypernet(
             base: The library's own start of a slot; departures need it.
 
         """
+        self._check(view, base)
+        return ((slot, weight) for _, slot, weight in self._predict(((view, base),)))
+
+    def together(self, networks: Sequence[tuple[View, Start | None]]) -> list[dict[str, Tensor]]:
+        """Return every network's weights by slot; slots of one size are decoded in one batch over all networks.
+
+        Args:
+            networks: Views and starts, each as `forward` takes them.
+
+        """
+        for view, base in networks:
+            self._check(view, base)
+        predicted: list[dict[str, Tensor]] = [{} for _ in networks]
+        for place, slot, weight in self._predict(networks):
+            predicted[place][slot] = weight
+        return predicted
+
+    def _check(self, view: View, base: Start | None) -> None:
         if view.vocabulary != self.config.vocabulary:
             raise HypernetError(
                 f"A graph in the {view.vocabulary} vocabulary; this hypernet reads the {self.config.vocabulary} one."
             )
         if self.departure is not None and base is None:
             raise HypernetError("This hypernet predicts departures: pass `base`, the library's own start of each slot.")
-        return self._predict(view, base)
 
-    def _predict(self, view: View, base: Start | None) -> Iterator[tuple[str, Tensor]]:
-        states = self.encoder(view)
-        for key, group in grouped(self.requests(view), self.decoder.limits).items():
+    def _predict(self, networks: Sequence[tuple[View, Start | None]]) -> Iterator[tuple[int, str, Tensor]]:
+        """Yield the network's place, slot and weight."""
+        states = [self.encoder(view) for view, _ in networks]
+        groups: dict[Key, list[tuple[int, Request]]] = {}
+        for place, (view, _) in enumerate(networks):
+            for key, group in grouped(self.requests(view), self.decoder.limits).items():
+                groups.setdefault(key, []).extend((place, request) for request in group)
+        first = [sum(map(len, states[:place])) for place in range(len(states))]  # rows of each network in the whole
+        whole = torch.cat(states)
+        for key, members in groups.items():
             decode = self.decoder.vectors if key.vector else self.decoder.weights
             size = min(max(1, _MAX_DECODED // key.elements), _MAX_SLOTS)
-            for start in range(0, len(group), size):
-                batch = group[start : start + size]
-                chosen = states[torch.tensor([request.node for request in batch], device=states.device)]
+            for start in range(0, len(members), size):
+                batch = members[start : start + size]
+                rows = [first[place] + request.node for place, request in batch]
+                chosen = whole[torch.tensor(rows, device=whole.device)]
                 decoded = decode(chosen, key)
-                steps = self._steps(chosen)
-                for raw, step, request in zip(decoded, steps, batch, strict=True):
-                    yield request.slot, self._finished(self._value(raw, step, request, view, base), request)
+                for raw, step, (place, request) in zip(decoded, self._steps(chosen), batch, strict=True):
+                    yield place, request.slot, self._value(raw, step, request, *networks[place])
                 del decoded, raw  # before the next batch is made
 
     def _steps(self, states: Float[Tensor, "slots hidden"]) -> list[Step | None]:
@@ -104,26 +131,34 @@ class Hypernet(
         return [Step(*pair) for pair in zip(scale, gate, strict=True)]
 
     def _value(self, raw: Tensor, step: Step | None, request: Request, view: View, base: Start | None) -> Tensor:
-        """Return the slot's weight from what was decoded for it."""
+        """Return the slot's tensor from what was decoded for it."""
         if request.role in VECTOR_ROLES:
-            vector = fit_vector(raw[0 if request.role == "scale" else 1], request.shape[0])
-            if step is not None:
-                return moved_vector(self._start(request, base), vector, step.gate)
-            if isinstance(self.config.normalization, AsDecoded):
-                return vector
-            return scale_of(vector) if request.role == "scale" else bias_of(vector)
+            vector = raw[0 if request.role == "scale" else 1]
+            return self._finite(self._vector(vector, step, request, base), request).contiguous()
         if request.role == "position":
-            return fit_table(raw, self._start(request, base))
-        kernel = fit_kernel(raw, kernel_shape(request)).contiguous()
-        if len(request.shape) == 2:
-            kernel = kernel.flatten(1)
-        factor = (
-            1.0 if request.role == "embedding" else self.config.normalization.factor(kernel, view.initializer_range)
-        )
-        kernel = kernel.t() if request.in_out else kernel.view(request.shape)
+            return self._finite(fit_table(raw, self._start(request, base)), request)
+        shape = kernel_shape(request)
+        kernel = cropped(raw, shape)
+        factor = self._factor(kernel, shape, request, view)
+        if step is None:  # what is repeated is checked once
+            return _weight(self._finite(scaled(kernel, factor), request), request)
+        direction = _weight(scaled(kernel, step.gate * factor), request)
+        return self._finite(moved_weight(self._start(request, base), direction, step.scale), request)
+
+    def _vector(self, raw: Tensor, step: Step | None, request: Request, base: Start | None) -> Tensor:
+        vector = fit_vector(raw, request.shape[0])
         if step is not None:
-            return moved_weight(self._start(request, base), kernel, factor, step)
-        return kernel if request.role == "embedding" else scaled(kernel, factor)
+            return moved_vector(self._start(request, base), vector, step.gate)
+        if isinstance(self.config.normalization, AsDecoded):
+            return vector
+        return scale_of(vector) if request.role == "scale" else bias_of(vector)
+
+    def _factor(self, kernel: Tensor, shape: tuple[int, ...], request: Request, view: View) -> float | Tensor:
+        """Return what to multiply the slot's kernel with."""
+        if request.role == "embedding":
+            return 1.0
+        used = shape[:2] if len(request.shape) == 2 else shape
+        return self.config.normalization.factor(kernel, used, view.initializer_range)
 
     def _start(self, request: Request, base: Start | None) -> Tensor:
         """Return the slot's own start in this hypernet's type; without `base`, what torchvision draws for a table."""
@@ -136,11 +171,12 @@ class Hypernet(
             raise HypernetError(f"The start of {request.slot!r} is of shape {tuple(start.shape)}, not {request.shape}.")
         return start.detach().to(like)
 
-    def _finished(self, value: Tensor, request: Request) -> Tensor:
+    def _finite(self, value: Tensor, request: Request) -> Tensor:
+        """Return the value; except in training, it is an error if it is not finite."""
         # The sum is one fast pass; only if it overflows are the elements looked at.
-        if not self.training and not bool(value.sum().isfinite()) and not bool(value.isfinite().all()):
+        if not self.training and not isfinite(value.sum().item()) and not bool(value.isfinite().all()):
             raise HypernetError(f"This hypernet predicts values that are not finite for {request.slot!r}.")
-        return value.contiguous()
+        return value
 
     @property
     def sha256(self) -> str | None:
@@ -148,12 +184,7 @@ class Hypernet(
         return None if self.file is None else file_sha256(self.file)
 
     def _save_pretrained(self, save_directory: Path) -> None:
-        text = json.dumps(self.config.to_json(), indent=2) + "\n"
-        (save_directory / CONFIG).write_text(text, encoding="utf-8")
-        tensors = {name: tensor.detach().contiguous() for name, tensor in self.state_dict().items()}
-        save_file(tensors, save_directory / WEIGHTS, metadata={"format": "pt"})
-        # safetensors writes a file that only its owner can read.
-        (save_directory / WEIGHTS).chmod((save_directory / CONFIG).stat().st_mode)
+        save(self, self.config.to_json(), save_directory)
 
     @classmethod
     def from_pretrained(  # the mixin's own prints, trusts the file and skips missing tensors
@@ -169,12 +200,19 @@ class Hypernet(
 
         """
         name = str(pretrained_model_name_or_path)
-        config = read_config(locate(name, CONFIG, **download))
+        config = HypernetConfig.from_json(read_json(locate(name, CONFIG, **download)))
         file = locate(name, WEIGHTS, **download)
         hypernet = empty_hypernet(config)
         hypernet.load_state_dict(read_weights(file, hypernet.state_dict()), assign=True)
         hypernet.file = file
         return hypernet.eval()
+
+
+def _weight(kernel: Tensor, request: Request) -> Tensor:
+    """Return the kernel, repeated, in the slot's shape."""
+    if request.in_out:
+        kernel = kernel.transpose(0, 1).contiguous()
+    return repeated(kernel, *request.shape[:2]).reshape(request.shape).contiguous()
 
 
 def empty_hypernet(config: HypernetConfig) -> Hypernet:

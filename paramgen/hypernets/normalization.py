@@ -5,9 +5,11 @@ from math import prod
 from typing import final
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from paramgen.hypernets.checks import within
+from paramgen.hypernets.tiling import repeated
 
 
 @final
@@ -17,13 +19,12 @@ class FanIn:
 
     spare_tables: bool  # leave what looks like a position table as it is, as the published code does
 
-    def factor(self, raw: Tensor, initializer_range: float | None) -> float:
-        """Return what to multiply a raw weight with, which has the slot's shape as (out, in, ...)."""
-        shape = raw.shape
-        if self.spare_tables and raw.dim() > 2 and shape[2] >= 11 and shape[0] == 1:
+    def factor(self, kernel: Tensor, shape: tuple[int, ...], initializer_range: float | None) -> float:
+        """Return what to multiply the kernel with that is repeated to a weight of the shape (out, in, ...)."""
+        if self.spare_tables and len(shape) > 2 and shape[2] >= 11 and shape[0] == 1:
             return 1.0
-        narrow = raw.dim() > 2 and shape[1] == 1
-        flat = raw.dim() > 3 and shape[2] < shape[3]
+        narrow = len(shape) > 2 and shape[1] == 1
+        flat = len(shape) > 3 and shape[2] < shape[3]
         return float((1 if narrow or flat else 2) / prod(shape[1:])) ** 0.5
 
 
@@ -37,10 +38,12 @@ class InitializerRange:
     def __post_init__(self) -> None:
         within("normalization.otherwise", self.otherwise, 1e-6, 1e3)
 
-    def factor(self, raw: Tensor, initializer_range: float | None) -> Tensor:
-        """Return what to multiply a raw weight with."""
+    def factor(
+        self, kernel: Float[Tensor, "out in kh kw"], shape: tuple[int, ...], initializer_range: float | None
+    ) -> Tensor:
+        """Return what to multiply the kernel with; the deviation is that of the weight it is repeated to."""
         wanted = self.otherwise if initializer_range is None else initializer_range
-        return wanted / (raw.std() + 1e-7)
+        return wanted / (repeated(kernel, *shape[:2]).std() + 1e-7)
 
 
 @final
@@ -48,8 +51,8 @@ class InitializerRange:
 class AsDecoded:
     """Weights, scales and biases as they leave the decoder (GHN-1, Zhang et al., 2019, arXiv:1810.05749)."""
 
-    def factor(self, raw: Tensor, initializer_range: float | None) -> float:
-        """Return what to multiply a raw weight with."""
+    def factor(self, kernel: Tensor, shape: tuple[int, ...], initializer_range: float | None) -> float:
+        """Return what to multiply the kernel with."""
         return 1.0
 
 
@@ -64,5 +67,5 @@ def bias_of(raw: Tensor) -> Tensor:
 
 
 def scaled(raw: Tensor, factor: float | Tensor) -> Tensor:
-    """Return the product, in place where no gradient needs the factors."""
-    return raw * factor if torch.is_grad_enabled() and raw.requires_grad else raw.mul_(factor)
+    """Return the product, in place where gradients are off."""
+    return raw * factor if torch.is_grad_enabled() else raw.mul_(factor)

@@ -8,12 +8,12 @@ from typing import Any, Final
 
 import torch
 from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
+from safetensors.torch import save_file
+from torch import Tensor, nn
 
 from paramgen.errors import HypernetError
-from paramgen.hypernets.config import HypernetConfig
 
 CONFIG: Final = "config.json"
 WEIGHTS: Final = "model.safetensors"
@@ -30,23 +30,33 @@ def locate(name: str, file: str, **download: Any) -> Path:
         return path
     try:
         return Path(hf_hub_download(name, file, **download))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+    except Exception as error:  # a connection that breaks raises what its own library has for it
         reason = str(error).strip().partition("\n")[0]
-        raise HypernetError(
-            f"No hypernet {name!r}: neither a folder nor a readable Hub repository ({reason})."
-        ) from error
+        known = isinstance(error, (HfHubHTTPError, HFValidationError, OSError))
+        raise HypernetError(f"No hypernet {name!r}: neither a folder nor a readable Hub repository ({reason}).") from (
+            error if known else ConnectionError(reason)
+        )
 
 
-def read_config(path: Path) -> HypernetConfig:
-    """Return the configuration in a file; size first, then syntax, then every value."""
+def read_json(path: Path) -> object:
+    """Return the values in a configuration file; size first, then syntax."""
     size = path.stat().st_size
     if size > MAX_CONFIG_BYTES:
         raise HypernetError(f"{path} has {size:,} bytes; allowed are {MAX_CONFIG_BYTES:,}.")
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data: object = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise HypernetError(f"{path} is no JSON: {error}.") from error
-    return HypernetConfig.from_json(data)
+    return data
+
+
+def save(module: nn.Module, config: Mapping[str, Any], folder: Path) -> None:
+    """Write both files of a module."""
+    (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    tensors = {name: tensor.detach().contiguous() for name, tensor in module.state_dict().items()}
+    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+    # safetensors writes a file that only its owner can read.
+    (folder / WEIGHTS).chmod((folder / CONFIG).stat().st_mode)
 
 
 def read_weights(path: Path, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:

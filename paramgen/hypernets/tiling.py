@@ -13,8 +13,8 @@ def fit_vector(raw: Float[Tensor, " width"], size: int) -> Float[Tensor, " _"]:
     return _repeat(raw, 0, size)
 
 
-def fit_kernel(raw: Float[Tensor, "out in kh kw"], shape: tuple[int, int, int, int]) -> Float[Tensor, "_ _ _ _"]:
-    """Return `raw` in the given shape: the centre of its kernels, channels cropped or repeated.
+def cropped(raw: Float[Tensor, "out in kh kw"], shape: tuple[int, int, int, int]) -> Float[Tensor, "_ _ _ _"]:
+    """Return what `repeated` needs to make the given shape: the centre of the kernels, at most as many channels.
 
     Kernels that are too small are resized; the published code does so only where both sides are.
     """
@@ -22,15 +22,20 @@ def fit_kernel(raw: Float[Tensor, "out in kh kw"], shape: tuple[int, int, int, i
     raw = raw[:out, :inputs]
     if raw.shape[2] < kh or raw.shape[3] < kw:
         raw = functional.interpolate(raw, size=(kh, kw), mode="bilinear", align_corners=False)
-    raw = _centre(_centre(raw, 2, kh), 3, kw)
-    return _repeat(_repeat(raw, 0, out), 1, inputs)
+    return _centre(_centre(raw, 2, kh), 3, kw).contiguous()
+
+
+def repeated(kernel: Float[Tensor, "out in kh kw"], out: int, inputs: int) -> Float[Tensor, "_ _ kh kw"]:
+    """Return the kernel with so many channels, starting over where it ends."""
+    return _repeat(_repeat(kernel, 1, inputs), 0, out)  # inputs first: whole rows are then written once
 
 
 def fit_table(raw: Float[Tensor, "1 in kh kw"], start: Float[Tensor, "1 _ _"]) -> Float[Tensor, "1 _ _"]:
     """Return a position table: the pixels of `raw` as the last tokens, the first ones (class tokens) from `start`."""
     _, tokens, width = start.shape
     side = isqrt(tokens)
-    pixels = fit_kernel(raw, (1, width, side, side)).flatten(2).transpose(1, 2)  # (1, side², in_)
+    kernel = repeated(cropped(raw, (1, width, side, side)), 1, width)
+    pixels = kernel.flatten(2).transpose(1, 2)  # (1, side², in_)
     return torch.cat((start[:, : tokens - side**2], pixels), dim=1)
 
 

@@ -6,6 +6,7 @@ An initializer sees the architecture and its graph, names the rule of every slot
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
+from typing import Any
 
 from torch import Tensor
 
@@ -31,8 +32,8 @@ class Initializer(ABC):
     def tensors(self, architecture: Architecture, graph: Graph, *, seed: int) -> NamedTensors:
         """Yield every slot once, in any order, and leave alone what was yielded; the tied ones are left out."""
 
-    def describe(self) -> Mapping[str, str]:
-        """Return what else identifies it: hashes of the files that it reads."""
+    def describe(self) -> Mapping[str, Any]:
+        """Return what else identifies it: origin and hashes of the files that it reads, as JSON."""
         return {}
 
 

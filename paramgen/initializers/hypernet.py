@@ -1,25 +1,17 @@
 """Weights predicted by a graph hypernet: the shipped one, one in a folder, or one on the Hub."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from importlib.resources import files
-from pathlib import Path
-from typing import Final, Literal, final
+from typing import Any, Literal, final
 
 import torch
-from huggingface_hub.errors import (
-    EntryNotFoundError,
-    HfHubHTTPError,
-    HFValidationError,
-    LocalEntryNotFoundError,
-    RevisionNotFoundError,
-)
 from torch import Tensor
 
 from paramgen.architectures import Architecture
-from paramgen.errors import HypernetError, OptionError
+from paramgen.errors import OptionError
+from paramgen.foreign.named import Named, named
 from paramgen.graphs.native import native_view
 from paramgen.graphs.published.view import published_view
 from paramgen.graphs.published.vocabulary import Family
@@ -29,23 +21,23 @@ from paramgen.hypernets.config import HypernetConfig
 from paramgen.hypernets.decoders.low_rank import LowRankConfig
 from paramgen.hypernets.decoders.low_rank_vectors import LowRankVectorsConfig
 from paramgen.hypernets.hypernet import Hypernet
+from paramgen.hypernets.loading import Predictor
 from paramgen.hypernets.normalization import InitializerRange
+from paramgen.hypernets.supernet import Supernet
 from paramgen.initializers import Initializer, NamedTensors, initializers
 from paramgen.initializers.library import library_rule, library_start
 
 HYPERNET = "hypernet"
 SHIPPED = "first_light"
-_REPOSITORY: Final = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
-_ADVICE: Final = "Type: --init hypernet for the one that comes with paramgen, or hypernet:FOLDER_OR_REPO"
 
 
 @final
 @initializers.register("hypernet")
 @dataclass(frozen=True, kw_only=True)
 class HypernetInitializer(Initializer):
-    """What a hypernet predicts from the graph, the shipped one or hypernet:FOLDER_OR_REPO; the rest is `library`."""
+    """What a hypernet predicts: the shipped one or hypernet:FOLDER, FILE or REPO[@REVISION][:FILE]; rest: `library`."""
 
-    path: str = ""  # a folder or a Hub repository, `@revision` after it; empty: the hypernet that comes with paramgen
+    path: str = ""  # a folder, a published file or a Hub repository; empty: the hypernet that comes with paramgen
     softmax: Literal["explicit", "fused"] = "explicit"  # how a published hypernet is shown attention
 
     def __post_init__(self) -> None:
@@ -54,7 +46,7 @@ class HypernetInitializer(Initializer):
 
     def rules(self, architecture: Architecture, graph: Graph) -> Mapping[str, str]:
         """`hypernet` for what the hypernet's roles cover, the library's rules for the rest."""
-        predicted = {request.slot for request in self.model.requests(self._view(architecture, graph))}
+        predicted = set(self.model.slots(self._view(architecture, graph)))
         return {
             slot.name: HYPERNET if slot.name in predicted else library_rule(slot)
             for slot in architecture.manifest.filled
@@ -79,35 +71,33 @@ class HypernetInitializer(Initializer):
     def _view(self, architecture: Architecture, graph: Graph) -> View:
         return _view_of(self.model, architecture, graph, self.softmax)
 
-    def describe(self) -> Mapping[str, str]:
-        """Return where the hypernet is from and the sha256 of its weights."""
-        return {"hypernet": self.path or f"paramgen/{SHIPPED}", "sha256": self.model.sha256 or ""}
+    def describe(self) -> Mapping[str, Any]:
+        """Return where the hypernet is from and the sha256 of its weights; of a converted one, the published file."""
+        described: dict[str, Any] = {"hypernet": self.path or f"paramgen/{SHIPPED}", "sha256": self.model.sha256 or ""}
+        if self._published:
+            described["softmax"] = self.softmax
+        if self._named.origin is not None:
+            described["published"] = self._named.origin.to_json()
+        return described
+
+    @property
+    def _published(self) -> bool:
+        return isinstance(self.model, Hypernet) and self.model.config.vocabulary == "published"
+
+    @property
+    def model(self) -> Predictor:
+        """The hypernet, read at first use."""
+        return self._named.hypernet
 
     @cached_property
-    def model(self) -> Hypernet:
-        """The hypernet, read at first use."""
-        if not self.path:
-            return Hypernet.from_pretrained(str(files("paramgen") / "pretrained" / SHIPPED)).eval()
-        name, at, revision = self.path.partition("@")
-        if at and not revision:
-            raise OptionError(f"{self.path!r} has an empty revision. Type: --init hypernet:org/repo@revision")
-        if Path(name).is_dir():
-            return Hypernet.from_pretrained(name).eval()
-        if not _REPOSITORY.fullmatch(name):
-            raise HypernetError(f"No hypernet {name!r}: there is no such folder. {_ADVICE}")
-        try:
-            return Hypernet.from_pretrained(name, revision=revision or None).eval()
-        except HypernetError as error:
-            reason = _reason(error.__cause__)
-            if reason is None:
-                raise
-            raise HypernetError(
-                f"No hypernet {self.path!r}: there is no such folder, and {reason}. {_ADVICE}"
-            ) from error
+    def _named(self) -> Named:
+        return named(self.path or str(files("paramgen") / "pretrained" / SHIPPED))
 
 
 @lru_cache(maxsize=1)  # rules and tensors ask for the same view, one after the other
-def _view_of(model: Hypernet, architecture: Architecture, graph: Graph, softmax: Literal["explicit", "fused"]) -> View:
+def _view_of(model: Predictor, architecture: Architecture, graph: Graph, softmax: Literal["explicit", "fused"]) -> View:
+    if isinstance(model, Supernet):
+        return native_view(graph, architecture.manifest)
     cutoff = model.config.encoder.cutoff
     if model.config.vocabulary == "native":
         return native_view(graph, architecture.manifest, cutoff=cutoff)
@@ -132,18 +122,3 @@ def published_family(config: HypernetConfig) -> Family:
     if not isinstance(config.decoder, (LowRankConfig, LowRankVectorsConfig)):
         return "ghn3"
     return "logah_gpt" if isinstance(config.normalization, InitializerRange) else "logah_vit"
-
-
-def _reason(cause: BaseException | None) -> str | None:
-    """Say why the Hub gave no file, without the pages that huggingface_hub writes about it."""
-    if isinstance(cause, LocalEntryNotFoundError):
-        return "the Hub cannot be reached"
-    if isinstance(cause, EntryNotFoundError):
-        return "the Hub's repository of that name holds no hypernet"
-    if isinstance(cause, RevisionNotFoundError):
-        return "the Hub's repository of that name has no such revision"
-    if isinstance(cause, HfHubHTTPError):
-        return "the Hub has no repository of that name that you may read"
-    if isinstance(cause, HFValidationError):
-        return "that is no name of a Hub repository"
-    return "the Hub cannot be reached" if isinstance(cause, OSError) else None

@@ -1,6 +1,6 @@
 """What the library itself would draw, slot by slot, without building the network a second time."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import final
 
@@ -14,7 +14,7 @@ from paramgen.graphs.schema import Graph
 from paramgen.initializers import Initializer, NamedTensors, initializers
 from paramgen.manifest import Slot
 
-LIBRARY, KEPT, PLAIN = "library", "kept", "plain"
+LIBRARY, KEPT, PLAIN, ZERO = "library", "kept", "plain", "zero"
 PLAIN_STD = 0.02  # of BERT's and GPT-2's embeddings and tables
 
 
@@ -59,3 +59,26 @@ def library_start(slot: Slot, seed: int) -> Tensor:
             f"{slot.shape} and {slot.dtype}. Report this with the architecture's name."
         )
     return values
+
+
+def library_elsewhere(
+    architecture: Architecture, covered: Mapping[str, str], zero: Iterable[str] = ()
+) -> dict[str, str]:
+    """Return the rule of every slot: those in `covered`, `zero` for the biases named, the library's for the rest."""
+    rules = {slot.name: library_rule(slot) for slot in architecture.manifest.filled}
+    return {**rules, **dict.fromkeys(zero, ZERO), **covered}
+
+
+@torch.no_grad()
+def start_by_rules(
+    architecture: Architecture, rules: Mapping[str, str], make: Callable[[Slot], Tensor], *, seed: int
+) -> NamedTensors:
+    """Yield what `make` makes of each slot whose rule is neither `zero` nor the library's, and these for the rest."""
+    for slot in architecture.manifest.filled:
+        rule = rules[slot.name]
+        if rule == ZERO:
+            yield slot.name, torch.zeros(slot.shape, dtype=slot.dtype)
+        elif rule in (LIBRARY, KEPT, PLAIN):
+            yield slot.name, library_start(slot, seed)
+        else:
+            yield slot.name, make(slot)

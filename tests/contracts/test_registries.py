@@ -8,25 +8,28 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import paramgen.architectures
 import paramgen.initializers
 from paramgen.architectures import Architecture, sources
 from paramgen.architectures.module import from_module
+from paramgen.errors import OptionError
 from paramgen.graphs.schema import Graph
 from paramgen.graphs.trace import trace
 from paramgen.initializers import initializer_of, initializers
+from paramgen.initializers.library import library_start
 
 
 class Tiny(nn.Module):
     """Conv, norm, linear, a bare parameter and a tie."""
 
-    def __init__(self) -> None:
+    def __init__(self, filters: int = 8) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(3, 8, 3, bias=False)
-        self.norm = nn.BatchNorm2d(8)
-        self.mix = nn.Linear(8, 8)
+        self.conv = nn.Conv2d(3, filters, 3, bias=False)
+        self.norm = nn.BatchNorm2d(filters)
+        self.mix = nn.Linear(filters, 8)
         self.head = nn.Linear(8, 8)
         self.head.weight = self.mix.weight
         self.scale = nn.Parameter(torch.full((8,), 0.5))
@@ -43,14 +46,20 @@ def tiny() -> tuple[Architecture, Graph]:
     return architecture, trace(architecture.module, architecture.manifest, architecture.example)
 
 
+@pytest.fixture(scope="module")
+def arguments(hypernet_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What stands behind the colon, for the initializers that read files."""
+    larger = tmp_path_factory.mktemp("larger")
+    state = {name: value.clone() for name, value in Tiny(16).state_dict().items() if name != "head.bias"}
+    save_file(state, larger / "model.safetensors")
+    return {"hypernet": f":{hypernet_folder}", "weight_selection": f":{larger}"}
+
+
 @pytest.mark.parametrize("name", initializers.names())
 def test_every_initializer_fills_every_slot_once_by_a_named_rule(
-    name: str, tiny: tuple[Architecture, Graph], hypernet_folder: Path
+    name: str, tiny: tuple[Architecture, Graph], arguments: dict[str, str]
 ) -> None:
-    (architecture, graph), initializer = (
-        tiny,
-        initializer_of(f"hypernet:{hypernet_folder}" if name == "hypernet" else name),
-    )
+    (architecture, graph), initializer = tiny, initializer_of(name + arguments.get(name, ""))
     manifest = architecture.manifest
     wanted = {slot.name: (slot.shape, slot.dtype) for slot in manifest.filled}
     rules = initializer.rules(architecture, graph)
@@ -64,6 +73,35 @@ def test_every_initializer_fills_every_slot_once_by_a_named_rule(
     again, other = (dict(initializer.tensors(architecture, graph, seed=seed)) for seed in (3, 4))
     assert all(torch.equal(value, again[slot]) for slot, value in drawn)
     assert any(not torch.equal(value, other[slot]) for slot, value in drawn)
+
+
+@pytest.mark.parametrize("name", initializers.names())
+def test_what_is_called_the_librarys_is_what_the_library_draws(
+    name: str, tiny: tuple[Architecture, Graph], arguments: dict[str, str]
+) -> None:
+    (architecture, graph), initializer = tiny, initializer_of(name + arguments.get(name, ""))
+    rules = initializer.rules(architecture, graph)
+    drawn = dict(initializer.tensors(architecture, graph, seed=3))
+    own = [slot for slot in architecture.manifest.filled if rules[slot.name] in ("library", "kept", "plain")]
+    assert own
+    assert all(torch.equal(drawn[slot.name], library_start(slot, 3)) for slot in own)
+    assert all(not drawn[slot].any() for slot, rule in rules.items() if rule == "zero")
+
+
+@pytest.mark.parametrize("name", initializers.names())
+def test_a_graph_alone_is_enough_or_refused_in_one_line(
+    name: str, tiny: tuple[Architecture, Graph], arguments: dict[str, str]
+) -> None:
+    (architecture, graph), initializer = tiny, initializer_of(name + arguments.get(name, ""))
+    bare = dataclasses.replace(architecture, module=None, example=None)
+    if name == "lsuv":
+        for ask in (initializer.rules, lambda *given: list(initializer.tensors(*given, seed=0))):
+            with pytest.raises(OptionError, match="a graph's JSON is not enough. Give --arch") as refusal:
+                ask(bare, graph)
+            assert "\n" not in str(refusal.value)
+        return
+    assert initializer.rules(bare, graph) == initializer.rules(architecture, graph)
+    assert {slot for slot, _ in initializer.tensors(bare, graph, seed=0)} == initializer.rules(bare, graph).keys()
 
 
 @pytest.mark.parametrize("name", initializers.names())

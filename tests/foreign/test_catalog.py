@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from paramgen.foreign import published
 from paramgen.foreign.convert import FAMILIES
 from paramgen.foreign.families import Settings
 from paramgen.foreign.ghn3 import GHN3
@@ -68,3 +69,22 @@ def test_norms_are_of_files_and_positive(catalog: dict[str, Any]) -> None:
     assert all(len(table) == 74 for table in norms.values())
     assert all(value > 0 for table in norms.values() for value in table.values())
     assert norms["ghn3xlm16.pt"]["alexnet"] == 72.4766
+    assert norms.keys() <= {
+        entry["file"] for entry in catalog["files"] if entry.get("repo") == catalog["norms"]["repo"]
+    }
+
+
+def test_the_package_carries_what_the_catalog_says(catalog: dict[str, Any]) -> None:
+    from checkpoints.published import PACKAGED, packaged  # which needs Python 3.11
+
+    text = PACKAGED.read_text(encoding="utf-8")
+    assert text == packaged(catalog), "type: python -m checkpoints.published"
+
+
+def test_what_the_package_carries_is_read(catalog: dict[str, Any]) -> None:
+    known = {(entry.repo, entry.file): entry for entry in published.catalog().files}
+    assert known.keys() == {(entry.get("repo"), entry["file"]) for entry in catalog["files"]}
+    assert published.catalog().tolerance == catalog["norms"]["tolerance"]
+    tiny = known[catalog["norms"]["repo"], "ghn3tm8.pt"]
+    assert (tiny.family, tiny.parameters, tiny.norms["resnet50"]) == ("ghn3", 6_906_632, 78.6197)
+    assert {file for (_, file), entry in known.items() if entry.norms} == {"ghn3xlm16.pt", "ghn3tm8.pt", "ghn2.pt"}

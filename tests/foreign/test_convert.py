@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from paramgen.errors import ForeignError, OutputError, ParamgenError
-from paramgen.foreign.convert import FAMILIES, RECORD, convert, load
+from paramgen.foreign.convert import FAMILIES, convert, load
+from paramgen.foreign.origin import RECORD
 from paramgen.foreign.reader import read
 from paramgen.graphs.view import Request, View
 from paramgen.hypernets.config import HypernetConfig
@@ -319,6 +320,34 @@ def test_a_failed_or_refused_conversion_writes_nothing(
     with pytest.raises(OutputError, match="not empty"):
         convert(path, taken)
     assert list(taken.iterdir()) == [taken / "mine"]
+
+
+def test_overwrite_replaces_what_was_converted_and_nothing_else(put: Callable[[bytes], Path], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    convert(put(CASES["ghn3 on the Hub"].data), out)
+    (out / "left.txt").touch()
+    path = put(CASES["ghn2 on the Hub"].data)
+    with pytest.raises(OutputError, match="not empty.*--overwrite"):
+        convert(path, out)
+    assert convert(path, out, overwrite=True).family == "ghn2"
+    assert json.loads((out / RECORD).read_text())["family"] == "ghn2" and not (out / "left.txt").exists()
+    path = put(b"\x80\x02N.")
+    with pytest.raises(ForeignError):
+        convert(path, out, overwrite=True)
+    assert json.loads((out / RECORD).read_text())["family"] == "ghn2"
+    (out / RECORD).rename(out / "paramgen.json")  # as if predict had written it
+    with pytest.raises(OutputError, match=f"not converted by paramgen: it has no {RECORD}"):
+        convert(put(CASES["ghn3 on the Hub"].data), out, overwrite=True)
+    assert (out / "paramgen.json").exists()
+
+
+def test_overwrite_keeps_the_file_that_is_converted(put: Callable[[bytes], Path], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    convert(put(CASES["ghn3 on the Hub"].data), out)
+    inside = put(CASES["ghn3 on the Hub"].data).rename(out / "checkpoint.pt")
+    with pytest.raises(ForeignError, match="lies in the folder that is to be written"):
+        convert(inside, out, overwrite=True)
+    assert inside.exists()
 
 
 def test_configs_of_converted_hypernets_go_through_json(put: Callable[[bytes], Path]) -> None:

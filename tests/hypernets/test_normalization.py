@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from paramgen.hypernets.normalization import FanIn, InitializerRange, bias_of, scale_of, scaled
+from paramgen.hypernets.tiling import repeated
 
 
 @pytest.mark.parametrize(
@@ -20,18 +21,26 @@ from paramgen.hypernets.normalization import FanIn, InitializerRange, bias_of, s
     ],
 )
 def test_fan_in_has_the_published_cases(shape: tuple[int, ...], expected: float) -> None:
-    assert FanIn(spare_tables=True).factor(torch.empty(shape), None) == pytest.approx(expected)
+    assert FanIn(spare_tables=True).factor(torch.empty(0), shape, None) == pytest.approx(expected)
 
 
 def test_tables_are_spared_only_on_request() -> None:
-    assert FanIn(spare_tables=False).factor(torch.empty(1, 32, 14, 14), None) == pytest.approx(sqrt(2 / (32 * 196)))
+    assert FanIn(spare_tables=False).factor(torch.empty(0), (1, 32, 14, 14), None) == pytest.approx(
+        sqrt(2 / (32 * 196))
+    )
 
 
 def test_initializer_range_prefers_the_targets_own() -> None:
-    raw = torch.randn(50, 50) * 3
+    raw = torch.randn(50, 50, 1, 1) * 3
     rule = InitializerRange(otherwise=0.02)
-    assert float(scaled(raw.clone(), rule.factor(raw, None)).std()) == pytest.approx(0.02, rel=1e-4)
-    assert float(scaled(raw.clone(), rule.factor(raw, 0.05)).std()) == pytest.approx(0.05, rel=1e-4)
+    assert float(scaled(raw.clone(), rule.factor(raw, (50, 50), None)).std()) == pytest.approx(0.02, rel=1e-4)
+    assert float(scaled(raw.clone(), rule.factor(raw, (50, 50), 0.05)).std()) == pytest.approx(0.05, rel=1e-4)
+
+
+def test_initializer_range_is_that_of_the_repeated_kernel() -> None:
+    raw = torch.randn(4, 3, 1, 1)
+    factor = InitializerRange(otherwise=0.02).factor(raw, (7, 5), None)
+    assert float(repeated(raw * factor, 7, 5).std()) == pytest.approx(0.02, rel=1e-4)
 
 
 def test_scales_stay_around_one_and_biases_around_zero() -> None:

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from paramgen.hypernets.tiling import fit_kernel, fit_table, fit_vector
+from paramgen.hypernets.tiling import cropped, fit_table, fit_vector, repeated
 
 
 @pytest.mark.parametrize("size", [1, 3, 4, 5, 8, 11])
@@ -12,7 +12,7 @@ def test_vectors_are_cropped_or_start_over(size: int) -> None:
 @pytest.mark.parametrize("shape", [(2, 3, 3, 3), (7, 3, 1, 3), (4, 9, 2, 2), (11, 10, 3, 2)])
 def test_kernels_keep_their_centre_and_repeat_their_channels(shape: tuple[int, int, int, int]) -> None:
     raw = torch.randn(4, 3, 3, 3)
-    fitted = fit_kernel(raw, shape)
+    fitted = repeated(cropped(raw, shape), *shape[:2])
     assert fitted.shape == shape
     top, left = 3 // 2 - shape[2] // 2, 3 // 2 - shape[3] // 2
     for out in range(shape[0]):
@@ -23,8 +23,8 @@ def test_kernels_keep_their_centre_and_repeat_their_channels(shape: tuple[int, i
 
 def test_small_kernels_are_resized() -> None:
     raw = torch.ones(2, 2, 3, 3)
-    torch.testing.assert_close(fit_kernel(raw, (2, 2, 7, 7)), torch.ones(2, 2, 7, 7))
-    assert fit_kernel(raw, (2, 2, 1, 9)).shape == (2, 2, 1, 9)
+    torch.testing.assert_close(cropped(raw, (2, 2, 7, 7)), torch.ones(2, 2, 7, 7))
+    assert cropped(raw, (2, 2, 1, 9)).shape == (2, 2, 1, 9)
 
 
 @pytest.mark.parametrize("tokens", [9, 10, 11])

@@ -1,6 +1,7 @@
 """The adapter over hypernets: which slots it fills, where it gets the hypernet from, what it says if there is none."""
 
 import shutil
+from errno import ENOSPC
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
@@ -87,6 +88,16 @@ def test_a_repository_that_cannot_be_had(monkeypatch: pytest.MonkeyPatch, cause:
         initializer_of("hypernet:org/repo@main").describe()
     message = str(caught.value)
     assert "'org/repo@main'" in message and said in message and "Type: --init" in message and len(message) < 250
+
+
+def test_a_full_disk_is_not_taken_for_an_absent_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> str:
+        raise OSError(ENOSPC, "No space left on device", "/cache")
+
+    monkeypatch.setattr("paramgen.hypernets.storage.hf_hub_download", fail)
+    for name in ("hypernet:org/repo", "hypernet:org/repo:file.pt"):
+        with pytest.raises(paramgen.ParamgenError, match="No space left on device"):
+            initializer_of(name).describe()
 
 
 @pytest.mark.parametrize("name", ["./x", "/x", "a b", "x/y/z", "~", "../.."])

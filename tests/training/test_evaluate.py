@@ -5,6 +5,7 @@ from PIL import Image
 from paramgen.hypernets.hypernet import Hypernet
 from training import judge
 from training.__main__ import recipe
+from training.data.folders import Split
 from training.data.images import Images, load_images
 from training.evaluate import Protocol, Subject, measure, provenance, summary
 from training.libraries import library_networks
@@ -13,7 +14,7 @@ from training.targets import Target, view_of, view_of_design
 
 
 @pytest.fixture(scope="module")
-def images(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Images]:
+def images(tmp_path_factory: pytest.TempPathFactory) -> dict[Split, Images]:
     root = tmp_path_factory.mktemp("set")
     for split in ("train", "test"):
         for number in range(10):
@@ -21,15 +22,15 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Images]:
             place.mkdir(parents=True)
             for index in range(4):
                 Image.new("RGB", (16, 16), (25 * number, 128, 255 - 25 * number)).save(place / f"{index}.png")
-    return {split: load_images(root, split, 16, root / "cache") for split in ("train", "test")}  # type: ignore[arg-type]
+    return {split: load_images(root, split, 16, root.parent / "cache") for split in ("train", "test")}
 
 
 def subject() -> Subject:
-    design = next(design for design in pool(3, 24) if design.resolution == 16)
+    design = next(design for design in pool(3, 4, among=("vgg",)) if design.resolution == 16)
     return Subject("a network", 16, design.build)
 
 
-def test_an_untrained_departure_measures_as_the_library(images: dict[str, Images]) -> None:
+def test_an_untrained_departure_measures_as_the_library(images: dict[Split, Images]) -> None:
     protocol = Protocol(seeds=2, steps=2, batch=8, test_images=40, rates=(1e-3, 1e-2))
     row = measure(Hypernet(recipe("smoke").hypernet), subject(), images, protocol)
     assert row["zero_shot"]["hypernet"] == row["zero_shot"]["library"]
@@ -41,8 +42,8 @@ def test_an_untrained_departure_measures_as_the_library(images: dict[str, Images
     assert found["trained_library"] == row["best"]["library"]["mean"]
 
 
-def test_training_learns_and_leaves_its_start_alone(images: dict[str, Images]) -> None:
-    design = next(design for design in pool(3, 24) if design.resolution == 16)
+def test_training_learns_and_leaves_its_start_alone(images: dict[Split, Images]) -> None:
+    design = next(design for design in pool(3, 4, among=("vgg",)) if design.resolution == 16)
     target = Target.of(design.build, view_of_design(design), seed=0, device=torch.device("cpu"))
     before = {name: tensor.clone() for name, tensor in target.state.items()}
     reached = judge.fine_tune(target.network, target.state, images["train"], steps=30, rate=3e-3, batch=20, seed=0)

@@ -9,7 +9,9 @@ import torch
 from PIL import Image
 
 from paramgen.errors import OptionError
-from training.data.images import load_images
+from training.config import Task
+from training.data.images import load_images, load_set
+from training.data.tasks import load_task, places
 
 
 def picture(colour: int, side: int = 32) -> bytes:
@@ -55,7 +57,7 @@ def test_folder_and_tar_give_the_same_images(tmp_path: Path) -> None:
 def test_the_second_reading_comes_from_the_cache(tmp_path: Path) -> None:
     root = folder(tmp_path / "set")
     first = load_images(root, "test", 16, tmp_path / "cache")
-    description = next((tmp_path / "cache").glob("*.json"))
+    description = next((tmp_path / "cache").glob("*-test-16.json"))
     description.write_text(json.dumps(json.loads(description.read_text()) | {"classes": ["from", "cache"]}))
     assert load_images(root, "test", 16, tmp_path / "cache").classes == ("from", "cache")
     assert first.classes == ("ant", "bee")
@@ -71,7 +73,75 @@ def test_members_that_leave_the_archive_are_not_read_and_nothing_is_extracted(tm
     assert [path for path in sorted(tmp_path.rglob("*")) if path not in before and "cache" not in path.parts] == []
 
 
+def test_tiny_imagenet_s_layout_is_read_from_inside_one_outer_folder(tmp_path: Path) -> None:
+    root = tmp_path / "set" / "tiny"
+    for number, name in enumerate(("n01", "n02")):
+        place = root / "train" / name / "images"
+        place.mkdir(parents=True)
+        (place / f"{name}_0.JPEG").write_bytes(picture(100 * number))
+        (root / "train" / name / f"{name}_boxes.txt").write_text("")
+    for split in ("val", "test"):
+        (root / split / "images").mkdir(parents=True)
+        for index in range(3):
+            (root / split / "images" / f"{split}_{index}.png").write_bytes(picture(10 * index))
+    lines = "val_0.png\tn02\t0\t0\nval_1.png\tn01\t0\t0\nval_2.png\tn02\t0\t0\n"
+    (root / "val" / "val_annotations.txt").write_text(lines)
+    archive = tmp_path / "tiny.tar"
+    with tarfile.open(archive, "w") as packed_set:
+        packed_set.add(root, "tiny")
+    for source in (root, root.parent, archive):
+        images = load_images(source, "test", 16, tmp_path / "cache")
+        assert images.classes == ("n01", "n02")
+        labels = {int(pixels[0, 0, 0]): int(label) for pixels, label in zip(images.pixels, images.labels, strict=True)}
+        assert labels == {0: 1, 10: 0, 20: 1}
+        assert len(load_images(source, "train", 16, tmp_path / "cache")) == 2
+
+
+def test_validation_folders_stand_in_for_test_folders(tmp_path: Path) -> None:
+    root = folder(tmp_path / "set")
+    (root / "test").rename(root / "val")
+    assert len(load_images(root, "test", 16, tmp_path / "cache")) == 6
+
+
+def test_a_changed_folder_is_decoded_anew(tmp_path: Path) -> None:
+    root = folder(tmp_path / "set")
+    assert len(load_images(root, "train", 16, tmp_path / "cache")) == 6
+    (root / "train" / "bee" / "images" / "new.png").write_bytes(picture(7))
+    assert len(load_images(root, "train", 16, tmp_path / "cache")) == 7
+
+
+def test_one_pass_serves_every_size(tmp_path: Path) -> None:
+    root = folder(tmp_path / "set")
+    images = load_set(root, (8, 16), tmp_path / "cache")
+    assert {key: tuple(split.pixels.shape) for key, split in images.items()} == {
+        (split, size): (6, 3, size, size) for split in ("train", "test") for size in (8, 16)
+    }
+
+
+def test_each_task_finds_its_place() -> None:
+    one, two = (Task(name="one"),), (Task(name="one"), Task(name="two"))
+    assert places(["some/folder"], one) == places(["one=some/folder"], one) == {"one": Path("some/folder")}
+    assert places(["two=b", "one=a=b"], two) == {"one": Path("a=b"), "two": Path("b")}
+    for given in ([], ["a"], ["one=a"], ["one=a", "one=b"], ["one=a", "three=b"], ["one=", "two=b"]):
+        with pytest.raises(OptionError, match="this recipe needs: --data one=PATH --data two=PATH"):
+            places(given, two)
+
+
+def test_a_task_says_how_many_classes_it_has(tmp_path: Path) -> None:
+    root, device = folder(tmp_path / "set"), torch.device("cpu")
+    assert load_task(Task(), root, tmp_path / "cache", device).classes == 2
+    with pytest.raises(OptionError, match="has 2 classes; the recipe's cifar10 has 10"):
+        load_task(Task(name="cifar10", classes=10), root, tmp_path / "cache", device)
+
+
 def test_errors_say_what_to_type(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no archive")
+    with pytest.raises(OptionError, match="no folder and no tar"):
+        load_images(tmp_path / "notes.txt", "train", 16, tmp_path / "cache")
+    root = folder(tmp_path / "set")
+    (root / "train" / "bee" / "broken.png").write_bytes(b"no picture")
+    with pytest.raises(OptionError, match="class 'bee' is no JPEG or PNG"):
+        load_images(root, "train", 16, tmp_path / "cache")
     with pytest.raises(OptionError, match="does not exist"):
         load_images(tmp_path / "nowhere", "train", 16, tmp_path / "cache")
     (tmp_path / "empty").mkdir()

@@ -10,14 +10,16 @@ from typing import Any
 
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 from PIL import Image
 
 from paramgen.errors import OptionError, UnknownNameError
 from paramgen.hypernets.hypernet import Hypernet
-from training import checkpoint, loop
+from training import checkpoint, learning
 from training.__main__ import main, recipe
-from training.config import Optimization
+from training.config import Config, Optimization, Task
 from training.export import export
+from training.log import Log
 from training.loop import Run, rate_at
 from training.losses import Outcome
 
@@ -34,10 +36,19 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+def started(config: Config, folder: Path, data: Path, *, resume: bool = False) -> Run:
+    return Run(config, folder, {"images": data}, resume=resume)
+
+
 def seen(folder: Path) -> list[object]:
     """Everything in the log but the times."""
     lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     return [{key: value for key, value in line.items() if key != "seconds"} for line in lines]
+
+
+def steps_of(folder: Path) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    return [line for line in lines if "loss" in line]
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -48,7 +59,7 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that nothing interrupted."""
     folder = tmp_path_factory.mktemp("runs") / "whole"
-    Run(recipe("smoke"), folder, data, resume=False).run()
+    started(recipe("smoke"), folder, data).run()
     return folder
 
 
@@ -61,12 +72,12 @@ def test_a_run_logs_every_step_and_judges(whole: Path) -> None:
 
 
 def test_resuming_repeats_what_was_lost_and_ends_alike(whole: Path, data: Path, tmp_path: Path) -> None:
-    run = Run(recipe("smoke"), tmp_path / "run", data, resume=False)
+    run = started(recipe("smoke"), tmp_path / "run", data)
     for _ in range(4):
-        run._advance()
+        run.advance()
     run.save()
-    run._advance()  # logged, then lost
-    Run(recipe("smoke"), tmp_path / "run", data, resume=True).run()
+    run.advance()  # logged, then lost
+    started(recipe("smoke"), tmp_path / "run", data, resume=True).run()
     assert seen(tmp_path / "run") == seen(whole)
     assert all(torch.equal(tensor, weights(whole)[name]) for name, tensor in weights(tmp_path / "run").items())
 
@@ -88,27 +99,27 @@ def test_a_killed_process_resumes_bit_for_bit(whole: Path, data: Path, tmp_path:
 
 
 def test_a_step_that_is_not_finite_changes_nothing(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = Run(recipe("smoke"), tmp_path / "run", data, resume=False)
+    run = started(recipe("smoke"), tmp_path / "run", data)
     before = {name: tensor.clone() for name, tensor in run.hypernet.state_dict().items()}
-    honest = loop.descend
+    honest = learning.descend
 
     def broken(*arguments: Any) -> Outcome:
         outcome = honest(*arguments)
         return replace(outcome, losses=(float("nan"),))
 
-    monkeypatch.setattr(loop, "descend", broken)
-    run._advance()
+    monkeypatch.setattr(learning, "descend", broken)
+    run.advance()
     assert run.skipped == 1 and run.step == 1
     assert all(torch.equal(tensor, before[name]) for name, tensor in run.hypernet.state_dict().items())
 
 
 def test_a_folder_belongs_to_one_run(whole: Path, data: Path, tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="--resume to continue"):
-        Run(recipe("smoke"), whole, data, resume=False)
+        started(recipe("smoke"), whole, data)
     with pytest.raises(OptionError, match="not this recipe"):
-        Run(replace(recipe("smoke"), seed=1), whole, data, resume=True)
+        started(replace(recipe("smoke"), seed=1), whole, data, resume=True)
     with pytest.raises(OptionError, match="does not exist"):
-        Run(recipe("smoke"), tmp_path / "none", data, resume=True)
+        started(recipe("smoke"), tmp_path / "none", data, resume=True)
 
 
 def test_export_writes_what_the_library_reads(whole: Path, tmp_path: Path) -> None:
@@ -119,7 +130,90 @@ def test_export_writes_what_the_library_reads(whole: Path, tmp_path: Path) -> No
 
 
 def test_the_command_line_is_frozen() -> None:
-    assert list(inspect.signature(main).parameters) == ["name", "out", "data", "resume", "minutes"]
+    assert list(inspect.signature(main).parameters) == [
+        *("name", "out", "data", "resume", "minutes", "processes", "precision")
+    ]
+
+
+def test_the_terminal_says_how_far_and_how_long(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log = Log(tmp_path, step=0, steps=100)
+    log.show(0, 2.0, 0.1, skipped=0)
+    time.sleep(0.02)
+    log.show(1, 1.0, 0.2, skipped=3)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("step 2/100  ") and " steps/s  0:00:0" in line
+    assert line.endswith("loss 1.500  accuracy 15.0%  skipped 3")
+
+
+def test_tensorboard_reads_the_log(whole: Path) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(whole / "tensorboard"))
+    events.Reload()
+    logged = {line["step"]: sum(line["loss"]) / len(line["loss"]) for line in steps_of(whole)}
+    assert {event.step: event.value for event in events.Scalars("loss")} == pytest.approx(logged)
+    assert any(tag.startswith("judged/") for tag in events.Tags()["scalars"])
+
+
+def test_one_broken_network_does_not_stop_the_others(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    smoke = recipe("smoke")
+    run = started(replace(smoke, stages=(replace(smoke.stages[1], until=12),)), tmp_path / "run", data)
+    before = {name: tensor.clone() for name, tensor in run.hypernet.state_dict().items()}
+    honest, calls = learning.descend, []
+
+    def broken(*arguments: Any) -> Outcome:
+        calls.append(1)
+        outcome = honest(*arguments)
+        return replace(outcome, losses=(float("nan"),)) if len(calls) == 1 else outcome
+
+    monkeypatch.setattr(learning, "descend", broken)
+    run.advance()
+    assert len(calls) == 2 and run.skipped == 0
+    assert steps_of(tmp_path / "run")[0]["broken"] == 1
+    after = run.hypernet.state_dict()
+    assert any(not torch.equal(tensor, before[name]) for name, tensor in after.items())
+    assert all(bool(tensor.isfinite().all()) for tensor in after.values())
+
+
+@pytest.mark.slow
+def test_mixed_precision_trains_wide_weights(data: Path, tmp_path: Path) -> None:
+    smoke = recipe("smoke")
+    narrow = replace(smoke, optimization=replace(smoke.optimization, precision="bf16"))
+    AcceleratorState._reset_state(reset_partial_state=True)
+    try:
+        run = started(narrow, tmp_path / "run", data)
+        for _ in range(2):
+            run.advance()
+    finally:
+        AcceleratorState._reset_state(reset_partial_state=True)
+    assert run.skipped == 0
+    assert {tensor.dtype for tensor in run.hypernet.parameters()} == {torch.float32}
+    wide = started(smoke, tmp_path / "wide", data)
+    wide.advance()
+    first, other = steps_of(tmp_path / "run")[0]["loss"], steps_of(tmp_path / "wide")[0]["loss"]
+    assert first != other and first == pytest.approx(other, rel=0.05)
+
+
+@pytest.mark.slow
+def test_a_run_of_several_data_sets_draws_them_in_turn(data: Path, tmp_path: Path) -> None:
+    tasks = (Task(name="ten", classes=10, share=2.0), Task(name="four"))
+    four = tmp_path / "four"
+    for split in ("train", "test"):
+        for number in range(4):
+            (four / split / f"{number}").mkdir(parents=True)
+            for index in range(16):
+                Image.new("RGB", (8, 8), (60 * number, 0, 0)).save(four / split / f"{number}" / f"{index}.png")
+    config = replace(recipe("smoke"), tasks=tasks)
+    run = Run(config, tmp_path / "run", {"ten": data, "four": four}, resume=False)
+    for _ in range(6):
+        run.advance()
+    assert {line["task"] for line in steps_of(tmp_path / "run")} == {"ten", "four"}
+    run.save()
+    with pytest.raises(OptionError, match="not what the run had"):
+        Run(config, tmp_path / "run", {"ten": data, "four": data}, resume=True)
 
 
 def test_unknown_recipes_offer_the_nearest() -> None:

@@ -3,9 +3,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from paramgen.errors import OptionError
+from paramgen.errors import OptionError, UnknownNameError
 from training.__main__ import recipe
-from training.config import Objective, Stage
+from training.config import Objective, Stage, Task
 from training.window import Window, first_design
 
 OBJECTIVE = Objective()
@@ -37,6 +37,19 @@ def test_what_is_drawn_does_not_depend_on_what_was_drawn_before() -> None:
     for step in range(5):
         draws(walked, step)
     assert draws(walked, 5) == draws(Window(CONFIG), 5)
+
+
+def test_the_whole_window_can_be_seen() -> None:
+    for step in (0, 5):
+        window = Window(CONFIG)
+        assert set(window.designs(step)) == set(draws(window, step))
+
+
+def test_a_recipe_is_refused_for_what_it_misnames() -> None:
+    with pytest.raises(UnknownNameError, match="'resnet'"):
+        replace(CONFIG, families=("resnets",))
+    with pytest.raises(OptionError, match="no name twice"):
+        replace(CONFIG, tasks=(Task(), Task()))
 
 
 def test_stages_must_reach_the_last_step() -> None:

@@ -1,7 +1,7 @@
 """The first hypernet we ship: a departure from the library's own start, CIFAR-10 at 16 and 32 pixels, one CPU core."""
 
 from paramgen.hypernets.config import first_light
-from training.config import Config, Objective, Optimization, Stage
+from training.config import Config, Objective, Optimization, Stage, Task
 
 SWITCH = 3_200  # by then the first designs are learned, and unseen ones are not: see LOG.md, 2026-11-23
 
@@ -10,6 +10,8 @@ def config() -> Config:
     """72 minutes on a shared core took it to step 4,386, which ships; result: cards/results/first_light.json."""
     return Config(
         hypernet=first_light(),
+        tasks=(Task(name="cifar10", classes=10),),
+        families=("convnext", "mixer", "mobilenet", "resnet", "vgg", "vit"),
         optimization=Optimization(steps=6_000, rate=2e-3),
         stages=(
             Stage(until=SWITCH, objective=Objective(departure=0.02, inner_steps=5, inner_rate=2e-3)),

@@ -23,6 +23,7 @@ def config() -> Config:
             Stage(until=6, objective=Objective(inner_steps=2, departure=0.1), networks=1),
             Stage(until=12, objective=Objective(inner_steps=1), networks=2, span="wide", renewed=1),
         ),
+        families=("mlp", "resnet", "vit"),
         pool=6,
         judged=1,
         judge_every=6,

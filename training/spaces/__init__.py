@@ -3,13 +3,15 @@
 A design says everything about a network but its numbers. Held-out designs are wider or deeper than any in training.
 """
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 import torch
 
 from paramgen.errors import OptionError
 from paramgen.registry import Registry
-from training.spaces.design import Design, Span
+from training.spaces.design import CLASSES, RESOLUTIONS, Design, Span
 
 HELD_OUT_FACTOR: Final = 16  # a held-out network may cost so many times what a training network may
 
@@ -18,19 +20,43 @@ _TRIES: Final = 1000
 families = Registry[Design]("family", "training.spaces")
 
 
-def sample(generator: torch.Generator, *, family: str | None = None, span: Span = "small") -> Design:
+def sample(
+    generator: torch.Generator,
+    *,
+    family: str | None = None,
+    span: Span = "small",
+    resolutions: Sequence[int] = RESOLUTIONS,
+) -> Design:
     """Draw a design, of the named family or of any; one that costs too much to train on is drawn again."""
     names = families.names()
     for _ in range(_TRIES):
         name = family or names[int(torch.randint(len(names), (1,), generator=generator))]
         design = families.get(name).sample(generator, span=span)
-        if design.cost() <= design.limit * (HELD_OUT_FACTOR if span == "held_out" else 1):
+        if design.resolution in resolutions and design.cost() <= design.limit * (
+            HELD_OUT_FACTOR if span == "held_out" else 1
+        ):
             return design
     raise OptionError(f"No design of {family or 'any family'} is cheap enough, in {_TRIES} tries; raise its `limit`.")
 
 
-def pool(seed: int, size: int, *, span: Span = "small") -> tuple[Design, ...]:
-    """Return `size` designs, families in turn, so that each has its share."""
+def pool(
+    seed: int,
+    size: int,
+    *,
+    span: Span = "small",
+    among: Sequence[str] = (),
+    classes: int = CLASSES,
+    resolutions: Sequence[int] = RESOLUTIONS,
+) -> tuple[Design, ...]:
+    """Return `size` designs, families in turn, so that each has its share; `among` no families means all there are."""
     generator = torch.Generator().manual_seed(seed)
-    names = families.names()
-    return tuple(sample(generator, family=names[index % len(names)], span=span) for index in range(size))
+    names = tuple(among) or families.names()
+    drawn = (
+        sample(generator, family=names[index % len(names)], span=span, resolutions=resolutions) for index in range(size)
+    )
+    return tuple(replace(design, classes=classes) for design in drawn)
+
+
+def family_of(design: Design) -> str:
+    """Return the name of a design's family, which is that of its file."""
+    return type(design).__module__.rpartition(".")[2]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from training.spaces import families
-from training.spaces.design import ACTIVATIONS, CLASSES, ChannelNorm, Design, Span, activation, pick
+from training.spaces.design import ACTIVATIONS, ChannelNorm, Design, Span, activation, pick
 
 WIDTHS: Final[dict[Span, tuple[int, ...]]] = {
     "small": (16, 24, 32, 48, 64),
@@ -81,7 +81,7 @@ class _Network(nn.Module):
                 width = 2 * width
             self.stages.extend(_Block(width, design) for _ in range(depth))
         self.norm = nn.LayerNorm(width, eps=1e-6)
-        self.head = nn.Linear(width, CLASSES)
+        self.head = nn.Linear(width, design.classes)
 
     def forward(self, images: Tensor) -> Tensor:
         return self.head(self.norm(self.stages(self.stem(images)).mean((2, 3))))

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from training.spaces import families
-from training.spaces.design import ACTIVATIONS, CLASSES, Design, Span, activation, pick
+from training.spaces.design import ACTIVATIONS, Design, Span, activation, pick
 
 WIDTHS: Final[dict[Span, tuple[int, ...]]] = {
     "small": (32, 48, 64, 96, 128),
@@ -77,7 +77,7 @@ class _Network(nn.Module):
         self.stem = nn.Conv2d(3, design.width, design.patch, design.patch)
         self.blocks = nn.Sequential(*(_Block(count, design) for _ in range(design.depth)))
         self.norm = nn.LayerNorm(design.width)
-        self.head = nn.Linear(design.width, CLASSES)
+        self.head = nn.Linear(design.width, design.classes)
 
     def forward(self, images: Tensor) -> Tensor:
         tokens = self.stem(images).flatten(2).transpose(1, 2)

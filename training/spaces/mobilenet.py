@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from training.spaces import families
-from training.spaces.design import ACTIVATIONS, CLASSES, Design, Norm, Span, Stem, activation, between, norm, pick, stem
+from training.spaces.design import ACTIVATIONS, Design, Norm, Span, Stem, activation, between, norm, pick, stem
 
 WIDTHS: Final[dict[Span, tuple[int, ...]]] = {
     "small": (12, 16, 24, 32),
@@ -106,7 +106,7 @@ class _Network(nn.Module):
             nn.Conv2d(width, 4 * width, 1, bias=False), norm(design.norm, 4 * width), activation(design.activation)
         )
         self.pool = nn.AdaptiveAvgPool2d(1)
-        self.classifier = nn.Linear(4 * width, CLASSES)
+        self.classifier = nn.Linear(4 * width, design.classes)
 
     def forward(self, images: Tensor) -> Tensor:
         return self.classifier(self.pool(self.conv_head(self.blocks(self.stem(images)))).flatten(1))

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from training.spaces import families
-from training.spaces.design import ACTIVATIONS, CLASSES, Design, Norm, Span, Stem, activation, norm, pick, stem
+from training.spaces.design import ACTIVATIONS, Design, Norm, Span, Stem, activation, norm, pick, stem
 
 WIDTHS: Final[dict[Span, tuple[int, ...]]] = {
     "small": (16, 24, 32, 48, 64),
@@ -116,7 +116,7 @@ class _Network(nn.Module):
                 self.stages.append(block(width, out, stride, design))
                 width = out
         self.pool = nn.AdaptiveAvgPool2d(1)
-        self.fc = nn.Linear(width, CLASSES)
+        self.fc = nn.Linear(width, design.classes)
 
     def forward(self, images: Tensor) -> Tensor:
         return self.fc(self.pool(self.stages(self.stem(images))).flatten(1))

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from training.spaces import families
-from training.spaces.design import ACTIVATIONS, CLASSES, Design, Norm, Span, activation, norm, pick
+from training.spaces.design import ACTIVATIONS, Design, Norm, Span, activation, norm, pick
 
 WIDTHS: Final[dict[Span, tuple[int, ...]]] = {
     "small": (12, 16, 24, 32, 40),
@@ -68,10 +68,10 @@ class _Network(nn.Module):
                 nn.Flatten(),
                 nn.Linear(width * side * side, design.hidden),
                 activation(design.activation),
-                nn.Linear(design.hidden, CLASSES),
+                nn.Linear(design.hidden, design.classes),
             )
         else:
-            self.classifier = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, CLASSES))
+            self.classifier = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, design.classes))
 
     def forward(self, images: Tensor) -> Tensor:
         return self.classifier(self.features(images))

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from training.spaces import families
-from training.spaces.design import ACTIVATIONS, CLASSES, Design, Span, activation, pick
+from training.spaces.design import ACTIVATIONS, Design, Span, activation, pick
 
 WIDTHS: Final[dict[Span, tuple[int, ...]]] = {
     "small": (32, 48, 64, 96, 128),
@@ -121,7 +121,7 @@ class _Network(nn.Module):
         self.pos_embed = nn.Parameter(nn.init.trunc_normal_(torch.empty(1, count, width), std=0.02))
         self.blocks = nn.Sequential(*(_Block(design) for _ in range(design.depth)))
         self.norm = nn.LayerNorm(width)
-        self.head = nn.Linear(width, CLASSES)
+        self.head = nn.Linear(width, design.classes)
 
     def forward(self, images: Tensor) -> Tensor:
         tokens = self.patch_embed(images).flatten(2).transpose(1, 2)

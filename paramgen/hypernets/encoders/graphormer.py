@@ -18,7 +18,6 @@ MAX_NODES: Final = 8192  # attention is quadratic: 8 heads on more nodes would n
 EDGE_CODES: Final = MAX_CUTOFF + 3  # a distance d has code d + 2; the first two are kept for padding
 _MAX_DEGREE: Final = 100
 _MAX_DISTANCE: Final = 1000
-_BLOCK: Final = 1 << 25  # most elements of one block of attention logits
 
 
 @final
@@ -128,15 +127,13 @@ class EdgeBias(nn.Module):
         self, distances: Int64[Tensor, "nodes nodes"] | UInt8[Tensor, "nodes nodes"]
     ) -> Float[Tensor, "heads nodes nodes"]:
         """Return the bias of every pair; the network runs once per pair of distances that occurs."""
-        codes = distances.long() + 2
-        pairs = codes * EDGE_CODES + codes.T
-        occurs = torch.zeros(EDGE_CODES**2, dtype=torch.bool, device=pairs.device)
-        occurs[pairs] = True
-        there_and_back = occurs.nonzero().squeeze(1)
-        features = torch.cat((self.code(there_and_back // EDGE_CODES), self.code(there_and_back % EDGE_CODES)), dim=1)
-        position = occurs.cumsum(0) - 1
-        # The lookup yields (nodes, nodes, heads); attention wants heads first.
-        return functional.embedding(position[pairs], self.mlp(features)).permute(2, 0, 1).contiguous()
+        base = int(distances.max()) + 1
+        pairs = (distances.int() * base + distances.T).flatten()
+        found = torch.bincount(pairs).nonzero().squeeze(1)
+        features = torch.cat((self.code(found // base + 2), self.code(found % base + 2)), dim=1)
+        values = self.mlp(features).t()  # (heads, found)
+        table = values.new_zeros(len(values), base**2).index_copy(1, found, values)
+        return table.index_select(1, pairs).view(-1, *distances.shape)
 
 
 @final
@@ -182,11 +179,6 @@ class Attention(nn.Module):
         """Return what every node (row of `bias`) collects from all others (columns)."""
         nodes, hidden = states.shape
         query, key, value = self.qkv(states).view(nodes, 3, self.heads, -1).permute(1, 2, 0, 3)  # (heads, nodes, -1)
-        scale, keys = (hidden // self.heads) ** -0.5, key.transpose(1, 2)
-        rows = max(1, _BLOCK // (self.heads * nodes))
-        collected = [
-            torch.baddbmm(bias[:, start : start + rows], query[:, start : start + rows], keys, alpha=scale).softmax(-1)
-            @ value
-            for start in range(0, nodes, rows)
-        ]
-        return self.out(torch.cat(collected, dim=1).transpose(0, 1).flatten(1))
+        # A batch of one: without that axis the fused kernel, which holds no logits, is not chosen.
+        fused = functional.scaled_dot_product_attention(query[None], key[None], value[None], attn_mask=bias[None])
+        return self.out(fused[0].transpose(0, 1).flatten(1))

@@ -1,0 +1,1 @@
+"""Which hypernets have been published. An application of the repository, not of the wheel."""

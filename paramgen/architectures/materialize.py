@@ -1,0 +1,46 @@
+"""A network with values: the one on the meta device, copied, with given tensors in its slots."""
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from paramgen.architectures import Architecture
+from paramgen.draws import slot_generator
+from paramgen.errors import ArchitectureError, OptionError, one_line
+
+
+@torch.no_grad()
+def materialize(architecture: Architecture, tensors: Mapping[str, Tensor]) -> nn.Module:
+    """Return a copy of the architecture's module on the CPU that holds `tensors` themselves, in evaluation mode.
+
+    `tensors` has every slot that is filled; buffers that no state dict has get what the library makes of them.
+
+    Raises:
+        OptionError: Only the graph is known.
+        ArchitectureError: A buffer's values are not known, or the module cannot be copied.
+    """
+    module = architecture.module
+    if module is None:
+        raise OptionError("A graph's JSON is not enough to run a network. Give --arch a name or a file.py:factory")
+    manifest = architecture.manifest
+    state: dict[str, Tensor] = module.state_dict(keep_vars=True)
+    memo: dict[int, Any] = {}
+    for name, tensor in state.items():
+        value = tensors[manifest[name].tied_to or name]
+        memo[id(tensor)] = nn.Parameter(value, requires_grad=False) if isinstance(tensor, nn.Parameter) else value
+    for name, tensor in module.named_buffers():
+        if id(tensor) in memo:
+            continue
+        if name not in manifest.unsaved:
+            raise ArchitectureError(
+                f"The values of buffer {name!r} of {architecture.spec} are not known, so it cannot be run. Try another "
+                "initializer: paramgen list initializers"
+            )
+        memo[id(tensor)] = manifest.unsaved[name](slot_generator(0, name))
+    try:
+        return copy.deepcopy(module, memo).eval()
+    except Exception as error:  # any attribute of a user's module may refuse
+        raise ArchitectureError(f"{architecture.spec} cannot be copied: {one_line(error)}") from error

@@ -1,0 +1,252 @@
+"""Compare starts: open the data, build the architectures, refuse what cannot be, then train run after run."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from time import perf_counter
+from typing import Any, Final, final
+
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from paramgen._optional import require
+from paramgen.architectures import Inputs
+from paramgen.comparison.material import Data, Material
+from paramgen.comparison.measures import best_rate, grid_seeds, rates_of
+from paramgen.comparison.protocol import Protocol
+from paramgen.comparison.results import Results, results_of
+from paramgen.comparison.runs import Run, Store
+from paramgen.comparison.subjects import Asked, Subject, subject_of, try_out
+from paramgen.comparison.training import Bench, train
+from paramgen.errors import OptionError, one_line
+from paramgen.graphs.wire import graph_hash
+from paramgen.initializers import Initializer, initializer_of
+from paramgen.initializers.library import KEPT, LIBRARY, PLAIN
+from paramgen.prediction import Prediction
+
+CACHE: Final = "cache"
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """How far a comparison is, in steps; `ended` is set when a run has."""
+
+    run: Run
+    done: int
+    total: int
+    ended: Mapping[str, Any] | None = None
+
+
+Progress = Callable[[Event], None]
+
+
+def compare(
+    architectures: Asked | Sequence[Asked],
+    data: Data,
+    inits: Sequence[str],
+    protocol: Protocol,
+    out: Path | None = None,
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    example_input: Inputs | None = None,
+    tokenizer: str | None = None,
+    cache: Path | None = None,
+    progress: Progress | None = None,
+) -> Results:
+    """Train every architecture from every start, and return what came of it.
+
+    Args:
+        architectures: What `predict` takes, live modules, or pairs of a name and a function that builds a module.
+        data: A folder of class folders, a tar of it, a text, `torchvision:NAME`, `datasets:NAME`; or two `Pixels`.
+        inits: The starts.
+        protocol: How each is trained, all of them alike.
+        out: Where runs and results are kept. A second call with the same settings goes on where the first ended.
+        overrides: As for `predict`, for all architectures.
+        example_input: As for `predict`, for all architectures.
+        tokenizer: For a text: a folder, a tokenizer.json or a Hub repository. Without it, bytes are learnt.
+        cache: Where decoded images are kept; without it, in `out`.
+        progress: Called after every part of a run, and when one has ended.
+
+    Raises:
+        ParamgenError: The data, an architecture or a start cannot be used, or `out` belongs to something else.
+
+    """
+    started = _initializers(inits)
+    if out is not None:
+        require("matplotlib", extra="compare")  # now, and not after hours of training
+        _refuse_inside(out, data)
+    accelerator = _accelerator()
+    material = Material(data, protocol, tokenizer=tokenizer, cache=out / CACHE if cache is None and out else cache)
+    benches = []
+    for asked in _listed(architectures):
+        subject = subject_of(asked, material.kind, material.answers, overrides=overrides, example=example_input)
+        _refuse_starts(subject, started)
+        task = material.task(subject)
+        try_out(subject, next(task.train_batches(0, 2))[0], material.kind, material.answers)
+        benches.append(Bench(subject=subject, task=task, protocol=protocol, accelerator=accelerator))
+    settings = _settings(benches, started, material)
+    store = Store(out)
+    store.refuse_others(settings)
+    store.begin(settings)
+    material.keep()
+    worker = _Worker(started, protocol, store, len(benches), progress)
+    for bench in benches:
+        worker.run_all(replace(bench, task=bench.task.to(accelerator.device)))
+    results = results_of(benches, list(started), store, settings, data=material.describe())
+    if out is not None:
+        results.write(out)
+    return results
+
+
+@final
+class _Worker:
+    """Makes the runs of one architecture after another, each once."""
+
+    def __init__(
+        self,
+        starts: Mapping[str, Initializer],
+        protocol: Protocol,
+        store: Store,
+        architectures: int,
+        progress: Progress | None,
+    ) -> None:
+        self._starts, self._protocol, self._store, self._progress = starts, protocol, store, progress
+        grid = len(protocol.rates) * len(grid_seeds(protocol))
+        runs = grid + protocol.seeds - len(grid_seeds(protocol))
+        self._total = architectures * len(starts) * runs * protocol.steps
+        self._done = 0
+
+    def run_all(self, bench: Bench) -> None:
+        """Try the grid of rates, then the best rate for the seeds that are left; for every start alike."""
+        described = bench.task.describe()
+        for init in self._starts:
+            runs: dict[tuple[float, int], Mapping[str, Any]] = {}
+            for seed in grid_seeds(self._protocol):
+                runs |= self._seed(bench, init, seed, self._protocol.rates)
+            compared = rates_of(runs, self._protocol, seeds=grid_seeds(self._protocol))
+            rate = best_rate(compared, self._protocol.points, described)
+            for seed in range(len(grid_seeds(self._protocol)), self._protocol.seeds):
+                self._seed(bench, init, seed, () if rate is None else (rate,))
+
+    def _seed(
+        self, bench: Bench, init: str, seed: int, rates: Sequence[float]
+    ) -> dict[tuple[float, int], Mapping[str, Any]]:
+        """Return the runs of one start and seed at some rates; the start is made once, and only where it is needed."""
+        found: dict[tuple[float, int], Mapping[str, Any]] = {}
+        made: tuple[Mapping[str, Tensor], float] | None = None
+        for rate in rates:
+            run = Run(architecture=bench.subject.name, init=init, rate=rate, seed=seed)
+            record = self._store.get(run)
+            if record is None:
+                try:
+                    made = made or self._start(bench, init, seed)
+                    record = self._trained(bench, run, *made)
+                except Exception as error:  # a network may fail in any way; the other runs go on
+                    record = {"status": "failed", "reason": f"{type(error).__name__}: {one_line(error)}"}
+                record = {**_named(run), **record}
+                self._store.put(run, record)
+            self._done += self._protocol.steps
+            self._tell(run, 0, record)
+            found[rate, seed] = record
+        return found
+
+    def _trained(self, bench: Bench, run: Run, state: Mapping[str, Tensor], seconds: float) -> dict[str, Any]:
+        def advance(done: int) -> None:
+            self._tell(run, done)
+
+        found = train(bench, state, rate=run.rate, seed=run.seed, advance=advance)
+        return found | {"start_seconds": seconds}
+
+    def _start(self, bench: Bench, init: str, seed: int) -> tuple[Mapping[str, Tensor], float]:
+        began = perf_counter()
+        state = _prediction(bench.subject, init, self._starts[init], seed).state_dict()
+        return state, round(perf_counter() - began, 3)
+
+    def _tell(self, run: Run, done: int, ended: Mapping[str, Any] | None = None) -> None:
+        if self._progress is not None:
+            self._progress(Event(run=run, done=self._done + done, total=self._total, ended=ended))
+
+
+def _named(run: Run) -> dict[str, Any]:
+    return {"architecture": run.architecture, "init": run.init, "rate": run.rate, "seed": run.seed}
+
+
+def _prediction(subject: Subject, init: str, initializer: Initializer, seed: int) -> Prediction:
+    return Prediction(
+        architecture=subject.architecture,
+        graph=subject.graph,
+        initializer=initializer,
+        init=init,
+        seed=seed,
+        dtype=None,
+    )
+
+
+def _initializers(inits: Sequence[str]) -> dict[str, Initializer]:
+    """Return the starts by what was typed, their files read; refuse none, and the same one twice."""
+    if not inits:
+        raise OptionError("No start is named. Type: --init hypernet --init library")
+    if len(set(inits)) < len(inits):
+        twice = next(init for init in inits if inits.count(init) > 1)
+        raise OptionError(f"The start {twice!r} is named twice. Type each --init once.")
+    found = {init: initializer_of(init) for init in inits}
+    for initializer in found.values():
+        initializer.describe()
+    return found
+
+
+def _refuse_starts(subject: Subject, starts: Mapping[str, Initializer]) -> None:
+    """Ask every start for its rules, and note where it does nothing that the library would not do."""
+    for init, initializer in starts.items():
+        rules = set(_prediction(subject, init, initializer, 0).rules.values())
+        if init != LIBRARY and rules <= {LIBRARY, KEPT, PLAIN}:
+            subject.notes.append(f"{init} has no rule for any part of {subject.name}: it is the library's own start.")
+
+
+def _refuse_inside(out: Path, data: Data) -> None:
+    """Raise an error if our own pictures would be taken for data by the next call."""
+    if isinstance(data, (str, Path)) and Path(data).is_dir() and out.resolve().is_relative_to(Path(data).resolve()):
+        raise OptionError(f"The folder {str(out)!r} lies within the data, {str(data)!r}. Type another one: --out NAME")
+
+
+def _listed(architectures: Asked | Sequence[Asked]) -> list[Asked]:
+    """Return what was asked for as a list, each with a name of its own."""
+    single = isinstance(architectures, (str, nn.Module)) or (
+        isinstance(architectures, tuple)
+        and len(architectures) == 2
+        and callable(architectures[1])
+        and not isinstance(architectures[1], nn.Module)
+    )
+    listed: list[Asked] = [architectures] if single else list(architectures)  # type: ignore[list-item, arg-type]
+    if not listed:
+        raise OptionError("No architecture is named. Type: --arch vit_b16")
+    names = [each if isinstance(each, str) else each[0] for each in listed if isinstance(each, (str, tuple))]
+    if len(set(names)) < len(names):
+        raise OptionError(f"The architecture {max(names, key=names.count)!r} is named twice. Type each --arch once.")
+    return listed
+
+
+def _accelerator() -> Accelerator:
+    accelerator = Accelerator()
+    if accelerator.num_processes > 1:
+        raise OptionError(
+            f"compare runs in one process; there are {accelerator.num_processes}. Start it without a launcher."
+        )
+    return accelerator
+
+
+def _settings(benches: Sequence[Bench], starts: Mapping[str, Initializer], material: Material) -> dict[str, Any]:
+    """Return everything that decides the results: with other settings, finished runs are of no use."""
+    settings = {
+        **material.protocol.to_json(),
+        "architectures": {bench.subject.name: graph_hash(bench.subject.graph) for bench in benches},
+        "inits": {init: dict(initializer.describe()) for init, initializer in starts.items()},
+        "data": material.identity,
+        "mixed_precision": benches[0].accelerator.mixed_precision,
+        "version": version("paramgen"),
+    }
+    found: dict[str, Any] = json.loads(json.dumps(settings))  # as a file gives them back
+    return found

@@ -1,0 +1,103 @@
+"""Curves of a comparison, drawn by matplotlib: one panel for each architecture, bands for the spread over seeds."""
+
+import os
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from io import BytesIO, StringIO
+from math import exp
+from pathlib import Path
+from typing import Any, Final
+
+from paramgen._optional import require
+from paramgen.comparison.conclusion import ranked
+
+# Okabe and Ito's colours, told apart by all kinds of eyes; line styles tell them apart in print.
+COLOURS: Final = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7a6a00", "#444444")
+STYLES: Final = ("-", "--", "-.", ":")
+_STYLE: Final = {
+    "font.size": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e3e6eb",
+    "axes.edgecolor": "#7d8694",
+    "axes.axisbelow": True,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "paramgen",
+}
+
+
+def png(values: Mapping[str, Any], file: Path) -> None:
+    """Write the panels of all architectures as one picture, in one step."""
+    content = BytesIO()
+    with _figure(len(values["architectures"])) as (figure, panels):
+        for panel, architecture in zip(panels, values["architectures"], strict=True):
+            _draw(panel, architecture)
+            panel.set_title(architecture["name"], loc="left", fontsize=11, fontweight="bold")
+        figure.savefig(content, format="png", dpi=130, metadata={"Software": None})
+    partial = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
+    try:
+        with partial.open("xb") as stream:
+            stream.write(content.getvalue())
+            stream.flush()
+            os.fsync(stream.fileno())
+        partial.replace(file)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def svg(architecture: Mapping[str, Any]) -> str:
+    """Return one architecture's panel as an SVG element, its text as text."""
+    content = StringIO()
+    with _figure(1) as (figure, panels):
+        _draw(panels[0], architecture)
+        figure.savefig(content, format="svg", metadata={"Date": None, "Creator": None})
+    text = content.getvalue()
+    return text[text.index("<svg") :]
+
+
+@contextmanager
+def _figure(panels: int) -> Iterator[tuple[Any, list[Any]]]:
+    matplotlib = require("matplotlib", extra="compare")
+    figures = require("matplotlib.figure", extra="compare")
+    require("matplotlib.backends.backend_agg", extra="compare")
+    columns = min(panels, 3)
+    lines = -(-panels // columns)
+    with matplotlib.rc_context(_STYLE):
+        figure = figures.Figure(figsize=(max(7.6, 5.2 * columns), 4.4 * lines), layout="constrained")
+        axes = figure.subplots(lines, columns, squeeze=False)
+        flat = [panel for line in axes for panel in line]
+        for unused in flat[panels:]:
+            unused.set_axis_off()
+        yield figure, flat[:panels]
+
+
+def _draw(panel: Any, architecture: Mapping[str, Any]) -> None:
+    metric = architecture["task"]["metric"]
+    inits = [each["init"] for each in architecture["starts"]]
+    for start in ranked(architecture["starts"], metric):
+        place = inits.index(start["init"])
+        colour, line = COLOURS[place % len(COLOURS)], STYLES[place // len(COLOURS) % len(STYLES)]
+        steps, mean, std = start["steps"], start["curve"]["mean"], start["curve"]["std"]
+        low, high = ([_shown(m + way * s, metric) for m, s in zip(mean, std, strict=True)] for way in (-1, 1))
+        panel.fill_between(steps, low, high, color=colour, alpha=0.18, linewidth=0)
+        panel.plot(steps, [_shown(m, metric) for m in mean], line, color=colour, linewidth=2, label=start["init"])
+    chance = _shown(architecture["task"]["chance"], metric)
+    panel.axhline(chance, color="#7d8694", linewidth=1, linestyle=(0, (2, 3)), label="guessing")
+    panel.set_xlabel("training steps")
+    panel.margins(x=0.01)
+    if metric == "accuracy":
+        panel.set_ylabel("test accuracy, %")
+        panel.set_ylim(bottom=0)
+    else:
+        panel.set_ylabel("test perplexity (lower is better)")
+        panel.set_yscale("log")
+        ticker = require("matplotlib.ticker", extra="compare")
+        for axis in (panel.yaxis.set_major_formatter, panel.yaxis.set_minor_formatter):
+            axis(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+    panel.legend(frameon=False, loc="best")
+
+
+def _shown(value: float, metric: str) -> float:
+    return 100 * value if metric == "accuracy" else exp(min(value, 50.0))

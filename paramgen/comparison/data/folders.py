@@ -1,0 +1,197 @@
+"""Class folders, or a tar of such: `train/<class>/*.jpg` and `test/<class>/*.jpg`, or `<class>/*.jpg` alone.
+
+`val`, `valid` and `validation` stand for `test`. Without such a folder a fifth of each class is kept for testing,
+chosen by a fixed seed. The one other layout that is understood is that of Tiny ImageNet, whose validation images lie
+in one folder beside a file that names their classes.
+"""
+
+import hashlib
+import tarfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Final, final
+
+import torch
+
+from paramgen.comparison.data.images import ImageSet, Split
+from paramgen.errors import OptionError, one_line
+
+SUFFIXES: Final = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"))
+TARS: Final = (".tar", ".tar.xz", ".tar.gz", ".tar.bz2", ".tgz", ".txz")
+TRAIN: Final = ("train", "training")
+TEST: Final = ("test", "val", "valid", "validation")
+ANNOTATIONS: Final = "val_annotations.txt"
+MAX_BYTES: Final = 50_000_000  # per file
+HELD_OUT: Final = 0.2
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class _File:
+    parts: tuple[str, ...]  # the path from the data's root
+    size: int
+    order: int  # in which a tar is read without going back
+
+
+_Read = Callable[[Sequence[_File]], Iterator[tuple[str, Any]]]
+
+
+def is_tar(path: Path) -> bool:
+    """Whether the name is that of a tar."""
+    return path.is_file() and path.name.lower().endswith(TARS)
+
+
+def has_images(path: Path) -> bool:
+    """Whether `path` is a tar or a folder with an image somewhere in it."""
+    return is_tar(path) or (path.is_dir() and any(_is_image(PurePosixPath(each)) for each in path.rglob("*")))
+
+
+def folder_images(path: Path) -> ImageSet:
+    """Return the images of a folder or a tar."""
+    files, read = _tar(path) if is_tar(path) else _folder(path)
+    images = _without_common_root([file for file in files if _is_image(PurePosixPath(*file.parts))])
+    where = next((file for file in files if file.parts[-1] == ANNOTATIONS), None)
+    annotations = b"" if where is None else next(read([where]))[1]
+    if not images or len(images[0][0]) < 2:
+        raise OptionError(f"--data {path} has no class folders: it must hold a folder of images for each class.")
+    train, test, notes = _splits(images, _annotated(annotations), str(path))
+    classes = tuple(sorted({label for label, _ in train}))
+    unknown = sorted({label for label, _ in test} - set(classes))
+    if unknown:
+        raise OptionError(
+            f"--data {path}: the test images have a class {unknown[0]!r} that the training images lack. Give both the "
+            "same class folders, or remove the test folder to have a part of the training images held out."
+        )
+    number = {label: index for index, label in enumerate(classes)}
+    identity = hashlib.sha256(str(path.resolve()).encode())
+    for file in sorted(files, key=lambda file: file.parts):
+        identity.update(f"{'/'.join(file.parts)}\0{file.size}\0".encode())
+    identity.update(str(_changed(path, files)).encode())
+    return ImageSet(
+        name=str(path),
+        classes=classes,
+        train=_split(train, number, read),
+        test=_split(test, number, read),
+        identity=identity.hexdigest(),
+        notes=notes,
+    )
+
+
+def _split(entries: list[tuple[str, _File]], number: dict[str, int], read: _Read) -> Split:
+    ordered = sorted(entries, key=lambda entry: entry[1].order)
+
+    def chosen(places: Sequence[int]) -> Iterator[tuple[str, Any]]:
+        return read([ordered[place][1] for place in places])
+
+    return Split(labels=[number[label] for label, _ in ordered], read=chosen)
+
+
+def _splits(
+    images: list[tuple[tuple[str, ...], _File]], annotated: dict[str, str], name: str
+) -> tuple[list[tuple[str, _File]], list[tuple[str, _File]], tuple[str, ...]]:
+    """Return (class, file) for training and testing, and what a reader should know about how they were told apart."""
+    tops = {parts[0] for parts, _ in images}
+    training = next((top for top in TRAIN if top in tops), None)
+    if training is None:
+        every = [(parts[0], file) for parts, file in images if len(parts) > 1]
+        return (*_held_out(every), (f"{HELD_OUT:.0%} of each class were held out for testing, by a fixed seed.",))
+    train = [(parts[1], file) for parts, file in images if parts[0] == training and len(parts) > 2]
+    labelled = next((top for top in TEST if _test_of(images, top, annotated)), None)
+    if labelled is None:
+        note = f"There is no test folder with classes, so {HELD_OUT:.0%} of each class were held out, by a fixed seed."
+        return (*_held_out(train), (note,))
+    return train, _test_of(images, labelled, annotated), ()
+
+
+def _test_of(
+    images: list[tuple[tuple[str, ...], _File]], top: str, annotated: dict[str, str]
+) -> list[tuple[str, _File]]:
+    found = [(parts, file) for parts, file in images if parts[0] == top]
+    if top == "val" and annotated:
+        return [(annotated[parts[-1]], file) for parts, file in found if parts[-1] in annotated]
+    classes = [(parts[1], file) for parts, file in found if len(parts) > 2]
+    return classes if len({label for label, _ in classes}) > 1 else []  # one folder holds unlabelled images
+
+
+def _held_out(entries: list[tuple[str, _File]]) -> tuple[list[tuple[str, _File]], list[tuple[str, _File]]]:
+    """Keep a share of each class for testing, at least one image where there are two."""
+    train, test = [], []
+    generator = torch.Generator().manual_seed(0)
+    for label in sorted({label for label, _ in entries}):
+        own = [entry for entry in entries if entry[0] == label]
+        order = torch.randperm(len(own), generator=generator).tolist()
+        count = max(1, round(HELD_OUT * len(own))) if len(own) > 1 else 0
+        test += [own[place] for place in sorted(order[:count])]
+        train += [own[place] for place in sorted(order[count:])]
+    return train, test
+
+
+def _annotated(text: bytes) -> dict[str, str]:
+    """Read Tiny ImageNet's lines of file, class and box."""
+    lines = (line.split("\t") for line in text.decode("utf-8", errors="replace").splitlines())
+    return {line[0]: line[1] for line in lines if len(line) > 1}
+
+
+def _without_common_root(files: list[_File]) -> list[tuple[tuple[str, ...], _File]]:
+    """Drop leading folders that all share, as tars have them, as long as class folders are left."""
+    paths = [(file.parts, file) for file in files]
+    while paths and len({parts[0] for parts, _ in paths}) == 1 and min(len(parts) for parts, _ in paths) > 2:
+        if paths[0][0][0] in TRAIN:
+            break
+        paths = [(parts[1:], file) for parts, file in paths]
+    return paths
+
+
+def _is_image(path: PurePosixPath) -> bool:
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+
+
+def _folder(root: Path) -> tuple[list[_File], _Read]:
+    paths = sorted(path for path in root.rglob("*") if path.is_file())
+    files = [_File(path.relative_to(root).parts, path.stat().st_size, order) for order, path in enumerate(paths)]
+
+    def read(chosen: Sequence[_File]) -> Iterator[tuple[str, Any]]:
+        for file in chosen:
+            path = root.joinpath(*file.parts)
+            _refuse_size(str(path), file)
+            yield str(path), path.read_bytes()
+
+    return files, read
+
+
+def _refuse_size(name: str, file: _File) -> None:
+    if not 0 < file.size <= MAX_BYTES:
+        raise OptionError(f"{name} has {file.size:,} bytes; allowed are 1 to {MAX_BYTES:,}. Remove it or mend it.")
+
+
+def _tar(path: Path) -> tuple[list[_File], _Read]:
+    """List a tar's members, which are read and never extracted: a path that leaves the folder reaches no disk."""
+    try:
+        with tarfile.open(path) as archive:
+            members = {_parts(member.name): member for member in archive.getmembers() if member.isreg()}
+    except (tarfile.TarError, OSError, EOFError, ValueError) as error:
+        raise OptionError(f"--data {path} cannot be read as a tar: {one_line(error)}.") from error
+    files = [_File(parts, member.size, member.offset) for parts, member in members.items()]
+
+    def read(chosen: Sequence[_File]) -> Iterator[tuple[str, Any]]:
+        with tarfile.open(path) as archive:
+            for file in chosen:
+                name = f"{path}:{'/'.join(file.parts)}"
+                _refuse_size(name, file)
+                member = archive.extractfile(members[file.parts])
+                assert member is not None  # only regular files were listed
+                yield name, member.read()
+
+    return files, read
+
+
+def _parts(name: str) -> tuple[str, ...]:
+    return tuple(part for part in PurePosixPath(name).parts if part != ".")
+
+
+def _changed(path: Path, files: Sequence[_File]) -> int:
+    """Return when the data changed last, in nanoseconds."""
+    if path.is_file():
+        return path.stat().st_mtime_ns
+    return max((path.joinpath(*file.parts).stat().st_mtime_ns for file in files), default=0)

@@ -1,0 +1,155 @@
+"""Labelled images: which there are, and the chosen ones decoded to one size, once."""
+
+import hashlib
+import itertools
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any, Final, final
+
+import numpy as np
+import torch
+from jaxtyping import Int64, UInt8
+from torch import Tensor
+
+from paramgen._optional import require
+from paramgen.errors import OptionError, one_line
+from paramgen.export.folder import transaction
+
+# Pillow knows more, some of which start programs of their own.
+FORMATS: Final = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
+MAX_PIXELS: Final = 50_000_000  # per image: a decompression bomb stops here
+MAX_ARRAY: Final = 16_000_000_000  # bytes
+_CHUNK: Final = 512
+_WRONG: Final = (OSError, ValueError, SyntaxError, EOFError)  # what Pillow's readers raise at broken files
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Split:
+    """Images that are not decoded yet. `read` yields those of ascending places: a name, and bytes or a picture."""
+
+    labels: Sequence[int]
+    read: Callable[[Sequence[int]], Iterator[tuple[str, Any]]]
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ImageSet:
+    """Images of at least two classes. `identity` tells the same content from another without decoding it."""
+
+    name: str
+    classes: tuple[str, ...]
+    train: Split
+    test: Split
+    identity: str
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.classes) < 2:
+            found = f"one class, {self.classes[0]!r}" if self.classes else "no class"
+            raise OptionError(f"--data {self.name} has {found}; at least two are needed, a folder of images for each.")
+        for which, split in (("training", self.train), ("test", self.test)):
+            if len(split.labels) == 0:
+                raise OptionError(f"--data {self.name} has no {which} images; give each class more images.")
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Pixels:
+    """One split at one size."""
+
+    pixels: UInt8[Tensor, "batch channels height width"]
+    labels: Int64[Tensor, " batch"]
+
+
+def kept_at(images: ImageSet, shape: tuple[int, int, int], *, train: int, test: int, cache: Path) -> Path:
+    """Return the folder in which these images of this shape are kept."""
+    text = f"{images.identity}\0{shape}\0{train}\0{test}"
+    return cache / hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+def decoded(
+    images: ImageSet, shape: tuple[int, int, int], *, train: int, test: int, folder: Path | None
+) -> tuple[Pixels, Pixels]:
+    """Return at most `train` and `test` images, chosen by a fixed seed, of `shape` (channels, height, width).
+
+    A picture is scaled until it covers the shape, and cropped in the middle. What is in `folder` is not decoded again.
+    """
+    chosen = [(images.train, _chosen(len(images.train.labels), train))]
+    chosen.append((images.test, _chosen(len(images.test.labels), test)))
+    labels = [torch.tensor([split.labels[place] for place in places]) for split, places in chosen]
+    files = [] if folder is None else [folder / f"{split}.npy" for split in ("train", "test")]
+    if files and all(file.is_file() for file in files):
+        arrays = [np.load(file, allow_pickle=False) for file in files]
+    else:
+        arrays = [_decode(split, places, shape, images.name) for split, places in chosen]
+    found = [Pixels(pixels=torch.from_numpy(array), labels=label) for array, label in zip(arrays, labels, strict=True)]
+    return found[0], found[1]
+
+
+def keep(folder: Path, train: Pixels, test: Pixels) -> None:
+    """Keep decoded images, unless they are."""
+    if folder.exists():
+        return
+    with transaction(folder) as partial:
+        for split, each in (("train", train), ("test", test)):
+            np.save(partial / f"{split}.npy", each.pixels.numpy(), allow_pickle=False)
+
+
+def resized(given: Pixels, shape: tuple[int, int, int]) -> Pixels:
+    """Return images of `shape`; those of another size are scaled, by area where they become smaller."""
+    if tuple(given.pixels.shape[1:]) == shape:
+        return given
+    if given.pixels.shape[1] != shape[0]:
+        raise OptionError(f"The images have {given.pixels.shape[1]} channels; the architecture takes {shape[0]}.")
+    parts = [
+        torch.nn.functional.interpolate(part.float(), shape[1:], mode="bilinear", antialias=True).round().byte()
+        for part in given.pixels.split(1024)
+    ]
+    return Pixels(pixels=torch.cat(parts), labels=given.labels)
+
+
+def _chosen(count: int, limit: int) -> list[int]:
+    """Return at most `limit` places, without looking at what is there, ascending."""
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(0))[:limit]
+    return sorted(order.tolist())
+
+
+def _decode(split: Split, places: Sequence[int], shape: tuple[int, int, int], name: str) -> UInt8[np.ndarray, "..."]:
+    if len(places) * int(np.prod(shape)) > MAX_ARRAY:
+        raise OptionError(
+            f"--data {name}: {len(places):,} images of {'x'.join(map(str, shape))} are more than "
+            f"{MAX_ARRAY / 1e9:.0f} GB. Type: --train-examples {len(places) // 4}"
+        )
+    require("PIL.Image", extra="compare").init()  # or else formats are not known by their names
+    pixels = np.empty((len(places), *shape), dtype=np.uint8)
+    stream = split.read(places)
+    done = 0
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        while chunk := list(itertools.islice(stream, _CHUNK)):
+            for array in pool.map(lambda item: _fitted(item[1], shape, item[0]), chunk):
+                pixels[done] = array
+                done += 1
+    return pixels
+
+
+def _fitted(image: Any, shape: tuple[int, int, int], name: str) -> UInt8[np.ndarray, "channels height width"]:
+    pillow, ops = require("PIL.Image", extra="compare"), require("PIL.ImageOps", extra="compare")
+    channels, height, width = shape
+    mode = "L" if channels == 1 else "RGB"
+    try:
+        picture = pillow.open(BytesIO(image), formats=FORMATS) if isinstance(image, bytes) else image
+        if picture.width * picture.height > MAX_PIXELS:
+            raise OptionError(f"{name} has {picture.width}x{picture.height} pixels; allowed are {MAX_PIXELS:,}.")
+        picture.draft(mode, (width, height))  # JPEG decodes small pictures of large ones faster
+        upright = ops.exif_transpose(picture).convert(mode)
+        fitted = ops.fit(upright, (width, height), method=pillow.Resampling.BICUBIC)
+    except (*_WRONG, pillow.DecompressionBombError) as error:
+        what = f"{type(error).__name__}: {one_line(error)}".partition("<")[0].strip(" :")
+        raise OptionError(f"{name} is no image that can be read ({what}). Remove it or mend it.") from error
+    array = np.asarray(fitted, dtype=np.uint8)
+    return array[None] if channels == 1 else array.transpose(2, 0, 1)

@@ -1,0 +1,127 @@
+"""Text for language models: a file or a folder of them, as bytes or through a tokenizer that the user names."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, final
+
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+
+from paramgen.errors import OptionError, one_line
+
+SUFFIXES: Final = frozenset((".txt", ".text", ".md"))
+TEST: Final = ("test", "val", "valid", "validation")
+MAX_BYTES: Final = 1_000_000_000
+HELD_OUT: Final = 0.1
+BYTES: Final = 256
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TextSet:
+    """Text to learn from and text to test on."""
+
+    name: str
+    train: str
+    test: str
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for which, text in (("train on", self.train), ("test on", self.test)):
+            if not text.strip():
+                raise OptionError(f"--data {self.name} has no text to {which}. Give a longer text.")
+
+    @property
+    def identity(self) -> str:
+        """A hash of the whole text."""
+        return hashlib.sha256(f"{self.train}\0{self.test}".encode()).hexdigest()
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Tokens:
+    """A text as numbers below `vocabulary`; `unit` is what one of them stands for."""
+
+    train: Int64[Tensor, " _"]
+    test: Int64[Tensor, " _"]
+    vocabulary: int
+    unit: str
+
+
+def folder_text(path: Path) -> TextSet:
+    """Return the text of a file, or of the text files below a folder."""
+    if path.is_file():
+        return held_out(str(path), [_text(path)])
+    files = sorted(each for each in path.rglob("*") if each.suffix.lower() in SUFFIXES and each.is_file())
+    if not files:
+        raise OptionError(
+            f"--data {path} holds neither images ({{class}}/*.jpg) nor text (*.txt). Give a folder of class folders, "
+            "or a text file."
+        )
+    if sum(file.stat().st_size for file in files) > MAX_BYTES:
+        raise OptionError(f"--data {path} has more than {MAX_BYTES:,} bytes of text. Give a part of it.")
+    testing = [file for file in files if _is_test(file.relative_to(path))]
+    training = [file for file in files if file not in testing]
+    if not testing or not training:
+        return held_out(str(path), [_text(file) for file in files])
+    train, test = ("\n".join(_text(file) for file in chosen) for chosen in (training, testing))
+    return TextSet(name=str(path), train=train, test=test)
+
+
+def held_out(name: str, texts: Sequence[str]) -> TextSet:
+    """Keep the last tenth of each text for testing."""
+    cuts = [round((1 - HELD_OUT) * len(text)) for text in texts]
+    return TextSet(
+        name=name,
+        train="\n".join(text[:cut] for text, cut in zip(texts, cuts, strict=True)),
+        test="\n".join(text[cut:] for text, cut in zip(texts, cuts, strict=True)),
+        notes=(f"The last {HELD_OUT:.0%} of each text were held out for testing.",),
+    )
+
+
+def tokenized(text: TextSet, tokenizer: str | None) -> Tokens:
+    """Return the text as bytes, or as the tokens of the tokenizer in a folder, a tokenizer.json or a Hub repository."""
+    if tokenizer is None:
+        train, test = (
+            torch.frombuffer(bytearray(part.encode()), dtype=torch.uint8) for part in (text.train, text.test)
+        )
+        return Tokens(train=train.long(), test=test.long(), vocabulary=BYTES, unit="byte")
+    reader = _tokenizer(tokenizer)
+    ids = [reader(part, add_special_tokens=False)["input_ids"] for part in (text.train, text.test)]
+    train, test = (torch.tensor(part, dtype=torch.int64) for part in ids)
+    return Tokens(train=train, test=test, vocabulary=len(reader), unit="token")
+
+
+def _tokenizer(name: str) -> Any:
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+    from_file: Any = PreTrainedTokenizerFast
+    try:
+        if name.endswith(".json"):
+            return from_file(tokenizer_file=name)
+        return AutoTokenizer.from_pretrained(name)
+    except Exception as error:  # transformers and tokenizers raise many kinds, some of them bare
+        raise OptionError(
+            f"No tokenizer {name!r}: {one_line(error)} Type: --tokenizer FOLDER, tokenizer.json or a Hub repository; "
+            "without it, bytes are learnt."
+        ) from error
+
+
+def _is_test(path: Path) -> bool:
+    words = [part.lower() for part in (*path.parts[:-1], path.stem)]
+    return any(word in TEST or word.rpartition("-")[2] in TEST for word in words)
+
+
+def _text(path: Path) -> str:
+    if path.stat().st_size > MAX_BYTES:
+        raise OptionError(f"--data {path} has more than {MAX_BYTES:,} bytes of text. Give a part of it.")
+    try:
+        return path.read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise OptionError(
+            f"--data {path} is not UTF-8 text: byte {error.start:,} is 0x{error.object[error.start]:02x}. Give a text "
+            "file, or a folder of class folders with images."
+        ) from error

@@ -1,0 +1,148 @@
+"""The data of a comparison as each architecture takes it: pictures of its size, or windows of its length."""
+
+import hashlib
+from pathlib import Path
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+from paramgen.comparison.data import open_data
+from paramgen.comparison.data.images import ImageSet, Pixels, decoded, keep, kept_at, resized
+from paramgen.comparison.data.text import TextSet, Tokens, tokenized
+from paramgen.comparison.protocol import Protocol
+from paramgen.comparison.subjects import Subject
+from paramgen.comparison.tasks import ImageTask, Task, TextTask
+from paramgen.errors import OptionError
+
+Data = str | Path | ImageSet | TextSet | tuple[Pixels, Pixels]
+
+_LENGTHS = ("max_position_embeddings", "n_positions")
+_SAMPLE = 4096  # images whose channels are measured
+
+
+@final
+class Material:
+    """Opens the data, decodes each size once, and keeps what was decoded only when it is asked to."""
+
+    def __init__(self, data: Data, protocol: Protocol, *, tokenizer: str | None, cache: Path | None) -> None:
+        self.protocol = protocol
+        self._opened = open_data(str(data)) if isinstance(data, (str, Path)) else data
+        self._cache = cache
+        self._sizes: dict[tuple[int, int, int], tuple[Pixels, Pixels]] = {}
+        self._tokens: Tokens | None = None
+        if isinstance(self._opened, TextSet):
+            self._tokens = tokenized(self._opened, tokenizer)
+        elif tokenizer is not None:
+            raise OptionError("--tokenizer is for a text; the data are images.")
+
+    @property
+    def kind(self) -> str:
+        """`images` or `text`."""
+        return "images" if self._tokens is None else "text"
+
+    def describe(self) -> dict[str, Any]:
+        """Return the data's name, hash, classes, and what a reader should know about how they were divided."""
+        named = not isinstance(self._opened, tuple)
+        return {
+            "name": self._opened.name if named else "arrays",  # type: ignore[union-attr]
+            "sha256": self.identity,
+            "classes": None if self.kind == "text" else list(self._classes),
+            "notes": list(self._opened.notes) if named else [],  # type: ignore[union-attr]
+        }
+
+    @property
+    def answers(self) -> int:
+        """Number of classes, or of different tokens."""
+        return self._tokens.vocabulary if self._tokens is not None else len(self._classes)
+
+    @property
+    def _classes(self) -> tuple[str, ...]:
+        if isinstance(self._opened, ImageSet):
+            return self._opened.classes
+        assert isinstance(self._opened, tuple)
+        return tuple(str(label) for label in range(int(self._opened[0].labels.max()) + 1))
+
+    @property
+    def identity(self) -> str:
+        """A hash of the decoded content."""
+        if isinstance(self._opened, TextSet):
+            assert self._tokens is not None
+            return f"{self._opened.identity[:16]} ({self._tokens.vocabulary} {self._tokens.unit}s)"
+        digest = hashlib.sha256()
+        for shape in sorted(self._sizes):
+            for part in self._sizes[shape]:
+                digest.update(part.pixels.numpy())  # type: ignore[arg-type]
+                digest.update(part.labels.numpy())  # type: ignore[arg-type]
+        return digest.hexdigest()[:16]
+
+    def task(self, subject: Subject) -> Task:
+        """Return what the architecture is to learn."""
+        if self._tokens is not None:
+            return TextTask(tokens=self._tokens, length=self._length(subject), windows=self.protocol.test_examples)
+        channels, height, width = subject.example.shape[1:]
+        if channels not in (1, 3):
+            raise OptionError(f"{subject.name} takes {channels} channels; images have 3, or 1 where they are grey.")
+        train, test = self._pixels((int(channels), int(height), int(width)))
+        mean, deviation = _normalization(subject, train.pixels)
+        return ImageTask(train=train, test=test, classes=self._classes, mean=mean, deviation=deviation)
+
+    def keep(self) -> None:
+        """Keep what was decoded, so that the next call need not."""
+        for shape, pixels in self._sizes.items():
+            folder = self._folder(shape)
+            if folder is not None:
+                keep(folder, *pixels)
+
+    def _pixels(self, shape: tuple[int, int, int]) -> tuple[Pixels, Pixels]:
+        if shape not in self._sizes:
+            if isinstance(self._opened, ImageSet):
+                folder = self._folder(shape)
+                self._sizes[shape] = decoded(self._opened, shape, **self._limits(), folder=folder)
+            else:
+                assert isinstance(self._opened, tuple)
+                limits = self._limits().values()
+                parts = [_first(part, count) for part, count in zip(self._opened, limits, strict=True)]
+                self._sizes[shape] = resized(parts[0], shape), resized(parts[1], shape)
+        return self._sizes[shape]
+
+    def _limits(self) -> dict[str, int]:
+        """No run sees more images than it has places in its batches."""
+        train = min(self.protocol.train_examples, max(self.protocol.steps * self.protocol.batch, 1000))
+        return {"train": train, "test": self.protocol.test_examples}
+
+    def _folder(self, shape: tuple[int, int, int]) -> Path | None:
+        if self._cache is None or not isinstance(self._opened, ImageSet):
+            return None
+        return kept_at(self._opened, shape, **self._limits(), cache=self._cache)
+
+    def _length(self, subject: Subject) -> int:
+        """Return the length of a window: what was asked for, or what the architecture takes if that is less."""
+        config = getattr(subject.template, "config", None)
+        most = next((value for name in _LENGTHS if isinstance(value := getattr(config, name, None), int)), None)
+        if most is None:
+            most = int(subject.example.shape[1])
+            if most < self.protocol.length:
+                subject.notes.append(
+                    f"{subject.name} is shown {most} tokens at a time, as in its example input; type --example-input "
+                    f"2x{self.protocol.length}:long if it takes more."
+                )
+        return min(self.protocol.length, most)
+
+
+def _first(given: Pixels, count: int) -> Pixels:
+    if len(given.labels) <= count:
+        return given
+    chosen = torch.randperm(len(given.labels), generator=torch.Generator().manual_seed(0))[:count].sort().values
+    return Pixels(pixels=given.pixels[chosen], labels=given.labels[chosen])
+
+
+def _normalization(subject: Subject, pixels: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return what timm says of the architecture, or else mean and deviation of the training images' channels."""
+    config: Any = getattr(subject.template, "pretrained_cfg", None) or {}
+    mean, deviation = config.get("mean"), config.get("std")
+    if mean is not None and deviation is not None and len(mean) == len(deviation) == pixels.shape[1]:
+        return tuple(mean), tuple(deviation)
+    sample = pixels[:: max(1, len(pixels) // _SAMPLE)].double().div_(255).transpose(0, 1).flatten(1)
+    deviations = sample.std(1).clamp_min(1e-3)  # images of one colour
+    return tuple(sample.mean(1).tolist()), tuple(deviations.tolist())

@@ -1,0 +1,84 @@
+"""How starts are compared: every one gets the same steps, data, rates and seeds."""
+
+from dataclasses import asdict, dataclass
+from math import cos, isfinite, pi
+from typing import Any, Literal, final
+
+from paramgen.errors import OptionError
+
+MAX_STEPS = 10_000_000
+
+
+@final
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Protocol:
+    """Training is AdamW on every parameter, gradients clipped, no augmentation; the seed decides the data's order."""
+
+    steps: int = 200
+    seeds: int = 3
+    rates: tuple[float, ...] = (3e-4, 1e-3, 3e-3)
+    batch: int = 64
+    schedule: Literal["cosine", "constant"] = "cosine"  # after the warmup: down to zero, or level
+    warmup: float = 0.05  # share of the steps in which the rate rises
+    decay: float = 0.01  # weight decay, as torch's AdamW has it
+    clip: float = 1.0  # norm of all gradients together
+    evaluations: int = 10  # besides the one before the first step
+    full_grid: bool = False  # every rate for every seed, instead of the grid for seed 0 and the best rate for the rest
+    train_examples: int = 50_000
+    test_examples: int = 2_000
+    length: int = 128  # of the windows of a text, in tokens; less where the architecture takes less
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "seeds", "evaluations", "train_examples", "test_examples"):
+            _refuse(name, getattr(self, name), 1)
+        _refuse("batch", self.batch, 2)
+        _refuse("length", self.length, 2)
+        _refuse_rates(self.rates)
+        if self.schedule not in ("cosine", "constant"):
+            raise OptionError(f"The schedule is {self.schedule!r}. Allowed: cosine, constant. Type: --schedule cosine")
+        for name, value, most in (("warmup", self.warmup, 1.0), ("decay", self.decay, 1.0)):
+            if not 0 <= value < most:
+                raise OptionError(f"{name} is {value}; allowed are 0 to {most}, without {most} itself.")
+        if not self.clip > 0:
+            raise OptionError(f"clip is {self.clip}; the norm must be positive.")
+
+    @property
+    def points(self) -> tuple[int, ...]:
+        """The steps after which a run is evaluated, from 0 to the last."""
+        count = min(self.evaluations, self.steps)
+        return tuple(sorted({round(self.steps * index / count) for index in range(count + 1)}))
+
+    def rate_at(self, step: int, rate: float) -> float:
+        """Return the learning rate of a step, the first being 0."""
+        rising = max(1, round(self.warmup * self.steps)) if self.warmup else 0
+        if step < rising:
+            return rate * (step + 1) / (rising + 1)
+        if self.schedule == "constant":
+            return rate
+        return rate * 0.5 * (1 + cos(pi * (step - rising) / max(1, self.steps - rising)))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return every field."""
+        return asdict(self) | {"rates": list(self.rates)}
+
+
+def parse_rates(text: str) -> tuple[float, ...]:
+    """Read `3e-4,1e-3`."""
+    try:
+        return tuple(float(word) for word in text.split(","))
+    except ValueError as error:
+        raise OptionError(f"--rates {text!r} is no list of numbers. Type: --rates 3e-4,1e-3,3e-3") from error
+
+
+def _refuse(name: str, value: int, least: int) -> None:
+    if not least <= value <= MAX_STEPS:
+        option = name.replace("_", "-")
+        raise OptionError(f"--{option} is {value}; allowed are {least} to {MAX_STEPS:,}. Type: --{option} {least * 50}")
+
+
+def _refuse_rates(rates: tuple[float, ...]) -> None:
+    if not rates or not all(isfinite(rate) and rate > 0 for rate in rates):
+        shown = ",".join(f"{rate:g}" for rate in rates)
+        raise OptionError(f"--rates are {shown!r}; every rate must be positive. Type: --rates 3e-4,1e-3,3e-3")
+    if len(set(rates)) < len(rates):
+        raise OptionError("--rates names a rate twice. Type: --rates 3e-4,1e-3,3e-3")

@@ -1,0 +1,110 @@
+"""Which runs a comparison needs, and where finished ones are kept, so that a second call goes on.
+
+Each run is one JSON file in `OUT/runs/`, written in one step. `OUT/settings.json` says what the runs belong to.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, final
+
+from paramgen.errors import OutputError
+from paramgen.export.folder import write_text
+
+SETTINGS: Final = "settings.json"
+RUNS: Final = "runs"
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One training."""
+
+    architecture: str
+    init: str
+    rate: float
+    seed: int
+
+    @property
+    def label(self) -> str:
+        """The run in a line, for a reader."""
+        return f"{self.architecture}, {self.init}, rate {self.rate:g}, seed {self.seed}"
+
+    @property
+    def file(self) -> str:
+        """The name of the run's file: readable, and different for every run."""
+        words = f"{self.architecture}-{self.init}-{self.rate:g}-{self.seed}"
+        plain = "".join(letter if letter.isalnum() or letter in ".-" else "_" for letter in words)
+        return f"{plain[-80:]}-{hashlib.sha256(repr(self).encode()).hexdigest()[:8]}.json"
+
+
+@final
+class Store:
+    """The folder of a comparison, or nothing where its runs are kept in memory alone."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+        self._memory: dict[Run, dict[str, Any]] = {}
+
+    def refuse_others(self, settings: Mapping[str, Any]) -> None:
+        """Raise an error if the folder belongs to something else: other settings, or no comparison at all."""
+        if self._folder is None or not self._folder.exists():
+            return
+        if not self._folder.is_dir():
+            raise OutputError(
+                f"{str(self._folder)!r} is a file; the output is a folder. Type the name of a new folder."
+            )
+        file = self._folder / SETTINGS
+        if not file.is_file():
+            if any(self._folder.iterdir()):
+                raise OutputError(
+                    f"The folder {str(self._folder)!r} exists and holds no comparison. Type another one: --out NAME"
+                )
+            return
+        known = _read(file)
+        changed = next((key for key in settings if known.get(key) != settings[key]), None)
+        if changed is not None:
+            was = _difference(known.get(changed), settings[changed])
+            now = _difference(settings[changed], known.get(changed))
+            raise OutputError(
+                f"The folder {str(self._folder)!r} holds a comparison with other settings ({changed}: {was} there, "
+                f"{now} now). Type another one: --out NAME"
+            )
+
+    def begin(self, settings: Mapping[str, Any]) -> None:
+        """Write down what the runs belong to."""
+        if self._folder is not None and not (self._folder / SETTINGS).is_file():
+            write_text(self._folder / SETTINGS, json.dumps(settings, indent=1) + "\n")
+
+    def get(self, run: Run) -> dict[str, Any] | None:
+        """Return what was measured, if the run has ended."""
+        if self._folder is not None and run not in self._memory:
+            file = self._folder / RUNS / run.file
+            if file.is_file():
+                self._memory[run] = _read(file)
+        return self._memory.get(run)
+
+    def put(self, run: Run, record: dict[str, Any]) -> None:
+        """Keep what was measured."""
+        self._memory[run] = record
+        if self._folder is not None:
+            write_text(self._folder / RUNS / run.file, json.dumps(record) + "\n")
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise OutputError(f"{file} cannot be read: {error}. Delete it, and its run is made again.") from error
+    if not isinstance(found, dict):
+        raise OutputError(f"{file} holds no JSON object. Delete it, and its run is made again.")
+    return found
+
+
+def _difference(one: Any, other: Any) -> str:
+    """Return `one` as text, and of an object only what the other has not."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return ", ".join(f"{key} {value}" for key, value in one.items() if other.get(key) != value) or "less"
+    return str(one)

@@ -1,0 +1,233 @@
+"""An architecture made ready to be trained: with a head that fits the data, in real memory, and tried once."""
+
+import copy
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+
+from paramgen.architectures import Architecture, Inputs, Layout, built, resolve
+from paramgen.architectures.inputs import guess_inputs
+from paramgen.architectures.module import from_module, library_example
+from paramgen.architectures.overrides import split_spec
+from paramgen.architectures.recorder import record
+from paramgen.checking import load_folder
+from paramgen.errors import ArchitectureError, OptionError, UnknownNameError, one_line
+from paramgen.graphs.schema import Graph
+from paramgen.initializers.library import Library
+from paramgen.manifest import read_manifest
+from paramgen.prediction import Prediction, graph_of
+from paramgen.writing import write_prediction
+
+Asked = str | nn.Module | tuple[str, Callable[[], nn.Module]]
+"""What `predict` takes, a module, or a name and a function that builds a module."""
+
+HEADS = {"images": ("num_classes", "num_labels"), "text": ("vocab_size",)}
+"""The options by which libraries and own factories take the number of answers."""
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Subject:
+    """`template` is real, on the CPU, and never trained itself: runs train copies."""
+
+    name: str
+    architecture: Architecture
+    graph: Graph
+    template: nn.Module
+    place: int | str  # which argument of the forward pass is the batch
+    example: Tensor
+    notes: list[str] = field(default_factory=list)
+
+    def logits(self, module: nn.Module, inputs: Tensor) -> Tensor:
+        """Run a copy of the template on a batch and return its scores."""
+        given = self.architecture.example
+        assert given is not None  # it was traced
+        args, kwargs = list(given[0]), dict(given[1])
+        if isinstance(self.place, int):
+            args[self.place] = inputs
+        else:
+            kwargs[self.place] = inputs
+        return _scores(module(*args, **kwargs))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype of what the network takes."""
+        return self.example.dtype
+
+
+def subject_of(
+    asked: Asked,
+    kind: str,
+    answers: int,
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    example: Inputs | None = None,
+) -> Subject:
+    """Build what was asked for, with a head for `answers` classes or tokens where its options allow that."""
+    notes: list[str] = []
+    if isinstance(asked, str):
+        architecture, note = _resolved(asked, kind, answers, dict(overrides or {}), example)
+        notes += [note] if note else []
+        name, template = asked, None
+    elif overrides:
+        raise OptionError("Overrides change a named architecture's config; a module or a function has its own.")
+    elif isinstance(asked, nn.Module):
+        architecture = from_module(asked, example)
+        name, template = architecture.spec, copy.deepcopy(asked).cpu()
+    else:
+        name, template = asked[0], _called(asked[1])
+        architecture = _recorded(name, asked[1], example)
+    graph = graph_of(architecture)
+    place, given = _main_input(name, architecture.example, kind)
+    return Subject(
+        name=name,
+        architecture=architecture,
+        graph=graph,
+        template=(_real(architecture, graph) if template is None else template).float(),
+        place=place,
+        example=given,
+        notes=notes,
+    )
+
+
+@torch.no_grad()
+def try_out(subject: Subject, inputs: Tensor, kind: str, answers: int) -> None:
+    """Run the network on a batch of two, and refuse what cannot be compared.
+
+    Raises:
+        ArchitectureError: The forward pass fails, its result has a wrong shape, or a language model reads ahead.
+    """
+    module = subject.template.eval()
+    try:
+        logits = subject.logits(module, inputs)
+    except Exception as error:  # a forward pass may raise anything
+        raise ArchitectureError(
+            f"{subject.name} does not run on {_shape(inputs)} of your data: {type(error).__name__}: {one_line(error)}"
+        ) from error
+    wanted = 2 if kind == "images" else 3
+    if logits.ndim != wanted or logits.shape[0] != len(inputs):
+        expected = "(images, classes)" if kind == "images" else "(texts, tokens, vocabulary)"
+        raise ArchitectureError(
+            f"{subject.name} returns {_shape(logits)} for {_shape(inputs)}; compare needs scores of shape {expected}."
+        )
+    if logits.shape[-1] < answers:
+        option = HEADS[kind][0]
+        raise ArchitectureError(
+            f"{subject.name} has {logits.shape[-1]} outputs; your data has {answers} "
+            f"{'classes' if kind == 'images' else 'tokens'}. Give its factory a parameter {option}, or type: --set "
+            f"{option}={answers}"
+        )
+    if logits.shape[-1] > answers:
+        subject.notes.append(f"{subject.name} has {logits.shape[-1]} outputs, of which {answers} are used.")
+    if kind == "text":
+        changed = inputs.clone()
+        changed[:, -1] = (changed[:, -1] + 1) % answers
+        ahead = (subject.logits(module, changed) - logits)[:, :-1].abs().max()
+        if float(ahead) > 1e-3 * float(logits.abs().max()):
+            raise ArchitectureError(
+                f"{subject.name} sees the tokens that it should tell; compare needs a causal language model, such as "
+                "gpt2 or transformers:LlamaForCausalLM."
+            )
+
+
+def _resolved(
+    spec: str, kind: str, answers: int, overrides: dict[str, Any], example: Inputs | None
+) -> tuple[Architecture, str]:
+    """Resolve with the number of answers where the user did not type one and the architecture takes one."""
+    typed = {**split_spec(spec)[1], **overrides}
+    if spec.endswith(".json") and "graph" in _beginning(spec):
+        raise OptionError(
+            f"{spec} is a graph; compare trains the network itself. Give --arch a name or file.py:factory"
+        )
+    if not any(option in typed for option in HEADS[kind]):
+        for option in HEADS[kind]:
+            try:
+                architecture = resolve(spec, {**overrides, option: answers}, example)
+            except (UnknownNameError, ArchitectureError):
+                continue  # whatever else is wrong with it, the next call says without this option
+            return architecture, f"{spec} was built with {option}={answers}, as your data has it."
+    return resolve(spec, overrides, example), ""
+
+
+def _beginning(spec: str) -> str:
+    try:
+        with Path(spec).open(encoding="utf-8", errors="replace") as file:
+            return "graph" if '"paramgen_graph"' in file.read(4096) else ""
+    except OSError:
+        return ""
+
+
+def _called(build: Callable[[], nn.Module]) -> nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return build().cpu()
+
+
+def _recorded(name: str, build: Callable[[], nn.Module], example: Inputs | None) -> Architecture:
+    """Describe what a function builds: its constructors' own draws are the library's."""
+    try:
+        module, draws = record(build)
+    except Exception as error:  # a user's function may raise anything
+        raise built(name, error) from error
+    return Architecture(
+        spec=name,
+        module=module,
+        manifest=read_manifest(module, draws),
+        example=example or library_example(module) or guess_inputs(module),
+        layout=Layout(source="module", config={"architecture": name}, tied="once", shardable=True),
+    )
+
+
+def _real(architecture: Architecture, graph: Graph) -> nn.Module:
+    """Return the network as its library loads it: what is in no state dict is then right, too."""
+    prediction = Prediction(
+        architecture=architecture, graph=graph, initializer=Library(), init="library", seed=0, dtype=None
+    )
+    with tempfile.TemporaryDirectory(prefix="paramgen-") as folder:
+        target = Path(folder) / "start"
+        write_prediction(prediction, target, max_shard="50GB", overwrite=False, verify=False)
+        return load_folder(target)
+
+
+def _main_input(name: str, example: Inputs | None, kind: str) -> tuple[int | str, Tensor]:
+    """Return the one argument that is a tensor, and it: images or tokens."""
+    args, kwargs = example or ((), {})
+    given_by: list[tuple[int | str, Any]] = [*enumerate(args), *kwargs.items()]
+    tensors = [(key, value) for key, value in given_by if isinstance(value, Tensor)]
+    fits = len(tensors) == 1 and (
+        (kind == "images" and tensors[0][1].ndim == 4 and tensors[0][1].is_floating_point())
+        or (kind == "text" and tensors[0][1].ndim == 2 and not tensors[0][1].is_floating_point())
+    )
+    if not fits:
+        taken = " and ".join(f"{key}: {_shape(value)}" for key, value in tensors)
+        needed = (
+            "one batch of images (2, channels, height, width)" if kind == "images" else "one batch of tokens (2, n)"
+        )
+        shape = "2x3x32x32" if kind == "images" else "2x16:long"
+        raise ArchitectureError(
+            f"{name} takes {taken or 'no tensor'}; your data needs a network that takes {needed}. Where the shape was "
+            f"guessed wrong, type: --example-input {shape}"
+        )
+    key, given = tensors[0]
+    return key, given
+
+
+def _scores(result: Any) -> Tensor:
+    """Return the scores in what a forward pass returned: a tensor, the first of several, or `.logits`."""
+    if isinstance(result, Tensor):
+        return result
+    found = result.get("logits") if isinstance(result, Mapping) else getattr(result, "logits", None)
+    if found is None and isinstance(result, (tuple, list)) and result:
+        found = result[0]
+    if not isinstance(found, Tensor):
+        raise ArchitectureError(f"its forward pass returns {type(result).__name__} without logits")
+    return found
+
+
+def _shape(tensor: Tensor) -> str:
+    return f"({', '.join(map(str, tensor.shape))})"

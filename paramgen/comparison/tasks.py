@@ -1,0 +1,173 @@
+"""What a network learns in a comparison: to tell classes of images apart, or to continue a text."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from math import log, sqrt
+from typing import Any, Literal, final
+
+import torch
+from jaxtyping import Float, Int64, UInt8
+from torch import Tensor
+
+from paramgen.comparison.data.images import Pixels
+from paramgen.comparison.data.text import Tokens
+from paramgen.errors import OptionError
+
+Batch = tuple[Tensor, Int64[Tensor, "..."]]
+"""What the network takes, and what it should answer."""
+
+Metric = Literal["accuracy", "perplexity"]
+
+
+class Task(ABC):
+    """Batches, and what the network's answers to them are compared with."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def train_batches(self, seed: int, size: int) -> Iterator[Batch]:
+        """Yield batches without end; the seed alone decides their order."""
+
+    @abstractmethod
+    def test_batches(self, size: int) -> Iterator[Batch]:
+        """Yield all that is tested on, always alike."""
+
+    @abstractmethod
+    def answers(self, logits: Tensor, targets: Int64[Tensor, "..."]) -> tuple[Tensor, Tensor]:
+        """Return one row of scores for each answer, and the right answers."""
+
+    @abstractmethod
+    def to(self, device: torch.device) -> "Task":
+        """Return the same with its data on a device, where batches are then made."""
+
+    @abstractmethod
+    def describe(self) -> dict[str, Any]:
+        """Return sizes, the metric, and what guessing without looking would reach."""
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ImageTask(Task):
+    """Images are normalized on the device where they lie; nothing else is done to them."""
+
+    train: Pixels
+    test: Pixels
+    classes: tuple[str, ...]
+    mean: tuple[float, ...]  # by channel, of values from 0 to 1
+    deviation: tuple[float, ...]
+
+    def train_batches(self, seed: int, size: int) -> Iterator[Batch]:
+        """Yield shuffled epochs, one after the other, in batches of equal size."""
+        for places in _epochs(len(self.train.labels), size, seed):
+            index = places.to(self.train.pixels.device)
+            yield self._normalized(self.train.pixels[index]), self.train.labels[index]
+
+    def test_batches(self, size: int) -> Iterator[Batch]:
+        """Yield the test images in their order."""
+        for pixels, labels in zip(self.test.pixels.split(size), self.test.labels.split(size), strict=True):
+            yield self._normalized(pixels), labels
+
+    def answers(self, logits: Tensor, targets: Int64[Tensor, "..."]) -> tuple[Tensor, Tensor]:
+        """An image is one answer."""
+        return logits.float(), targets
+
+    def to(self, device: torch.device) -> "ImageTask":
+        """Images are placed as bytes."""
+        train, test = (
+            Pixels(pixels=part.pixels.to(device), labels=part.labels.to(device)) for part in (self.train, self.test)
+        )
+        return replace(self, train=train, test=test)
+
+    def describe(self) -> dict[str, Any]:
+        """Guessing is naming the most frequent class of the training images."""
+        frequent = int(torch.bincount(self.train.labels, minlength=len(self.classes)).argmax())
+        count = len(self.test.labels)
+        chance = float((self.test.labels == frequent).sum()) / count
+        return {
+            "metric": "accuracy",
+            "chance": chance,
+            # Two standard errors of a share: as far as luck carries a network that guesses.
+            "at_chance_up_to": chance + 2 * sqrt(chance * (1 - chance) / count),
+            "classes": len(self.classes),
+            "train": len(self.train.labels),
+            "test": count,
+            "shape": list(self.train.pixels.shape[1:]),
+            "mean": [round(value, 4) for value in self.mean],
+            "deviation": [round(value, 4) for value in self.deviation],
+        }
+
+    def _normalized(self, pixels: UInt8[Tensor, "batch channels height width"]) -> Float[Tensor, "..."]:
+        mean = torch.tensor(self.mean, device=pixels.device).view(-1, 1, 1) * 255
+        deviation = torch.tensor(self.deviation, device=pixels.device).view(-1, 1, 1) * 255
+        return pixels.float().sub_(mean).div_(deviation)
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TextTask(Task):
+    """Every token of a window is to be told from those before it."""
+
+    tokens: Tokens
+    length: int
+    windows: int  # at most, to test on
+
+    def __post_init__(self) -> None:
+        for which, part in (("training", self.tokens.train), ("test", self.tokens.test)):
+            if len(part) <= self.length:
+                raise OptionError(
+                    f"The {which} text has {len(part)} {self.tokens.unit}s; a window has {self.length}. Give a longer "
+                    f"text, or type: --length {max(2, len(part) // 2)}"
+                )
+
+    def train_batches(self, seed: int, size: int) -> Iterator[Batch]:
+        """Yield windows from random places."""
+        generator = torch.Generator().manual_seed(seed)
+        offsets = torch.arange(self.length)
+        while True:
+            starts = torch.randint(len(self.tokens.train) - self.length + 1, (size, 1), generator=generator)
+            windows = self.tokens.train[(starts + offsets).to(self.tokens.train.device)]
+            yield windows, windows[:, 1:]
+
+    def test_batches(self, size: int) -> Iterator[Batch]:
+        """Yield windows side by side, from all over the text where there are more than are tested on."""
+        every = self.tokens.test[: len(self.tokens.test) // self.length * self.length].view(-1, self.length)
+        chosen = every[:: max(1, len(every) // self.windows)][: self.windows]
+        for windows in chosen.split(size):
+            yield windows, windows[:, 1:]
+
+    def answers(self, logits: Tensor, targets: Int64[Tensor, "..."]) -> tuple[Tensor, Tensor]:
+        """Every token but a window's first is an answer."""
+        return logits[:, :-1].flatten(0, 1).float(), targets.flatten()
+
+    def to(self, device: torch.device) -> "TextTask":
+        """The whole text is placed."""
+        placed = replace(self.tokens, train=self.tokens.train.to(device), test=self.tokens.test.to(device))
+        return replace(self, tokens=placed)
+
+    def describe(self) -> dict[str, Any]:
+        """Guessing is knowing how frequent each token is (add-one smoothed), and nothing of what came before."""
+        counts = torch.bincount(self.tokens.train, minlength=self.tokens.vocabulary).double() + 1
+        guess = float(-(counts / counts.sum()).log()[self.tokens.test].mean())
+        return {
+            "metric": "perplexity",
+            "chance": guess,
+            "at_chance_up_to": guess,
+            "uniform": log(self.tokens.vocabulary),
+            "vocabulary": self.tokens.vocabulary,
+            "unit": self.tokens.unit,
+            "train": len(self.tokens.train),
+            "test": sum(windows.numel() for windows, _ in self.test_batches(1024)),
+            "length": self.length,
+        }
+
+
+def _epochs(count: int, size: int, seed: int) -> Iterator[Int64[Tensor, " batch"]]:
+    """Yield batches of exactly `size` places; an epoch's rest is the beginning of the next batch."""
+    generator = torch.Generator().manual_seed(seed)
+    rest = torch.empty(0, dtype=torch.int64)
+    while True:
+        while len(rest) < size:
+            rest = torch.cat([rest, torch.randperm(count, generator=generator)])
+        yield rest[:size]
+        rest = rest[size:]

@@ -1,0 +1,170 @@
+"""The hypernet that stands after `hypernet:`: a folder, a published file, or either in a repository of the Hub.
+
+A published file is converted when it is first asked for. The result stays beside the files that huggingface_hub keeps,
+under the version of paramgen and the sha256 of the file.
+"""
+
+import re
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path, PurePosixPath
+from typing import Final, final
+
+from huggingface_hub import HfApi, cached_assets_path
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    RemoteEntryNotFoundError,
+    RevisionNotFoundError,
+)
+
+from paramgen.errors import ForeignError, HypernetError, OptionError
+from paramgen.foreign.convert import convert
+from paramgen.foreign.origin import RECORD, Origin, read_origin
+from paramgen.hypernets.hypernet import Hypernet
+from paramgen.hypernets.loading import Predictor, load
+from paramgen.hypernets.storage import file_sha256, locate
+
+ADVICE: Final = "Type: --init hypernet for the one that comes with paramgen, or hypernet:FOLDER_FILE_OR_REPO"
+_PART: Final = r"[A-Za-z0-9][\w.-]*"
+_REPOSITORY: Final = re.compile(rf"({_PART}(?:/{_PART})?)(?:@([^:]*))?(?::(.*))?")
+_FILE: Final = re.compile(r"(?:[\w-][\w.-]*/)*[\w-][\w.-]*")
+_PUBLISHED: Final = (".pt", ".pth", ".ckpt", ".bin", ".pkl", ".joblib")
+_COMMIT: Final = re.compile(r"[0-9a-f]{40}")
+_SHOWN: Final = 6  # files of a repository in a message
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Named:
+    """A hypernet and, if it was converted from one, the published file."""
+
+    hypernet: Predictor
+    origin: Origin | None
+
+
+def named(text: str) -> Named:
+    """Return the hypernet of a folder, FILE, REPO[@REVISION] or REPO[@REVISION]:FILE.
+
+    Raises:
+        HypernetError: There is none, or it cannot be had.
+        ForeignError: The published file is refused.
+
+    """
+    path = Path(text)
+    if path.is_dir():
+        return _kept(text, load(text))
+    if path.is_file():
+        return _converted(path, file=path.name)
+    match = _REPOSITORY.fullmatch(text)
+    if match is None or (match[3] is None and text.endswith(_PUBLISHED)):
+        raise HypernetError(f"No hypernet {text!r}: there is no such folder or file. {ADVICE}")
+    repo, revision, file = match.groups()
+    if revision == "":
+        raise OptionError(f"{text!r} has an empty revision. Type: --init hypernet:org/repo@revision")
+    if file is None:
+        return _of_repository(text, repo, revision)
+    if not _FILE.fullmatch(file):
+        raise OptionError(f"{text!r} names no file of a repository. Type: --init hypernet:org/repo:file.pt")
+    return _of_file(text, repo, revision, file)
+
+
+def _of_repository(text: str, repo: str, revision: str | None) -> Named:
+    try:
+        return _kept(repo, load(repo, revision=revision), revision)
+    except HypernetError as error:
+        if error.__cause__ is None or isinstance(error.__cause__, RemoteEntryNotFoundError):
+            _refuse_published(text, repo, revision)
+        reason = _reason(error.__cause__, "the Hub's repository of that name holds no hypernet")
+        if reason is None:
+            raise
+        raise HypernetError(f"No hypernet {text!r}: there is no such folder, and {reason}. {ADVICE}") from error
+
+
+def _of_file(text: str, repo: str, revision: str | None, file: str) -> Named:
+    """Return the hypernet of a published file on the Hub."""
+    try:
+        path = locate(repo, file, revision=revision)
+    except HypernetError as error:
+        reason = _reason(error.__cause__, f"the Hub's repository of that name has no file {file!r}")
+        raise HypernetError(f"No hypernet {text!r}: {reason or error}. {ADVICE}") from error
+    commit = path.parents[len(PurePosixPath(file).parts) - 1].name  # .../snapshots/<commit>/<file>
+    return _converted(path, file=file, repo=repo, revision=commit if _COMMIT.fullmatch(commit) else None)
+
+
+def _converted(path: Path, *, file: str, repo: str | None = None, revision: str | None = None) -> Named:
+    """Return the hypernet of a published file, converted now or before, and as what it is known here."""
+    folder = cached_assets_path("paramgen", "converted", version("paramgen")) / file_sha256(path)
+    found = _cached(folder)
+    if found is None:
+        convert(path, folder, overwrite=True)
+        found = _read(folder)
+    hypernet, origin = found
+    return Named(hypernet=hypernet, origin=replace(origin, file=file, repo=repo, revision=revision))
+
+
+def _cached(folder: Path) -> tuple[Hypernet, Origin] | None:
+    """Return what was converted before; None where it was not, or was spoilt."""
+    if not (folder / RECORD).is_file():
+        return None
+    try:
+        return _read(folder)
+    except (HypernetError, ForeignError):
+        return None
+
+
+def _read(folder: Path) -> tuple[Hypernet, Origin]:
+    hypernet = Hypernet.from_pretrained(folder)
+    return hypernet, read_origin(folder / RECORD, parameters=_parameters(hypernet))
+
+
+def _kept(name: str, hypernet: Predictor, revision: str | None = None) -> Named:
+    """Return a hypernet with what its folder or repository says about its origin."""
+    if not isinstance(hypernet, Hypernet) or hypernet.config.vocabulary != "published":
+        return Named(hypernet=hypernet, origin=None)
+    try:
+        record = locate(name, RECORD, revision=revision)
+    except HypernetError as error:
+        if error.__cause__ is not None and not isinstance(error.__cause__, EntryNotFoundError):
+            raise
+        return Named(hypernet=hypernet, origin=None)  # it was trained here
+    return Named(hypernet=hypernet, origin=read_origin(record, parameters=_parameters(hypernet)))
+
+
+def _parameters(hypernet: Hypernet) -> int:
+    return sum(parameter.numel() for parameter in hypernet.parameters())
+
+
+def _refuse_published(text: str, repo: str, revision: str | None) -> None:
+    """Refuse a repository of published files, if it is one, with their names."""
+    try:
+        names = HfApi().list_repo_files(repo, revision=revision)
+    except Exception:  # the names are only a help, and a connection may break in many ways
+        return
+    files = sorted((name for name in names if name.endswith(_PUBLISHED)), key=lambda name: (name.count("/"), name))
+    if not files:
+        return
+    more = f" and {len(files) - _SHOWN} more" if len(files) > _SHOWN else ""
+    raise HypernetError(
+        f"No hypernet {text!r}: the repository holds published files, of which one is to be named: "
+        f"{', '.join(files[:_SHOWN])}{more}. Type: --init hypernet:{text}:{files[0]}"
+    )
+
+
+def _reason(cause: BaseException | None, absent: str) -> str | None:
+    """Say why the Hub gave no file, without the pages that huggingface_hub writes about it."""
+    if isinstance(cause, LocalEntryNotFoundError):
+        return "the Hub cannot be reached"
+    if isinstance(cause, EntryNotFoundError):
+        return absent
+    if isinstance(cause, RevisionNotFoundError):
+        return "the Hub's repository of that name has no such revision"
+    if isinstance(cause, HfHubHTTPError):
+        return "the Hub has no repository of that name that you may read"
+    if isinstance(cause, HFValidationError):
+        return "that is no name of a Hub repository"
+    if isinstance(cause, OSError):
+        return f"fetching it failed: {cause.strerror}" if cause.strerror else "the Hub cannot be reached"
+    return None

@@ -1,0 +1,41 @@
+"""Either kind of learned initializer, by what its `config.json` says."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from paramgen.hypernets.config import HypernetConfig
+from paramgen.hypernets.hypernet import Hypernet
+from paramgen.hypernets.storage import CONFIG, locate, read_json
+from paramgen.hypernets.supernet import KIND, Supernet, SupernetConfig
+
+Predictor = Hypernet | Supernet
+
+
+def fresh(config: HypernetConfig | SupernetConfig) -> Predictor:
+    """Return what a configuration describes, before any training, drawn from torch's global generator."""
+    if isinstance(config, HypernetConfig):
+        return Hypernet(config)
+    supernet = Supernet(config)
+    supernet.reset(torch.default_generator)
+    return supernet
+
+
+def config_of(data: object) -> HypernetConfig | SupernetConfig:
+    """Return the configuration of JSON values, of either kind."""
+    is_supernet = isinstance(data, Mapping) and data.get("kind") == KIND
+    return SupernetConfig.from_json(data) if is_supernet else HypernetConfig.from_json(data)
+
+
+def load(name: str, **download: Any) -> Predictor:
+    """Return the hypernet or supernet of a folder or Hub repository, in float32 and evaluation mode.
+
+    Args:
+        name: The folder or repository.
+        **download: `revision`, `token`, `cache_dir`, `force_download`, `local_files_only` of `hf_hub_download`.
+
+    """
+    config = config_of(read_json(locate(name, CONFIG, **download)))
+    kind = Supernet if isinstance(config, SupernetConfig) else Hypernet
+    return kind.from_pretrained(name, **download)

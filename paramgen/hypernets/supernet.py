@@ -1,0 +1,206 @@
+"""A supernet: shared weights for networks of all sizes, addressed by place in the graph (Cai et al., 2020, 1908.09791).
+
+The predicted weight of a slot is the leading corner of the shared weight at its place, as in slimmable networks (Yu et
+al., 2019, arXiv:1812.08928, §3.1). What the slot has beyond the corner is the library's own start: new channels begin
+at random, and what they add to the shared ones is scaled down.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import isqrt, prod
+from pathlib import Path
+from typing import Any, Final, final
+
+import torch
+from huggingface_hub import PyTorchModelHubMixin
+from torch import Tensor, nn
+
+from paramgen.errors import HypernetError
+from paramgen.graphs.places import Piece, Place
+from paramgen.graphs.view import View
+from paramgen.hypernets.checks import within
+from paramgen.hypernets.hypernet import Start
+from paramgen.hypernets.storage import CONFIG, WEIGHTS, file_sha256, locate, read_json, read_weights, save
+
+KIND: Final = "supernet"
+FORMAT_VERSION: Final = 1
+MAX_TENSORS: Final = 10_000
+MAX_ELEMENTS: Final = 1 << 28
+MAX_DIMENSIONS: Final = 4
+MAX_SIZE: Final = 1 << 16  # of one dimension
+TABLE_SIDE: Final = 8  # tokens along one side of the shared position table
+_NUMBERS: Final[Mapping[str, type]] = {"token_steps": int, "image_steps": int, "spill": float}
+
+
+@final
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SupernetConfig:
+    """Which weights are shared, and how places along the depth share them."""
+
+    tensors: Mapping[str, tuple[int, ...]]  # `name/step:part` and shape
+    token_steps: int  # steps of the depth that have weights of their own, among tokens
+    image_steps: int  # the same, at one scale of the image
+    spill: float  # factor on the start of what new channels add to the shared ones
+
+    def __post_init__(self) -> None:
+        within("token_steps", self.token_steps, 1, 100)
+        within("image_steps", self.image_steps, 1, 100)
+        within("number of tensors", len(self.tensors), 1, MAX_TENSORS)
+        within("elements of all tensors", sum(map(prod, self.tensors.values())), 1, MAX_ELEMENTS)
+        if not 0.0 <= self.spill <= 1.0:
+            raise HypernetError(f"spill is {self.spill}; allowed are 0 to 1.")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the configuration as JSON values."""
+        tensors = {name: list(shape) for name, shape in self.tensors.items()}
+        numbers = {name: getattr(self, name) for name in _NUMBERS}
+        return {"kind": KIND, "format_version": FORMAT_VERSION, **numbers, "tensors": tensors}
+
+    @classmethod
+    def from_json(cls, data: object) -> "SupernetConfig":
+        """Return the configuration of such values. Nothing is guessed: a missing or an unknown key is an error."""
+        wanted = {"kind", "format_version", "tensors", *_NUMBERS}
+        if not isinstance(data, Mapping) or data.keys() != wanted:
+            odd = sorted(wanted ^ set(data if isinstance(data, Mapping) else ()))
+            raise HypernetError(
+                f"{CONFIG} lacks or has too many of {odd}; a supernet's has {', '.join(sorted(wanted))}."
+            )
+        if data["kind"] != KIND or data["format_version"] != FORMAT_VERSION:
+            raise HypernetError(
+                f"{CONFIG} is of kind {data['kind']!r}, version {data['format_version']!r}; this version of paramgen "
+                f"reads {KIND!r}, {FORMAT_VERSION}. Type: pip install --upgrade paramgen"
+            )
+        for name, kind in _NUMBERS.items():
+            if type(data[name]) is not kind:
+                raise HypernetError(f"{CONFIG}: {name} is {data[name]!r}; it must be a {kind.__name__}.")
+        return cls(tensors=_shapes(data["tensors"]), **{name: data[name] for name in _NUMBERS})
+
+
+@final
+class Supernet(nn.Module, PyTorchModelHubMixin, library_name="paramgen", tags=["supernet", "weight-initialization"]):
+    """Shared weights; called with a view, it yields the slots' weights."""
+
+    def __init__(self, config: SupernetConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.shared = nn.ParameterDict({name: torch.empty(shape) for name, shape in config.tensors.items()})
+        self.file: Path | None = None  # the weights file it was read from
+
+    @torch.no_grad()
+    def reset(self, generator: torch.Generator) -> None:
+        """Draw the shared weights as before training: fan-in normal, scales 1, layer scales 0.1, biases 0."""
+        for name, shared in self.shared.items():
+            part = name.rpartition(":")[2]
+            if part == "weight":
+                deviation = shared[0].numel() ** -0.5
+                shared.normal_(0.0, 0.02 if name.startswith("head") else deviation, generator=generator)
+            elif part in ("position", "class_token"):
+                shared.normal_(0.0, 0.02, generator=generator)
+            else:
+                shared.fill_({"post_scale": 1.0, "pre_scale": 1.0, "layer_scale": 0.1}.get(part, 0.0))
+
+    def slots(self, view: View) -> tuple[str, ...]:
+        """Return the slots that it fills, at least in part."""
+        return tuple(slot for slot, place in view.places.items() if any(self._pieces(place)))
+
+    def forward(self, view: View, base: Start | None = None) -> Iterator[tuple[str, Tensor]]:
+        """Return an iterator over (slot, weight), one for each of `slots(view)`, differentiable.
+
+        Args:
+            view: The graph, in the native vocabulary.
+            base: The library's own start of a slot, for what the shared weights do not cover.
+
+        """
+        if base is None:
+            raise HypernetError("A supernet fills parts of slots: pass `base`, the library's own start of each slot.")
+        for slot, place in view.places.items():
+            pieces = list(self._pieces(place))
+            if pieces:
+                yield slot, self._filled(place, pieces, base(slot))
+
+    def together(self, networks: Sequence[tuple[View, Start | None]]) -> list[dict[str, Tensor]]:
+        """Return every network's weights by slot."""
+        return [dict(self(view, base)) for view, base in networks]
+
+    def _pieces(self, place: Place) -> Iterator[tuple[Piece, Tensor]]:
+        """Yield the pieces of a place that there are shared weights for."""
+        for piece in place.pieces:
+            name = shared_name(place, piece, token_steps=self.config.token_steps, image_steps=self.config.image_steps)
+            if name in self.shared:
+                yield piece, self.shared[name]
+
+    def _filled(self, place: Place, pieces: Sequence[tuple[Piece, Tensor]], start: Tensor) -> Tensor:
+        if tuple(start.shape) != place.shape:
+            raise HypernetError(f"The start of {place.slot!r} is of shape {tuple(start.shape)}, not {place.shape}.")
+        value = start.detach().to(pieces[0][1], copy=True)
+        if place.form == "position":
+            return _table(value, pieces[0][1])
+        view = value.t() if place.in_out else value
+        for piece, shared in pieces:
+            rows = view[piece.start : piece.stop if piece.stop >= 0 else None]
+            self._cut(rows, shared)
+        return value
+
+    def _cut(self, rows: Tensor, shared: Tensor) -> None:
+        """Write the corner of a shared weight into the rows of a piece."""
+        if rows.dim() == 1 or shared.dim() == 1:
+            flat = rows.view(-1)
+            count = min(len(flat), len(shared))
+            flat[:count] = shared[:count]
+            return
+        if shared.dim() != rows.dim():  # linear layers and 1x1 convolutions are the same map
+            rows, shared = rows.flatten(1), shared.flatten(1)
+        if rows.shape[2:] != shared.shape[2:]:
+            return
+        out, inputs = min(len(rows), len(shared)), min(rows.shape[1], shared.shape[1])
+        rows[:out, inputs:] *= self.config.spill
+        rows[:out, :inputs] = shared[:out, :inputs]
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        save(self, self.config.to_json(), save_directory)
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **download: Any) -> "Supernet":
+        """Return the supernet of a folder or Hub repository, in float32 and evaluation mode."""
+        name = str(pretrained_model_name_or_path)
+        config = SupernetConfig.from_json(read_json(locate(name, CONFIG, **download)))
+        file = locate(name, WEIGHTS, **download)
+        with torch.device("meta"):
+            supernet = cls(config)
+        supernet.load_state_dict(read_weights(file, supernet.state_dict()), assign=True)
+        supernet.file = file
+        return supernet.eval()
+
+    @property
+    def sha256(self) -> str | None:
+        """The SHA-256 of the weights file it was read from; None if it was not read from one."""
+        return None if self.file is None else file_sha256(self.file)
+
+
+def shared_name(place: Place, piece: Piece, *, token_steps: int, image_steps: int) -> str:
+    """Return the name of the shared weight of a piece: the place's nearest step of the depth decides."""
+    steps = token_steps if "@tokens" in piece.name else image_steps
+    return f"{piece.name}/{round(place.depth * (steps - 1))}:{place.part}"
+
+
+def _shapes(data: object) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of a JSON object; limits first."""
+    if not isinstance(data, Mapping) or len(data) > MAX_TENSORS:
+        raise HypernetError(f"{CONFIG}: tensors must be an object of at most {MAX_TENSORS:,} shapes.")
+    for name, shape in data.items():
+        sizes = shape if isinstance(shape, list) and 0 < len(shape) <= MAX_DIMENSIONS else [0]
+        if "." in name or not all(type(size) is int and 0 < size <= MAX_SIZE for size in sizes):
+            raise HypernetError(
+                f"{CONFIG}: tensor {name!r} is {str(shape)[:60]}; it must be 1 to {MAX_DIMENSIONS} sizes from 1 to "
+                f"{MAX_SIZE}, and its name without dots."
+            )
+    return {name: tuple(shape) for name, shape in data.items()}
+
+
+def _table(value: Tensor, shared: Tensor) -> Tensor:
+    """Return a position table (1, tokens, width) with the shared one scaled to its side; other tokens stay."""
+    tokens, width = value.shape[1], min(value.shape[2], len(shared))
+    side = isqrt(tokens)
+    scaled = nn.functional.interpolate(shared[None, :width], size=(side, side), mode="bilinear", align_corners=False)
+    value[0, tokens - side * side :, :width] = scaled[0].flatten(1).t()
+    return value

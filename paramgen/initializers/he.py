@@ -1,0 +1,57 @@
+"""Variance that a rectifier keeps (He et al., 2015, arXiv:1502.01852)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, final
+
+import torch
+from torch import Tensor
+
+from paramgen.architectures import Architecture
+from paramgen.draws import slot_generator
+from paramgen.errors import OptionError
+from paramgen.graphs.roles import biases_of, parts_of
+from paramgen.graphs.schema import Graph
+from paramgen.initializers import Initializer, NamedTensors, initializers
+from paramgen.initializers.library import library_elsewhere, start_by_rules
+from paramgen.manifest import Slot
+
+HE = "he"
+
+
+@final
+@initializers.register("he")
+@dataclass(frozen=True, kw_only=True)
+class He(Initializer):
+    """Normal weights whose variance suits the non-linearity that follows (He et al., 2015); biases zero."""
+
+    mode: Literal["fan_in", "fan_out"] = "fan_in"  # keep the variance forward (eq. 10) or backward (eq. 14)
+    distribution: Literal["normal", "uniform"] = "normal"
+
+    def __post_init__(self) -> None:
+        if self.mode not in ("fan_in", "fan_out"):
+            raise OptionError(f"mode is {self.mode!r}. Allowed: fan_in and fan_out. Type: --init 'he?mode=fan_out'")
+        if self.distribution not in ("normal", "uniform"):
+            raise OptionError(f"distribution is {self.distribution!r}. Allowed: normal and uniform")
+
+    def rules(self, architecture: Architecture, graph: Graph) -> Mapping[str, str]:
+        """`he` for the weights of linear maps and convolutions, `zero` for their biases, the library's for the rest."""
+        parts = parts_of(graph, architecture.manifest)
+        return library_elsewhere(architecture, dict.fromkeys(parts, HE), biases_of(graph, architecture.manifest, parts))
+
+    def tensors(self, architecture: Architecture, graph: Graph, *, seed: int) -> NamedTensors:
+        """Draw one slot after the other."""
+        parts = parts_of(graph, architecture.manifest)
+
+        def make(slot: Slot) -> Tensor:
+            part = parts[slot.name]
+            deviation = part.gain / (part.fan_in if self.mode == "fan_in" else part.fan_out) ** 0.5
+            weights = torch.empty(part.groups, part.out, part.fan, *part.kernel)
+            generator = slot_generator(seed, slot.name)
+            if self.distribution == "normal":
+                weights.normal_(0.0, deviation, generator=generator)
+            else:
+                weights.uniform_(-(3**0.5) * deviation, 3**0.5 * deviation, generator=generator)
+            return part.stored(weights, slot)
+
+        return start_by_rules(architecture, self.rules(architecture, graph), make, seed=seed)

@@ -1,0 +1,196 @@
+"""Every layer's output has variance one on a batch of data (LSUV, Mishkin & Matas, 2016, arXiv:1511.06422)."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final, final
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map
+
+from paramgen.architectures import Architecture, Inputs
+from paramgen.architectures.images import image_files, load_images
+from paramgen.architectures.materialize import materialize
+from paramgen.draws import settled_randomness, slot_generator
+from paramgen.errors import ArchitectureError, OptionError, one_line
+from paramgen.graphs.recording import tensors_in
+from paramgen.graphs.roles import biases_of, parts_of
+from paramgen.graphs.schema import Graph
+from paramgen.initializers import Initializer, NamedTensors, initializers
+from paramgen.initializers.library import library_elsewhere
+from paramgen.initializers.orthogonal import Orthogonal
+
+LSUV = "lsuv"
+MAX_BATCH: Final = 4096
+
+
+@final
+@initializers.register("lsuv")
+@dataclass(frozen=True, kw_only=True)
+class Lsuv(Initializer):
+    """Orthogonal weights, scaled layer by layer to outputs of variance 1 on images, lsuv:FOLDER, or noise (2016).
+
+    The whole network is in memory and is run once on the CPU. Without a folder the batch is Gaussian noise, token ids
+    are uniform, and other integers are ones. A weight that the run does not meet stays orthogonal.
+    """
+
+    data: str = ""  # a folder of images; empty: Gaussian noise
+    batch: int = 8  # how many examples
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.data, str):
+            raise OptionError(f"data is {self.data!r}. Allowed: a folder of images. Type: --init lsuv:FOLDER")
+        if isinstance(self.batch, bool) or not isinstance(self.batch, int) or not 2 <= self.batch <= MAX_BATCH:
+            raise OptionError(f"batch is {self.batch!r}. Allowed: 2 to {MAX_BATCH}. Type: --init 'lsuv?batch=8'")
+
+    def rules(self, architecture: Architecture, graph: Graph) -> Mapping[str, str]:
+        """`lsuv` for the weights of linear maps and convolutions, `zero` for their biases, the library's elsewhere."""
+        _refuse_graph(architecture)
+        parts = parts_of(graph, architecture.manifest)
+        return library_elsewhere(
+            architecture, dict.fromkeys(parts, LSUV), biases_of(graph, architecture.manifest, parts)
+        )
+
+    @torch.no_grad()
+    def tensors(self, architecture: Architecture, graph: Graph, *, seed: int) -> NamedTensors:
+        """Run the network once; each weight is scaled before what comes behind it is computed."""
+        _refuse_graph(architecture)
+        tensors = dict(Orthogonal(gain=1.0).tensors(architecture, graph, seed=seed))
+        args, kwargs = self._inputs(architecture, graph, seed)
+        module = materialize(architecture, tensors)
+        weights = {
+            tensors[name].untyped_storage().data_ptr(): tensors[name] for name in parts_of(graph, architecture.manifest)
+        }
+        with settled_randomness(), _no_fused_attention(), _UnitVariance(weights):
+            try:
+                module(*args, **kwargs)
+            except Exception as error:  # a user's forward may raise anything
+                raise ArchitectureError(
+                    f"{architecture.spec} does not run on the CPU: {type(error).__name__}: {one_line(error)}. "
+                    "Give another --example-input, or start from: --init orthogonal"
+                ) from error
+        yield from tensors.items()
+
+    def describe(self) -> Mapping[str, str]:
+        """Return the folder and a sha256 over its images' names and sizes."""
+        if not self.data:
+            return {}
+        folder = Path(self.data)
+        listing = sha256()
+        for file in self._files:
+            listing.update(f"{file.relative_to(folder)}\0{file.stat().st_size}\0".encode())
+        return {"images": self.data, "sha256": listing.hexdigest()}
+
+    @cached_property
+    def _files(self) -> list[Path]:
+        return image_files(Path(self.data))
+
+    def _inputs(self, architecture: Architecture, graph: Graph, seed: int) -> Inputs:
+        """Return values for the example input, of `batch` examples where all its tensors agree on their number."""
+        if architecture.example is None:
+            raise OptionError(f"No example input is known for {architecture.spec}. Type: --example-input 2x3x32x32")
+        given = (architecture.example[0], dict(architecture.example[1]))
+        names = [f"input_{place}" for place, _ in enumerate(tensors_in(given[0]))]
+        names += [name for name, value in given[1].items() for _ in tensors_in(value)]
+        tensors = [leaf for leaf in tree_leaves(given) if isinstance(leaf, Tensor)]
+        sizes = {tensor.shape[0] for tensor in tensors if tensor.dim()}
+        pictured = next((id(tensor) for tensor in tensors if _is_image(tensor)), None)
+        if self.data and pictured is None:
+            raise OptionError(
+                f"{architecture.spec} takes no images of 1 or 3 channels. Leave the folder out: --init lsuv"
+            )
+        ids = iter(zip(names, tensors, strict=True))
+
+        def value(leaf: Any) -> Any:
+            if not isinstance(leaf, Tensor):
+                return leaf
+            name, tensor = next(ids)
+            shape = (self.batch, *tensor.shape[1:]) if tensor.dim() and len(sizes) == 1 else tuple(tensor.shape)
+            generator = slot_generator(seed, name, stream="input")
+            if self.data and id(tensor) == pictured:
+                return load_images(self._files, shape, generator).to(tensor.dtype)
+            return _noise(shape, tensor.dtype, _rows(graph, name), generator)
+
+        args, kwargs = tree_map(value, given)
+        return args, kwargs
+
+
+def _refuse_graph(architecture: Architecture) -> None:
+    if architecture.module is None:
+        raise OptionError(
+            "lsuv runs the network itself; a graph's JSON is not enough. Give --arch a name or a file.py:factory"
+        )
+
+
+def _is_image(tensor: Tensor) -> bool:
+    return tensor.dim() == 4 and tensor.shape[1] in (1, 3) and tensor.is_floating_point()
+
+
+def _rows(graph: Graph, name: str) -> int:
+    """Return how many rows the smallest table has that is looked up with the input, 0 if it is none."""
+    inputs = {index for index, node in enumerate(graph.nodes) if node.op == "input" and node.name == name}
+    tables = [graph.nodes[after] for before, after in graph.edges.tolist() if before in inputs]
+    return min((node.shape[0] for node in tables if node.op == "embedding"), default=0)
+
+
+def _noise(shape: tuple[int, ...], dtype: torch.dtype, rows: int, generator: torch.Generator) -> Tensor:
+    if dtype.is_floating_point:
+        return torch.randn(shape, generator=generator).to(dtype)
+    if rows:
+        return torch.randint(rows, shape, generator=generator).to(dtype)
+    return torch.ones(shape, dtype=dtype)
+
+
+@contextmanager
+def _no_fused_attention() -> Iterator[None]:
+    """Keep torch from running a whole transformer layer as one operation, whose weights would not be seen."""
+    enabled = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(enabled)
+
+
+_PLACES: Final[Mapping[str, tuple[int, int | None]]] = {  # operation -> places of weight and bias
+    "convolution": (1, 2),
+    "addmm": (2, 0),
+    "baddbmm": (2, 0),
+    "mm": (1, None),
+    "bmm": (1, None),
+}
+
+
+@final
+class _UnitVariance(TorchDispatchMode):
+    """Scale each weight in place when it is first used, by memory address, and hand on the result of the scaled one.
+
+    What a layer makes of its input is linear in its weight, so one step brings the variance to 1; the paper's loop has
+    nothing left to do. The bias is left out of the variance.
+    """
+
+    def __init__(self, weights: Mapping[int, Tensor]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._due = dict(weights)
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        outcome = func(*args, **(kwargs or {}))
+        places = _PLACES.get(func.overloadpacket.__name__)
+        weight = None if places is None else self._due.pop(args[places[0]].untyped_storage().data_ptr(), None)
+        if places is None or weight is None:
+            return outcome
+        plain = outcome
+        if places[1] is not None and isinstance(bias := args[places[1]], Tensor):
+            plain = outcome - (bias.view(-1, *(1,) * (outcome.dim() - 2)) if places == (1, 2) else bias)
+        variance = plain.float().var()
+        if not bool(variance.isfinite()) or not float(variance) > 0:
+            return outcome
+        weight.div_(variance.sqrt().to(weight.dtype))
+        return func(*args, **(kwargs or {}))

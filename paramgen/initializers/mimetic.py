@@ -1,0 +1,138 @@
+"""Attention whose products look like those of trained networks (Trockman & Kolter, 2023, arXiv:2305.09828)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import isfinite
+from typing import final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from paramgen.architectures import Architecture
+from paramgen.draws import slot_generator
+from paramgen.errors import OptionError
+from paramgen.graphs.attention import Attention, Share, attentions_of
+from paramgen.graphs.positions import grids_of, sinusoids
+from paramgen.graphs.schema import Graph
+from paramgen.initializers import Initializer, NamedTensors, initializers
+from paramgen.initializers.library import library_elsewhere, library_start, start_by_rules
+from paramgen.manifest import Slot
+
+MIMETIC = "mimetic"
+
+
+@final
+@initializers.register("mimetic")
+@dataclass(frozen=True, kw_only=True)
+class Mimetic(Initializer):
+    """Attention products near the identity (Trockman & Kolter, 2023); sinusoids as a vision transformer's positions.
+
+    The numbers are the paper's for vision transformers; in the trained GPT-2 that it shows, both signs are the other
+    way round (`beta1=-0.7`, `beta2=-0.4`). Each head costs the singular values of a matrix as wide as the network.
+    """
+
+    alpha1: float | int = 0.7  # of the noise in W_q W_k^T
+    beta1: float | int = 0.7  # of the identity in W_q W_k^T
+    alpha2: float | int = 0.4  # of the noise in W_v W_proj
+    beta2: float | int = 0.4  # of minus the identity in W_v W_proj
+    positions: bool = True  # whether position tables of vision transformers are sinusoids
+
+    def __post_init__(self) -> None:
+        for name in ("alpha1", "beta1", "alpha2", "beta2"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not isfinite(value):
+                raise OptionError(f"{name} is {value!r}. Allowed: a number. Type: --init 'mimetic?{name}=0.5'")
+        if not isinstance(self.positions, bool):
+            raise OptionError(f"positions is {self.positions!r}. Allowed: true and false")
+
+    def rules(self, architecture: Architecture, graph: Graph) -> Mapping[str, str]:
+        """`mimetic` for the weights of self-attention and for position tables over a grid, the library's elsewhere."""
+        manifest = architecture.manifest
+        slots = {slot for group in attentions_of(graph, manifest) for slot in self._slots(group)}
+        tables = grids_of(graph, manifest) if self.positions else {}
+        return library_elsewhere(architecture, dict.fromkeys((*slots, *tables), MIMETIC))
+
+    @torch.no_grad()
+    def tensors(self, architecture: Architecture, graph: Graph, *, seed: int) -> NamedTensors:
+        """Make the weights of one attention together, when the first of them is due."""
+        manifest = architecture.manifest
+        tables = grids_of(graph, manifest) if self.positions else {}
+        groups = {slot: group for group in attentions_of(graph, manifest) for slot in self._slots(group)}
+        waiting: dict[str, Tensor] = {}
+
+        def make(slot: Slot) -> Tensor:
+            if slot.name in tables:
+                return _table(slot, *tables[slot.name])
+            if slot.name not in waiting:
+                group = groups[slot.name]
+                # Rows that are neither queries, keys nor values, if there are any, keep the library's start.
+                waiting.update({name: library_start(manifest[name], seed) for name in self._slots(group)})
+                self._fill(group, waiting, seed)
+            return waiting.pop(slot.name)
+
+        return start_by_rules(architecture, self.rules(architecture, graph), make, seed=seed)
+
+    def _slots(self, group: Attention) -> tuple[str, ...]:
+        if _values_fit(group):
+            return group.slots
+        return tuple(dict.fromkeys((group.query.slot, group.key.slot)))
+
+    def _fill(self, group: Attention, weights: Mapping[str, Tensor], seed: int) -> None:
+        """Write queries and keys head by head, values and projection at once."""
+        shared = group.heads // len(group.key.rows)
+        for head in range(group.heads):
+            generator = slot_generator(seed, group.query.slot, stream=f"query {head}")
+            product = _near_identity(group.width, float(self.alpha1), float(self.beta1), generator)
+            if head % shared == 0:
+                left, root, right = _singular(product, group.head_width)
+                query, key = left * root, right * root  # eq. 4: W_q = U S^(1/2), W_k = V S^(1/2)
+                _write(weights, group.key, head // shared, key.T)
+            else:  # the keys are there already: the best queries for them
+                query = product @ torch.linalg.pinv(key).T
+            _write(weights, group.query, head, query.T)
+        if group.value is None or group.project is None or not _values_fit(group):
+            return
+        generator = slot_generator(seed, group.query.slot, stream="value")
+        product = _near_identity(group.width, float(self.alpha2), -float(self.beta2), generator)
+        left, root, right = _singular(product, group.head_width * len(group.value.rows))
+        value, mixed = (left * root).T, (right * root).T.unflatten(0, (len(group.value.rows), -1))
+        for head in range(len(group.value.rows)):
+            _write(weights, group.value, head, value.unflatten(0, (len(group.value.rows), -1))[head])
+        # Heads that share their values share the product: each has its part of it.
+        _write(weights, group.project, 0, (mixed / shared).repeat_interleave(shared, 0).flatten(0, 1).T)
+
+
+def _values_fit(group: Attention) -> bool:
+    """Whether the product of values and projection can be had from as many values as there are."""
+    if group.value is None or group.project is None:
+        return False
+    return group.head_width * len(group.value.rows) <= group.width
+
+
+def _near_identity(
+    width: int, noise: float, identity: float, generator: torch.Generator
+) -> Float[Tensor, "width width"]:
+    """Return noise of variance 1 / width and the identity, weighed (eq. 3)."""
+    values = torch.randn(width, width, generator=generator) * (noise / width**0.5)
+    return values + identity * torch.eye(width)
+
+
+def _singular(
+    product: Float[Tensor, "width width"], rank: int
+) -> tuple[Float[Tensor, "width rank"], Float[Tensor, " rank"], Float[Tensor, "width rank"]]:
+    """Return the first singular vectors of both sides and the square roots of their values."""
+    left, values, right = torch.linalg.svd(product)
+    return left[:, :rank], values[:rank].sqrt(), right[:rank].T
+
+
+def _write(weights: Mapping[str, Tensor], share: Share, head: int, rows: Float[Tensor, "out in"]) -> None:
+    target = weights[share.slot].T if share.in_out else weights[share.slot]
+    target[share.rows[head] : share.rows[head] + len(rows)] = rows.to(target.dtype)
+
+
+def _table(slot: Slot, grid: tuple[int, int], prefix: int) -> Tensor:
+    """Return sinusoids for the tokens of the grid, zero for those before it."""
+    table = torch.zeros(slot.shape[-2:])
+    table[prefix:] = sinusoids(*grid, slot.shape[-1])
+    return table.view(slot.shape).to(slot.dtype)

@@ -1,0 +1,59 @@
+"""Variance kept halfway between forward and backward (Glorot & Bengio, 2010, AISTATS)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, final
+
+import torch
+from torch import Tensor
+
+from paramgen.architectures import Architecture
+from paramgen.draws import slot_generator
+from paramgen.errors import OptionError
+from paramgen.graphs.roles import biases_of, parts_of
+from paramgen.graphs.schema import Graph
+from paramgen.initializers import Initializer, NamedTensors, initializers
+from paramgen.initializers.library import library_elsewhere, start_by_rules
+from paramgen.manifest import Slot
+
+XAVIER = "xavier"
+
+
+@final
+@initializers.register("xavier")
+@dataclass(frozen=True, kw_only=True)
+class Xavier(Initializer):
+    """Weights of variance 2 / (fan in + fan out) (Glorot & Bengio, 2010); biases zero."""
+
+    distribution: Literal["uniform", "normal"] = "uniform"  # the paper's is uniform (eq. 16)
+
+    def __post_init__(self) -> None:
+        if self.distribution not in ("uniform", "normal"):
+            raise OptionError(
+                f"distribution is {self.distribution!r}. Allowed: uniform and normal. "
+                "Type: --init 'xavier?distribution=normal'"
+            )
+
+    def rules(self, architecture: Architecture, graph: Graph) -> Mapping[str, str]:
+        """`xavier` for the weights of linear maps and convolutions, `zero` for their biases, else the library's."""
+        parts = parts_of(graph, architecture.manifest)
+        return library_elsewhere(
+            architecture, dict.fromkeys(parts, XAVIER), biases_of(graph, architecture.manifest, parts)
+        )
+
+    def tensors(self, architecture: Architecture, graph: Graph, *, seed: int) -> NamedTensors:
+        """Draw one slot after the other."""
+        parts = parts_of(graph, architecture.manifest)
+
+        def make(slot: Slot) -> Tensor:
+            part = parts[slot.name]
+            deviation = (2.0 / (part.fan_in + part.fan_out)) ** 0.5  # eq. 12
+            weights = torch.empty(part.groups, part.out, part.fan, *part.kernel)
+            generator = slot_generator(seed, slot.name)
+            if self.distribution == "normal":
+                weights.normal_(0.0, deviation, generator=generator)
+            else:
+                weights.uniform_(-(3**0.5) * deviation, 3**0.5 * deviation, generator=generator)
+            return part.stored(weights, slot)
+
+        return start_by_rules(architecture, self.rules(architecture, graph), make, seed=seed)

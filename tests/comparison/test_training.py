@@ -1,0 +1,154 @@
+"""Training is alike for every start, honest about batch norms, and survives what goes wrong."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import paramgen
+from paramgen.comparison import Event, Pixels, Protocol
+from paramgen.comparison.comparing import compare
+
+SMALL: dict[str, Any] = {"steps": 4, "seeds": 1, "rates": (1e-2,), "batch": 8, "evaluations": 2}
+
+
+@pytest.fixture
+def arrays() -> tuple[Pixels, Pixels]:
+    """Bright and dark pictures."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(40) % 2
+    noise = torch.randint(0, 100, (40, 3, 8, 8), generator=generator)
+    given = Pixels(pixels=(noise + 120 * labels.view(-1, 1, 1, 1)).to(torch.uint8), labels=labels)
+    return given, given
+
+
+def build() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(144, 2))
+
+
+EXAMPLE = ((torch.zeros(2, 3, 8, 8),), {})
+
+
+def run(asked: Any, arrays: Any, **options: Any) -> dict[str, Any]:
+    init = options.pop("init", ("library",))
+    found = compare(asked, arrays, init, Protocol(**SMALL | options), example_input=EXAMPLE)
+    return json.loads(json.dumps(found.to_json()))
+
+
+def test_it_learns_and_leaves_the_caller_alone(arrays: tuple[Pixels, Pixels]) -> None:
+    torch.manual_seed(5)
+    module = build()
+    before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    random = torch.random.get_rng_state()
+    (found,) = run(module, arrays, steps=30)["architectures"]
+    assert found["starts"][0]["final"]["mean"] > 0.9
+    assert all(torch.equal(tensor, before[name]) for name, tensor in module.state_dict().items())
+    assert torch.equal(torch.random.get_rng_state(), random)
+
+
+def test_the_same_call_gives_the_same_figures(arrays: tuple[Pixels, Pixels]) -> None:
+    one, other = (run(("own", build), arrays, seeds=2)["architectures"][0]["starts"][0] for _ in range(2))
+    assert one["curve"] == other["curve"]
+    assert one["curve"]["values"][-1][0] != one["curve"]["values"][0][0]
+
+
+def test_every_start_sees_the_same_data_and_dropout(arrays: tuple[Pixels, Pixels]) -> None:
+    seen: list[float] = []
+
+    class Spy(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = nn.Sequential(nn.Flatten(), nn.Linear(192, 2))
+
+        def forward(self, images: Tensor) -> Tensor:
+            if self.training and not images.is_meta and type(images) is Tensor:
+                seen.append(float(nn.functional.dropout(images, 0.5).sum()))
+            return self.network(images)
+
+    run(("spy", Spy), arrays, init=("library", "orthogonal"), rates=(1e-2, 1e-3))
+    assert len(seen) == 16
+    torch.manual_seed(7)  # the caller's random numbers decide nothing
+    run(("spy", Spy), arrays)
+    assert seen[16:] == seen[:4]
+    del seen[16:]
+    assert seen[:4] == seen[4:8] == seen[8:12] == seen[12:]
+    assert len(set(seen[:4])) == 4
+
+
+class Shifted(nn.Module):
+    """Blind until its batch norm knows the data: without statistics, one class gets everything."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(3)
+        self.norms: list[Tensor] = []
+        self.head = nn.Linear(3, 2)
+        with torch.no_grad():
+            self.head.weight.copy_(torch.tensor([[-1.0] * 3, [1.0] * 3]))
+            self.head.bias.zero_()
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.norm(images + 50).mean((2, 3)))
+
+
+def test_a_start_is_tested_with_batch_norms_that_know_the_data(arrays: tuple[Pixels, Pixels]) -> None:
+    (found,) = run(("shifted", Shifted), arrays, rates=(1e-9,), steps=1)["architectures"]
+    start = found["starts"][0]
+    assert start["zero_shot"]["mean"] == 1.0
+    assert start["final"]["mean"] == 0.5  # the statistics of one step of training are not there yet
+
+
+def test_a_run_that_diverges_is_guessing_from_there_on(arrays: tuple[Pixels, Pixels]) -> None:
+    class Explosive(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(192, 2)
+
+        def forward(self, images: Tensor) -> Tensor:
+            return self.linear(images.flatten(1)).exp().exp()
+
+    (found,) = run(("explosive", Explosive), arrays, rates=(1e4,))["architectures"]
+    start = found["starts"][0]
+    assert start["diverged"] == start["at_chance"] == 1
+    assert start["final"]["mean"] == found["task"]["chance"]
+    assert any("diverged" in sentence for sentence in found["conclusion"]["sentences"])
+
+
+def test_a_run_that_fails_is_recorded_and_the_others_go_on(arrays: tuple[Pixels, Pixels], tmp_path: Path) -> None:
+    steps: Iterator[int] = iter(range(10**6))
+
+    class Fragile(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(192, 2)
+
+        def forward(self, images: Tensor) -> Tensor:
+            if self.training and type(images) is Tensor and not images.is_meta and next(steps) == 1:
+                raise RuntimeError("no memory\nat all")
+            return self.linear(images.flatten(1))
+
+    events: list[Event] = []
+    results = paramgen.compare(
+        ("fragile", Fragile),
+        arrays,
+        init=("library",),
+        example_input=EXAMPLE[0],
+        out=tmp_path / "out",
+        progress=events.append,
+        **SMALL | {"rates": (1e-2, 1e-3)},
+    )
+    start = results.to_json()["architectures"][0]["starts"][0]
+    assert (start["failed"], start["reasons"], start["rate"]) == (1, ["RuntimeError: no memory at all"], 1e-3)
+    assert [event.ended["status"] for event in events if event.ended] == ["failed", "finished"]
+    assert events[-1].done == events[-1].total == 8
+    assert "failed (RuntimeError: no memory at all)" in (tmp_path / "out" / "index.html").read_text()
+
+
+def test_several_networks_are_concluded_one_by_one(arrays: tuple[Pixels, Pixels]) -> None:
+    found = run([("one", build), ("other", build)], arrays)
+    assert {sentence.partition(":")[0] for sentence in found["conclusion"]} == {"one", "other"}
+    assert found["versions"]["torch"] == torch.__version__ and found["hardware"]["device"] == "cpu"

@@ -1,0 +1,63 @@
+from paramgen.architectures import resolve
+from paramgen.graphs.places import Place, places_of
+from paramgen.graphs.trace import trace
+
+
+def places(spec: str) -> dict[str, Place]:
+    architecture = resolve(spec)
+    assert architecture.module is not None and architecture.example is not None
+    return places_of(trace(architecture.module, architecture.manifest, architecture.example), architecture.manifest)
+
+
+def names(found: dict[str, Place], slot: str) -> list[str]:
+    return [piece.name for piece in found[slot].pieces]
+
+
+def test_a_residual_network_has_a_place_for_every_slot() -> None:
+    found = places("timm:resnet18")
+    assert names(found, "conv1.weight") == ["stem7by2"]
+    assert names(found, "layer1.0.conv1.weight") == ["stream>conv3>conv@2"]
+    assert names(found, "layer1.0.conv2.weight") == ["conv>conv3>stream@2"]
+    assert names(found, "layer2.0.conv1.weight") == ["stream>conv3s>conv@3"]
+    assert names(found, "layer2.0.downsample.0.weight") == ["stream>pws>stream@3"]
+    assert names(found, "fc.weight") == ["head1000"]
+    assert (found["layer1.1.conv1.weight"].turn, found["layer1.1.conv1.weight"].turns) == (1, 2)
+    assert found["layer1.0.bn1.weight"].part == "post_scale" and found["layer1.0.bn1.bias"].part == "post_bias"
+    assert len(found) == 62
+
+
+def test_inverted_residuals_with_gates_are_told_apart() -> None:
+    found = places("timm:mobilenetv3_small_050")
+    assert names(found, "blocks.1.1.conv_pw.weight") == ["stream>pw>dw@3"]
+    assert names(found, "blocks.1.1.conv_dw.weight") == ["pw>dw3>pw@3"]
+    assert names(found, "blocks.1.1.conv_pwl.weight") == ["dw>pw>stream@3"]
+    assert names(found, "blocks.0.0.se.conv_reduce.weight") == ["pool>pw>pw@2"]
+    assert names(found, "blocks.0.0.se.conv_expand.weight") == ["pw>pw>gate@2"]
+    assert len(found) == 142
+
+
+def test_fused_and_separate_projections_are_cut_from_the_same_weights() -> None:
+    fused, split = places("timm:vit_tiny_patch16_224?depth=2"), places("transformers:ViTForImageClassification")
+    whole = fused["blocks.1.attn.qkv.weight"]
+    assert [(piece.start, piece.stop) for piece in whole.pieces] == [(0, 192), (192, 384), (384, 576)]
+    parts = [f"vit.layers.11.attention.{part}_proj.weight" for part in "qkv"]
+    assert [piece.name for piece in whole.pieces] == [name for part in parts for name in names(split, part)]
+    assert whole.depth == split[parts[0]].depth == 1.0
+    assert fused["blocks.1.norm1.weight"].pieces[0].name == "stream>pw>attention@tokens"
+    assert fused["pos_embed"].form == "position" and fused["cls_token"].part == "class_token"
+
+
+def test_layer_scales_stand_with_the_weight_in_front_of_them() -> None:
+    found = places("timm:convnext_atto")
+    gamma = found["stages.0.blocks.1.gamma"]
+    assert (gamma.part, gamma.pieces[0].name, gamma.turn) == ("layer_scale", "pw>pw>stream@2", 1)
+
+
+def test_what_mixes_tokens_has_no_place() -> None:
+    found = places("timm:mixer_s32_224")
+    assert not any("mlp_tokens" in slot for slot in found)
+    assert names(found, "blocks.1.mlp_channels.fc1.weight") == ["stream>pw>pw@tokens"]
+
+
+def test_text_has_no_places() -> None:
+    assert places("transformers:GPT2LMHeadModel?n_layer=1&n_embd=64&n_head=2&vocab_size=100") == {}

@@ -1,0 +1,165 @@
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from paramgen.errors import HypernetError
+from paramgen.graphs.places import Piece, Place
+from paramgen.graphs.view import View
+from paramgen.hypernets.hypernet import Hypernet
+from paramgen.hypernets.loading import load
+from paramgen.hypernets.supernet import Supernet, SupernetConfig
+
+CONFIG = SupernetConfig(
+    tensors={
+        "stem3by1/0:weight": (4, 3, 3, 3),
+        "stream>pw>pw@tokens/0:weight": (6, 4),
+        "stream>pw>pw@tokens/1:weight": (6, 4),
+        "stream>pw>pw@tokens/1:bias": (6,),
+        "stream>pw>attention@tokens:query/0:weight": (4, 4),
+        "stream>pw>attention@tokens:value/0:weight": (4, 4),
+        "position/0:position": (4, 8, 8),
+    },
+    token_steps=2,
+    image_steps=1,
+    spill=0.5,
+)
+
+
+def place(slot: str, shape: tuple[int, ...], *names: str, part: str = "weight", **more: object) -> Place:
+    size = shape[0] // len(names)
+    pieces = tuple(Piece(name, index * size, (index + 1) * size) for index, name in enumerate(names))
+    form = {"weight": "weight", "position": "position"}.get(part, "vector")
+    return Place(slot=slot, shape=shape, form=form, part=part, pieces=pieces, **more)  # type: ignore[arg-type]
+
+
+def viewed(*places: Place) -> View:
+    return View(
+        primitives=torch.zeros(1, dtype=torch.int64),
+        shapes=(None,),
+        distances=torch.zeros(1, 1, dtype=torch.uint8),
+        requests=(),
+        places={each.slot: each for each in places},
+    )
+
+
+@pytest.fixture
+def supernet() -> Supernet:
+    made = Supernet(CONFIG)
+    made.reset(torch.Generator().manual_seed(0))
+    return made.eval()
+
+
+def ones(place: Place) -> Callable[[str], Tensor]:
+    return lambda slot: torch.ones(place.shape)
+
+
+def filled(supernet: Supernet, place: Place) -> Tensor:
+    return dict(supernet(viewed(place), ones(place)))[place.slot]
+
+
+def test_a_smaller_slot_is_the_leading_corner(supernet: Supernet) -> None:
+    small = place("w", (5, 3), "stream>pw>pw@tokens")
+    assert torch.equal(filled(supernet, small), supernet.shared["stream>pw>pw@tokens/0:weight"][:5, :3])
+
+
+def test_what_is_beyond_the_corner_is_the_start_and_its_spill_is_scaled(supernet: Supernet) -> None:
+    value = filled(supernet, place("w", (8, 7), "stream>pw>pw@tokens"))
+    assert torch.equal(value[:6, :4], supernet.shared["stream>pw>pw@tokens/0:weight"])
+    assert bool((value[:6, 4:] == 0.5).all())
+    assert bool((value[6:] == 1.0).all())
+
+
+def test_depth_picks_the_step_and_1x1_convolutions_are_linear_maps(supernet: Supernet) -> None:
+    last = place("w", (6, 4, 1, 1), "stream>pw>pw@tokens", turn=3, turns=4)
+    assert torch.equal(filled(supernet, last).flatten(1), supernet.shared["stream>pw>pw@tokens/1:weight"])
+    bias = place("b", (6,), "stream>pw>pw@tokens", part="bias", turn=3, turns=4)
+    assert torch.equal(filled(supernet, bias), supernet.shared["stream>pw>pw@tokens/1:bias"])
+
+
+def test_fused_rows_come_from_their_own_weights_and_unknown_parts_keep_the_start(supernet: Supernet) -> None:
+    names = [f"stream>pw>attention@tokens:{part}" for part in ("query", "key", "value")]
+    value = filled(supernet, place("qkv", (12, 4), *names))
+    assert torch.equal(value[:4], supernet.shared["stream>pw>attention@tokens:query/0:weight"])
+    assert bool((value[4:8] == 1.0).all())
+    assert torch.equal(value[8:], supernet.shared["stream>pw>attention@tokens:value/0:weight"])
+
+
+def test_rows_that_are_inputs_are_turned(supernet: Supernet) -> None:
+    name = "stream>pw>pw@tokens"
+    turned = replace(place("w", (4, 6), name), pieces=(Piece(name, 0, 6),), in_out=True)
+    assert torch.equal(filled(supernet, turned).t(), supernet.shared[f"{name}/0:weight"])
+
+
+def test_position_tables_are_scaled_and_the_class_token_keeps_its_row(supernet: Supernet) -> None:
+    table = Place(slot="p", shape=(1, 65, 6), form="position", part="position", pieces=(Piece("position", 0, 6),))
+    value = filled(supernet, table)
+    assert torch.equal(value[0, 1:, :4], supernet.shared["position/0:position"].flatten(1).t())
+    assert bool((value[0, 0] == 1.0).all()) and bool((value[0, :, 4:] == 1.0).all())
+
+
+def test_unknown_places_and_other_kernels_are_left_alone(supernet: Supernet) -> None:
+    unknown = place("w", (4, 4), "stream>pw>pw@5")
+    assert supernet.slots(viewed(unknown)) == ()
+    assert dict(supernet(viewed(unknown), ones(unknown))) == {}
+
+
+def test_the_start_is_not_written_to_and_gradients_reach_what_is_shared(supernet: Supernet) -> None:
+    wide = place("w", (8, 7), "stream>pw>pw@tokens")
+    start = torch.ones(8, 7)
+    value = dict(supernet(viewed(wide), lambda slot: start))["w"]
+    assert bool((start == 1.0).all())
+    value.sum().backward()
+    gradient = supernet.shared["stream>pw>pw@tokens/0:weight"].grad
+    assert gradient is not None and bool((gradient == 1.0).all())
+    assert supernet.shared["stream>pw>pw@tokens/1:weight"].grad is None
+
+
+def test_a_wrong_start_and_no_start_are_refused(supernet: Supernet) -> None:
+    small = place("w", (5, 3), "stream>pw>pw@tokens")
+    with pytest.raises(HypernetError, match="not \\(5, 3\\)"):
+        dict(supernet(viewed(small), lambda slot: torch.ones(3, 5)))
+    with pytest.raises(HypernetError, match="pass `base`"):
+        dict(supernet(viewed(small)))
+
+
+def test_it_comes_back_from_its_folder_whole(supernet: Supernet, tmp_path: Path) -> None:
+    supernet.save_pretrained(tmp_path)
+    again = load(str(tmp_path))
+    assert isinstance(again, Supernet) and again.config == supernet.config and again.sha256 is not None
+    for name, tensor in supernet.state_dict().items():
+        assert torch.equal(tensor, again.state_dict()[name])
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"token_steps": 0}, "token_steps is 0"),
+        ({"image_steps": True}, "image_steps is True"),
+        ({"spill": 2.0}, "spill is 2.0"),
+        ({"kind": "hypernet"}, "has no 'encoder'"),
+        ({"format_version": 2}, "version 2"),
+        ({"tensors": {}}, "number of tensors is 0"),
+        ({"tensors": {"a": [10**9]}}, "'a' is"),
+        ({"tensors": {"a": [60_000, 60_000]}}, "elements of all tensors"),
+        ({"tensors": {"a.b": [2]}}, "without dots"),
+        ({"more": 1}, "more"),
+    ],
+)
+def test_hostile_configurations_are_refused(
+    change: dict[str, object], said: str, supernet: Supernet, tmp_path: Path
+) -> None:
+    supernet.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text()) | change
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(HypernetError, match=said):
+        load(str(tmp_path))
+
+
+def test_loading_tells_hypernets_apart(departing, tmp_path: Path) -> None:
+    Hypernet(departing).save_pretrained(tmp_path)
+    assert isinstance(load(str(tmp_path)), Hypernet)

@@ -1,0 +1,64 @@
+"""Orthogonal matrices, and networks of them that keep lengths."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import paramgen
+from paramgen.graphs.roles import Part, parts_of
+from paramgen.prediction import prepare
+
+
+class Circular(nn.Module):
+    """Convolutions without borders or non-linearities."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            nn.Conv2d(8, 8, 3, padding=1, padding_mode="circular", groups=groups) for groups in (1, 2, 1, 4)
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        for layer in self.layers:
+            images = layer(images)
+        return images
+
+
+def rows_of(weight: Tensor, part: Part) -> Tensor:
+    if part.in_out:
+        weight = weight.T
+    return weight.reshape(part.groups, part.out, -1)
+
+
+@pytest.mark.parametrize(
+    ("arch", "overrides"),
+    [
+        ("timm:test_efficientnet", {}),
+        ("timm:test_vit", {}),
+        ("gpt2", {"n_layer": 1, "n_embd": 48, "n_head": 2}),
+    ],
+)
+def test_rows_or_columns_are_orthonormal_times_the_gain(arch: str, overrides: dict[str, int]) -> None:
+    prediction = prepare(arch, init="orthogonal", overrides=overrides)
+    state, parts = prediction.state_dict(), parts_of(prediction.graph, prediction.architecture.manifest)
+    for name, part in parts.items():
+        matrices = rows_of(state[name], part)
+        small = matrices if matrices.shape[1] <= matrices.shape[2] else matrices.transpose(1, 2)
+        unit = part.gain**2 * torch.eye(small.shape[1]).expand(part.groups, -1, -1)
+        assert torch.allclose(small @ small.transpose(1, 2), unit, atol=1e-4), name
+
+
+def test_delta_convolutions_keep_every_length_at_any_depth() -> None:
+    module, images = Circular(), torch.randn(2, 8, 6, 6)
+    options = "orthogonal?gain=1.0&convolutions=delta"
+    prediction = paramgen.predict(module, init=options, example_input=images)
+    module.load_state_dict(prediction.state_dict())
+    assert torch.allclose(module(images).square().sum((1, 2, 3)), images.square().sum((1, 2, 3)), rtol=1e-4)
+
+
+def test_it_is_uniform_among_rotations() -> None:
+    """Haar's measure has no preferred sign on the diagonal; LAPACK's own QR has."""
+    diagonals = [
+        prepare(nn.Linear(6, 6), init="orthogonal", seed=seed).state_dict()["weight"].diagonal() for seed in range(60)
+    ]
+    assert abs(float(torch.stack(diagonals).sign().mean())) < 0.2

@@ -1,0 +1,40 @@
+"""What the closed-form starts refuse, as a user meets it: one line, before anything is built."""
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from conftest import Command
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("he:both", "mode is 'both'. Allowed: fan_in and fan_out"),
+        ("he?distribution=cauchy", "Allowed: normal and uniform"),
+        ("xavier:laplace", "Allowed: uniform and normal"),
+        ("orthogonal?gain=0", "gain is 0. Allowed: auto, or a number above 0"),
+        ("orthogonal?gain=true", "gain is True"),
+        ("orthogonal:big", "gain is 'big'"),
+        ("orthogonal?convolutions=round", "Allowed: flat and delta"),
+        ("idinit?tau=-1", "tau is -1. Allowed: a number, 0 or more"),
+        ("idinit?epsilon=NaN", "epsilon is nan"),
+        ("idinit?convolutions=tap", "Allowed: patch and channel"),
+        ("mimetic?alpha1=much", "alpha1 is 'much'. Allowed: a number"),
+        ("mimetic?positions=1", "positions is 1. Allowed: true and false"),
+        ("lsuv?batch=1", "batch is 1. Allowed: 2 to 4096"),
+        ("lsuv?data=2024", "data is 2024. Allowed: a folder of images"),
+        ("lsuv:nowhere", "There is no folder 'nowhere'"),
+        ("lsuv:.", "holds no image"),
+        ("weight_selection", "weight_selection needs a larger model. Type: --init weight_selection:FOLDER_OR_REPO"),
+        ("weight_selection:nowhere", "There is no folder 'nowhere'"),
+        ("weight_selection:org/nowhere", "No larger model 'org/nowhere'"),
+        ("weight_selection:.", "is no larger model: There is no safetensors file"),
+        ("weight_selection:.?layers=last", "Allowed: first and uniform"),
+        ("weight_selection?head=1", "head is 1. Allowed: true and false"),
+    ],
+)
+def test_options_out_of_range(spec: str, message: str, command: "Command") -> None:
+    done = command("predict", "--arch", "timm:test_vit", "--init", spec, "--out", "start")
+    assert message in done.refusal

@@ -1,0 +1,96 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from paramgen.errors import OptionError
+from training import checkpoint
+from training.processes import asked_for
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("set")
+    for split, count in (("train", 2), ("test", 7)):
+        for number in range(10):
+            place = root / split / f"class{number}"
+            place.mkdir(parents=True)
+            for index in range(count):
+                Image.new("RGB", (32, 32), (25 * number, 128, 255 - 25 * number)).save(place / f"{index}.png")
+    return root
+
+
+def launched(*command: str, cpu: bool = True, **environment: str) -> "subprocess.CompletedProcess[str]":
+    given = {**os.environ, "OMP_NUM_THREADS": "1", **({"ACCELERATE_USE_CPU": "true"} if cpu else {}), **environment}
+    line = [sys.executable, "-m", *command]
+    # A group of its own, so that a launcher that hangs takes what it started with it.
+    with subprocess.Popen(
+        line, env=given, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        try:
+            out, error = process.communicate(timeout=180)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+    return subprocess.CompletedProcess(line, process.returncode, out, error)
+
+
+def steps(folder: Path) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    return [line for line in lines if "loss" in line]
+
+
+TORCHRUN = ("torch.distributed.run", "--nproc-per-node", "2", "--standalone", "-m", "training", "smoke")
+
+
+def test_what_was_asked_for_is_said_by_the_option_or_the_launcher() -> None:
+    assert asked_for(None, {}) == 1
+    assert asked_for(None, {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}) == 2
+    assert asked_for(3, {"WORLD_SIZE": "2"}) == 3
+    with pytest.raises(OptionError, match="started one"):
+        asked_for(None, {"MASTER_ADDR": "127.0.0.1"})
+    with pytest.raises(OptionError, match="at least 1"):
+        asked_for(0, {})
+
+
+@pytest.mark.slow
+def test_two_processes_train_what_one_trains(data: Path, tmp_path: Path) -> None:
+    alone = launched("training", "smoke", "--out", str(tmp_path / "one"), "--data", str(data))
+    assert alone.returncode == 0, alone.stderr
+    together = launched(*TORCHRUN, "--out", str(tmp_path / "two"), "--data", str(data), "--processes", "2")
+    assert together.returncode == 0, together.stderr
+    one, two = steps(tmp_path / "one"), steps(tmp_path / "two")
+    assert [len(step["loss"]) for step in two] == [1] * 6 + [2] * 6
+    # Until networks are shared nothing differs; then sums are added in another order, and the difference grows.
+    assert [step["loss"] for step in two[:7]] == [pytest.approx(step["loss"], rel=1e-6) for step in one[:7]]
+    assert two[6]["norm"] == pytest.approx(one[6]["norm"], rel=1e-4)
+    assert [step["loss"] for step in two] == [pytest.approx(step["loss"], rel=2e-2) for step in one]
+    expected, found = (checkpoint.average(tmp_path / name) for name in ("one", "two"))
+    for name, tensor in expected.items():
+        torch.testing.assert_close(found[name], tensor, rtol=2e-2, atol=2e-2)
+
+
+@pytest.mark.slow
+def test_a_run_that_was_not_started_as_asked_stops(data: Path, tmp_path: Path) -> None:
+    place = ("--out", str(tmp_path / "run"), "--data", str(data))
+    few = launched("training", "smoke", *place, "--processes", "2")
+    assert few.returncode == 2
+    assert few.stderr.splitlines() == [
+        "error: Started processes: 1, asked for: 2. "
+        f"Type: {'' if torch.cuda.is_available() else 'ACCELERATE_USE_CPU=true '}"
+        "torchrun --nproc-per-node 2 -m training ..."
+    ]
+    many = launched(*TORCHRUN, *place, "--processes", "1")
+    assert many.returncode != 0 and "error: Started processes: 2, asked for: 1. Type: --processes 2" in many.stderr
+    silent = launched("accelerate.commands.launch", "--cpu", "--num_processes", "2", "-m", "training", "smoke", *place)
+    assert silent.returncode != 0 and "error: The launcher was asked for several processes and started" in silent.stderr
+    other = launched("training", "smoke", *place, ACCELERATE_MIXED_PRECISION="bf16")
+    assert other.returncode == 2 and "Type: --precision bf16" in other.stderr
+    assert not (tmp_path / "run").exists()

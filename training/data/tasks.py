@@ -1,0 +1,54 @@
+"""The data sets of a run: where the command line says they are, checked against what the recipe asks for."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+import torch
+
+from paramgen.errors import OptionError
+from training.config import Part, Task
+from training.data.folders import Split
+from training.data.images import Images, load_set
+from training.spaces.design import RESOLUTIONS
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class TaskData:
+    """One task's images at every resolution of the spaces."""
+
+    name: str
+    classes: int
+    images: Mapping[tuple[Split, int], Images]
+
+
+def places(given: Sequence[str], tasks: Sequence[Task]) -> dict[str, Path]:
+    """Return each task's path, from `NAME=PATH`, or from one bare path where there is one task."""
+    names = [task.name for task in tasks]
+    typed = " ".join(f"--data {name}=PATH" for name in names)
+    if len(names) == len(given) == 1 and ("=" not in given[0] or Path(given[0]).exists()):
+        return {names[0]: Path(given[0])}
+    pairs = [text.partition("=")[::2] for text in given]
+    if sorted(name for name, _ in pairs) != sorted(names) or not all(path for _, path in pairs):
+        raise OptionError(f"--data gives {', '.join(given) or 'nothing'}; this recipe needs: {typed}")
+    return {name: Path(path) for name, path in pairs}
+
+
+def load_task(task: Task, source: Path, cache: Path, device: torch.device) -> TaskData:
+    """Read a task's images onto the device."""
+    images = {key: part_of(split, task.part) for key, split in load_set(source, RESOLUTIONS, cache).items()}
+    classes = len(next(iter(images.values())).classes)
+    if task.classes not in (None, classes):
+        raise OptionError(f"--data {source} has {classes} classes; the recipe's {task.name} has {task.classes}.")
+    return TaskData(task.name, classes, {key: split.to(device) for key, split in images.items()})
+
+
+def part_of(images: Images, part: Part) -> Images:
+    """Return the images of every other class, numbered anew; of all classes, what was given."""
+    if part == "all":
+        return images
+    first = 0 if part == "even" else 1
+    chosen = images.labels % 2 == first
+    return Images(images.pixels[chosen], images.labels[chosen] // 2, images.classes[first::2])

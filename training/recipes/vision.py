@@ -1,0 +1,35 @@
+"""The vision supernet we ship: six families at 32 pixels, CIFAR-10 and half of Tiny ImageNet's classes, one core."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from paramgen.hypernets.supernet import SupernetConfig
+from training.config import Config, Objective, Optimization, Stage, Task
+
+TENSORS: Final = Path(__file__).with_name("vision.json")  # made by `python -m training.sharing`
+STEPS: Final = 40_000
+TOKEN_STEPS: Final = 6
+IMAGE_STEPS: Final = 3
+
+
+def config() -> Config:
+    """Return the run; cost and result: cards/vision.md."""
+    tensors = json.loads(TENSORS.read_text(encoding="utf-8"))
+    return run({name: tuple(shape) for name, shape in tensors.items()})
+
+
+def run(tensors: Mapping[str, tuple[int, ...]]) -> Config:
+    """Return the run for a list of shared weights."""
+    return Config(
+        hypernet=SupernetConfig(tensors=tensors, token_steps=TOKEN_STEPS, image_steps=IMAGE_STEPS, spill=0.25),
+        optimization=Optimization(steps=STEPS, rate=2e-3, warmup=300, weight_decay=0.05, clip=2.0, average=0.999),
+        stages=(Stage(until=STEPS, objective=Objective(lookahead=0.0, inner_steps=0), networks=1, span="wide"),),
+        tasks=(Task(name="cifar10"), Task(name="tiny", classes=100, part="even")),
+        families=("convnext", "efficientnet", "mixer", "mobilenet", "resnet", "vit"),
+        resolutions=(32,),
+        pool=240,
+        judged=6,
+        judge_every=2_000,
+    )

@@ -1,0 +1,66 @@
+"""Which weights a supernet shares: the places that a recipe's designs have, as large as they have them, up to a cap.
+
+`python -m training.sharing` writes the list of the recipe `vision` anew, beside the recipe.
+"""
+
+import json
+import sys
+from collections.abc import Iterable, Mapping
+from math import prod
+from typing import Final
+
+from paramgen.export.folder import write_text
+from paramgen.graphs.places import Piece, Place
+from paramgen.hypernets.supernet import TABLE_SIDE, shared_name
+from training.recipes import vision
+from training.targets import view_of_design
+from training.window import Window
+
+CAPS: Final[Mapping[str, int]] = {"conv": 112, "dw": 512, "pw": 448}
+"""Most outputs, and most inputs, of a shared weight by what it does: what fits into 12 MB in bfloat16."""
+
+
+def shared_tensors(
+    networks: Iterable[Mapping[str, Place]], *, token_steps: int, image_steps: int
+) -> dict[str, tuple[int, ...]]:
+    """Return name and shape of every shared weight that the networks' places ask for, in the order of names."""
+    largest: dict[str, tuple[int, ...]] = {}
+    pieces = [(place, piece) for places in networks for place in places.values() for piece in place.pieces]
+    for place, piece in pieces:
+        name = shared_name(place, piece, token_steps=token_steps, image_steps=image_steps)
+        shape = _shape(place, piece)
+        known = largest.get(name, shape)
+        if len(known) == len(shape):
+            largest[name] = tuple(map(max, known, shape))
+    return {name: _capped(name, shape) for name, shape in sorted(largest.items())}
+
+
+def _shape(place: Place, piece: Piece) -> tuple[int, ...]:
+    """Return the shape of the shared weight that a piece alone would ask for: (out, in, ...), a vector, or a table."""
+    if place.form == "position":
+        return place.shape[-1], TABLE_SIDE, TABLE_SIDE
+    if place.form == "vector":
+        return (max(place.shape) if piece.stop < 0 else piece.stop - piece.start,)
+    shape = place.shape[::-1] if place.in_out else place.shape
+    rest = shape[1:2] if shape[2:] == (1, 1) else shape[1:]
+    return piece.stop - piece.start, *rest
+
+
+def _capped(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+    if len(shape) == 1 or ">" not in name:
+        return shape
+    cap = CAPS[name.split(">")[1].rstrip("s0123456789")]
+    return (min(shape[0], cap), min(shape[1], cap), *shape[2:])
+
+
+def main() -> None:
+    """Trace the designs of the recipe's first window and write what they share."""
+    networks = [view_of_design(design).places for design in Window(vision.run({"nothing yet": (1,)})).designs(0)]
+    tensors = shared_tensors(networks, token_steps=vision.TOKEN_STEPS, image_steps=vision.IMAGE_STEPS)
+    lines = ",\n".join(f" {json.dumps(name)}: {list(shape)}" for name, shape in tensors.items())
+    write_text(vision.TENSORS, f"{{\n{lines}\n}}\n")
+    sys.stderr.write(f"{len(tensors)} tensors, {sum(map(prod, tensors.values())):,} elements: {vision.TENSORS}\n")
+
+
+if __name__ == "__main__":
+    main()
