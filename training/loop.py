@@ -173,7 +173,15 @@ class Run:
         found: dict[str, float] = {}
         task, config = self.tasks[0], self.config
         for span in _JUDGED_SPANS:
-            for index, design in enumerate(_judged(config, span, task.classes)):
+            designs = _judged(
+                config.seed,
+                config.judged,
+                span,
+                among=config.families,
+                classes=task.classes,
+                resolutions=config.resolutions,
+            )
+            for index, design in enumerate(designs):
                 view = view_of_design(design)
                 seed = seed_of(config.seed, "judge", index)
                 target = Target.of(design.build, view, seed=seed, device=self.accelerator.device)
@@ -206,10 +214,11 @@ class Run:
 
 
 @functools.lru_cache(maxsize=8)
-def _judged(config: Config, span: Span, classes: int) -> tuple[Design, ...]:
+def _judged(
+    seed: int, count: int, span: Span, *, among: tuple[str, ...], classes: int, resolutions: tuple[int, ...]
+) -> tuple[Design, ...]:
     """Return the designs that a run is judged on, which it never trains on."""
-    seed = seed_of(config.seed, span)
-    return pool(seed, config.judged, span=span, among=config.families, classes=classes, resolutions=config.resolutions)
+    return pool(seed_of(seed, span), count, span=span, among=among, classes=classes, resolutions=resolutions)
 
 
 def rate_at(step: int, optimization: Optimization) -> float:
