@@ -53,10 +53,18 @@ def _capped(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
     return (min(shape[0], cap), min(shape[1], cap), *shape[2:])
 
 
+def _heads(width: int, classes: Iterable[int | None]) -> dict[str, tuple[int, ...]]:
+    """Return a classifier's tensors for every number of classes."""
+    counts = [count for count in classes if count is not None]
+    weights = {f"head{count}/0:weight": (count, width) for count in counts}
+    return weights | {f"head{count}/0:bias": (count,) for count in counts}
+
+
 def main() -> None:
     """Trace the designs of the recipe's first window and write what they share."""
     networks = [view_of_design(design).places for design in Window(vision.run({"nothing yet": (1,)})).designs(0)]
     tensors = shared_tensors(networks, token_steps=vision.TOKEN_STEPS, image_steps=vision.IMAGE_STEPS)
+    tensors |= _heads(tensors["head10/0:weight"][1], [task.classes for task in vision.TASKS])
     lines = ",\n".join(f" {json.dumps(name)}: {list(shape)}" for name, shape in tensors.items())
     write_text(vision.TENSORS, f"{{\n{lines}\n}}\n")
     sys.stderr.write(f"{len(tensors)} tensors, {sum(map(prod, tensors.values())):,} elements: {vision.TENSORS}\n")

@@ -12,6 +12,7 @@ TENSORS: Final = Path(__file__).with_name("vision.json")  # made by `python -m t
 STEPS: Final = 40_000
 TOKEN_STEPS: Final = 6
 IMAGE_STEPS: Final = 3
+TASKS: Final = (Task(name="cifar10", classes=10), Task(name="tiny", classes=100, part="even"))
 
 
 def config() -> Config:
@@ -26,8 +27,9 @@ def run(tensors: Mapping[str, tuple[int, ...]]) -> Config:
         hypernet=SupernetConfig(tensors=tensors, token_steps=TOKEN_STEPS, image_steps=IMAGE_STEPS, spill=0.25),
         optimization=Optimization(steps=STEPS, rate=2e-3, warmup=300, weight_decay=0.05, clip=2.0, average=0.999),
         stages=(Stage(until=STEPS, objective=Objective(lookahead=0.0, inner_steps=0), networks=1, span="wide"),),
-        tasks=(Task(name="cifar10"), Task(name="tiny", classes=100, part="even")),
-        families=("convnext", "efficientnet", "mixer", "mobilenet", "resnet", "vit"),
+        tasks=TASKS,
+        # Twice those of which there are most kinds of blocks, and most users.
+        families=("convnext", "efficientnet", "mixer", "mobilenet", "resnet", "resnet", "vit", "vit"),
         resolutions=(32,),
         pool=240,
         judged=6,
