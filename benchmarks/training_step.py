@@ -24,6 +24,7 @@ from PIL import Image
 from torch import nn
 
 from benchmarks.provenance import provenance
+from paramgen.hypernets.hypernet import Hypernet
 from training.__main__ import recipe
 from training.clock import Clock
 from training.config import Config, Objective, Stage
@@ -95,7 +96,8 @@ def measure(config: Config, folder: Path, data: Path) -> dict[str, Any]:
     run = Run(config, folder / "run", {config.tasks[0].name: data}, resume=False)
     for design in run.window.designs(0):
         view_of_design(replace(design, classes=run.tasks[0].classes))
-    encoding = _watched(run.hypernet.encoder)
+    # A supernet has no encoder: all of its time is decoding.
+    encoding = _watched(run.hypernet.encoder) if isinstance(run.hypernet, Hypernet) else []
     clocks, plain, parameters = [], [], []
     for _ in range(config.optimization.steps):
         encoding.clear()

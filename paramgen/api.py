@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def predict(
     arch: "str | nn.Module",
     *,
-    init: str = "hypernet",
+    init: str = "auto",
     seed: int = 0,
     dtype: str | None = None,
     overrides: Mapping[str, Any] | None = None,
@@ -28,7 +28,8 @@ def predict(
 
     Args:
         arch: `source:name`, an alias, `file.py:factory`, the path of a config.json or graph JSON, or a module.
-        init: The initializer: `hypernet`, `hypernet:folder_or_repo`, `library`.
+        init: The initializer: `auto` (what measured best for such networks), `hypernet`, `hypernet:folder_or_repo`,
+            `library`, ...
         seed: The same architecture, initializer and seed give the same bytes.
         dtype: `float32`, `bfloat16` or `float16`; without it, the architecture's own.
         overrides: Entries of the architecture's config, as in `{"num_labels": 37}`.
@@ -74,9 +75,7 @@ def write(
     )
 
 
-def initialize_(
-    module: "nn.Module", *, init: str = "hypernet", seed: int = 0, example_input: Any = None
-) -> dict[str, str]:
+def initialize_(module: "nn.Module", *, init: str = "auto", seed: int = 0, example_input: Any = None) -> dict[str, str]:
     """Fill a live module in place, on whatever device it is, and return the rule of each slot.
 
     Slots that no rule knows keep the value they have. A module on the meta device must be given memory first:

@@ -62,9 +62,10 @@ def predict(
         typer.Option(
             "--init",
             metavar="SPEC",
-            help="hypernet, hypernet:FOLDER_FILE_OR_REPO, library, he, lsuv:FOLDER, ...: paramgen list initializers.",
+            help="auto (what measured best for such networks), hypernet, hypernet:FOLDER_FILE_OR_REPO, library, he, "
+            "lsuv:FOLDER, ...: paramgen list initializers.",
         ),
-    ] = "hypernet",
+    ] = "auto",
     overrides: Overrides = None,
     seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same bytes.")] = 0,
     dtype: Annotated[

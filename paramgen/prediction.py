@@ -17,6 +17,7 @@ from paramgen.graphs.schema import Graph
 from paramgen.graphs.trace import trace
 from paramgen.graphs.wire import MAX_BYTES, graph_from_json
 from paramgen.initializers import Initializer, initializer_of
+from paramgen.initializers.auto import Chosen
 from paramgen.manifest import Slot
 
 DTYPES: Mapping[str, torch.dtype] = {
@@ -55,6 +56,11 @@ class Prediction:
         return self.initializer.rules(self.architecture, self.graph)
 
     @property
+    def chosen(self) -> Mapping[str, str]:
+        """What was chosen for this network, its family, and why; empty where the start was named."""
+        return self.initializer.chosen if isinstance(self.initializer, Chosen) else {}
+
+    @property
     def by_rule(self) -> dict[str, int]:
         """Number of elements that each rule fills, the largest first."""
         counts: Counter[str] = Counter()
@@ -76,7 +82,7 @@ class Prediction:
 def prepare(
     arch: "str | nn.Module",
     *,
-    init: str = "hypernet",
+    init: str = "auto",
     seed: int = 0,
     dtype: str | None = None,
     overrides: Mapping[str, Any] | None = None,
@@ -93,7 +99,7 @@ def prepare(
     return Prediction(
         architecture=architecture,
         graph=graph,
-        initializer=initializer,
+        initializer=initializer.settled(architecture, graph),
         init=init,
         seed=seed,
         dtype=None if dtype is None else DTYPES[dtype],

@@ -111,6 +111,11 @@ class Reporter:
             f"{architecture.manifest.parameters:,} parameters, {_short(sum(written.files.values()))}B in "
             f"{seconds['predict']:.1f} s ({_short(rate)} parameters/s)"
         )
+        if prediction.chosen:
+            self._out.print(
+                f"  {escape(prediction.init)} chose [bold]{escape(prediction.chosen['chosen'])}[/]: "
+                f"{escape(prediction.chosen['reason'])}"
+            )
         for rule, count in prediction.by_rule.items():
             self._out.print(f"  {count / max(elements, 1):6.1%} by [bold]{rule}[/]{self._which(prediction, rule)}")
         unreachable = prediction.graph.unreachable()

@@ -58,6 +58,7 @@ def describe_prediction(prediction: Prediction, files: Mapping[str, int]) -> dic
     return {
         "spec": prediction.architecture.spec,
         "init": prediction.init,
+        **prediction.chosen,
         "seed": prediction.seed,
         "parameters": manifest.parameters,
         "elements": manifest.elements,

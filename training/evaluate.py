@@ -24,8 +24,7 @@ from torch import Tensor, nn
 from paramgen.errors import ParamgenError
 from paramgen.hypernets.loading import Predictor, load
 from training import judge
-from training.data.folders import Split
-from training.data.images import Images, load_set
+from training.data.images import Images, Split, load_set
 from training.libraries import library_networks
 from training.spaces import pool
 from training.spaces.design import CLASSES, RESOLUTIONS

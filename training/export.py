@@ -2,6 +2,8 @@
 
 import json
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -9,28 +11,53 @@ import torch
 import typer
 
 from paramgen.errors import OptionError, ParamgenError
-from paramgen.hypernets.loading import config_of, fresh
+from paramgen.hypernets.loading import Predictor, config_of, fresh
+from paramgen.hypernets.supernet import Supernet
 from training import checkpoint
 from training.loop import CONFIG_NAME
 
 
-def export(run: Path, out: Path) -> None:
-    """Write the hypernet that the run's folder describes, with the average in its checkpoint as weights."""
+def export(run: Path, out: Path, *, without: Sequence[str] = ()) -> None:
+    """Write the hypernet that the run's folder describes, with the average in its checkpoint as weights.
+
+    Args:
+        run: The run's folder.
+        out: The folder to write.
+        without: Beginnings of the names of a supernet's shared weights that are left out.
+
+    """
     path = run / CONFIG_NAME
     if not path.exists():
         raise OptionError(f"{run} is no run: it has no {CONFIG_NAME}. Type the folder given to --out.")
     hypernet = fresh(config_of(json.loads(path.read_text())["hypernet"]))
     hypernet.load_state_dict(checkpoint.average(run))
+    if without:
+        hypernet = _reduced(hypernet, tuple(without))
     hypernet.to(torch.bfloat16).save_pretrained(out)
+
+
+def _reduced(supernet: Predictor, without: tuple[str, ...]) -> Supernet:
+    """Return a supernet without some of its shared weights."""
+    if not isinstance(supernet, Supernet):
+        raise OptionError("--without names shared weights, which only a supernet has. Leave it out.")
+    kept = {name: shared for name, shared in supernet.shared.items() if not name.startswith(without)}
+    tensors = {name: tuple(shared.shape) for name, shared in kept.items()}
+    reduced = Supernet(replace(supernet.config, tensors=tensors))
+    reduced.shared = torch.nn.ParameterDict(kept)
+    return reduced
 
 
 def main(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")],
     out: Annotated[Path, typer.Option(help="The folder to write.")],
+    *,
+    without: Annotated[
+        list[str] | None, typer.Option(help="Leave out shared weights whose names begin so: head100/.")
+    ] = None,
 ) -> None:
     """Write a run's hypernet."""
     try:
-        export(run, out)
+        export(run, out, without=without or ())
     except ParamgenError as error:
         sys.stderr.write(f"{error}\n")
         raise typer.Exit(2) from error

@@ -2,6 +2,6 @@
 
 from paramgen.comparison.comparing import Event as Event
 from paramgen.comparison.comparing import compare as compare
-from paramgen.comparison.data.images import Pixels as Pixels
 from paramgen.comparison.protocol import Protocol as Protocol
 from paramgen.comparison.results import Results as Results
+from paramgen.images.sets import Pixels as Pixels

@@ -23,6 +23,7 @@ from paramgen.comparison.training import Bench, train
 from paramgen.errors import OptionError, one_line
 from paramgen.graphs.wire import graph_hash
 from paramgen.initializers import Initializer, initializer_of
+from paramgen.initializers.auto import Chosen
 from paramgen.initializers.library import KEPT, LIBRARY, PLAIN
 from paramgen.prediction import Prediction
 
@@ -201,8 +202,11 @@ def _initializers(inits: Sequence[str]) -> dict[str, Initializer]:
 def _refuse_starts(subject: Subject, starts: Mapping[str, Initializer]) -> None:
     """Ask every start for its rules, and note where it does nothing that the library would not do."""
     for init, initializer in starts.items():
-        rules = set(_prediction(subject, init, initializer, 0).rules.values())
-        if init != LIBRARY and rules <= {LIBRARY, KEPT, PLAIN}:
+        settled = initializer.settled(subject.architecture, subject.graph)
+        rules = set(_prediction(subject, init, settled, 0).rules.values())
+        if isinstance(settled, Chosen):
+            subject.notes.append(f"{init} chose {settled.init} for {subject.name}: {settled.reason}.")
+        elif init != LIBRARY and rules <= {LIBRARY, KEPT, PLAIN}:
             subject.notes.append(f"{init} has no rule for any part of {subject.name}: it is the library's own start.")
 
 

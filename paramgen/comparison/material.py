@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from paramgen.comparison.data import open_data
-from paramgen.comparison.data.images import ImageSet, Pixels, decoded, keep, kept_at, resized
 from paramgen.comparison.data.text import TextSet, Tokens, tokenized
 from paramgen.comparison.protocol import Protocol
 from paramgen.comparison.subjects import Subject
 from paramgen.comparison.tasks import ImageTask, Task, TextTask
 from paramgen.errors import OptionError
+from paramgen.images.sets import ImageSet, Pixels, decoded, keep, kept_at, resized
 
 Data = str | Path | ImageSet | TextSet | tuple[Pixels, Pixels]
 

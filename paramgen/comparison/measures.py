@@ -14,8 +14,8 @@ LEARNED: Final = ("hypernet", "diffusion", "auto")
 """Kinds of starts that come out of a trained model; every other is simple."""
 
 # Two-sided 95 % quantiles of Student's t, by degrees of freedom.
-_QUANTILES: Final = {2: 4.303, 4: 2.776, 6: 2.447, 8: 2.306, 10: 2.228, 12: 2.179, 14: 2.145, 16: 2.120, 18: 2.101}
-_QUANTILE_BEYOND: Final = 2.086
+_FEW: Final = {2: 4.303, 4: 2.776, 6: 2.447, 8: 2.306, 10: 2.228, 12: 2.179, 14: 2.145, 16: 2.120, 18: 2.101}
+_QUANTILES: Final = {**_FEW, 20: 2.086, 30: 2.042, 60: 2.000}
 
 
 def measured_key(metric: Metric) -> str:
@@ -152,5 +152,9 @@ def noise(one: Mapping[str, Any], other: Mapping[str, Any], *, tested: int) -> f
     if min(counts) < 2:
         return None
     error = sqrt(sum(each["std"] ** 2 / count for each, count in zip((one, other), counts, strict=True)))
-    degrees = 2 * (min(counts) - 1)
-    return max(_QUANTILES.get(degrees, _QUANTILE_BEYOND) * error, 1 / tested)
+    return max(quantile(2 * (min(counts) - 1)) * error, 1 / tested)
+
+
+def quantile(degrees: int) -> float:
+    """Return the two-sided 95 % quantile of Student's t at `degrees` of freedom, two or more, or a little more."""
+    return _QUANTILES[max(known for known in _QUANTILES if known <= degrees)]

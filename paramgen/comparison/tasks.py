@@ -10,9 +10,9 @@ import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
-from paramgen.comparison.data.images import Pixels
 from paramgen.comparison.data.text import Tokens
 from paramgen.errors import OptionError
+from paramgen.images.sets import Pixels
 
 Batch = tuple[Tensor, Int64[Tensor, "..."]]
 """What the network takes, and what it should answer."""

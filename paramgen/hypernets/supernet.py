@@ -103,6 +103,15 @@ class Supernet(nn.Module, PyTorchModelHubMixin, library_name="paramgen", tags=["
         """Return the slots that it fills, at least in part."""
         return tuple(slot for slot, place in view.places.items() if any(self._pieces(place)))
 
+    def whole(self, view: View) -> frozenset[str]:
+        """Return the slots of which nothing is left to the start."""
+        return frozenset(
+            slot
+            for slot, place in view.places.items()
+            if len(fitting := list(self._pieces(place))) == len(place.pieces)
+            and all(_holds(shared, place, piece) for piece, shared in fitting)
+        )
+
     def forward(self, view: View, base: Start | None = None) -> Iterator[tuple[str, Tensor]]:
         """Return an iterator over (slot, weight), one for each of `slots(view)`, differentiable.
 
@@ -195,6 +204,16 @@ def _shapes(data: object) -> dict[str, tuple[int, ...]]:
                 f"{MAX_SIZE}, and its name without dots."
             )
     return {name: tuple(shape) for name, shape in data.items()}
+
+
+def _holds(shared: Tensor, place: Place, piece: Piece) -> bool:
+    """Whether a shared weight is as large as its piece."""
+    shape = place.shape[::-1] if place.in_out else place.shape
+    if place.form == "position":
+        return len(shared) >= shape[-1] and isqrt(shape[1]) ** 2 == shape[1]
+    if place.form == "vector":
+        return len(shared) >= (max(shape) if piece.stop < 0 else piece.stop - piece.start)
+    return len(shared) >= piece.stop - piece.start and shared.shape[1] >= shape[1]
 
 
 def _table(value: Tensor, shared: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ An initializer sees the architecture and its graph, names the rule of every slot
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -24,6 +24,8 @@ class Initializer(ABC):
 
     __slots__ = ()
 
+    runs_network: ClassVar[bool] = False  # whether the whole network is in memory and run
+
     @abstractmethod
     def rules(self, architecture: Architecture, graph: Graph) -> Mapping[str, str]:
         """Return the name of the rule that fills each slot; the tied ones are left out."""
@@ -31,6 +33,10 @@ class Initializer(ABC):
     @abstractmethod
     def tensors(self, architecture: Architecture, graph: Graph, *, seed: int) -> NamedTensors:
         """Yield every slot once, in any order, and leave alone what was yielded; the tied ones are left out."""
+
+    def settled(self, architecture: Architecture, graph: Graph) -> "Initializer":
+        """Return what fills this very network: itself, or what it chooses for it."""
+        return self
 
     def describe(self) -> Mapping[str, Any]:
         """Return what else identifies it: origin and hashes of the files that it reads, as JSON."""

@@ -1,9 +1,11 @@
 """Weights predicted by a graph hypernet: the shipped one, one in a folder, or one on the Hub."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Any, Literal, final
 
 import torch
@@ -27,8 +29,8 @@ from paramgen.hypernets.supernet import Supernet
 from paramgen.initializers import Initializer, NamedTensors, initializers
 from paramgen.initializers.library import library_rule, library_start
 
-HYPERNET = "hypernet"
-SHIPPED = "first_light"
+HYPERNET, IN_PART = "hypernet", "hypernet in part"
+SHIPPED = "vision"
 
 
 @final
@@ -37,7 +39,7 @@ SHIPPED = "first_light"
 class HypernetInitializer(Initializer):
     """What a hypernet predicts: the shipped one or hypernet:FOLDER, FILE or REPO[@REVISION][:FILE]; rest: `library`."""
 
-    path: str = ""  # a folder, a published file or a Hub repository; empty: the hypernet that comes with paramgen
+    path: str = ""  # a folder, a published file, a Hub repository, or the name of one that comes with paramgen
     softmax: Literal["explicit", "fused"] = "explicit"  # how a published hypernet is shown attention
 
     def __post_init__(self) -> None:
@@ -45,12 +47,12 @@ class HypernetInitializer(Initializer):
             raise OptionError(f"softmax is {self.softmax!r}. Allowed: explicit (as published weights expect) and fused")
 
     def rules(self, architecture: Architecture, graph: Graph) -> Mapping[str, str]:
-        """`hypernet` for what the hypernet's roles cover, the library's rules for the rest."""
-        predicted = set(self.model.slots(self._view(architecture, graph)))
-        return {
-            slot.name: HYPERNET if slot.name in predicted else library_rule(slot)
-            for slot in architecture.manifest.filled
-        }
+        """`hypernet` for what it fills, `hypernet in part` for slots larger than its weights; the rest is `library`."""
+        view = self._view(architecture, graph)
+        predicted = dict.fromkeys(self.model.slots(view), HYPERNET)
+        if isinstance(self.model, Supernet):
+            predicted |= dict.fromkeys(predicted.keys() - self.model.whole(view), IN_PART)
+        return {slot.name: predicted.get(slot.name, library_rule(slot)) for slot in architecture.manifest.filled}
 
     @torch.no_grad()
     def tensors(self, architecture: Architecture, graph: Graph, *, seed: int) -> NamedTensors:
@@ -73,7 +75,8 @@ class HypernetInitializer(Initializer):
 
     def describe(self) -> Mapping[str, Any]:
         """Return where the hypernet is from and the sha256 of its weights; of a converted one, the published file."""
-        described: dict[str, Any] = {"hypernet": self.path or f"paramgen/{SHIPPED}", "sha256": self.model.sha256 or ""}
+        name = self.path if self._shipped is None else f"paramgen/{self._shipped.name}"
+        described: dict[str, Any] = {"hypernet": name, "sha256": self.model.sha256 or ""}
         if self._published:
             described["softmax"] = self.softmax
         if self._named.origin is not None:
@@ -91,7 +94,18 @@ class HypernetInitializer(Initializer):
 
     @cached_property
     def _named(self) -> Named:
-        return named(self.path or str(files("paramgen") / "pretrained" / SHIPPED))
+        return named(self.path if self._shipped is None else str(self._shipped))
+
+    @property
+    def _shipped(self) -> Path | None:
+        """The folder of a hypernet that comes with paramgen, if that is what is asked for."""
+        name = self.path or SHIPPED
+        folder = Path(str(files("paramgen"))) / "pretrained" / name
+        return (
+            folder
+            if re.fullmatch(r"\w+", name) and folder.is_dir() and not (self.path and Path(name).exists())
+            else None
+        )
 
 
 @lru_cache(maxsize=1)  # rules and tensors ask for the same view, one after the other

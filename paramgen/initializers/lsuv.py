@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final, final
+from typing import Any, ClassVar, Final, final
 
 import torch
 from torch import Tensor
@@ -14,13 +14,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from paramgen.architectures import Architecture, Inputs
-from paramgen.architectures.images import image_files, load_images
 from paramgen.architectures.materialize import materialize
 from paramgen.draws import settled_randomness, slot_generator
 from paramgen.errors import ArchitectureError, OptionError, one_line
 from paramgen.graphs.recording import tensors_in
 from paramgen.graphs.roles import biases_of, parts_of
 from paramgen.graphs.schema import Graph
+from paramgen.images.batch import image_files, load_images
 from paramgen.initializers import Initializer, NamedTensors, initializers
 from paramgen.initializers.library import library_elsewhere
 from paramgen.initializers.orthogonal import Orthogonal
@@ -38,6 +38,8 @@ class Lsuv(Initializer):
     The whole network is in memory and is run once on the CPU. Without a folder the batch is Gaussian noise, token ids
     are uniform, and other integers are ones. A weight that the run does not meet stays orthogonal.
     """
+
+    runs_network: ClassVar[bool] = True
 
     data: str = ""  # a folder of images; empty: Gaussian noise
     batch: int = 8  # how many examples

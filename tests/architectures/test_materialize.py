@@ -5,7 +5,6 @@ import torch
 from torch import Tensor, nn
 
 import paramgen
-from paramgen.architectures.images import image_files
 from paramgen.architectures.materialize import materialize
 from paramgen.architectures.module import from_module
 from paramgen.prediction import prepare
@@ -52,10 +51,3 @@ def test_a_graph_alone_cannot_run() -> None:
     architecture = dataclasses.replace(from_module(nn.Linear(2, 2)), module=None)
     with pytest.raises(paramgen.ParamgenError, match="is not enough to run a network"):
         materialize(architecture, {})
-
-
-def test_images_are_found_below(tmp_path) -> None:
-    (tmp_path / "b").mkdir()
-    for name in ("b/1.png", "a.JPG", "notes.txt"):
-        (tmp_path / name).write_bytes(b"")
-    assert [file.name for file in image_files(tmp_path)] == ["a.JPG", "1.png"]

@@ -10,9 +10,9 @@ import torch
 from PIL import Image
 
 from paramgen.comparison.data import open_data
-from paramgen.comparison.data.images import ImageSet, Pixels, decoded, keep, kept_at, resized
 from paramgen.comparison.data.text import TextSet, tokenized
 from paramgen.comparison.tasks import ImageTask, TextTask
+from paramgen.images.sets import ImageSet, Pixels, decoded, keep, kept_at, resized
 
 SHAPE = (3, 16, 16)
 Draw = Callable[[Path, int], None]

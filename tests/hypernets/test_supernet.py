@@ -74,6 +74,14 @@ def test_what_is_beyond_the_corner_is_the_start_and_its_spill_is_scaled(supernet
     assert bool((value[6:] == 1.0).all())
 
 
+def test_it_says_which_slots_it_fills_whole(supernet: Supernet) -> None:
+    small, wide = place("small", (5, 3), "stream>pw>pw@tokens"), place("wide", (8, 3), "stream>pw>pw@tokens")
+    fused = place("qkv", (12, 4), *(f"stream>pw>attention@tokens:{part}" for part in ("query", "key", "value")))
+    view = viewed(small, wide, fused)
+    assert set(supernet.slots(view)) == {"small", "wide", "qkv"}
+    assert supernet.whole(view) == {"small"}
+
+
 def test_depth_picks_the_step_and_1x1_convolutions_are_linear_maps(supernet: Supernet) -> None:
     last = place("w", (6, 4, 1, 1), "stream>pw>pw@tokens", turn=3, turns=4)
     assert torch.equal(filled(supernet, last).flatten(1), supernet.shared["stream>pw>pw@tokens/1:weight"])

@@ -139,8 +139,8 @@ def test_a_spoilt_hypernet_leaves_nothing(copied: Path, tmp_path: Path, how: str
 
 
 @shipped
-def test_the_shipped_one_is_the_default() -> None:
-    prediction = paramgen.predict(Mixed())
+def test_without_an_argument_it_is_the_shipped_one() -> None:
+    prediction = paramgen.predict(Mixed(), init="hypernet")
     assert prediction.initializer.describe()["hypernet"] == f"paramgen/{SHIPPED}"
     assert prediction.rules["conv.weight"] == "hypernet"
     assert all(bool(tensor.isfinite().all()) for tensor in prediction.state_dict().values())

@@ -88,7 +88,7 @@ def test_images_of_a_folder_decide(tmp_path: Path) -> None:
     ratio = state["0.weight"] / noise["0.weight"]
     assert torch.allclose(ratio, ratio.flatten()[0].expand_as(ratio), rtol=1e-3)  # the same directions, another scale
     (tmp_path / "class" / "broken.jpg").write_bytes(b"no image")
-    with pytest.raises(paramgen.ParamgenError, match="broken.jpg cannot be read as an image"):
+    with pytest.raises(paramgen.ParamgenError, match="broken.jpg is no image that can be read"):
         dict(paramgen.predict(module, init=f"lsuv:{tmp_path}?batch=4", example_input=images))
     with pytest.raises(paramgen.ParamgenError, match="takes no images"):
         dict(paramgen.predict(nn.Linear(4, 2), init=f"lsuv:{tmp_path}", example_input=torch.zeros(2, 4)))

@@ -5,8 +5,7 @@ from PIL import Image
 from paramgen.hypernets.hypernet import Hypernet
 from training import judge
 from training.__main__ import recipe
-from training.data.folders import Split
-from training.data.images import Images, load_images
+from training.data.images import Images, Split, load_images
 from training.evaluate import Protocol, Subject, measure, provenance, summary
 from training.libraries import library_networks
 from training.spaces import pool

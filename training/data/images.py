@@ -3,26 +3,27 @@
 Classes are numbered in the order of their names; for CIFAR-10 that is the numbering of its authors.
 """
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from io import BytesIO
 from pathlib import Path
-from typing import Final, final
+from typing import Final, Literal, final
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int64, UInt8
-from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from paramgen.errors import OptionError
-from training.data.folders import Split, files, fingerprint
+from paramgen.images.folders import folder_images
+from paramgen.images.sets import decode
+
+Split = Literal["train", "test"]
 
 MEAN: Final = (0.4914, 0.4822, 0.4465)
 DEVIATION: Final = (0.2470, 0.2435, 0.2616)
-MAX_PIXELS: Final = 50_000_000  # per image: a decompression bomb stops here
 _SPLITS: Final[tuple[Split, ...]] = ("train", "test")
 
 
@@ -65,13 +66,27 @@ def load_images(source: Path, split: Split, size: int, cache: Path) -> Images:
 
 
 def load_set(source: Path, sizes: Sequence[int], cache: Path) -> dict[tuple[Split, int], Images]:
-    """Return both splits at every size; what is not yet under `cache` is decoded in one pass and kept there."""
+    """Return both splits at every size; what is not yet under `cache` is decoded in one pass and kept there.
+
+    Where there is no test folder, a fifth of each class is held out.
+    """
     name = fingerprint(source)
     stems = {(split, size): cache / f"{name}-{split}-{size}" for split in _SPLITS for size in sizes}
     missing = {size for (_, size), stem in stems.items() if not stem.with_suffix(".json").exists()}
     if missing:
         _decode(source, {key: stem for key, stem in stems.items() if key[1] in missing})
     return {key: _read(stem) for key, stem in stems.items()}
+
+
+def fingerprint(source: Path) -> str:
+    """Tell sources apart by place, size and time of change; a folder by those of all its files."""
+    if not source.exists():
+        raise OptionError(f"--data {source} does not exist; it is a folder or tar of train/<class>/*.jpg.")
+    digest = hashlib.sha256(str(source.resolve()).encode())
+    for path in sorted(source.rglob("*")) if source.is_dir() else (source,):
+        stat = path.stat()
+        digest.update(f"\0{path}\0{stat.st_size}\0{stat.st_mtime_ns}".encode())
+    return digest.hexdigest()[:16]
 
 
 def _read(stem: Path) -> Images:
@@ -82,23 +97,15 @@ def _read(stem: Path) -> Images:
 
 
 def _decode(source: Path, stems: dict[tuple[Split, int], Path]) -> None:
-    labels: dict[Split, list[str]] = {split: [] for split in _SPLITS}
-    arrays: dict[tuple[Split, int], list[UInt8[np.ndarray, "3 size size"]]] = {key: [] for key in stems}
+    images = folder_images(source)
     sizes = sorted({size for _, size in stems})
-    for split, label, data in files(source):
-        labels[split].append(label)
-        for size, pixels in zip(sizes, _pixels(data, sizes, label), strict=True):
-            arrays[split, size].append(pixels)
+    shapes = [(3, size, size) for size in sizes]
     for split in _SPLITS:
-        if not labels[split]:
-            raise OptionError(f"--data {source} has no {split}/<class>/*.jpg; a set has train/ and test/ or val/.")
-    classes = sorted(set(labels["train"]))
-    if unknown := set(labels["test"]) - set(classes):
-        raise OptionError(f"--data {source} has no training images of {min(unknown)!r}, which the test images name.")
-    number = {name: index for index, name in enumerate(classes)}
-    for (split, size), stem in stems.items():
-        description = json.dumps({"classes": classes, "labels": [number[label] for label in labels[split]]})
-        _keep(stem, np.stack(arrays.pop((split, size))), description)
+        files = images.train if split == "train" else images.test
+        arrays = decode(files, range(len(files.labels)), shapes, images.name, scaling="area")
+        description = json.dumps({"classes": images.classes, "labels": list(files.labels)})
+        for size, pixels in zip(sizes, arrays, strict=True):
+            _keep(stems[split, size], pixels, description)
 
 
 def _keep(stem: Path, pixels: UInt8[np.ndarray, "batch 3 size size"], description: str) -> None:
@@ -111,18 +118,6 @@ def _keep(stem: Path, pixels: UInt8[np.ndarray, "batch 3 size size"], descriptio
     partial.replace(stem.with_suffix(".npy"))
     partial.write_text(description)
     partial.replace(stem.with_suffix(".json"))
-
-
-def _pixels(data: bytes, sizes: Sequence[int], label: str) -> list[UInt8[np.ndarray, "3 size size"]]:
-    try:
-        with Image.open(BytesIO(data), formats=("JPEG", "PNG")) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise OptionError(f"An image of class {label!r} has {image.size} pixels; allowed are {MAX_PIXELS:,}.")
-            colours = image.convert("RGB")
-    except (UnidentifiedImageError, OSError) as error:
-        raise OptionError(f"An image of class {label!r} is no JPEG or PNG that can be read. Take it out.") from error
-    scaled = (colours.resize((size, size), Image.Resampling.BOX) for size in sizes)
-    return [np.asarray(image, dtype=np.uint8).transpose(2, 0, 1) for image in scaled]
 
 
 def _normalize(pixels: UInt8[Tensor, "batch 3 size size"]) -> Float[Tensor, "batch 3 size size"]:

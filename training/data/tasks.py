@@ -9,8 +9,7 @@ import torch
 
 from paramgen.errors import OptionError
 from training.config import Part, Task
-from training.data.folders import Split
-from training.data.images import Images, load_set
+from training.data.images import Images, Split, load_set
 from training.spaces.design import RESOLUTIONS
 
 

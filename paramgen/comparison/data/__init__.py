@@ -7,11 +7,11 @@ size of picture it takes.
 from pathlib import Path
 
 from paramgen.architectures.overrides import split_spec
-from paramgen.comparison.data.folders import folder_images, has_images
-from paramgen.comparison.data.images import ImageSet
 from paramgen.comparison.data.libraries import datasets_data, torchvision_images
 from paramgen.comparison.data.text import TextSet, folder_text
 from paramgen.errors import OptionError
+from paramgen.images.folders import folder_images, has_images
+from paramgen.images.sets import ImageSet
 
 ADVICE = (
     "Type: --data FOLDER_OF_CLASS_FOLDERS (or a .tar of it), a text file, torchvision:CIFAR10?root=DIR, or "

@@ -7,9 +7,9 @@ from typing import Any
 
 from paramgen._optional import require
 from paramgen._torchvision import ensure_torchvision
-from paramgen.comparison.data.images import ImageSet, Split
 from paramgen.comparison.data.text import TEST, TextSet, held_out
 from paramgen.errors import OptionError, UnknownNameError, one_line
+from paramgen.images.sets import ImageSet, Split
 
 _SEED = 0
 _HELD_OUT = 5  # every fifth example of a shuffled set without a test split

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from io import BytesIO
+from math import prod
 from pathlib import Path
 from typing import Any, Final, final
 
@@ -15,16 +15,12 @@ import torch
 from jaxtyping import Int64, UInt8
 from torch import Tensor
 
-from paramgen._optional import require
-from paramgen.errors import OptionError, one_line
+from paramgen.errors import OptionError
 from paramgen.export.folder import transaction
+from paramgen.images.pictures import Scaling, fitted, ready
 
-# Pillow knows more, some of which start programs of their own.
-FORMATS: Final = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
-MAX_PIXELS: Final = 50_000_000  # per image: a decompression bomb stops here
 MAX_ARRAY: Final = 16_000_000_000  # bytes
 _CHUNK: Final = 512
-_WRONG: Final = (OSError, ValueError, SyntaxError, EOFError)  # what Pillow's readers raise at broken files
 
 
 @final
@@ -86,7 +82,7 @@ def decoded(
     if files and all(file.is_file() for file in files):
         arrays = [np.load(file, allow_pickle=False) for file in files]
     else:
-        arrays = [_decode(split, places, shape, images.name) for split, places in chosen]
+        arrays = [decode(split, places, (shape,), images.name)[0] for split, places in chosen]
     found = [Pixels(pixels=torch.from_numpy(array), labels=label) for array, label in zip(arrays, labels, strict=True)]
     return found[0], found[1]
 
@@ -119,37 +115,29 @@ def _chosen(count: int, limit: int) -> list[int]:
     return sorted(order.tolist())
 
 
-def _decode(split: Split, places: Sequence[int], shape: tuple[int, int, int], name: str) -> UInt8[np.ndarray, "..."]:
-    if len(places) * int(np.prod(shape)) > MAX_ARRAY:
+def decode(
+    split: Split,
+    places: Sequence[int],
+    shapes: Sequence[tuple[int, int, int]],
+    name: str,
+    *,
+    scaling: Scaling = "bicubic",
+) -> list[UInt8[np.ndarray, "batch channels height width"]]:
+    """Return the images of ascending `places`, an array for each of `shapes`; every file is read and opened once."""
+    size = len(places) * sum(prod(shape) for shape in shapes)
+    if size > MAX_ARRAY:
         raise OptionError(
-            f"--data {name}: {len(places):,} images of {'x'.join(map(str, shape))} are more than "
-            f"{MAX_ARRAY / 1e9:.0f} GB. Type: --train-examples {len(places) // 4}"
+            f"--data {name}: {len(places):,} images of {' and '.join('x'.join(map(str, shape)) for shape in shapes)} "
+            f"are more than {MAX_ARRAY / 1e9:.0f} GB. Take fewer: compare has --train-examples {len(places) // 4}"
         )
-    require("PIL.Image", extra="compare").init()  # or else formats are not known by their names
-    pixels = np.empty((len(places), *shape), dtype=np.uint8)
+    ready()
+    arrays = [np.empty((len(places), *shape), dtype=np.uint8) for shape in shapes]
     stream = split.read(places)
     done = 0
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         while chunk := list(itertools.islice(stream, _CHUNK)):
-            for array in pool.map(lambda item: _fitted(item[1], shape, item[0]), chunk):
-                pixels[done] = array
+            for found in pool.map(lambda item: fitted(item[1], shapes, item[0], scaling=scaling), chunk):
+                for array, pixels in zip(arrays, found, strict=True):
+                    array[done] = pixels
                 done += 1
-    return pixels
-
-
-def _fitted(image: Any, shape: tuple[int, int, int], name: str) -> UInt8[np.ndarray, "channels height width"]:
-    pillow, ops = require("PIL.Image", extra="compare"), require("PIL.ImageOps", extra="compare")
-    channels, height, width = shape
-    mode = "L" if channels == 1 else "RGB"
-    try:
-        picture = pillow.open(BytesIO(image), formats=FORMATS) if isinstance(image, bytes) else image
-        if picture.width * picture.height > MAX_PIXELS:
-            raise OptionError(f"{name} has {picture.width}x{picture.height} pixels; allowed are {MAX_PIXELS:,}.")
-        picture.draft(mode, (width, height))  # JPEG decodes small pictures of large ones faster
-        upright = ops.exif_transpose(picture).convert(mode)
-        fitted = ops.fit(upright, (width, height), method=pillow.Resampling.BICUBIC)
-    except (*_WRONG, pillow.DecompressionBombError) as error:
-        what = f"{type(error).__name__}: {one_line(error)}".partition("<")[0].strip(" :")
-        raise OptionError(f"{name} is no image that can be read ({what}). Remove it or mend it.") from error
-    array = np.asarray(fitted, dtype=np.uint8)
-    return array[None] if channels == 1 else array.transpose(2, 0, 1)
+    return arrays

@@ -7,23 +7,24 @@ in one folder beside a file that names their classes.
 
 import hashlib
 import tarfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, Final, final
+from typing import Any, Final, TypeVar, final
 
 import torch
 
-from paramgen.comparison.data.images import ImageSet, Split
 from paramgen.errors import OptionError, one_line
+from paramgen.images.pictures import MAX_FILES, is_image, refuse_size
+from paramgen.images.sets import ImageSet, Split
 
-SUFFIXES: Final = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"))
 TARS: Final = (".tar", ".tar.xz", ".tar.gz", ".tar.bz2", ".tgz", ".txz")
 TRAIN: Final = ("train", "training")
 TEST: Final = ("test", "val", "valid", "validation")
 ANNOTATIONS: Final = "val_annotations.txt"
-MAX_BYTES: Final = 50_000_000  # per file
 HELD_OUT: Final = 0.2
+
+T = TypeVar("T")
 
 
 @final
@@ -44,13 +45,13 @@ def is_tar(path: Path) -> bool:
 
 def has_images(path: Path) -> bool:
     """Whether `path` is a tar or a folder with an image somewhere in it."""
-    return is_tar(path) or (path.is_dir() and any(_is_image(PurePosixPath(each)) for each in path.rglob("*")))
+    return is_tar(path) or (path.is_dir() and any(is_image(PurePosixPath(each)) for each in path.rglob("*")))
 
 
 def folder_images(path: Path) -> ImageSet:
     """Return the images of a folder or a tar."""
     files, read = _tar(path) if is_tar(path) else _folder(path)
-    images = _without_common_root([file for file in files if _is_image(PurePosixPath(*file.parts))])
+    images = _without_common_root([file for file in files if is_image(PurePosixPath(*file.parts))])
     where = next((file for file in files if file.parts[-1] == ANNOTATIONS), None)
     annotations = b"" if where is None else next(read([where]))[1]
     if not images or len(images[0][0]) < 2:
@@ -143,33 +144,25 @@ def _without_common_root(files: list[_File]) -> list[tuple[tuple[str, ...], _Fil
     return paths
 
 
-def _is_image(path: PurePosixPath) -> bool:
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-
-
 def _folder(root: Path) -> tuple[list[_File], _Read]:
-    paths = sorted(path for path in root.rglob("*") if path.is_file())
+    paths = sorted(_counted((path for path in root.rglob("*") if path.is_file()), root))
     files = [_File(path.relative_to(root).parts, path.stat().st_size, order) for order, path in enumerate(paths)]
 
     def read(chosen: Sequence[_File]) -> Iterator[tuple[str, Any]]:
         for file in chosen:
             path = root.joinpath(*file.parts)
-            _refuse_size(str(path), file)
+            refuse_size(str(path), file.size)
             yield str(path), path.read_bytes()
 
     return files, read
-
-
-def _refuse_size(name: str, file: _File) -> None:
-    if not 0 < file.size <= MAX_BYTES:
-        raise OptionError(f"{name} has {file.size:,} bytes; allowed are 1 to {MAX_BYTES:,}. Remove it or mend it.")
 
 
 def _tar(path: Path) -> tuple[list[_File], _Read]:
     """List a tar's members, which are read and never extracted: a path that leaves the folder reaches no disk."""
     try:
         with tarfile.open(path) as archive:
-            members = {_parts(member.name): member for member in archive.getmembers() if member.isreg()}
+            regular = (member for member in _counted(archive, path) if member.isreg() and _inside(member.name))
+            members = {_parts(member.name): member for member in regular}
     except (tarfile.TarError, OSError, EOFError, ValueError) as error:
         raise OptionError(f"--data {path} cannot be read as a tar: {one_line(error)}.") from error
     files = [_File(parts, member.size, member.offset) for parts, member in members.items()]
@@ -178,12 +171,25 @@ def _tar(path: Path) -> tuple[list[_File], _Read]:
         with tarfile.open(path) as archive:
             for file in chosen:
                 name = f"{path}:{'/'.join(file.parts)}"
-                _refuse_size(name, file)
+                refuse_size(name, file.size)
                 member = archive.extractfile(members[file.parts])
                 assert member is not None  # only regular files were listed
                 yield name, member.read()
 
     return files, read
+
+
+def _counted(entries: Iterable[T], where: Path) -> Iterator[T]:
+    for count, entry in enumerate(entries):
+        if count >= MAX_FILES:
+            raise OptionError(f"--data {where} holds more than {MAX_FILES:,} files. Give a part of it.")
+        yield entry
+
+
+def _inside(name: str) -> bool:
+    """Whether a member's name stays within the tar."""
+    path = PurePosixPath(name)
+    return not path.is_absolute() and ".." not in path.parts
 
 
 def _parts(name: str) -> tuple[str, ...]:

@@ -1,0 +1,154 @@
+"""Make the table that `--init auto` reads: `python -m benchmarks.choose cards/results/vision_starts.json`.
+
+For each family of networks it ranks the starts that beat the library's own by more than the noise, by their mean final
+accuracy over the family's rows (a row is one network on one data set). A start is left out if it was not measured on
+every row, if on any row it is worse than the library's own by more than the noise there, or if it does not come with
+paramgen, as `hypernet:FOLDER` or a hypernet whose sha256 is not that of the shipped one. Families are decided from the
+networks' graphs, as `auto` does it.
+"""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite, sqrt
+from pathlib import Path
+from statistics import mean, variance
+from typing import Annotated, Any, Final, final
+
+import torch
+import typer
+
+from paramgen.comparison.measures import quantile
+from paramgen.errors import OptionError, ParamgenError
+from paramgen.export.folder import write_text
+from paramgen.graphs.kinds import FAMILIES, Family, family_of
+from paramgen.initializers import initializer_of
+from paramgen.initializers.auto import AUTO, LIBRARY, TABLE, Table
+from paramgen.initializers.hypernet import HYPERNET
+from paramgen.prediction import describe
+
+TABLE_FILE: Final = Path(__file__).parents[1] / "paramgen" / "initializers" / TABLE
+_SHAPE: Final = "it has rows of network, family, data and starts, each start with final: values; and steps and seeds"
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One network on one data set: the final accuracies of each start, one for each seed."""
+
+    network: str
+    family: Family
+    data: str
+    starts: Mapping[str, tuple[float, ...]]
+
+
+def main(
+    result: Annotated[Path, typer.Argument(help="What benchmarks.starts wrote.")],
+    out: Annotated[Path, typer.Option(help="The table.")] = TABLE_FILE,
+) -> None:
+    """Choose, print the table and write it."""
+    rows, steps, seeds = read(result)
+    families = {family: entry(rows, family, steps=steps, seeds=seeds) for family in FAMILIES}
+    learned = any(start["init"] == HYPERNET for each in families.values() for start in each["starts"])
+    hypernet = shipped() if learned else None
+    text = json.dumps({"result": result.name, "hypernet": hypernet, "families": families}, indent=1) + "\n"
+    table = Table.parse(text)  # what auto would refuse is not written
+    write_text(out, text)
+    for family, measured in table.families.items():
+        print(f"{family:<20} {measured.reason(next(iter(measured.starts)), family)}")
+
+
+def read(result: Path) -> tuple[list[Row], int, int]:
+    """Return the rows of a result, its steps and its number of seeds."""
+    try:
+        data = json.loads(result.read_text(encoding="utf-8"))
+        ours = "hypernet" in data and data["hypernet"]["sha256"] == shipped()
+        rows = [_row(row, ours=ours) for row in data["rows"]]
+        seeds = data["seeds"]
+        return rows, int(data["steps"]), seeds if isinstance(seeds, int) else len(seeds)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise OptionError(f"{result} is no result of benchmarks.starts ({error!r}): {_SHAPE}.") from error
+
+
+def shipped() -> str:
+    """Return the sha256 of the hypernet that comes with paramgen."""
+    return str(initializer_of(HYPERNET).describe()["sha256"])
+
+
+def _row(row: Mapping[str, Any], *, ours: bool) -> Row:
+    starts = {
+        str(init): tuple(float("nan") if value is None else float(value) for value in start["final"]["values"])
+        for init, start in row["starts"].items()
+        if start.get("final") and (ours or init != HYPERNET)
+    }
+    if LIBRARY not in starts:
+        raise OptionError(f"The row of {row['network']} on {row['data']} lacks the start {LIBRARY}; measure it, too.")
+    return Row(network=row["network"], family=_family(row["network"], row["family"]), data=row["data"], starts=starts)
+
+
+def entry(rows: Sequence[Row], family: Family, *, steps: int, seeds: int) -> dict[str, Any]:
+    """Return what the table says of a family."""
+    own = [row for row in rows if row.family == family]
+    if not own or family == "other":
+        nothing = {"networks": [], "data": [], "steps": 0, "seeds": 0}
+        return {"starts": [{"init": LIBRARY, "accuracy": None}], **nothing}
+    better = {init: _accuracy(own, init) for init in sorted(own[0].starts) if _wins(own, init)}
+    ranked = sorted(better.items(), key=lambda pair: -pair[1]) + [(LIBRARY, _accuracy(own, LIBRARY))]
+    return {
+        "starts": [{"init": init, "accuracy": round(accuracy, 4)} for init, accuracy in ranked],
+        "networks": sorted({row.network for row in own}),
+        "data": sorted({row.data for row in own}),
+        "steps": steps,
+        "seeds": seeds,
+    }
+
+
+def _wins(rows: Sequence[Row], init: str) -> bool:
+    """Whether a start may be a default: it beats the library's own, and is nowhere clearly worse."""
+    name = init.partition("?")[0]
+    if name in (LIBRARY, AUTO) or ":" in name:
+        return False
+    if not all(len(row.starts.get(init, ())) > 1 and all(map(isfinite, row.starts[init])) for row in rows):
+        return False
+    if any(_lead([row], init) < -_noise([row], init) for row in rows):
+        return False
+    return _lead(rows, init) > _noise(rows, init)
+
+
+def _accuracy(rows: Sequence[Row], init: str) -> float:
+    return mean(mean(row.starts[init]) for row in rows)
+
+
+def _lead(rows: Sequence[Row], init: str) -> float:
+    return _accuracy(rows, init) - _accuracy(rows, LIBRARY)
+
+
+def _noise(rows: Sequence[Row], init: str) -> float:
+    """Return how large a lead chance between seeds makes of none (Welch's t-test at 95 %, over the mean of rows)."""
+    pairs = [(row.starts[init], row.starts[LIBRARY]) for row in rows]
+    error = sqrt(sum(variance(values) / len(values) for pair in pairs for values in pair)) / len(rows)
+    return quantile(sum(2 * (min(map(len, pair)) - 1) for pair in pairs)) * error
+
+
+def _family(network: str, said: str) -> Family:
+    """Return the family of a network of `benchmarks.starts_networks`; of another one, what its row says."""
+    from benchmarks.starts_networks import SIZE, networks
+
+    known = next((each for each in networks() if each.name == network), None)
+    if known is not None:
+        with torch.device("meta"):
+            module = known.factory(10)()
+        return family_of(describe(module, example_input=((torch.zeros(2, 3, SIZE, SIZE),), {}))[1])
+    named = next((family for family in FAMILIES if said == family), None)
+    if named is None:
+        raise OptionError(f"{network} is of the family {said!r}. Known: {', '.join(FAMILIES)}.")
+    return named
+
+
+if __name__ == "__main__":
+    try:
+        typer.run(main)
+    except ParamgenError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

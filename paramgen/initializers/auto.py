@@ -1,0 +1,182 @@
+"""The start that measured best for the kind of network at hand, by a table of measurements that comes with paramgen.
+
+`measured.json` says for each family of networks (`paramgen.graphs.kinds`) which starts trained better than the
+library's own by more than the noise, best first; `python -m benchmarks.choose` makes it from a benchmark's result.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
+from importlib.resources import files
+from math import isfinite
+from typing import Any, Final, final
+
+from paramgen.architectures import Architecture
+from paramgen.errors import OptionError, one_line
+from paramgen.graphs.kinds import FAMILIES, WORDS, Family, family_of
+from paramgen.graphs.schema import Graph
+from paramgen.initializers import Initializer, NamedTensors, initializer_of, initializers
+
+AUTO, LIBRARY = "auto", "library"
+TABLE: Final = "measured.json"
+MAX_RUN: Final = 500_000_000  # elements of a network that may be run, and so be in memory, without being asked for
+_ADVICE: Final = "Make it again: python -m benchmarks.choose cards/results/vision_starts.json"
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What was measured on one family: accuracies of the starts from 0 to 1, the library's own last."""
+
+    starts: Mapping[str, float | None]  # None: not measured
+    networks: tuple[str, ...] = ()
+    data: tuple[str, ...] = ()
+    steps: int = 0
+    seeds: int = 0
+
+    def reason(self, chosen: str, family: Family) -> str:
+        """Say in one sentence why a start was chosen."""
+        if not self.networks:
+            return f"{WORDS[family]}: no start was measured on networks of this kind yet"
+        on = (
+            f"{_count(len(self.networks), 'network')} of this kind ({', '.join(self.data)}; "
+            f"{_count(self.steps, 'step')}, {_count(self.seeds, 'seed')})"
+        )
+        library = _percent(self.starts[LIBRARY])
+        if chosen == LIBRARY:
+            return f"{WORDS[family]}: no start trained better than library ({library}) by more than the noise on {on}"
+        return f"{WORDS[family]}: {chosen} reached {_percent(self.starts[chosen])} and library {library} on {on}"
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """What was measured on each family; `result` names the file in cards/results, `sha256` is the table's own."""
+
+    result: str | None
+    hypernet: str | None  # sha256 of the shipped hypernet's weights when it was measured
+    families: Mapping[Family, Measured]
+    sha256: str
+
+    @classmethod
+    def parse(cls, text: str) -> "Table":
+        """Read a table; refuse a missing family, an unknown start, and a ranking that its numbers contradict."""
+        try:
+            data = json.loads(text)
+            given = {name: _measured(name, entry) for name, entry in data["families"].items()}
+            result, hypernet = data["result"], data["hypernet"]
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            what = f"{type(error).__name__}: {one_line(error)}"
+            raise OptionError(f"{TABLE} is no table of measurements ({what}). {_ADVICE}") from error
+        if missing := set(FAMILIES) - set(given):
+            raise OptionError(f"{TABLE} lacks the family {min(missing)!r}. {_ADVICE}")
+        if unknown := set(given) - set(FAMILIES):
+            raise OptionError(f"{TABLE} has the unknown family {min(unknown)!r}. {_ADVICE}")
+        return cls(result=result, hypernet=hypernet, families=given, sha256=sha256(text.encode()).hexdigest())
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Chosen(Initializer):
+    """A start that was chosen for one network, and why."""
+
+    init: str
+    family: Family
+    reason: str
+    initializer: Initializer
+
+    def rules(self, architecture: Architecture, graph: Graph) -> Mapping[str, str]:
+        """The rules of the chosen start."""
+        return self.initializer.rules(architecture, graph)
+
+    def tensors(self, architecture: Architecture, graph: Graph, *, seed: int) -> NamedTensors:
+        """The tensors of the chosen start."""
+        return self.initializer.tensors(architecture, graph, seed=seed)
+
+    def describe(self) -> Mapping[str, Any]:
+        """Return what was chosen and why, and what else identifies the chosen start."""
+        return {**self.chosen, **self.initializer.describe()}
+
+    @property
+    def chosen(self) -> dict[str, str]:
+        """What was chosen and why, as JSON."""
+        return {"chosen": self.init, "family": self.family, "reason": self.reason}
+
+
+@final
+@initializers.register(AUTO)
+@dataclass(frozen=True, kw_only=True)
+class Auto(Initializer):
+    """The start that measured best for the kind of network; it says which and why. Not measured: `library`."""
+
+    def rules(self, architecture: Architecture, graph: Graph) -> Mapping[str, str]:
+        """The rules of the start that is chosen."""
+        return self.settled(architecture, graph).rules(architecture, graph)
+
+    def tensors(self, architecture: Architecture, graph: Graph, *, seed: int) -> NamedTensors:
+        """The tensors of the start that is chosen."""
+        return self.settled(architecture, graph).tensors(architecture, graph, seed=seed)
+
+    def settled(self, architecture: Architecture, graph: Graph) -> Chosen:
+        """Return the best start of the network's family that can be had here."""
+        family = family_of(graph)
+        measured = table().families[family]
+        passed: list[str] = []
+        for init in measured.starts:
+            initializer = initializer_of(init)
+            hindrance = _hindrance(initializer, architecture)
+            if hindrance is None:
+                why = "; ".join((measured.reason(init, family), *passed))
+                return Chosen(init=init, family=family, reason=why, initializer=initializer)
+            passed.append(f"{init} did better, but {hindrance}")
+        raise AssertionError("library, the last of every ranking, can always be had")
+
+    def describe(self) -> Mapping[str, Any]:
+        """Return the table's sha256."""
+        return {"measured": table().sha256}
+
+
+@cache
+def table() -> Table:
+    """Return the table that comes with paramgen."""
+    return Table.parse((files("paramgen.initializers") / TABLE).read_text(encoding="utf-8"))
+
+
+def _hindrance(initializer: Initializer, architecture: Architecture) -> str | None:
+    """Say why a start cannot be had without being asked for; None if it can."""
+    if not initializer.runs_network:
+        return None
+    if architecture.module is None or architecture.example is None:
+        return "it runs the network, and a graph alone cannot be run"
+    if architecture.manifest.elements > MAX_RUN:
+        return f"it runs the network, which has more than {MAX_RUN:,} elements"
+    return None
+
+
+def _measured(family: str, entry: Mapping[str, Any]) -> Measured:
+    ranked = {str(start["init"]): start["accuracy"] for start in entry["starts"]}
+    for init, accuracy in ranked.items():
+        initializer_of(init)  # an unknown name is an error of its own
+        plain = isinstance(accuracy, (int, float)) and isfinite(accuracy) and 0 <= accuracy <= 1
+        if init.partition("?")[0] == AUTO or ":" in init.partition("?")[0] or not (plain or accuracy is None):
+            raise OptionError(f"{TABLE} has the start {init!r} at {accuracy} for {family!r}. {_ADVICE}")
+    order = list(ranked)
+    values = [-1.0 if accuracy is None else accuracy for accuracy in ranked.values()]
+    if order[-1:] != [LIBRARY] or len(order) != len(entry["starts"]) or values != sorted(values, reverse=True):
+        raise OptionError(f"{TABLE} ranks {', '.join(order)} for {family!r}: best first, {LIBRARY} last. {_ADVICE}")
+    networks = tuple(entry["networks"])
+    if (None in ranked.values()) == bool(networks):
+        raise OptionError(f"{TABLE} has {len(networks)} networks and accuracies {values} for {family!r}. {_ADVICE}")
+    return Measured(
+        starts=ranked, networks=networks, data=tuple(entry["data"]), steps=entry["steps"], seeds=entry["seeds"]
+    )
+
+
+def _percent(accuracy: float | None) -> str:
+    return "-" if accuracy is None else f"{accuracy:.1%}".replace("%", " %")
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}" + ("" if number == 1 else "s")
