@@ -11,7 +11,8 @@ from typing import Final
 
 from paramgen.export.folder import write_text
 from paramgen.graphs.places import Piece, Place
-from paramgen.hypernets.supernet import TABLE_SIDE, shared_name
+from paramgen.hypernets.matching import shared_name
+from paramgen.hypernets.supernet import TABLE_SIDE
 from training.recipes import vision
 from training.targets import view_of_design
 from training.window import Window
@@ -27,7 +28,7 @@ def shared_tensors(
     largest: dict[str, tuple[int, ...]] = {}
     pieces = [(place, piece) for places in networks for place in places.values() for piece in place.pieces]
     for place, piece in pieces:
-        name = shared_name(place, piece, token_steps=token_steps, image_steps=image_steps)
+        name = shared_name(piece.name, place, token_steps=token_steps, image_steps=image_steps)
         shape = _shape(place, piece)
         known = largest.get(name, shape)
         if len(known) == len(shape):

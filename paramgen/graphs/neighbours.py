@@ -45,6 +45,8 @@ class Neighbours:
         if node.op == "linear":
             return "pw"
         size = node.shape[-1]
+        if len(node.shape) == 4 and node.shape[-2] != size:
+            return ""
         if node.op != "depthwise_conv" and node.attributes.get("groups", 1) != 1:
             return ""
         return "pw" if size == 1 else f"{_KINDS[node.op]}{size}"

@@ -20,6 +20,7 @@ from paramgen.graphs.places import Piece, Place
 from paramgen.graphs.view import View
 from paramgen.hypernets.checks import within
 from paramgen.hypernets.hypernet import Start
+from paramgen.hypernets.matching import Matches, matched
 from paramgen.hypernets.storage import CONFIG, WEIGHTS, file_sha256, locate, read_json, read_weights, save
 
 KIND: Final = "supernet"
@@ -84,6 +85,7 @@ class Supernet(nn.Module, PyTorchModelHubMixin, library_name="paramgen", tags=["
         super().__init__()
         self.config = config
         self.shared = nn.ParameterDict({name: torch.empty(shape) for name, shape in config.tensors.items()})
+        self._known = frozenset(config.tensors)
         self.file: Path | None = None  # the weights file it was read from
 
     @torch.no_grad()
@@ -101,16 +103,20 @@ class Supernet(nn.Module, PyTorchModelHubMixin, library_name="paramgen", tags=["
 
     def slots(self, view: View) -> tuple[str, ...]:
         """Return the slots that it fills, at least in part."""
-        return tuple(slot for slot, place in view.places.items() if any(self._pieces(place)))
+        return tuple(self._matches(view))
 
     def whole(self, view: View) -> frozenset[str]:
         """Return the slots of which nothing is left to the start."""
         return frozenset(
             slot
-            for slot, place in view.places.items()
-            if len(fitting := list(self._pieces(place))) == len(place.pieces)
-            and all(_holds(shared, place, piece) for piece, shared in fitting)
+            for slot, pieces in self._matches(view).items()
+            if len(pieces) == len(view.places[slot].pieces)
+            and all(_holds(self.shared[name], view.places[slot], piece) for piece, name in pieces)
         )
+
+    def _matches(self, view: View) -> Matches:
+        config = self.config
+        return matched(view.places, self._known, token_steps=config.token_steps, image_steps=config.image_steps)
 
     def forward(self, view: View, base: Start | None = None) -> Iterator[tuple[str, Tensor]]:
         """Return an iterator over (slot, weight), one for each of `slots(view)`, differentiable.
@@ -122,21 +128,13 @@ class Supernet(nn.Module, PyTorchModelHubMixin, library_name="paramgen", tags=["
         """
         if base is None:
             raise HypernetError("A supernet fills parts of slots: pass `base`, the library's own start of each slot.")
-        for slot, place in view.places.items():
-            pieces = list(self._pieces(place))
-            if pieces:
-                yield slot, self._filled(place, pieces, base(slot))
+        for slot, pieces in self._matches(view).items():
+            shared = [(piece, self.shared[name]) for piece, name in pieces]
+            yield slot, self._filled(view.places[slot], shared, base(slot))
 
     def together(self, networks: Sequence[tuple[View, Start | None]]) -> list[dict[str, Tensor]]:
         """Return every network's weights by slot."""
         return [dict(self(view, base)) for view, base in networks]
-
-    def _pieces(self, place: Place) -> Iterator[tuple[Piece, Tensor]]:
-        """Yield the pieces of a place that there are shared weights for."""
-        for piece in place.pieces:
-            name = shared_name(place, piece, token_steps=self.config.token_steps, image_steps=self.config.image_steps)
-            if name in self.shared:
-                yield piece, self.shared[name]
 
     def _filled(self, place: Place, pieces: Sequence[tuple[Piece, Tensor]], start: Tensor) -> Tensor:
         if tuple(start.shape) != place.shape:
@@ -160,7 +158,7 @@ class Supernet(nn.Module, PyTorchModelHubMixin, library_name="paramgen", tags=["
         if shared.dim() != rows.dim():  # linear layers and 1x1 convolutions are the same map
             rows, shared = rows.flatten(1), shared.flatten(1)
         if rows.shape[2:] != shared.shape[2:]:
-            return
+            shared = _resized(shared, rows.shape[2:])
         out, inputs = min(len(rows), len(shared)), min(rows.shape[1], shared.shape[1])
         rows[:out, inputs:] *= self.config.spill
         rows[:out, :inputs] = shared[:out, :inputs]
@@ -186,10 +184,10 @@ class Supernet(nn.Module, PyTorchModelHubMixin, library_name="paramgen", tags=["
         return None if self.file is None else file_sha256(self.file)
 
 
-def shared_name(place: Place, piece: Piece, *, token_steps: int, image_steps: int) -> str:
-    """Return the name of the shared weight of a piece: the place's nearest step of the depth decides."""
-    steps = token_steps if "@tokens" in piece.name else image_steps
-    return f"{piece.name}/{round(place.depth * (steps - 1))}:{place.part}"
+def _resized(kernel: Tensor, size: torch.Size) -> Tensor:
+    """Return a kernel of another size that gives the same answer where the image is flat."""
+    scaled = nn.functional.interpolate(kernel, size=size, mode="bilinear", align_corners=False, antialias=True)
+    return scaled * (prod(kernel.shape[2:]) / prod(size))
 
 
 def _shapes(data: object) -> dict[str, tuple[int, ...]]:

@@ -171,3 +171,9 @@ def test_hostile_configurations_are_refused(
 def test_loading_tells_hypernets_apart(departing, tmp_path: Path) -> None:
     Hypernet(departing).save_pretrained(tmp_path)
     assert isinstance(load(str(tmp_path)), Hypernet)
+
+
+def test_a_kernel_of_another_size_answers_alike_where_the_image_is_flat(supernet: Supernet) -> None:
+    value = filled(supernet, place("w", (4, 3, 6, 6), "stem6by2"))
+    shared = supernet.shared["stem3by1/0:weight"]
+    assert torch.allclose(value.sum((2, 3)), shared.sum((2, 3)), atol=1e-5)
