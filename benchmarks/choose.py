@@ -40,6 +40,7 @@ class Row:
     network: str
     family: Family
     data: str
+    parameters: int
     starts: Mapping[str, tuple[float, ...]]
 
 
@@ -84,14 +85,17 @@ def _row(row: Mapping[str, Any], *, ours: bool) -> Row:
     }
     if LIBRARY not in starts:
         raise OptionError(f"The row of {row['network']} on {row['data']} lacks the start {LIBRARY}; measure it, too.")
-    return Row(network=row["network"], family=_family(row["network"], row["family"]), data=row["data"], starts=starts)
+    family = _family(row["network"], row["family"])
+    return Row(
+        network=row["network"], family=family, data=row["data"], parameters=int(row["parameters"]), starts=starts
+    )
 
 
 def entry(rows: Sequence[Row], family: Family, *, steps: int, seeds: int) -> dict[str, Any]:
     """Return what the table says of a family."""
     own = [row for row in rows if row.family == family]
     if not own or family == "other":
-        nothing = {"networks": [], "data": [], "steps": 0, "seeds": 0}
+        nothing = {"networks": [], "data": [], "steps": 0, "seeds": 0, "largest": 0}
         return {"starts": [{"init": LIBRARY, "accuracy": None}], **nothing}
     better = {init: _accuracy(own, init) for init in sorted(own[0].starts) if _wins(own, init)}
     ranked = sorted(better.items(), key=lambda pair: -pair[1]) + [(LIBRARY, _accuracy(own, LIBRARY))]
@@ -101,6 +105,7 @@ def entry(rows: Sequence[Row], family: Family, *, steps: int, seeds: int) -> dic
         "data": sorted({row.data for row in own}),
         "steps": steps,
         "seeds": seeds,
+        "largest": max(row.parameters for row in own),
     }
 
 

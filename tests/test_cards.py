@@ -1,8 +1,13 @@
-"""The card and the README quote first light's figures as cards/results has them."""
+"""The cards and the README quote the figures of what ships as cards/results has them."""
 
 import json
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
+
+import pytest
+
+from benchmarks.starts_table import markdown
 
 ROOT = Path(__file__).parents[1]
 
@@ -27,13 +32,32 @@ def test_the_card_has_a_row_for_every_network() -> None:
         assert expected in card
 
 
-def test_the_readme_quotes_the_means() -> None:
+def starts() -> dict[str, Any]:
+    text = (ROOT / "cards" / "results" / "vision_starts.json").read_text(encoding="utf-8")
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+def test_the_vision_card_has_the_whole_table() -> None:
+    card = (ROOT / "cards" / "vision.md").read_text(encoding="utf-8")
+    assert markdown(starts()) in card
+
+
+def test_the_measured_hypernet_is_the_one_that_ships() -> None:
+    weights = ROOT / "paramgen" / "pretrained" / "vision" / "model.safetensors"
+    assert starts()["hypernet"]["sha256"] == sha256(weights.read_bytes()).hexdigest()
+
+
+def test_the_readme_quotes_the_table() -> None:
     readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
-    found = result()
+    found = starts()
     summary = found["summary"]
-    assert f"On {len(found['networks'])} networks it has never seen" in readme
-    assert f"{percent(summary['zero_shot_hypernet'])} % of CIFAR-10" in readme
-    assert f"own start has {percent(summary['zero_shot_library'])} %" in readme
+    assert f"On {summary['rows']} networks that no training has seen" in readme
+    assert f"{percent(summary['final']['hypernet'])} % of CIFAR-10" in readme
+    assert f"the library's own start {percent(summary['final']['library'])} %" in readme
+    assert f"{100 * summary['mean_lead']:.1f} points above the best simple start of each network" in readme
+    assert f"on {100 * summary['wins_or_ties']:.0f} % of them it wins or ties" in readme
+    assert f"{summary['median_steps_ratio']:.1f} times fewer steps (median)" in readme
 
 
 def test_the_readme_quotes_the_benchmark() -> None:
@@ -45,6 +69,7 @@ def test_the_readme_quotes_the_benchmark() -> None:
     assert f"takes {row['wall_seconds']:.1f} s and {row['peak_rss_bytes'] / 1e6:.0f} MB of memory" in readme
 
 
-def test_the_folder_in_the_wheel_carries_the_card() -> None:
-    shipped = ROOT / "paramgen" / "pretrained" / "first_light" / "README.md"
-    assert shipped.read_bytes() == (ROOT / "cards" / "first-light.md").read_bytes()
+@pytest.mark.parametrize(("folder", "card"), [("first_light", "first-light"), ("vision", "vision")])
+def test_the_folder_in_the_wheel_carries_the_card(folder: str, card: str) -> None:
+    shipped = ROOT / "paramgen" / "pretrained" / folder / "README.md"
+    assert shipped.read_bytes() == (ROOT / "cards" / f"{card}.md").read_bytes()

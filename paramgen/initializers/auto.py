@@ -21,6 +21,7 @@ from paramgen.initializers import Initializer, NamedTensors, initializer_of, ini
 
 AUTO, LIBRARY = "auto", "library"
 TABLE: Final = "measured.json"
+REACH: Final = 4  # a start is taken for networks of up to so many times the elements of the largest that was measured
 MAX_RUN: Final = 500_000_000  # elements of a network that may be run, and so be in memory, without being asked for
 _ADVICE: Final = "Make it again: python -m benchmarks.choose cards/results/vision_starts.json"
 
@@ -35,6 +36,7 @@ class Measured:
     data: tuple[str, ...] = ()
     steps: int = 0
     seeds: int = 0
+    largest: int = 0  # parameters of the largest network
 
     def reason(self, chosen: str, family: Family) -> str:
         """Say in one sentence why a start was chosen."""
@@ -126,7 +128,7 @@ class Auto(Initializer):
         passed: list[str] = []
         for init in measured.starts:
             initializer = initializer_of(init)
-            hindrance = _hindrance(initializer, architecture)
+            hindrance = None if init == LIBRARY else _hindrance(initializer, architecture, measured)
             if hindrance is None:
                 why = "; ".join((measured.reason(init, family), *passed))
                 return Chosen(init=init, family=family, reason=why, initializer=initializer)
@@ -144,8 +146,10 @@ def table() -> Table:
     return Table.parse((files("paramgen.initializers") / TABLE).read_text(encoding="utf-8"))
 
 
-def _hindrance(initializer: Initializer, architecture: Architecture) -> str | None:
-    """Say why a start cannot be had without being asked for; None if it can."""
+def _hindrance(initializer: Initializer, architecture: Architecture, measured: Measured) -> str | None:
+    """Say why a start is not taken without being asked for; None if it is."""
+    if architecture.manifest.elements > REACH * measured.largest:
+        return f"only on networks of up to {measured.largest:,} parameters"
     if not initializer.runs_network:
         return None
     if architecture.module is None or architecture.example is None:
@@ -170,7 +174,12 @@ def _measured(family: str, entry: Mapping[str, Any]) -> Measured:
     if (None in ranked.values()) == bool(networks):
         raise OptionError(f"{TABLE} has {len(networks)} networks and accuracies {values} for {family!r}. {_ADVICE}")
     return Measured(
-        starts=ranked, networks=networks, data=tuple(entry["data"]), steps=entry["steps"], seeds=entry["seeds"]
+        starts=ranked,
+        networks=networks,
+        data=tuple(entry["data"]),
+        steps=entry["steps"],
+        seeds=entry["seeds"],
+        largest=entry["largest"],
     )
 
 

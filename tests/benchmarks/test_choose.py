@@ -15,7 +15,7 @@ LIBRARY = [0.40, 0.41, 0.42]
 
 def row(starts: dict[str, list[float | None]], *, data: str = "CIFAR-10", **more: str) -> dict[str, Any]:
     measured = {init: {"final": {"values": values}} for init, values in starts.items()}
-    return {"network": "mine", "family": "convnext", "data": data, "starts": measured, **more}
+    return {"network": "mine", "family": "convnext", "parameters": 7, "data": data, "starts": measured, **more}
 
 
 def choose(tmp_path: Path, *rows: dict[str, Any], **more: Any) -> dict[str, float | None]:

@@ -30,9 +30,11 @@ def cnn() -> nn.Module:
 
 def content(*starts: tuple[str, float | None], **changes: Any) -> dict[str, Any]:
     """Return a table in which plain CNNs start by the first of `starts`, and nothing else was measured."""
-    nothing = {"starts": [{"init": "library", "accuracy": None}], "networks": [], "data": [], "steps": 0, "seeds": 0}
+    nothing = {"starts": [{"init": "library", "accuracy": None}], "networks": [], "data": []}
+    nothing |= {"steps": 0, "seeds": 0, "largest": 0}
     ranked = [{"init": init, "accuracy": accuracy} for init, accuracy in starts]
-    own = {"starts": ranked, "networks": ["a", "b"], "data": ["CIFAR-10"], "steps": 500, "seeds": 3, **changes}
+    own = {"starts": ranked, "networks": ["a", "b"], "data": ["CIFAR-10"], "steps": 500, "seeds": 3}
+    own |= {"largest": 1_000, **changes}
     return {"result": "r.json", "hypernet": None, "families": {**dict.fromkeys(FAMILIES, nothing), "plain_cnn": own}}
 
 
@@ -70,6 +72,16 @@ def test_nothing_better_than_the_library_is_said_so(fake: Fake) -> None:
     fake(("library", 0.45))
     reason = paramgen.predict(cnn(), example_input=IMAGES).chosen["reason"]
     assert reason.startswith("plain CNN: no start trained better than library (45.0 %) by more than the noise on 2")
+
+
+def test_it_does_not_reach_far_beyond_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    parameters = sum(parameter.numel() for parameter in cnn().parameters())
+    for largest, init in ((parameters // 4 + 1, "he"), (parameters // 4 - 1, "library")):
+        made = Table.parse(json.dumps(content(("he", 0.5), ("library", 0.45), largest=largest)))
+        monkeypatch.setattr(auto, "table", lambda made=made: made)
+        chosen = paramgen.predict(cnn(), example_input=IMAGES).chosen
+        assert chosen["chosen"] == init
+    assert chosen["reason"].endswith(f"; he did better, but only on networks of up to {largest:,} parameters")
 
 
 def test_what_must_run_the_network_gives_way_where_it_cannot(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
