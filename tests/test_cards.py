@@ -56,7 +56,7 @@ def test_the_readme_quotes_the_table() -> None:
     assert f"{percent(summary['final']['hypernet'])} % of CIFAR-10" in readme
     assert f"the library's own start {percent(summary['final']['library'])} %" in readme
     assert f"{100 * summary['mean_lead']:.1f} points above the best simple start of each network" in readme
-    assert f"on {100 * summary['wins_or_ties']:.0f} % of them it wins or ties" in readme
+    assert f"wins or ties on {100 * summary['wins_or_ties']:.0f} % of them" in readme
     assert f"{summary['median_steps_ratio']:.1f} times fewer steps (median)" in readme
 
 
