@@ -5,12 +5,13 @@ library's own by more than the noise, best first; `python -m benchmarks.choose` 
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 from importlib.resources import files
 from math import isfinite
+from types import MappingProxyType
 from typing import Any, Final, final
 
 from paramgen.architectures import Architecture
@@ -38,8 +39,21 @@ class Measured:
     seeds: int = 0
     largest: int = 0  # parameters of the largest network
 
-    def reason(self, chosen: str, family: Family) -> str:
-        """Say in one sentence why a start was chosen."""
+    def reason(self, chosen: str, family: Family, passed: Mapping[str, Sequence[str]] = MappingProxyType({})) -> str:
+        """Say in one sentence why a start was chosen.
+
+        Args:
+            chosen: The start.
+            family: The network's family.
+            passed: The better starts that cannot be had, by what hinders.
+
+        """
+        others = [f"{' and '.join(names)} did better, but {hindrance}" for hindrance, names in passed.items()]
+        if others and chosen == LIBRARY:
+            return f"{WORDS[family]}: {'; '.join(others)}"
+        return "; ".join((self._measured(chosen, family), *others))
+
+    def _measured(self, chosen: str, family: Family) -> str:
         if not self.networks:
             return f"{WORDS[family]}: no start was measured on networks of this kind yet"
         on = (
@@ -125,14 +139,14 @@ class Auto(Initializer):
         """Return the best start of the network's family that can be had here."""
         family = family_of(graph)
         measured = table().families[family]
-        passed: list[str] = []
+        passed: dict[str, list[str]] = {}
         for init in measured.starts:
             initializer = initializer_of(init)
             hindrance = None if init == LIBRARY else _hindrance(initializer, architecture, measured)
             if hindrance is None:
-                why = "; ".join((measured.reason(init, family), *passed))
-                return Chosen(init=init, family=family, reason=why, initializer=initializer)
-            passed.append(f"{init} did better, but {hindrance}")
+                reason = measured.reason(init, family, passed)
+                return Chosen(init=init, family=family, reason=reason, initializer=initializer)
+            passed.setdefault(hindrance, []).append(init)
         raise AssertionError("library, the last of every ranking, can always be had")
 
     def describe(self) -> Mapping[str, Any]:
@@ -149,7 +163,7 @@ def table() -> Table:
 def _hindrance(initializer: Initializer, architecture: Architecture, measured: Measured) -> str | None:
     """Say why a start is not taken without being asked for; None if it is."""
     if architecture.manifest.elements > REACH * measured.largest:
-        return f"only on networks of up to {measured.largest:,} parameters"
+        return f"on networks of up to {measured.largest:,} parameters only, which says little of this one"
     if not initializer.runs_network:
         return None
     if architecture.module is None or architecture.example is None:

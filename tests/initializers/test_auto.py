@@ -81,7 +81,8 @@ def test_it_does_not_reach_far_beyond_what_was_measured(monkeypatch: pytest.Monk
         monkeypatch.setattr(auto, "table", lambda made=made: made)
         chosen = paramgen.predict(cnn(), example_input=IMAGES).chosen
         assert chosen["chosen"] == init
-    assert chosen["reason"].endswith(f"; he did better, but only on networks of up to {largest:,} parameters")
+    said = f"he did better, but on networks of up to {largest:,} parameters only, which says little of this one"
+    assert chosen["reason"] == f"plain CNN: {said}"
 
 
 def test_what_must_run_the_network_gives_way_where_it_cannot(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
