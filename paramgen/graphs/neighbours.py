@@ -5,6 +5,7 @@ from math import log2
 from typing import Final, NamedTuple, final
 
 from paramgen.graphs.ops import WEIGHTS
+from paramgen.graphs.roles import Flow
 from paramgen.graphs.schema import Graph
 
 _ACTIVATIONS: Final = frozenset(("relu", "gelu", "silu", "sigmoid", "tanh", "activation"))
@@ -28,12 +29,8 @@ class Neighbours:
     """Answers about the surroundings of one graph's nodes."""
 
     def __init__(self, graph: Graph) -> None:
-        self.nodes = graph.nodes
-        self.before: list[list[int]] = [[] for _ in graph.nodes]
-        self.after: list[list[int]] = [[] for _ in graph.nodes]
-        for source, target in graph.edges.tolist():
-            self.before[target].append(source)
-            self.after[source].append(target)
+        flow = Flow(graph)
+        self.nodes, self.before, self.after = flow.nodes, flow.before, flow.after
         self.input = next((node.shape[-1] for node in graph.nodes if node.op == "input" and len(node.shape) == 4), 0)
         self._sides = self._measure()
 

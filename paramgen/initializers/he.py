@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from typing import Literal, final
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from paramgen.architectures import Architecture
 from paramgen.draws import slot_generator
 from paramgen.errors import OptionError
-from paramgen.graphs.roles import biases_of, parts_of
+from paramgen.graphs.roles import Part, biases_of, parts_of
 from paramgen.graphs.schema import Graph
 from paramgen.initializers import Initializer, NamedTensors, initializers
 from paramgen.initializers.library import library_elsewhere, start_by_rules
@@ -46,12 +47,16 @@ class He(Initializer):
         def make(slot: Slot) -> Tensor:
             part = parts[slot.name]
             deviation = part.gain / (part.fan_in if self.mode == "fan_in" else part.fan_out) ** 0.5
-            weights = torch.empty(part.groups, part.out, part.fan, *part.kernel)
-            generator = slot_generator(seed, slot.name)
-            if self.distribution == "normal":
-                weights.normal_(0.0, deviation, generator=generator)
-            else:
-                weights.uniform_(-(3**0.5) * deviation, 3**0.5 * deviation, generator=generator)
-            return part.stored(weights, slot)
+            return part.stored(drawn(part, deviation, self.distribution, slot_generator(seed, slot.name)), slot)
 
         return start_by_rules(architecture, self.rules(architecture, graph), make, seed=seed)
+
+
+def drawn(
+    part: Part, deviation: float, distribution: Literal["normal", "uniform"], generator: torch.Generator
+) -> Float[Tensor, "groups out in *kernel"]:
+    """Return independent entries around zero of a standard deviation."""
+    weights = torch.empty(part.groups, part.out, part.fan, *part.kernel)
+    if distribution == "normal":
+        return weights.normal_(0.0, deviation, generator=generator)
+    return weights.uniform_(-(3**0.5) * deviation, 3**0.5 * deviation, generator=generator)

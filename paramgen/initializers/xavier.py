@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, final
 
-import torch
 from torch import Tensor
 
 from paramgen.architectures import Architecture
@@ -13,6 +12,7 @@ from paramgen.errors import OptionError
 from paramgen.graphs.roles import biases_of, parts_of
 from paramgen.graphs.schema import Graph
 from paramgen.initializers import Initializer, NamedTensors, initializers
+from paramgen.initializers.he import drawn
 from paramgen.initializers.library import library_elsewhere, start_by_rules
 from paramgen.manifest import Slot
 
@@ -48,12 +48,6 @@ class Xavier(Initializer):
         def make(slot: Slot) -> Tensor:
             part = parts[slot.name]
             deviation = (2.0 / (part.fan_in + part.fan_out)) ** 0.5  # eq. 12
-            weights = torch.empty(part.groups, part.out, part.fan, *part.kernel)
-            generator = slot_generator(seed, slot.name)
-            if self.distribution == "normal":
-                weights.normal_(0.0, deviation, generator=generator)
-            else:
-                weights.uniform_(-(3**0.5) * deviation, 3**0.5 * deviation, generator=generator)
-            return part.stored(weights, slot)
+            return part.stored(drawn(part, deviation, self.distribution, slot_generator(seed, slot.name)), slot)
 
         return start_by_rules(architecture, self.rules(architecture, graph), make, seed=seed)

@@ -8,23 +8,10 @@ from typing import Any
 
 import pytest
 import torch
-from PIL import Image
 
 from paramgen.errors import OptionError
 from training import checkpoint
 from training.processes import asked_for
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("set")
-    for split, count in (("train", 2), ("test", 7)):
-        for number in range(10):
-            place = root / split / f"class{number}"
-            place.mkdir(parents=True)
-            for index in range(count):
-                Image.new("RGB", (32, 32), (25 * number, 128, 255 - 25 * number)).save(place / f"{index}.png")
-    return root
 
 
 def launched(*command: str, cpu: bool = True, **environment: str) -> "subprocess.CompletedProcess[str]":
