@@ -84,6 +84,7 @@ class Config:
     tasks: tuple[Task, ...] = (Task(),)
     families: tuple[str, ...] = dataclasses.field(default_factory=lambda: tuple(families.names()))
     resolutions: tuple[int, ...] = RESOLUTIONS  # sides of the images that designs may take
+    budget: float = 1.0  # what a design may cost, in multiples of its family's limit
     pool: int = 240  # designs in the window
     judged: int = 6  # unseen designs of the training range, and as many beyond it, that it is judged on as it goes
     judge_every: int = 250  # steps between judgements

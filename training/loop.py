@@ -124,6 +124,8 @@ class Run:
             points = stage.objective.inner_steps + 1 if stage.objective.lookahead else 1
             images, size = task.images["train", design.resolution], self.config.optimization.batch
             batches = [images.draw(size, generator) for _ in range(points)]
+            # Convolutions take the layout of their images, and are a quarter faster on a core with channels last.
+            batches = [(each.contiguous(memory_format=torch.channels_last), labels) for each, labels in batches]
             clock.lap("data")
             drawn.append(Sampled(place, self.config.families.index(family_of(design)), target, batches))
         return drawn

@@ -29,6 +29,7 @@ class Window:
             span=config.stages[0].span,
             among=config.families,
             resolutions=config.resolutions,
+            budget=config.budget,
         )
         self._later: dict[int, Design] = {}
 
@@ -55,7 +56,11 @@ class Window:
         generator = torch.Generator().manual_seed(seed_of(self._config.seed, "design", place))
         names = self._config.families
         return sample(
-            generator, family=names[place % len(names)], span=self._span(place), resolutions=self._config.resolutions
+            generator,
+            family=names[place % len(names)],
+            span=self._span(place),
+            resolutions=self._config.resolutions,
+            budget=self._config.budget,
         )
 
     def _span(self, place: int) -> Span:

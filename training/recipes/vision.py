@@ -1,4 +1,4 @@
-"""The vision supernet we ship: six families at 32 pixels, CIFAR-10 and half of Tiny ImageNet's classes, one core."""
+"""The vision supernet we ship: eight families at 32 pixels, CIFAR-10 and half of Tiny ImageNet's classes, one core."""
 
 import json
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from paramgen.hypernets.supernet import SupernetConfig
 from training.config import Config, Objective, Optimization, Stage, Task
 
 TENSORS: Final = Path(__file__).with_name("vision.json")  # made by `python -m training.sharing`
-STEPS: Final = 40_000
+STEPS: Final = 64_000
 TOKEN_STEPS: Final = 6
 IMAGE_STEPS: Final = 3
 TASKS: Final = (Task(name="cifar10", classes=10), Task(name="tiny", classes=100, part="even"))
@@ -29,9 +29,13 @@ def run(tensors: Mapping[str, tuple[int, ...]]) -> Config:
         stages=(Stage(until=STEPS, objective=Objective(lookahead=0.0, inner_steps=0), networks=1, span="wide"),),
         tasks=TASKS,
         # Twice those of which there are most kinds of blocks, and most users.
-        families=("convnext", "efficientnet", "mixer", "mobilenet", "resnet", "resnet", "vit", "vit"),
+        families=(
+            *("convnext", "efficientnet", "mixer", "mobilenet", "resnet"),
+            *("resnet", "separable", "vgg", "vit", "vit"),
+        ),
         resolutions=(32,),
-        pool=240,
-        judged=6,
-        judge_every=2_000,
+        budget=1.6,
+        pool=400,
+        judged=10,
+        judge_every=4_000,
     )

@@ -26,15 +26,15 @@ def sample(
     family: str | None = None,
     span: Span = "small",
     resolutions: Sequence[int] = RESOLUTIONS,
+    budget: float = 1.0,
 ) -> Design:
-    """Draw a design, of the named family or of any; one that costs too much to train on is drawn again."""
+    """Draw a design, of the named family or of any; one that costs more than `budget` times its limit is drawn again."""
     names = families.names()
+    allowed = HELD_OUT_FACTOR if span == "held_out" else budget
     for _ in range(_TRIES):
         name = family or names[int(torch.randint(len(names), (1,), generator=generator))]
         design = families.get(name).sample(generator, span=span)
-        if design.resolution in resolutions and design.cost() <= design.limit * (
-            HELD_OUT_FACTOR if span == "held_out" else 1
-        ):
+        if design.resolution in resolutions and design.cost() <= design.limit * allowed:
             return design
     raise OptionError(f"No design of {family or 'any family'} is cheap enough, in {_TRIES} tries; raise its `limit`.")
 
@@ -47,12 +47,14 @@ def pool(
     among: Sequence[str] = (),
     classes: int = CLASSES,
     resolutions: Sequence[int] = RESOLUTIONS,
+    budget: float = 1.0,
 ) -> tuple[Design, ...]:
     """Return `size` designs, families in turn, so that each has its share; `among` no families means all there are."""
     generator = torch.Generator().manual_seed(seed)
     names = tuple(among) or families.names()
     drawn = (
-        sample(generator, family=names[index % len(names)], span=span, resolutions=resolutions) for index in range(size)
+        sample(generator, family=names[index % len(names)], span=span, resolutions=resolutions, budget=budget)
+        for index in range(size)
     )
     return tuple(replace(design, classes=classes) for design in drawn)
 
