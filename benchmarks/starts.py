@@ -6,9 +6,12 @@ named after all they depend on: another call goes on where the last one ended, a
 the simple starts as they are. Where a start does nothing but what the library does, the library's runs are its own.
 
 The result has the rows that are complete, and apart from them those that are not; it is written after every network.
+What an earlier result has of the simple starts, by the same protocol on the same data and networks, is not made again:
+`--known` names it, and the result says how much of it comes from there.
 Order: the data as named, then networks from the cheapest on, then starts: library, hypernet, and the simple ones.
 
     OMP_NUM_THREADS=1 python -m benchmarks.starts --data cifar10=PATH --data tiny=PATH --minutes 60
+    python -m benchmarks.starts --data cifar10=PATH --known cards/results/vision_starts.json
     python -m benchmarks.starts --estimate
     python -m benchmarks.starts --render cards/results/vision_starts.json
 """
@@ -18,7 +21,7 @@ import hashlib
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -29,7 +32,7 @@ import torch
 from benchmarks.provenance import provenance
 from benchmarks.starts_cost import cost_of, table
 from benchmarks.starts_networks import SIZE, UNSEEN, Network, networks
-from benchmarks.starts_table import JUDGED, STARTS, entry_of, markdown, row_of, summary_of
+from benchmarks.starts_table import JUDGED, STARTS, entry_of, known_entry, markdown, row_of, summary_of
 from paramgen.architectures import Inputs
 from paramgen.comparison import Event, Pixels, Protocol, compare
 from paramgen.comparison.subjects import subject_of
@@ -77,11 +80,37 @@ class _OutOfTimeError(Exception):
 
 
 @final
+class Known:
+    """The simple starts of an earlier result that were trained as these would be."""
+
+    def __init__(self, result: Mapping[str, Any], protocol: Protocol, data: Sequence[DataSet]) -> None:
+        facts = {each.name: each.identity for each in data}
+        alike = result["protocol"] == protocol.to_json() and result["versions"]["paramgen"] == version("paramgen")
+        sets = [name for name, known in result["data"].items() if facts.get(name) == known["sha256"]]
+        rows = [*result["rows"], *result["partial"]] if alike else []
+        self._rows = {(row["data"], row["made_by"]): row for row in rows if row["data"] in sets}
+        self._result = result
+
+    def entry(self, data: DataSet, network: Network, start: str) -> dict[str, Any] | None:
+        """Return what the result has of a start; of the hypernet nothing."""
+        row = self._rows.get((data.name, network.call), {"starts": {}})
+        return None if start == JUDGED or start not in row["starts"] else known_entry(row, start)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return where the rows come from."""
+        kept = {key: self._result[key] for key in ("commit", "date", "hardware", "versions")}
+        return {**kept, "rows": sorted(f"{data} {row['network']}" for (data, _), row in self._rows.items())}
+
+
+@final
 class Table:
     """The runs under a folder, and what they amount to."""
 
-    def __init__(self, out: Path, protocol: Protocol, data: Sequence[DataSet], *, hypernet: str) -> None:
+    def __init__(
+        self, out: Path, protocol: Protocol, data: Sequence[DataSet], *, hypernet: str, known: Known | None = None
+    ) -> None:
         self._out, self._protocol, self._data, self._hypernet = out, protocol, data, hypernet
+        self._known = known
         self._described = {start: dict(initializer_of(self._spec(start)).describe()) for start in STARTS}
 
     def run(
@@ -124,6 +153,7 @@ class Table:
             "data": {each.name: _facts(each) for each in self._data},
             "rows": rows,
             "partial": partial,
+            **({} if self._known is None else {"known": self._known.to_json()}),
             "threads": torch.get_num_threads(),
             **provenance(),
         }
@@ -131,7 +161,7 @@ class Table:
     def _make(self, data: DataSet, network: Network, start: str, until: float) -> None:
         """Make the runs of one start, unless they are there."""
         folder = self._folder(data, network, start)
-        if (folder / _ENTRY).is_file():
+        if self._entry(data, network, start) is not None:
             return
         _refuse_late(until)
 
@@ -164,9 +194,17 @@ class Table:
 
     def _entries(self, data: DataSet, network: Network) -> dict[str, dict[str, Any]]:
         """Return what has ended, by start."""
-        files = {start: self._folder(data, network, start) / _ENTRY for start in STARTS}
-        found = {start: json.loads(file.read_text(encoding="utf-8")) for start, file in files.items() if file.is_file()}
+        entries = {start: self._entry(data, network, start) for start in STARTS}
+        found = {start: entry for start, entry in entries.items() if entry is not None}
         return {start: entry for start, entry in found.items() if entry.get("same_as", start) in found}
+
+    def _entry(self, data: DataSet, network: Network, start: str) -> dict[str, Any] | None:
+        """Return what is known of a start: its own runs, or an earlier result."""
+        file = self._folder(data, network, start) / _ENTRY
+        if file.is_file():
+            entry: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+            return entry
+        return None if self._known is None else self._known.entry(data, network, start)
 
     def _folder(self, data: DataSet, network: Network, start: str) -> Path:
         depends = {
@@ -218,6 +256,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cache", type=Path, default=Path("runs/cache"), help="where decoded images are kept")
     parser.add_argument("--result", type=Path, default=RESULTS, help="the result file")
     parser.add_argument("--hypernet", default="hypernet", metavar="SPEC", help="the hypernet, as hypernet:FOLDER")
+    parser.add_argument("--known", type=Path, metavar="FILE", help="a result whose simple starts are taken over")
     parser.add_argument("--minutes", type=float, default=None, help="stop after the run that ends then")
     parser.add_argument("--starts", nargs="+", help=f"of {', '.join(STARTS)}; all if none is named")
     parser.add_argument("--networks", nargs="+", help="names as --estimate prints them; all if none is named")
@@ -231,7 +270,9 @@ def _options(parser: argparse.ArgumentParser) -> None:
 
 def _run(given: argparse.Namespace, protocol: Protocol, chosen: Sequence[Network], starts: Sequence[str]) -> None:
     until = float("inf") if given.minutes is None else time.monotonic() + 60 * given.minutes
-    measured = Table(given.out, protocol, _data_sets(given), hypernet=given.hypernet)
+    data = _data_sets(given)
+    known = Known(json.loads(given.known.read_text(encoding="utf-8")), protocol, data) if given.known else None
+    measured = Table(given.out, protocol, data, hypernet=given.hypernet, known=known)
 
     def write() -> None:
         write_text(given.result, json.dumps(measured.result(), indent=1) + "\n")

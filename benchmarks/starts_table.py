@@ -26,6 +26,15 @@ def entry_of(values: Mapping[str, Any]) -> dict[str, Any]:
     return {**found, "parameters": architecture["parameters"], "task": architecture["task"]}
 
 
+def known_entry(row: Row, start: str) -> dict[str, Any]:
+    """Return what `entry_of` returned of a start, from the row that was made of it."""
+    entry = row["starts"][start]
+    if "same_as" in entry:
+        return {"same_as": entry["same_as"]}
+    kept = {key: value for key, value in entry.items() if key != "steps_to_best_simple"}
+    return {**kept, "parameters": row["parameters"], "task": {"chance": row["chance"]}}
+
+
 def row_of(about: Mapping[str, Any], entries: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Return a row: what it is about, and its starts with the steps that each takes to where the best simple one ends.
 

@@ -3,6 +3,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 import torch
 
 from benchmarks import starts
-from benchmarks.starts import DataSet, Table
+from benchmarks.starts import DataSet, Known, Table
 from benchmarks.starts_networks import Network, networks
 from benchmarks.starts_table import STARTS, markdown, row_of, summary_of
 from paramgen.architectures import Inputs
@@ -115,6 +116,30 @@ def test_simple_starts_stay_when_the_hypernet_changes(tmp_path: Path, data: Data
     assert other.result()["rows"] == []
     assert other.run([own_cnn()], STARTS, until=FOREVER)
     assert compared == ["own-cnn hypernet"]
+
+
+def test_simple_starts_are_taken_over_from_a_result_of_the_same(
+    tmp_path: Path, data: DataSet, compared: list[str]
+) -> None:
+    first = Table(tmp_path / "first", PROTOCOL, [data], hypernet="hypernet")
+    assert first.run([own_cnn()], STARTS, until=FOREVER)
+    result = json.loads(json.dumps(first.result()))
+    compared.clear()
+    table = Table(tmp_path / "next", PROTOCOL, [data], hypernet="hypernet", known=Known(result, PROTOCOL, [data]))
+    assert table.run([own_cnn()], STARTS, until=FOREVER)
+    assert compared == ["own-cnn hypernet"]
+    assert table.result()["rows"] == result["rows"] and table.result()["known"]["rows"] == ["arrays own-cnn"]
+
+
+@pytest.mark.parametrize("changed", ["protocol", "data"])
+def test_another_protocol_or_data_set_takes_nothing_over(
+    tmp_path: Path, data: DataSet, compared: list[str], changed: str
+) -> None:
+    first = Table(tmp_path / "first", PROTOCOL, [data], hypernet="hypernet")
+    assert first.run([own_cnn()], STARTS, until=FOREVER)
+    protocol = replace(PROTOCOL, steps=3) if changed == "protocol" else PROTOCOL
+    others = [DataSet.of("arrays", pixels(24, 2), pixels(9, 1))] if changed == "data" else [data]
+    assert Known(first.result(), protocol, others).to_json()["rows"] == []
 
 
 def test_out_of_time_writes_what_there_is(tmp_path: Path, data: DataSet, compared: list[str]) -> None:

@@ -28,7 +28,7 @@ def sample(
     resolutions: Sequence[int] = RESOLUTIONS,
     budget: float = 1.0,
 ) -> Design:
-    """Draw a design, of the named family or of any; one that costs more than `budget` times its limit is drawn again."""
+    """Draw a design, of the named family or of any, that costs at most `budget` times its family's limit."""
     names = families.names()
     allowed = HELD_OUT_FACTOR if span == "held_out" else budget
     for _ in range(_TRIES):

@@ -1,4 +1,4 @@
-"""Chains of depthwise and pointwise convolutions without residuals (MobileNet, arXiv:1704.04861; PP-LCNet, 2109.15099)."""
+"""Depthwise and pointwise convolutions without residuals (MobileNet, arXiv:1704.04861; PP-LCNet, 2109.15099)."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Final, final

@@ -2,12 +2,13 @@ import pytest
 import torch
 from PIL import Image
 
+from benchmarks.evaluate import Protocol, Subject, measure, summary
+from benchmarks.evaluate_networks import library_networks
+from benchmarks.provenance import provenance
 from paramgen.hypernets.hypernet import Hypernet
 from training import judge
 from training.__main__ import recipe
 from training.data.images import Images, Split, load_images
-from training.evaluate import Protocol, Subject, measure, provenance, summary
-from training.libraries import library_networks
 from training.spaces import pool
 from training.targets import Target, view_of, view_of_design
 
@@ -53,7 +54,7 @@ def test_training_learns_and_leaves_its_start_alone(images: dict[Split, Images])
 
 def test_results_say_where_they_come_from() -> None:
     found = provenance()
-    assert found["commit"] and found["hardware"]["threads"] >= 1 and found["versions"]["torch"] == torch.__version__
+    assert found["commit"] and found["hardware"]["cores"] >= 1 and found["versions"]["torch"] == torch.__version__
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""`python -m training.evaluate --hypernet DIR --data PATH --name NAME`: the measurement that a card quotes.
+"""`python -m benchmarks.evaluate --hypernet DIR --data PATH --name NAME`: the measurement that a card quotes.
 
 Every network is one that no training run has seen: designs wider and deeper than the training range, and networks of
 torchvision, timm and transformers. For each, over several seeds: the accuracy of the prediction at once, with batch
@@ -7,12 +7,9 @@ start, each at its best learning rate out of one grid.
 """
 
 import json
-import platform
-import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from statistics import mean, pstdev
 from typing import Annotated, Any, Final, final
@@ -21,18 +18,18 @@ import torch
 import typer
 from torch import Tensor, nn
 
+from benchmarks.evaluate_networks import library_networks
+from benchmarks.provenance import provenance
 from paramgen.errors import ParamgenError
 from paramgen.hypernets.loading import Predictor, load
 from training import judge
 from training.data.images import Images, Split, load_set
-from training.libraries import library_networks
 from training.spaces import pool
 from training.spaces.design import CLASSES, RESOLUTIONS
 from training.targets import Target, seed_of, view_of
 
 RATES: Final = (3e-4, 1e-3, 3e-3)
 _SPLITS: Final[tuple[Split, ...]] = ("train", "test")
-_PACKAGES: Final = ("torch", "torchvision", "timm", "transformers", "accelerate", "numpy")
 
 
 @final
@@ -139,17 +136,6 @@ def summary(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
         level = [best["hypernet"]["mean"] >= best["library"]["mean"] - 0.005 for best in trained]
         found["trained_wins_or_ties"] = round(mean(level), 4)
     return found
-
-
-def provenance() -> dict[str, Any]:
-    """Return where and with what a measurement was made."""
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
-    changed = subprocess.run(["git", "status", "--porcelain"], capture_output=True, text=True, check=False).stdout
-    return {
-        "commit": commit + ("+changes" if changed.strip() else ""),
-        "hardware": {"machine": platform.machine(), "threads": torch.get_num_threads(), "device": "cpu"},
-        "versions": {"python": platform.python_version()} | {package: version(package) for package in _PACKAGES},
-    }
 
 
 def main(
