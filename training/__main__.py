@@ -38,6 +38,7 @@ def main(
     *,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the folder.")] = False,
     minutes: Annotated[float, typer.Option(help="Stop, ready to be resumed, after so many minutes.")] = math.inf,
+    keep_every: Annotated[int, typer.Option(min=0, help="Keep the average of every so many steps; 0: none.")] = 0,
     processes: Annotated[int | None, typer.Option(help="How many processes must have been started.")] = None,
     precision: Annotated[Precision | None, typer.Option(help="Mixed precision, in place of the recipe's.")] = None,
 ) -> None:
@@ -47,7 +48,7 @@ def main(
         if precision is not None:
             config = replace(config, optimization=replace(config.optimization, precision=precision))
         run = Run(config, out, places(data, config.tasks), resume=resume, processes=processes)
-        run.run(minutes=minutes)
+        run.run(minutes=minutes, keep_every=keep_every)
     except ParamgenError as error:
         sys.stderr.write(f"error: {error}\n")
         raise typer.Exit(2) from error

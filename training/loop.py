@@ -28,6 +28,7 @@ from training.targets import Target, seed_of, view_of_design
 from training.window import Window
 
 CONFIG_NAME: Final = "config.json"
+MILESTONES: Final = "milestones"
 _JUDGED_IMAGES: Final = 640
 _JUDGED_SPANS: Final[tuple[Span, ...]] = ("wide", "held_out")
 
@@ -62,14 +63,16 @@ class Run:
         self.window = Window(config)
         self.log = self._log() if self.main else None
 
-    def run(self, *, minutes: float = math.inf) -> None:
-        """Train until the last step or until the time is over, and save."""
+    def run(self, *, minutes: float = math.inf, keep_every: int = 0) -> None:
+        """Train until the last step or until the time is over, and save; keep a milestone every so many steps."""
         begin = saved = time.monotonic()
         steps = self.config.optimization.steps
         while self.step < steps and not agreed(self.accelerator, time.monotonic() - begin >= minutes * 60):
             self.advance()
             if self.log and (self.step % self.config.judge_every == 0 or self.step == steps):
                 self.log.write({"step": self.step - 1, "judged": self._judge()})
+            if self.main and keep_every and self.step % keep_every == 0:
+                self._keep()
             if self.log and time.monotonic() - saved >= self.config.save_every:
                 self.save()
                 saved = time.monotonic()
@@ -82,6 +85,11 @@ class Run:
         """Write the checkpoint."""
         rest = {"step": self.step, "skipped": self.skipped, "data": self._data()}
         checkpoint.save(self.folder, self.hypernet, self.average, self.optimizer, rest)
+
+    def _keep(self) -> None:
+        """Keep the average as it is now, as the folder of a hypernet in bfloat16."""
+        narrow = copy.deepcopy(self.average).to(torch.bfloat16)
+        narrow.save_pretrained(self.folder / MILESTONES / f"{self.step:06}")
 
     def advance(self) -> Clock:
         """Take one step, and return where its time went; without a finite gradient the hypernet stays as it was."""

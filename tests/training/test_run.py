@@ -20,7 +20,7 @@ from training.__main__ import main, recipe
 from training.config import Config, Optimization, Task
 from training.export import export
 from training.log import Log
-from training.loop import Run, rate_at
+from training.loop import MILESTONES, Run, rate_at
 from training.losses import Outcome
 
 
@@ -47,7 +47,7 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that nothing interrupted."""
     folder = tmp_path_factory.mktemp("runs") / "whole"
-    started(recipe("smoke"), folder, data).run()
+    started(recipe("smoke"), folder, data).run(keep_every=6)
     return folder
 
 
@@ -117,9 +117,17 @@ def test_export_writes_what_the_library_reads(whole: Path, tmp_path: Path) -> No
         assert torch.equal(loaded[name], tensor.to(torch.bfloat16).float())
 
 
+def test_milestones_are_hypernets_and_the_last_is_what_is_exported(whole: Path, tmp_path: Path) -> None:
+    kept = sorted((whole / MILESTONES).iterdir())
+    assert [folder.name for folder in kept] == ["000006", "000012"]
+    export(whole, tmp_path / "hypernet")
+    weights_of = [(folder / "model.safetensors").read_bytes() for folder in (*kept, tmp_path / "hypernet")]
+    assert weights_of[0] != weights_of[1] == weights_of[2]
+
+
 def test_the_command_line_is_frozen() -> None:
     assert list(inspect.signature(main).parameters) == [
-        *("name", "out", "data", "resume", "minutes", "processes", "precision")
+        *("name", "out", "data", "resume", "minutes", "keep_every", "processes", "precision")
     ]
 
 
