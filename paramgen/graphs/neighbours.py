@@ -54,9 +54,9 @@ class Neighbours:
         return int(stride[-1] if isinstance(stride, tuple) else stride)
 
     def is_stem(self, index: int) -> bool:
-        """Whether a weight reads images of three colours."""
+        """Whether a weight reads images, of three colours or grey."""
         node = self.nodes[index]
-        return node.op == "conv" and len(node.shape) == 4 and node.shape[1] == 3
+        return node.op == "conv" and len(node.shape) == 4 and node.shape[1] in (1, 3)
 
     def scale(self, index: int) -> str:
         """Return how often the side of the image was halved, up to and with the node; `tokens` where it has none."""

@@ -49,6 +49,11 @@ class Place:
     in_out: bool = False  # stored with rows as inputs
 
     @property
+    def grey(self) -> bool:
+        """Whether it reads images without colours."""
+        return self.form == "weight" and self.pieces[0].name.startswith("stem") and self.shape[1] == 1
+
+    @property
     def depth(self) -> float:
         """How far along the depth it stands, from 0 to 1."""
         return self.turn / (self.turns - 1) if self.turns > 1 else 0.0

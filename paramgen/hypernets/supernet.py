@@ -145,7 +145,7 @@ class Supernet(nn.Module, PyTorchModelHubMixin, library_name="paramgen", tags=["
         view = value.t() if place.in_out else value
         for piece, shared in pieces:
             rows = view[piece.start : piece.stop if piece.stop >= 0 else None]
-            self._cut(rows, shared)
+            self._cut(rows, _grey(shared) if place.grey else shared)
         return value
 
     def _cut(self, rows: Tensor, shared: Tensor) -> None:
@@ -182,6 +182,11 @@ class Supernet(nn.Module, PyTorchModelHubMixin, library_name="paramgen", tags=["
     def sha256(self) -> str | None:
         """The SHA-256 of the weights file it was read from; None if it was not read from one."""
         return None if self.file is None else file_sha256(self.file)
+
+
+def _grey(kernel: Tensor) -> Tensor:
+    """Return a kernel that sees in a grey image what the given one sees in the same image of three equal colours."""
+    return kernel.sum(1, keepdim=True)
 
 
 def _resized(kernel: Tensor, size: torch.Size) -> Tensor:

@@ -26,6 +26,14 @@ def test_a_residual_network_has_a_place_for_every_slot() -> None:
     assert len(found) == 62
 
 
+def test_a_network_of_grey_images_has_the_places_of_one_of_coloured_images() -> None:
+    found, coloured = places("timm:resnet18?in_chans=1"), places("timm:resnet18")
+    assert {slot: place.pieces for slot, place in found.items()} == {
+        slot: place.pieces for slot, place in coloured.items()
+    }
+    assert found["conv1.weight"].grey and not coloured["conv1.weight"].grey
+
+
 def test_inverted_residuals_with_gates_are_told_apart() -> None:
     found = places("timm:mobilenetv3_small_050")
     assert names(found, "blocks.1.1.conv_pw.weight") == ["stream>pw>dw@3"]

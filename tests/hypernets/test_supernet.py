@@ -177,3 +177,11 @@ def test_a_kernel_of_another_size_answers_alike_where_the_image_is_flat(supernet
     value = filled(supernet, place("w", (4, 3, 6, 6), "stem6by2"))
     shared = supernet.shared["stem3by1/0:weight"]
     assert torch.allclose(value.sum((2, 3)), shared.sum((2, 3)), atol=1e-5)
+
+
+def test_a_grey_image_is_seen_as_the_same_image_in_three_equal_colours(supernet: Supernet) -> None:
+    shared = supernet.shared["stem3by1/0:weight"]
+    value = filled(supernet, place("w", (4, 1, 3, 3), "stem3by1"))
+    grey = torch.rand(2, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+    seen, expected = torch.conv2d(grey, value), torch.conv2d(grey.expand(-1, 3, -1, -1), shared)
+    assert torch.allclose(seen, expected, atol=1e-5)
