@@ -49,6 +49,8 @@ def write(
     overwrite: bool = False,
     verify: bool = True,
     progress: "Advance | None" = None,
+    tokenizer: str | None = None,
+    image_processor: str | None = None,
     **options: Any,
 ) -> "Written":
     """Predict `arch` into `folder` as its library reads it, whole or not at all.
@@ -59,15 +61,21 @@ def write(
         max_shard: Largest file, where the library reads several.
         overwrite: Replace a folder that paramgen wrote.
         verify: Load the folder with the library before it appears under its name.
-        progress: Called with the number of elements written so far.
+        progress: Called with the stage and the number of elements done.
+        tokenizer: A folder, a tokenizer.json or a Hub repository whose tokenizer is copied beside the weights.
+        image_processor: A folder or a Hub repository whose image processor is copied beside the weights.
         **options: As for `predict`.
 
     """
+    from paramgen.architectures.processors import companions
     from paramgen.writing import write_prediction
 
+    prediction = predict(arch, **options)
+    layout = prediction.architecture.layout
     return write_prediction(
-        predict(arch, **options),
+        prediction,
         Path(folder),
+        copied=companions(layout, tokenizer=tokenizer, image_processor=image_processor),
         max_shard=max_shard,
         overwrite=overwrite,
         verify=verify,

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from paramgen._torchvision import ensure_torchvision
 from paramgen.architectures import Loaded, read_config, sources
-from paramgen.architectures.ownership import is_ours
+from paramgen.architectures.ownership import is_ours, own_record
 from paramgen.architectures.state import load_state
 from paramgen.architectures.stored import Stored, stored, weight_files
 from paramgen.errors import CheckError, ParamgenError, one_line
@@ -77,7 +77,7 @@ def verify_folder(folder: Path, *, memory: Memory = "auto") -> Checked:
     size = sum(file.stat().st_size for file in weight_files(folder))
     real = memory == "real" or (memory == "auto" and size <= REAL_LIMIT)
     source = _source_of(folder, record)
-    live = source == "module" and not is_ours(read_config(folder))
+    live = source == "module" and not is_ours(own_record(folder))
     loaded = None if live else _load(source, folder, torch.device("cpu" if real else "meta"))
     if loaded is not None:
         _refuse_keys(folder, source, loaded)

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from paramgen.cli_compare import compare
+from paramgen.cli_options import Dtype, ImageProcessor, Init, Out, Tokenizer
 from paramgen.errors import OptionError, ParamgenError
 
 app = typer.Typer(
@@ -54,28 +55,17 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")
 def predict(
     *,
     arch: Arch,
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="The folder to write. Without it, named after the architecture.")
-    ] = None,
-    init: Annotated[
-        str,
-        typer.Option(
-            "--init",
-            metavar="SPEC",
-            help="auto (what measured best for such networks), hypernet, hypernet:FOLDER_FILE_OR_REPO, library, he, "
-            "lsuv:FOLDER, ...: paramgen list initializers.",
-        ),
-    ] = "auto",
+    out: Out = None,
+    init: Init = "auto",
     overrides: Overrides = None,
     seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same bytes.")] = 0,
-    dtype: Annotated[
-        str | None,
-        typer.Option("--dtype", metavar="DTYPE", help="float32, bfloat16, float16; else the library's own."),
-    ] = None,
+    dtype: Dtype = None,
     max_shard: Annotated[
         str, typer.Option("--max-shard", metavar="SIZE", help="Largest weights file, where the library reads several.")
     ] = "5GB",
     example_input: ExampleInput = None,
+    tokenizer: Tokenizer = None,
+    image_processor: ImageProcessor = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a folder that paramgen wrote.")] = False,
     check: Annotated[bool, typer.Option("--check/--no-check", help="Load the folder with its library.")] = True,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Build, trace and plan; write nothing.")] = False,
@@ -94,6 +84,7 @@ def predict(
     reporter = Reporter(as_json=as_json, quiet=quiet)
     with reporter.stage("Building and tracing"):
         from paramgen.api import predict as prepare
+        from paramgen.architectures.processors import companions
         from paramgen.writing import describe_prediction, plan_files, planned_files, write_prediction
 
         folder = out if out is not None else Path(_folder_name(arch))
@@ -107,13 +98,21 @@ def predict(
             overrides=_overrides(overrides),
             example_input=_example(example_input),
         )
+        layout = prediction.architecture.layout
+        copied = companions(layout, tokenizer=tokenizer, image_processor=image_processor)
         planned = plan_files(prediction, max_shard)
     if dry_run:
         reporter.plan(describe_prediction(prediction, planned_files(prediction, planned)))
         return
     with reporter.progress(prediction.architecture.manifest.elements) as advance:
         written = write_prediction(
-            prediction, folder, max_shard=max_shard, overwrite=overwrite, verify=check, progress=advance
+            prediction,
+            folder,
+            max_shard=max_shard,
+            overwrite=overwrite,
+            verify=check,
+            progress=advance,
+            copied=copied,
         )
     reporter.written(written)
 

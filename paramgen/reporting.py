@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, redirect_stdout
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 from rich.console import Console
@@ -155,9 +156,9 @@ def _loading_lines(source: str, config: Mapping[str, Any], folder: str) -> tuple
         return f"from {source} import {name}", f"model = {name}.from_pretrained({folder!r})"
     if source == "timm":
         return "import timm", f"model = timm.create_model({f'local-dir:{folder}'!r}, pretrained=True)"
-    from paramgen.architectures.ownership import is_ours
+    from paramgen.architectures.ownership import is_ours, own_record
 
-    given = ", module" if source == "module" and not is_ours(config) else ""
+    given = ", module" if source == "module" and not is_ours(own_record(Path(folder))) else ""
     return "import paramgen", f"model = paramgen.load({folder!r}{given})"
 
 

@@ -1,7 +1,7 @@
 """Carry a prediction out: into a folder, or into a live module."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -82,8 +82,8 @@ def plan_files(prediction: Prediction, max_shard: int | str) -> Plan:
 
 
 def planned_files(prediction: Prediction, planned: Plan) -> dict[str, int]:
-    """Return every file of the folder but our own report, with its size in bytes."""
-    return {**planned.files, CONFIG: len(_config(prediction).encode())}
+    """Return every file of the folder but our own report and what is copied into it, with its size in bytes."""
+    return {**planned.files, **{name: len(text.encode()) for name, text in _texts(prediction).items()}}
 
 
 def entries_of(prediction: Prediction) -> Iterator[Entry]:
@@ -102,8 +102,12 @@ def write_prediction(
     overwrite: bool,
     verify: bool,
     progress: Advance | None = None,
+    copied: Sequence[Any] = (),
 ) -> Written:
-    """Write the folder beside its place, check it there, and give it its name last."""
+    """Write the folder beside its place, check it there, and give it its name last.
+
+    `copied` are tokenizers and image processors of transformers, which save themselves beside the weights.
+    """
     checked_target(folder, overwrite=overwrite)
     planned = plan_files(prediction, max_shard)
     files = planned_files(prediction, planned)
@@ -111,7 +115,11 @@ def write_prediction(
     with transaction(folder, overwrite=overwrite) as partial:
         with SafetensorsWriter(planned, partial) as writer:
             tensors = dict(_stream(prediction, writer, progress))
-        (partial / CONFIG).write_text(_config(prediction), encoding="utf-8")
+        for name, text in _texts(prediction).items():
+            (partial / name).write_text(text, encoding="utf-8")
+        for each in copied:
+            each.save_pretrained(partial)
+        files.update({path.name: path.stat().st_size for path in partial.iterdir() if path.name not in files})
         report = {**_provenance(prediction), "files": files, "tensors": tensors}
         (partial / REPORT).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
         predicted = perf_counter()
@@ -213,6 +221,11 @@ def _moments(tensor: Tensor) -> tuple[float | None, float | None]:
 
 def _rounded(value: float) -> float | None:
     return float(f"{value:.6g}") if isfinite(value) else None
+
+
+def _texts(prediction: Prediction) -> dict[str, str]:
+    """Return name and content of each file beside the weights that the layout asks for."""
+    return {CONFIG: _config(prediction), **prediction.architecture.layout.files}
 
 
 def _config(prediction: Prediction) -> str:

@@ -35,6 +35,7 @@ class Layout:
     shardable: bool = False
     tied: Literal["once", "each"] = "each"  # under one name, or under every name
     dtype_key: str | None = None  # the entry of config.json that names the dtype
+    files: Mapping[str, str] = field(default_factory=dict)  # what else is text: name and content
 
 
 @final

@@ -1,14 +1,16 @@
 """A user's own network: `path/to/file.py:factory` on the command line, an `nn.Module` in Python."""
 
 import copy
+import dataclasses
 import hashlib
 import importlib.util
 import inspect
+import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, TypeGuard, final
 
 import torch
 from torch import Tensor, nn
@@ -22,17 +24,19 @@ from paramgen.architectures import (
     Loaded,
     Request,
     built,
-    read_config,
     refuse_unknown,
     sources,
 )
 from paramgen.architectures.inputs import as_inputs, guess_inputs
-from paramgen.architectures.ownership import is_ours, signed
+from paramgen.architectures.ownership import RECORD, is_ours, own_record, signed
 from paramgen.architectures.recorder import meta_twin, record
 from paramgen.architectures.state import load_state
 from paramgen.draws import kept
 from paramgen.errors import ArchitectureError, CheckError, one_line
 from paramgen.manifest import read_manifest
+
+if TYPE_CHECKING:
+    from huggingface_hub import PyTorchModelHubMixin
 
 _RESETS = ("reset_parameters", "_reset_parameters", "init_weights", "initialize_weights")
 
@@ -54,7 +58,7 @@ class ModuleSource(ArchitectureSource):
             module, draws = record(lambda: factory(**request.overrides))
         except (Exception, SystemExit) as error:  # a user's factory may raise anything
             raise built(what, error) from error
-        config = {
+        made_from = {
             "library": "paramgen",
             "architecture": f"{file.resolve()}:{factory.__name__}",
             "arguments": dict(request.overrides),
@@ -65,7 +69,7 @@ class ModuleSource(ArchitectureSource):
             module=module,
             manifest=read_manifest(module, draws),
             example=request.example or _example(namespace, module),
-            layout=Layout(source="module", config=signed(config), tied="once", shardable=True),
+            layout=_layout(module, signed(made_from)),
         )
 
     def names(self) -> Sequence[str]:
@@ -74,7 +78,7 @@ class ModuleSource(ArchitectureSource):
 
     def load(self, folder: Path, device: torch.device) -> Loaded:
         """Rebuild the module from the file that config.json names, if this user wrote it and the file is the same."""
-        config = read_config(folder)
+        config = own_record(folder)
         if not is_ours(config):
             raise CheckError(
                 f"{folder} was not made from a file.py:factory of yours on this machine, so no code is run for it. "
@@ -89,6 +93,8 @@ class ModuleSource(ArchitectureSource):
         factory = _factory(import_file(file), file, name)
         with torch.device(device):
             module = factory(**config.get("arguments", {}))
+        if is_hub_mixin(module) and device.type != "meta":
+            return Loaded(module=type(module).from_pretrained(folder, local_files_only=True, strict=True))
         return load_state(module, folder)
 
 
@@ -113,10 +119,26 @@ def from_module(module: nn.Module, example: Inputs | None = None) -> Architectur
         module=twin,
         manifest=read_manifest(twin, draws),
         example=example or _of_its_dtype(library_example(twin) or guess_inputs(twin), twin),
-        layout=Layout(
-            source="module", config={"library": "paramgen", "architecture": name}, tied="once", shardable=True
-        ),
+        layout=_layout(twin, {"library": "paramgen", "architecture": name}),
     )
+
+
+def is_hub_mixin(module: nn.Module) -> "TypeGuard[PyTorchModelHubMixin]":
+    """Whether the module's class has `from_pretrained` from huggingface_hub, and reads the folder by itself."""
+    if "huggingface_hub" not in sys.modules:
+        return False
+    from huggingface_hub import PyTorchModelHubMixin
+
+    return isinstance(module, PyTorchModelHubMixin)
+
+
+def _layout(module: nn.Module, made_from: Mapping[str, Any]) -> Layout:
+    """Return the folder as the module's own class reads it, where it does; our record then stands beside its config."""
+    if not is_hub_mixin(module):
+        return Layout(source="module", config=made_from, tied="once", shardable=True)
+    given: Any = module._hub_mixin_config or {}  # what its `save_pretrained` writes
+    config = dataclasses.asdict(given) if dataclasses.is_dataclass(given) else given
+    return Layout(source="module", config=config, tied="once", files={RECORD: json.dumps(made_from, indent=2) + "\n"})
 
 
 def _of_its_dtype(example: Inputs | None, module: nn.Module) -> Inputs | None:

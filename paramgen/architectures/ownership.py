@@ -12,6 +12,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from paramgen.architectures import read_config
+
+RECORD: Final = "module.json"
+"""Where the record stands whose config.json belongs to the module's own class."""
+
 SIGNATURE: Final = "signature"
 _KEY_BYTES: Final = 32
 
@@ -27,6 +32,11 @@ def is_ours(config: Mapping[str, Any]) -> bool:
     key = _key(create=False)
     given = config.get(SIGNATURE)
     return key is not None and isinstance(given, str) and hmac.compare_digest(_signature(config, key), given)
+
+
+def own_record(folder: Path) -> dict[str, Any]:
+    """Read the record of the module that `folder` was made from."""
+    return read_config(folder / RECORD if (folder / RECORD).is_file() else folder)
 
 
 def _signature(config: Mapping[str, Any], key: bytes) -> str:

@@ -28,6 +28,8 @@ from paramgen.architectures.stored import stored
 from paramgen.errors import UnknownNameError
 from paramgen.manifest import read_manifest
 
+# What timm says of the weights that it has for such a network: of ours it would be untrue.
+_OF_OTHER_WEIGHTS = ("tag", "license", "origin_url", "paper_ids", "paper_name", "notes")
 _SAME_OPTION = {"num_labels": "num_classes", "image_size": "img_size"}
 
 
@@ -88,6 +90,8 @@ def _config(module: Any) -> dict[str, Any]:
         path = Path(folder) / "config.json"
         save_config(module, str(path))
         config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    for key in _OF_OTHER_WEIGHTS:
+        config["pretrained_cfg"].pop(key, None)
     return config
 
 

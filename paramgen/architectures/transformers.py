@@ -30,6 +30,8 @@ from paramgen.architectures.recorder import record
 from paramgen.errors import ArchitectureError, OptionError, ParamgenError, UnknownNameError, one_line
 from paramgen.manifest import read_manifest
 
+GENERATION: Final = "generation_config.json"
+
 # The class that a bare model type stands for: the first of these tasks that the type has.
 _TASKS: Final = (
     "ZERO_SHOT_IMAGE_CLASSIFICATION",
@@ -80,6 +82,7 @@ class TransformersSource(ArchitectureSource):
                 shardable=True,
                 tied="once",
                 dtype_key="dtype",
+                files=_generation(module),
             ),
         )
 
@@ -109,6 +112,11 @@ class TransformersSource(ArchitectureSource):
             unexpected=tuple(sorted(info["unexpected_keys"])),
             mismatched=mismatched,
         )
+
+
+def _generation(module: Any) -> dict[str, str]:
+    """Return the file that says how a model generates, if it can, as `save_pretrained` writes it."""
+    return {GENERATION: module.generation_config.to_json_string()} if module.can_generate() else {}
 
 
 def example_inputs(module: Any) -> Inputs:

@@ -31,6 +31,7 @@ _SIZES: Final = frozenset(("kernel", "stride", "dilation", "groups", "heads"))
 _DTYPES: Final = frozenset(
     "float64 float32 float16 bfloat16 complex64 int64 int32 int16 int8 uint8 uint16 uint32 uint64 bool".split()
 )
+_FILES: Final = frozenset(("generation_config.json",))
 _LAYOUTS: Final = frozenset(("model.safetensors", "diffusion_pytorch_model.safetensors"))
 
 
@@ -49,6 +50,7 @@ def graph_to_json(architecture: Architecture, graph: Graph) -> str:
                 "shardable": layout.shardable,
                 "tied": layout.tied,
                 "dtype_key": layout.dtype_key,
+                "files": {name: text for name, text in layout.files.items() if name in _FILES},
             },
             **_structure(graph),
             "slots": [_slot_to_json(slot) for slot in architecture.manifest.values()],
@@ -240,6 +242,9 @@ def _layout(item: Mapping[str, Any]) -> Layout:
         raise GraphError("A layout's 'tied' is 'once' or 'each', its 'shardable' true or false.")
     if not isinstance(item["config"], dict):
         raise GraphError("A layout's 'config' is an object.")
+    files = dict(item.get("files", {}))
+    if not _FILES.issuperset(files):
+        raise GraphError(f"A layout's other files are {', '.join(sorted(_FILES))}; given were {one_line(list(files))}.")
     return Layout(
         source=_text(item["source"], "source"),
         config=item["config"],
@@ -247,6 +252,7 @@ def _layout(item: Mapping[str, Any]) -> Layout:
         shardable=item["shardable"],
         tied=item["tied"],
         dtype_key=None if item["dtype_key"] is None else _text(item["dtype_key"], "dtype_key"),
+        files={name: _text(text, name) for name, text in files.items()},
     )
 
 

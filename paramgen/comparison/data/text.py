@@ -4,13 +4,14 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, final
+from typing import Final, final
 
 import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from paramgen.errors import OptionError, one_line
+from paramgen.architectures.processors import read_tokenizer
+from paramgen.errors import OptionError
 
 SUFFIXES: Final = frozenset((".txt", ".text", ".md"))
 TEST: Final = ("test", "val", "valid", "validation")
@@ -89,25 +90,10 @@ def tokenized(text: TextSet, tokenizer: str | None) -> Tokens:
             torch.frombuffer(bytearray(part.encode()), dtype=torch.uint8) for part in (text.train, text.test)
         )
         return Tokens(train=train.long(), test=test.long(), vocabulary=BYTES, unit="byte")
-    reader = _tokenizer(tokenizer)
+    reader = read_tokenizer(tokenizer)
     ids = [reader(part, add_special_tokens=False)["input_ids"] for part in (text.train, text.test)]
     train, test = (torch.tensor(part, dtype=torch.int64) for part in ids)
     return Tokens(train=train, test=test, vocabulary=len(reader), unit="token")
-
-
-def _tokenizer(name: str) -> Any:
-    from transformers import AutoTokenizer, PreTrainedTokenizerFast
-
-    from_file: Any = PreTrainedTokenizerFast
-    try:
-        if name.endswith(".json"):
-            return from_file(tokenizer_file=name)
-        return AutoTokenizer.from_pretrained(name)
-    except Exception as error:  # transformers and tokenizers raise many kinds, some of them bare
-        raise OptionError(
-            f"No tokenizer {name!r}: {one_line(error)} Type: --tokenizer FOLDER, tokenizer.json or a Hub repository; "
-            "without it, bytes are learnt."
-        ) from error
 
 
 def _is_test(path: Path) -> bool:

@@ -1,0 +1,83 @@
+"""What makes inputs of text and images for a network of transformers, read and copied by transformers itself."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from paramgen._torchvision import ensure_torchvision
+from paramgen.architectures import Layout
+from paramgen.errors import OptionError, one_line
+
+MAX_BYTES: Final = 200_000_000  # of one file; the largest tokenizers have some 35 MB
+
+
+def companions(layout: Layout, *, tokenizer: str | None, image_processor: str | None) -> list[Any]:
+    """Return what is to be saved beside a network; a tokenizer must fit into its vocabulary."""
+    asked = {"--tokenizer": tokenizer, "--image-processor": image_processor}
+    for option, name in asked.items():
+        if name is not None and layout.source != "transformers":
+            raise OptionError(f"{option} {name} is for networks of transformers; this one is {layout.source}'s.")
+    found = []
+    if tokenizer is not None:
+        found.append(read_tokenizer(tokenizer))
+        _refuse_larger(found[0], tokenizer, layout.config)
+    if image_processor is not None:
+        found.append(_read_image_processor(image_processor))
+    return found
+
+
+def read_tokenizer(name: str) -> Any:
+    """Read the tokenizer in a folder, a tokenizer.json or a Hub repository."""
+    ensure_torchvision()
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+    _refuse_huge(name)
+    from_file: Any = PreTrainedTokenizerFast
+    try:
+        if name.endswith(".json"):
+            tokenizer = from_file(tokenizer_file=name)
+        else:
+            tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+        words = len(tokenizer) - len(tokenizer.all_special_tokens)
+    except Exception as error:  # transformers and tokenizers raise many kinds, some of them bare
+        raise OptionError(
+            f"No tokenizer {name!r}: {one_line(error)} Type: --tokenizer FOLDER, tokenizer.json or a Hub repository."
+        ) from error
+    if words < 1:  # what transformers makes of a folder that has a network's config.json only
+        raise OptionError(f"{name!r} has no tokenizer's vocabulary. Type: --tokenizer and a folder with tokenizer.json")
+    return tokenizer
+
+
+def _read_image_processor(name: str) -> Any:
+    ensure_torchvision()
+    from transformers import AutoImageProcessor
+
+    _refuse_huge(name)
+    try:
+        return AutoImageProcessor.from_pretrained(name, trust_remote_code=False)
+    except Exception as error:  # transformers raises many kinds
+        raise OptionError(
+            f"No image processor {name!r}: {one_line(error)} Type: --image-processor and a folder with "
+            "preprocessor_config.json, or a Hub repository."
+        ) from error
+
+
+def _refuse_huge(name: str) -> None:
+    path = Path(name)
+    files = list(path.iterdir()) if path.is_dir() else [path] if path.is_file() else []
+    for file in files:
+        if file.suffix in (".json", ".txt", ".model") and file.stat().st_size > MAX_BYTES:
+            raise OptionError(f"{file} has more than {MAX_BYTES:,} bytes, which no tokenizer needs. Give another.")
+
+
+def _refuse_larger(tokenizer: Any, name: str, config: Mapping[str, Any]) -> None:
+    """Refuse a tokenizer whose ids reach beyond the network's table; a larger table is common, and no fault."""
+    tables = {"": config, **{f"{part}.": config.get(part) or {} for part in ("text_config", "decoder")}}
+    sizes = {prefix: table["vocab_size"] for prefix, table in tables.items() if type(table.get("vocab_size")) is int}
+    needed = max(tokenizer.get_vocab().values()) + 1
+    for prefix, rows in sizes.items():
+        if needed > rows:
+            raise OptionError(
+                f"The tokenizer {name} has {needed:,} tokens, the network a vocabulary of {rows:,}. "
+                f"Type: --set {prefix}vocab_size={needed}"
+            )
