@@ -8,6 +8,8 @@ import inspect
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeGuard, final
@@ -94,7 +96,8 @@ class ModuleSource(ArchitectureSource):
         with torch.device(device):
             module = factory(**config.get("arguments", {}))
         if is_hub_mixin(module) and device.type != "meta":
-            return Loaded(module=type(module).from_pretrained(folder, local_files_only=True, strict=True))
+            with redirect_stdout(StringIO()):  # it prints where from it loads
+                return Loaded(module=type(module).from_pretrained(folder, local_files_only=True, strict=True))
         return load_state(module, folder)
 
 
