@@ -12,7 +12,7 @@ from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, TypeGuard, final
+from typing import Any, final
 
 import torch
 from torch import Tensor, nn
@@ -36,9 +36,6 @@ from paramgen.architectures.state import load_state
 from paramgen.draws import kept
 from paramgen.errors import ArchitectureError, CheckError, one_line
 from paramgen.manifest import read_manifest
-
-if TYPE_CHECKING:
-    from huggingface_hub import PyTorchModelHubMixin
 
 _RESETS = ("reset_parameters", "_reset_parameters", "init_weights", "initialize_weights")
 
@@ -96,8 +93,9 @@ class ModuleSource(ArchitectureSource):
         with torch.device(device):
             module = factory(**config.get("arguments", {}))
         if is_hub_mixin(module) and device.type != "meta":
+            own: Any = type(module)
             with redirect_stdout(StringIO()):  # it prints where from it loads
-                return Loaded(module=type(module).from_pretrained(folder, local_files_only=True, strict=True))
+                return Loaded(module=own.from_pretrained(folder, local_files_only=True, strict=True))
         return load_state(module, folder)
 
 
@@ -126,7 +124,7 @@ def from_module(module: nn.Module, example: Inputs | None = None) -> Architectur
     )
 
 
-def is_hub_mixin(module: nn.Module) -> "TypeGuard[PyTorchModelHubMixin]":
+def is_hub_mixin(module: nn.Module) -> bool:
     """Whether the module's class has `from_pretrained` from huggingface_hub, and reads the folder by itself."""
     if "huggingface_hub" not in sys.modules:
         return False
@@ -140,7 +138,7 @@ def _layout(module: nn.Module, made_from: Mapping[str, Any]) -> Layout:
     if not is_hub_mixin(module):
         return Layout(source="module", config=made_from, tied="once", shardable=True)
     given: Any = module._hub_mixin_config or {}  # what its `save_pretrained` writes
-    config = dataclasses.asdict(given) if dataclasses.is_dataclass(given) else given
+    config = given if isinstance(given, dict) else dataclasses.asdict(given)
     return Layout(source="module", config=config, tied="once", files={RECORD: json.dumps(made_from, indent=2) + "\n"})
 
 

@@ -53,8 +53,9 @@ def _read_image_processor(name: str) -> Any:
     from transformers import AutoImageProcessor
 
     _refuse_huge(name)
+    automatic: Any = AutoImageProcessor
     try:
-        return AutoImageProcessor.from_pretrained(name, trust_remote_code=False)
+        return automatic.from_pretrained(name, trust_remote_code=False)
     except Exception as error:  # transformers raises many kinds
         raise OptionError(
             f"No image processor {name!r}: {one_line(error)} Type: --image-processor and a folder with "
