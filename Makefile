@@ -6,7 +6,7 @@ READY := .venv/ready
 # Two test processes with one thread each: more threads than cores make torch slower.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
 
-.PHONY: setup predict check test format
+.PHONY: setup predict check test docs format
 
 setup: $(READY)
 
@@ -15,7 +15,7 @@ $(READY): pyproject.toml constraints.txt scripts/torchvision_hook.py
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --upgrade pip
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --build-constraint constraints.txt \
-		--editable '.[timm,torchvision,compare,datasets]' --group dev
+		--editable '.[timm,torchvision,compare,datasets]' --group dev --group docs
 	$(BIN)/python scripts/torchvision_hook.py
 	touch $@
 
@@ -32,6 +32,9 @@ check: setup
 
 test: check
 	$(PYTEST) -m 'slow and not gpu'
+
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 format: setup
 	$(BIN)/ruff format

@@ -11,6 +11,11 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+ENTRIES = ["README.md", "CONTRIBUTING.md"]
+PAGES = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md"))
+# What the site takes in besides README.md and its own pages:
+INCLUDED = ["ARCHITECTURE.md", "SECURITY.md", "CHANGELOG.md", "training/README.md", "training/LOG.md"]
+INCLUDED += sorted(str(path.relative_to(ROOT)) for path in (ROOT / "cards").glob("*.md"))
 # CI is itself `make test`, so here a target is only resolved: it must exist and its recipe must expand.
 MAKE = f'make() {{ command make --directory {shlex.quote(str(ROOT))} --dry-run "$@"; }}\n'
 
@@ -20,7 +25,7 @@ def blocks(document: str) -> list[tuple[str, str]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md"])
+@pytest.mark.parametrize("document", [name for name in (*ENTRIES, *PAGES, *INCLUDED) if blocks(name)])
 def test_every_block_runs(document: str, tmp_path: Path) -> None:
     search = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
     environment = os.environ | {"PATH": search, "NO_COLOR": "1"}
@@ -30,9 +35,13 @@ def test_every_block_runs(document: str, tmp_path: Path) -> None:
         assert done.returncode == 0, f"{code}\n{done.stdout}\n{done.stderr}"
 
 
-@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md"])
-def test_has_blocks_and_says_their_language(document: str) -> None:
+@pytest.mark.parametrize("document", ENTRIES)
+def test_has_blocks(document: str) -> None:
     assert blocks(document)
+
+
+@pytest.mark.parametrize("document", [*ENTRIES, *PAGES, *INCLUDED])
+def test_says_the_language_of_every_block(document: str) -> None:
     text = (ROOT / document).read_text(encoding="utf-8")
     fences = re.findall(r"^```(.*)$", text, re.MULTILINE)
     assert len(fences) % 2 == 0

@@ -1,0 +1,112 @@
+"""Figures as SVG inside the page, so that they take its font and its colours, by day and by night."""
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import matplotlib
+from matplotlib.figure import Figure
+
+Row = Mapping[str, Any]
+
+# matplotlib draws in these, and the page's style sheet says what they are.
+COLORS: Final = {
+    "text": "#010101",
+    "hypernet": "#020202",
+    "simple": "#030303",
+    "library": "#040404",
+    "grid": "#050505",
+}
+_NAMES: Final = re.compile(
+    r' id="(?:figure|axes|patch|text|line2d|xtick|ytick|matplotlib|LineCollection|legend)[\w.]*"'
+)
+_STYLE: Final = {
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.size": 9,
+    "text.color": COLORS["text"],
+    "axes.labelcolor": COLORS["text"],
+    "axes.edgecolor": COLORS["grid"],
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.spines.left": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": COLORS["grid"],
+    "grid.linewidth": 0.7,
+    "xtick.color": COLORS["text"],
+    "ytick.color": COLORS["text"],
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+}
+
+
+def finals_figure(rows: Sequence[Row]) -> str:
+    """Return where each start ends, one line per network, the largest lead on top."""
+    ordered = sorted(rows, key=lambda row: _mean(row, "hypernet") - _mean(row, row["best_simple"]))
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(5.0, 0.9 + 0.28 * len(rows)), layout="constrained")
+        axes = figure.subplots()
+        places = range(len(ordered))
+        for kind, label in (("library", "library"), ("simple", "best simple start"), ("hypernet", "hypernet")):
+            starts = [_start(row, kind) for row in ordered]
+            axes.errorbar(
+                [100 * row["starts"][start]["final"]["mean"] for row, start in zip(ordered, starts, strict=True)],
+                places,
+                xerr=[100 * row["starts"][start]["final"]["std"] for row, start in zip(ordered, starts, strict=True)],
+                fmt="o",
+                markersize=7 if kind == "hypernet" else 6,
+                markerfacecolor=COLORS[kind] if kind != "library" else "none",
+                color=COLORS[kind],
+                elinewidth=1.2,
+                label=label,
+            )
+        axes.set_yticks(places, [row["network"] for row in ordered])
+        axes.set_xlabel("test accuracy at the end, % (± over seeds)")
+        figure.legend(loc="outside upper right", ncols=3, frameon=False, columnspacing=1, handletextpad=0.3)
+        return _svg(figure, "finals")
+
+
+def curve_panel(row: Row, number: int) -> str:
+    """Return the accuracy of one network over the steps, from three starts."""
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(2.7, 1.9), layout="constrained")
+        axes = figure.subplots()
+        for kind in ("library", "simple", "hypernet"):
+            entry = row["starts"][_start(row, kind)]
+            axes.plot(
+                entry["steps"],
+                [100 * value for value in entry["curve"]["mean"]],
+                color=COLORS[kind],
+                linewidth=2.0 if kind == "hypernet" else 1.4,
+                linestyle=(0, (4, 2)) if kind == "library" else "-",
+            )
+        axes.set_ylim(0)
+        axes.set_title(row["network"], fontsize=9, loc="left")
+        axes.set_xticks([row["starts"]["library"]["steps"][0], row["starts"]["library"]["steps"][-1]])
+        return _svg(figure, f"curve{number}")
+
+
+def _start(row: Row, kind: str) -> str:
+    return str(row["best_simple"]) if kind == "simple" else kind
+
+
+def _mean(row: Row, start: str) -> float:
+    return float(row["starts"][start]["final"]["mean"])
+
+
+def _svg(figure: Figure, salt: str) -> str:
+    """Return the figure as an SVG element whose size, font and colours are the page's."""
+    file = io.StringIO()
+    with matplotlib.rc_context({"svg.hashsalt": salt}):
+        figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    text = file.getvalue()
+    text = _NAMES.sub("", text[text.index("<svg") :])
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r"<defs>\s*<style.*?</defs>", "", text, flags=re.DOTALL)  # it would style the whole page
+    text = re.sub(r' (?:width|height)="[\d.]+pt"', "", text)
+    text = re.sub(r"font-family: [^;]*; ", "", text)
+    for name, color in COLORS.items():
+        text = text.replace(color, "currentColor" if name == "text" else f"var(--start-{name})")
+    return " ".join(text.split())

@@ -1,0 +1,134 @@
+"""Tables and figures of the results page, from `cards/results/` and `benchmarks/results/` alone."""
+
+import json
+from collections.abc import Mapping
+from html import escape
+from pathlib import Path
+from typing import Any, Final
+
+from scripts.site_figures import curve_panel, finals_figure
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+Result = Mapping[str, Any]
+
+
+def result(argument: str) -> str:
+    """Return what `<!-- results: KIND FILE -->` stands for."""
+    kind, name = argument.split()
+    found: dict[str, Any] = json.loads((ROOT / f"{name}.json").read_text(encoding="utf-8"))
+    makers = {
+        "summary": summary,
+        "finals": finals,
+        "curves": curves,
+        "cost": cost,
+        "parity": parity,
+        "speed": speed,
+        "training": training,
+    }
+    return f"{makers[kind](found)}\n\n{provenance(name, found)}" if kind != "summary" else makers[kind](found)
+
+
+def summary(found: Result) -> str:
+    """Return what was measured, in a sentence."""
+    figures = found["summary"]
+    final = figures["final"]
+    return (
+        f"{figures['rows']} {'networks' if figures['rows'] > 1 else 'network'} that no training has seen, "
+        f"{found['steps']} steps of {found['batch']} images, {found['seeds']} seeds, each start at the best of "
+        f"{len(found['rates'])} rates. Mean accuracy at the end: **{_percent(final['hypernet'])} %** from the "
+        f"hypernet, {_percent(final['library'])} % from the library's own start; "
+        f"{100 * figures['mean_lead']:+.1f} points from the best simple start of each network, with "
+        f"{figures['median_steps_ratio']:.1f} times fewer steps (median) to where that one ends. Wins or ties: "
+        f"{100 * figures['wins_or_ties']:.0f} %."
+    )
+
+
+def finals(found: Result) -> str:
+    """Return a figure and a table of where each start ends."""
+    rows = found["rows"]
+    lines = ["| network | parameters | library | best simple start | hypernet |", "|---|--:|--:|--:|--:|"]
+    lines += [
+        f"| `{row['network']}` | {row['parameters']:,} | {_ended(row, 'library')} | "
+        f"{_ended(row, row['best_simple'])} ({row['best_simple']}) | {_ended(row, 'hypernet')} |"
+        for row in rows
+    ]
+    text = "Test accuracy at the end of training from three starts, network by network."
+    figure = f'<figure role="img" aria-label="{text}">{finals_figure(rows)}</figure>'
+    return f"{figure}\n\n" + "\n".join(lines)
+
+
+def curves(found: Result) -> str:
+    """Return a small figure per network: accuracy over the steps of training."""
+    panels = "".join(f"<div>{curve_panel(row, number)}</div>" for number, row in enumerate(found["rows"]))
+    legend = "".join(f'<span class="start-{name}">{text}</span>' for name, text in LEGEND.items())
+    return f'<p class="legend">{legend}</p>\n<div class="panels">{panels}</div>'
+
+
+LEGEND: Final = {"hypernet": "hypernet", "simple": "best simple start", "library": "library"}
+
+
+def cost(found: Result) -> str:
+    """Return what a prediction takes."""
+    lines = ["| architecture | parameters | written | time | memory |", "|---|--:|--:|--:|--:|"]
+    lines += [
+        f"| `{name}` | {row['parameters']:,} | {row['written_bytes'] / 1e6:,.0f} MB | {row['wall_seconds']:.1f} s | "
+        f"{row['peak_rss_bytes'] / 1e6:,.0f} MB |"
+        for name, row in found["rows"].items()
+    ]
+    return "\n".join(lines)
+
+
+def parity(found: Result) -> str:
+    """Return how far our reading of published hypernets is from their own code."""
+    totals = found["totals"]
+    return (
+        f"Of {totals['networks']} networks, {totals['equal_graphs']} have the same nodes, edges and virtual edges as "
+        f"the reference implementation draws. Of the {totals['tensors']:,} tensors predicted for them, the worst "
+        f"differs by {totals['worst']:.1e} in relative L2."
+    )
+
+
+def speed(found: Result) -> str:
+    """Return what reading a graph and predicting from it take, network by network."""
+    lines = ["| network | nodes | graph | prediction | memory |", "|---|--:|--:|--:|--:|"]
+    lines += [
+        f"| `{row['network']}` | {row['nodes']:,} | {row['graph_cpu_s']:.2f} s | {row['predict_cpu_s']:.2f} s | "
+        f"{row['peak_mib']:,} MiB |"
+        for row in found["networks"]
+    ]
+    return "\n".join(lines)
+
+
+def training(found: Result) -> str:
+    """Return what a step of training a hypernet takes, beside plain training of the same networks."""
+    lines = ["| networks | points | step | plain training | ratio |", "|--:|--:|--:|--:|--:|"]
+    lines += [
+        f"| {case['networks']} | {case['points']} | {1000 * case['seconds']:.0f} ms | "
+        f"{1000 * case['plain_seconds']:.0f} ms | {case['ratio']:.2f} |"
+        for case in found["cases"]
+    ]
+    return "\n".join(lines)
+
+
+def provenance(name: str, found: Result) -> str:
+    """Return where a result comes from, in a small line."""
+    hardware = found.get("hardware", {})
+    parts = [
+        f"commit {found['commit'][:10]}",
+        str(found.get("date", "")),
+        str(hardware.get("processor") or hardware.get("machine") or ""),
+        f"torch {found['versions']['torch']}",
+    ]
+    text = escape(", ".join(part for part in parts if part))
+    return f"<small>`{name}.json`: {text}</small>\n{{ .provenance }}"
+
+
+def _ended(row: Result, start: str) -> str:
+    entry = row["starts"][start]
+    if entry["rate"] is None:
+        return "failed"
+    return f"{_percent(entry['final']['mean'])} ± {_percent(entry['final']['std'])}"
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.1f}"
