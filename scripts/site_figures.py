@@ -21,7 +21,7 @@ COLORS: Final = {
 _NAMES: Final = re.compile(
     r' id="(?:figure|axes|patch|text|line2d|xtick|ytick|matplotlib|LineCollection|legend)[\w.]*"'
 )
-_STYLE: Final = {
+_STYLE: Final[dict[Any, Any]] = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
     "font.size": 9,
