@@ -75,6 +75,7 @@ NETWORKS = {
     },
     "module": {"build": "", "Mixed": ""},
 }
+SHARD = {"transformers": "10KB", "diffusers": "50KB", "timm": "50KB", "torchvision": "50KB", "module": "1KB"}
 FLOAT32 = {"timm", "Mixed"}  # their loaders build the network in float32, whatever is in the file
 
 
@@ -134,7 +135,7 @@ def test_a_fresh_process_makes_of_it_what_was_predicted(source: str, tmp_path: P
         logits = expected(prediction, case, float32)
         for shards in (False, True):
             folder = tmp_path / str(len(cases))
-            size = ("1KB" if source == "module" else "50KB") if shards else "5GB"
+            size = SHARD[source] if shards else "5GB"
             written = write_prediction(prediction, folder, max_shard=size, overwrite=False, verify=False)
             layout = prediction.architecture.layout
             assert any(file.endswith(".index.json") for file in written.files) == (shards and layout.shardable)
