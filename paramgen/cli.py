@@ -98,21 +98,14 @@ def predict(
             overrides=_overrides(overrides),
             example_input=_example(example_input),
         )
-        layout = prediction.architecture.layout
-        copied = companions(layout, tokenizer=tokenizer, image_processor=image_processor)
+        copied = companions(prediction.architecture.layout, tokenizer=tokenizer, image_processor=image_processor)
         planned = plan_files(prediction, max_shard)
     if dry_run:
         reporter.plan(describe_prediction(prediction, planned_files(prediction, planned)))
         return
     with reporter.progress(prediction.architecture.manifest.elements) as advance:
         written = write_prediction(
-            prediction,
-            folder,
-            max_shard=max_shard,
-            overwrite=overwrite,
-            verify=check,
-            progress=advance,
-            copied=copied,
+            prediction, folder, max_shard=max_shard, overwrite=overwrite, verify=check, progress=advance, copied=copied
         )
     reporter.written(written)
 
