@@ -1,10 +1,12 @@
 """Carry a prediction out: into a folder, or into a live module."""
 
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from math import isfinite, sqrt
 from pathlib import Path
 from time import perf_counter
@@ -15,6 +17,7 @@ from torch import Tensor, nn
 
 from paramgen.checking import REPORT, Checked, digest, verify_folder
 from paramgen.errors import CheckError, OptionError
+from paramgen.export.card import CARD, card_text
 from paramgen.export.folder import checked_target, transaction
 from paramgen.export.plan import Entry, Plan, plan
 from paramgen.export.writer import SafetensorsWriter, pieces
@@ -82,7 +85,7 @@ def plan_files(prediction: Prediction, max_shard: int | str) -> Plan:
 
 
 def planned_files(prediction: Prediction, planned: Plan) -> dict[str, int]:
-    """Return every file of the folder but our own report, with its size in bytes."""
+    """Return every file of the folder that its library reads, with its size in bytes."""
     return {**planned.files, CONFIG: len(_config(prediction).encode())}
 
 
@@ -112,14 +115,21 @@ def write_prediction(
         with SafetensorsWriter(planned, partial) as writer:
             tensors = dict(_stream(prediction, writer, progress))
         (partial / CONFIG).write_text(_config(prediction), encoding="utf-8")
-        report = {**_provenance(prediction), "files": files, "tensors": tensors}
+        report = {
+            **_provenance(prediction, max_shard),
+            "files": files,
+            "tensors": {entry.name: tensors[entry.name] for entry in entries_of(prediction)},
+        }
         (partial / REPORT).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        name = Path(os.path.abspath(folder)).name
+        card = card_text(report, prediction.architecture.layout.config, name)
+        (partial / CARD).write_text(card, encoding="utf-8")
         predicted = perf_counter()
         checked = _verified(partial, folder, progress) if verify else None
     return Written(
         folder=folder,
         prediction=prediction,
-        files={**files, REPORT: (folder / REPORT).stat().st_size},
+        files={**files, **{name: (folder / name).stat().st_size for name in (REPORT, CARD)}},
         seconds={"predict": predicted - started, "check": perf_counter() - predicted},
         checked=checked,
     )
@@ -224,12 +234,21 @@ def _config(prediction: Prediction) -> str:
     return json.dumps(config, indent=2) + "\n"
 
 
-def _provenance(prediction: Prediction) -> dict[str, Any]:
+def _versions(*libraries: str) -> Iterator[tuple[str, str]]:
+    for library in libraries:
+        with suppress(PackageNotFoundError):  # `module`, or a source that is not called like its package
+            yield library, version(library)
+
+
+def _provenance(prediction: Prediction, max_shard: int | str) -> dict[str, Any]:
     manifest = prediction.architecture.manifest
+    source = prediction.architecture.layout.source
     return {
         "paramgen": version("paramgen"),
-        "source": prediction.architecture.layout.source,
+        "versions": dict(_versions("torch", source)),
+        "source": source,
         "spec": prediction.architecture.spec,
+        "asked": {**prediction.asked.to_json(), "max_shard": max_shard},
         "graph": {
             "sha256": graph_hash(prediction.graph),
             "nodes": len(prediction.graph),
@@ -238,6 +257,7 @@ def _provenance(prediction: Prediction) -> dict[str, Any]:
         },
         "init": prediction.init,
         "initializer": dict(prediction.initializer.describe()),
+        "inherited": dict(prediction.initializer.inherited()),
         "seed": prediction.seed,
         "dtype": None if prediction.dtype is None else str(prediction.dtype).removeprefix("torch."),
         "parameters": manifest.parameters,
