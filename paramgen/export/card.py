@@ -29,7 +29,7 @@ _TAKEN: Final = "Some were taken from a larger model, which does not make one of
 @final
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """A picture beside the card, and what it shows, in words; a large one is folded away."""
+    """A picture beside the card, and what it shows, in words of ours; a large one is folded away."""
 
     file: str
     title: str
@@ -37,10 +37,10 @@ class Picture:
     folded: bool = False
 
     def __str__(self) -> str:
-        image = f"![{prose(self.text)}]({self.file})"
+        image = f"![{self.text}]({self.file})"
         if not self.folded:
-            return f"{image}\n\n{prose(self.text)}"
-        return f"<details><summary>{prose(self.title)}</summary>\n\n{image}\n\n</details>"
+            return f"{image}\n\n{self.text}"
+        return f"<details><summary>{self.title}</summary>\n\n{image}\n\n</details>"
 
 
 def card_text(

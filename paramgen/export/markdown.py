@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 MAX_SHOWN: Final = 300
-_MARKS: Final = re.compile(r"([\\`*_\[\]<>&|~#$@:!])")
+_MARKS: Final = re.compile(r"([\\`*_\[\]<>&|~#$@!]|:(?=//)|(?<=www)\.)")
 _ABOVE: Final = re.compile(r"(?:(?<=^)|(?<=:))~?/(?:[^/?]*/)*(?=[^/?])")
 
 
