@@ -107,8 +107,8 @@ def card_file(name: str) -> Path:
 def rendered(name: str) -> str:
     """Return a card with the figures that its results have now."""
     about, file = CARDS[name], card_file(name)
-    card = ModelCard(file.read_text(encoding="utf-8"))
-    card.data = ModelCardData(
+    body = ModelCard(file.read_text(encoding="utf-8")).text
+    data = ModelCardData(
         model_name=name,
         library_name="paramgen",
         license="apache-2.0",
@@ -117,10 +117,9 @@ def rendered(name: str) -> str:
         metrics=["accuracy"],
         eval_results=[figure for result, figures in about.figures.items() for figure in figures(_result(result))],
     )
-    card._original_order = None  # ours, not that of what is replaced
     for result, text in about.texts.items():
-        card.text = _replaced(card.text, result, text(_result(result)))
-    return str(card)
+        body = _replaced(body, result, text(_result(result)))
+    return f"---\n{data.to_yaml()}\n---\n{body}"
 
 
 def _replaced(text: str, mark: str, content: str) -> str:

@@ -14,6 +14,7 @@ from paramgen.checking import quiet_libraries, read_report
 from paramgen.errors import CheckError, OptionError, OutputError, ParamgenError
 from paramgen.export.card import CARD, Picture, card_text, is_edited
 from paramgen.export.folder import write_bytes
+from paramgen.export.markdown import without_folders
 from paramgen.figures.distributions import distributions
 from paramgen.figures.layers import layers_of
 from paramgen.figures.spectra import spectra
@@ -116,14 +117,15 @@ def _graph(folder: Path, record: Mapping[str, Any], config: Mapping[str, Any]) -
         try:
             architecture = _rebuilt(source, folder, record, config)
             graph = None if architecture is None else graph_of(architecture)
-            return None if graph is None else (len(graph), draw_svg(graph, title=str(record["spec"])))
+            return None if graph is None else (len(graph), draw_svg(graph, title=without_folders(record["spec"])))
         except ParamgenError:
             return None
 
 
 def _rebuilt(source: str, folder: Path, record: Mapping[str, Any], config: Mapping[str, Any]) -> Architecture | None:
     """Build the network from config.json with its library; a Python file runs only if it is this user's own."""
-    name, arguments = str(folder), {}
+    name = str(folder)
+    arguments: dict[str, Any] = {}
     if source == "module":
         if not is_ours(config):
             return None
@@ -131,6 +133,8 @@ def _rebuilt(source: str, folder: Path, record: Mapping[str, Any], config: Mappi
     if source in ("timm", "torchvision", "module"):
         name = str(config.get("architecture"))
         arguments = config.get("model_args" if source == "timm" else "arguments") or {}
+        if not isinstance(arguments, dict):
+            return None
         if source == "timm":
             arguments = {"num_classes": config.get("num_classes"), **arguments}
     typed = (record.get("asked") or {}).get("example_input")

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, final
@@ -36,9 +36,9 @@ class Asked:
     An example input that cannot be typed is an empty text.
     """
 
-    arch: str | None
-    overrides: Mapping[str, Any]
-    example_input: str | None
+    arch: str | None = None
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    example_input: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return it for a record."""
@@ -56,7 +56,7 @@ class Prediction:
     init: str
     seed: int
     dtype: torch.dtype | None  # of floating-point slots; None: as the architecture has them
-    asked: Asked
+    asked: Asked = Asked()
 
     def __iter__(self) -> Iterator[tuple[str, Tensor]]:
         manifest = self.architecture.manifest

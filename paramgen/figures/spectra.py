@@ -27,7 +27,7 @@ def spectra(layers: Sequence[Layer]) -> bytes | None:
     subtitle = "of each layer over their root mean square, from the largest to the smallest"
     with sheet(max(5.6, 3.6 * len(drawn) + 1.2), 4.2, "Singular values", subtitle) as (figure, content):
         panels = figure.subplots(1, len(drawn), squeeze=False, sharey=True)[0]
-        tallest = max(float(curve.max()) for found in drawn.values() for _, curve in found)
+        tallest = max(round(float(curve.max()), 4) for found in drawn.values() for _, curve in found)
         for panel, (kind, found) in zip(panels, drawn.items(), strict=True):
             _draw(panel, found, tallest)
             total = sum(_is_matrix(layer, kind) for layer in layers)
@@ -60,7 +60,8 @@ def _draw(panel: Any, curves: Sequence[tuple[float, Tensor]], tallest: float) ->
     ranks = [rank / (RANKS - 1) for rank in range(RANKS)]
     for depth, curve in curves:
         values = curve.clamp(min=_FLOOR) if log else curve
-        panel.plot(ranks, values.tolist(), color=colours(0.92 * depth), linewidth=1.5, alpha=0.9)
+        # Their last digits depend on where in memory a matrix lies; what is drawn must not.
+        panel.plot(ranks, values.round(decimals=4).tolist(), color=colours(0.92 * depth), linewidth=1.5, alpha=0.9)
     panel.set_xlim(0, 1)
     panel.set_xticks([0, 0.5, 1], ["largest", "middle", "smallest"], fontsize=8)
     for place, text in zip(("left", "center", "right"), panel.get_xticklabels(), strict=True):
