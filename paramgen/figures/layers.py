@@ -73,7 +73,7 @@ def label(name: str) -> str:
     """Return the end of a name, in letters that every font has."""
     shown = "".join(letter if letter.isascii() and letter.isprintable() else "?" for letter in name)
     end = ".".join(shown.split(".")[-2:])
-    return end if len(end) <= MAX_LABEL else f"...{end[3 - MAX_LABEL :]}"
+    return end if len(end) <= MAX_LABEL else f"...{end[3 - MAX_LABEL :].lstrip('.')}"
 
 
 def _kind(entry: Stored) -> Kind:
