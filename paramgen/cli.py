@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from paramgen.cli_card import card
 from paramgen.cli_compare import compare
 from paramgen.cli_options import Dtype, ImageProcessor, Init, Out, Tokenizer
 from paramgen.errors import OptionError, ParamgenError
@@ -165,6 +166,7 @@ def graph(
 
 
 app.command()(compare)
+app.command()(card)
 
 
 @app.command(name="list")

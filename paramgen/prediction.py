@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, final
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from paramgen.architectures import Architecture, Inputs, resolve
+from paramgen.architectures.inputs import typed
 from paramgen.architectures.module import from_module
 from paramgen.errors import OptionError, TraceError
 from paramgen.graphs.schema import Graph
@@ -29,6 +30,23 @@ DTYPES: Mapping[str, torch.dtype] = {
 
 @final
 @dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What was asked for, as it is typed: `arch` is None for a live module, and `example_input` for none.
+
+    An example input that cannot be typed is an empty text.
+    """
+
+    arch: str | None = None
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    example_input: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it for a record."""
+        return {"arch": self.arch, "overrides": dict(self.overrides), "example_input": self.example_input}
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
 class Prediction:
     """Iterate over it for (name, tensor) pairs, each slot once, in the order in which they come."""
 
@@ -38,6 +56,7 @@ class Prediction:
     init: str
     seed: int
     dtype: torch.dtype | None  # of floating-point slots; None: as the architecture has them
+    asked: Asked = Asked()
 
     def __iter__(self) -> Iterator[tuple[str, Tensor]]:
         manifest = self.architecture.manifest
@@ -103,6 +122,11 @@ def prepare(
         init=init,
         seed=seed,
         dtype=None if dtype is None else DTYPES[dtype],
+        asked=Asked(
+            arch=None if isinstance(arch, nn.Module) else arch,
+            overrides=overrides or {},
+            example_input=None if example_input is None else typed(example_input),
+        ),
     )
 
 

@@ -149,17 +149,13 @@ def _word(name: str) -> str:
     return ".".join(words[-2:] if words[-1] in ("weight", "bias") else words[-1:])
 
 
-def _loading_lines(source: str, config: Mapping[str, Any], folder: str) -> tuple[str, str]:
+def _loading_lines(source: str, config: Mapping[str, Any], folder: str) -> tuple[str, ...]:
     """Return the two lines of Python that load the folder, to be typed where the command was."""
-    if source in ("transformers", "diffusers"):
-        name = config.get("_class_name") or (config.get("architectures") or [""])[0]
-        return f"from {source} import {name}", f"model = {name}.from_pretrained({folder!r})"
-    if source == "timm":
-        return "import timm", f"model = timm.create_model({f'local-dir:{folder}'!r}, pretrained=True)"
     from paramgen.architectures.ownership import is_ours, own_record
+    from paramgen.export.loading import loading_lines
 
-    given = ", module" if source == "module" and not is_ours(own_record(Path(folder))) else ""
-    return "import paramgen", f"model = paramgen.load({folder!r}{given})"
+    module = "module" if source == "module" and not is_ours(own_record(Path(folder))) else ""
+    return loading_lines(source, config, folder, module=module)
 
 
 def _shown(key: str, value: Any) -> str:

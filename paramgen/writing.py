@@ -1,10 +1,12 @@
 """Carry a prediction out: into a folder, or into a live module."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from math import isfinite, sqrt
 from pathlib import Path
 from time import perf_counter
@@ -13,8 +15,10 @@ from typing import Any, Final, final
 import torch
 from torch import Tensor, nn
 
+from paramgen.architectures.processors import Companions
 from paramgen.checking import REPORT, Checked, digest, verify_folder
 from paramgen.errors import CheckError, OptionError
+from paramgen.export.card import CARD, card_text
 from paramgen.export.folder import checked_target, transaction
 from paramgen.export.plan import Entry, Plan, plan
 from paramgen.export.writer import SafetensorsWriter, pieces
@@ -82,7 +86,7 @@ def plan_files(prediction: Prediction, max_shard: int | str) -> Plan:
 
 
 def planned_files(prediction: Prediction, planned: Plan) -> dict[str, int]:
-    """Return every file of the folder but our own report and what is copied into it, with its size in bytes."""
+    """Return every file of the folder that its library reads, but what is copied into it, with its size in bytes."""
     return {**planned.files, **{name: len(text.encode()) for name, text in _texts(prediction).items()}}
 
 
@@ -102,12 +106,13 @@ def write_prediction(
     overwrite: bool,
     verify: bool,
     progress: Advance | None = None,
-    copied: Sequence[Any] = (),
+    copied: Companions | None = None,
 ) -> Written:
     """Write the folder beside its place, check it there, and give it its name last.
 
-    `copied` are tokenizers and image processors of transformers, which save themselves beside the weights.
+    What is `copied` saves itself beside the weights.
     """
+    copied = copied or {}
     checked_target(folder, overwrite=overwrite)
     planned = plan_files(prediction, max_shard)
     files = planned_files(prediction, planned)
@@ -117,17 +122,24 @@ def write_prediction(
             tensors = dict(_stream(prediction, writer, progress))
         for name, text in _texts(prediction).items():
             (partial / name).write_text(text, encoding="utf-8")
-        for each in copied:
+        for each in copied.values():
             each.save_pretrained(partial)
         files.update({path.name: path.stat().st_size for path in partial.iterdir() if path.name not in files})
-        report = {**_provenance(prediction), "files": files, "tensors": tensors}
+        report = {
+            **_provenance(prediction, max_shard, copied),
+            "files": files,
+            "tensors": {entry.name: tensors[entry.name] for entry in entries_of(prediction)},
+        }
         (partial / REPORT).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        name = Path(os.path.abspath(folder)).name
+        card = card_text(report, prediction.architecture.layout.config, name)
+        (partial / CARD).write_text(card, encoding="utf-8")
         predicted = perf_counter()
         checked = _verified(partial, folder, progress) if verify else None
     return Written(
         folder=folder,
         prediction=prediction,
-        files={**files, REPORT: (folder / REPORT).stat().st_size},
+        files={**files, **{name: (folder / name).stat().st_size for name in (REPORT, CARD)}},
         seconds={"predict": predicted - started, "check": perf_counter() - predicted},
         checked=checked,
     )
@@ -237,12 +249,21 @@ def _config(prediction: Prediction) -> str:
     return json.dumps(config, indent=2) + "\n"
 
 
-def _provenance(prediction: Prediction) -> dict[str, Any]:
+def _versions(*libraries: str) -> Iterator[tuple[str, str]]:
+    for library in libraries:
+        with suppress(PackageNotFoundError):  # `module`, or a source that is not called like its package
+            yield library, version(library)
+
+
+def _provenance(prediction: Prediction, max_shard: int | str, copied: Companions) -> dict[str, Any]:
     manifest = prediction.architecture.manifest
+    source = prediction.architecture.layout.source
     return {
         "paramgen": version("paramgen"),
-        "source": prediction.architecture.layout.source,
+        "versions": dict(_versions("torch", source)),
+        "source": source,
         "spec": prediction.architecture.spec,
+        "asked": {**prediction.asked.to_json(), "max_shard": max_shard, "copied": [list(words) for words in copied]},
         "graph": {
             "sha256": graph_hash(prediction.graph),
             "nodes": len(prediction.graph),
@@ -251,6 +272,7 @@ def _provenance(prediction: Prediction) -> dict[str, Any]:
         },
         "init": prediction.init,
         "initializer": dict(prediction.initializer.describe()),
+        "inherited": dict(prediction.initializer.inherited()),
         "seed": prediction.seed,
         "dtype": None if prediction.dtype is None else str(prediction.dtype).removeprefix("torch."),
         "parameters": manifest.parameters,

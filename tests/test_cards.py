@@ -6,7 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from huggingface_hub import ModelCard
+from huggingface_hub.repocard import metadata_eval_result
+from huggingface_hub.repocard_data import model_index_to_eval_results
 
+from benchmarks.cards import CARDS, rendered
 from benchmarks.starts_table import markdown
 
 ROOT = Path(__file__).parents[1]
@@ -69,3 +73,43 @@ def test_the_readme_quotes_the_benchmark() -> None:
 def test_the_folder_in_the_wheel_carries_the_card(folder: str, card: str) -> None:
     shipped = ROOT / "paramgen" / "pretrained" / folder / "README.md"
     assert shipped.read_bytes() == (ROOT / "cards" / f"{card}.md").read_bytes()
+
+
+@pytest.mark.parametrize("name", CARDS)
+def test_what_is_made_of_a_card_is_made_of_its_results(name: str) -> None:
+    assert (ROOT / "cards" / f"{name}.md").read_text(encoding="utf-8") == rendered(name)
+
+
+@pytest.mark.parametrize("name", CARDS)
+def test_the_hub_reads_the_metadata(name: str) -> None:
+    data = ModelCard.load(ROOT / "cards" / f"{name}.md").data.to_dict()
+    assert (data["library_name"], data["license"]) == ("paramgen", "apache-2.0")
+    assert {"paramgen", "weight-initialization"} <= set(data["tags"]) and data["datasets"] and data["metrics"]
+    model, results = model_index_to_eval_results(data["model-index"])
+    assert model == name
+    for each in results:
+        other = metadata_eval_result(
+            model_pretty_name=name,
+            task_pretty_name="image-classification",
+            task_id=each.task_type,
+            metrics_pretty_name=str(each.metric_name),
+            metrics_id=each.metric_type,
+            metrics_value=each.metric_value,
+            dataset_pretty_name=each.dataset_name,
+            dataset_id=each.dataset_type,
+        )
+        (same,) = model_index_to_eval_results(other["model-index"])[1]
+        assert (same.metric_value, same.metric_name) == (each.metric_value, each.metric_name)
+
+
+def test_the_figures_of_the_metadata_are_those_of_the_results() -> None:
+    def values(name: str) -> list[Any]:
+        return [each.metric_value for each in ModelCard.load(ROOT / "cards" / f"{name}.md").data.eval_results or []]
+
+    found = values("vision")
+    for summary in (starts(name)["summary"] for name in ("vision_starts", "vision_transfer")):
+        for means in summary["by_data"].values():
+            wanted = [means["final"]["hypernet"], means["mean_lead"], means["zero_shot"]["hypernet"]]
+            assert found[:3] == wanted
+            found = found[3:]
+    assert not found and values("first-light") == [result()["summary"]["zero_shot_hypernet"]]

@@ -48,6 +48,15 @@ def parse_example_input(text: str) -> Inputs:
     return tuple(tensors), {}
 
 
+def typed(inputs: Inputs) -> str:
+    """Return inputs as `parse_example_input` reads them; empty where they cannot be typed."""
+    given, named = inputs
+    kinds = {torch.float32: "", torch.long: ":long"}
+    if named or not all(isinstance(each, Tensor) and each.dtype in kinds and each.dim() for each in given):
+        return ""
+    return " ".join("x".join(map(str, each.shape)) + kinds[each.dtype] for each in given)
+
+
 def as_inputs(value: Any) -> Inputs:
     """Read a tensor, a tuple of arguments, a dict of keyword arguments, or a pair of both."""
     if isinstance(value, dict):

@@ -11,18 +11,22 @@ from paramgen.errors import OptionError, one_line
 MAX_BYTES: Final = 200_000_000  # of one file; the largest tokenizers have some 35 MB
 
 
-def companions(layout: Layout, *, tokenizer: str | None, image_processor: str | None) -> list[Any]:
+Companions = Mapping[tuple[str, str], Any]
+"""Tokenizers and image processors of transformers, by option and name as they are typed."""
+
+
+def companions(layout: Layout, *, tokenizer: str | None, image_processor: str | None) -> Companions:
     """Return what is to be saved beside a network; a tokenizer must fit into its vocabulary."""
     asked = {"--tokenizer": tokenizer, "--image-processor": image_processor}
     for option, name in asked.items():
         if name is not None and layout.source != "transformers":
             raise OptionError(f"{option} {name} is for networks of transformers; this one is {layout.source}'s.")
-    found = []
+    found: dict[tuple[str, str], Any] = {}
     if tokenizer is not None:
-        found.append(read_tokenizer(tokenizer))
-        _refuse_larger(found[0], tokenizer, layout.config)
+        read = found["--tokenizer", tokenizer] = read_tokenizer(tokenizer)
+        _refuse_larger(read, tokenizer, layout.config)
     if image_processor is not None:
-        found.append(_read_image_processor(image_processor))
+        found["--image-processor", image_processor] = _read_image_processor(image_processor)
     return found
 
 

@@ -85,6 +85,11 @@ def checked_target(target: Path, *, overwrite: bool = False, mark: str = MARK) -
 
 
 def write_text(path: Path, text: str) -> None:
+    """Write a single file in one step, in UTF-8: readers see the old content or the new, never a part."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
     """Write a single file in one step: readers see the old content or the new, never a part."""
     with _reported(path):
         real = Path(os.path.realpath(path))
@@ -96,8 +101,8 @@ def write_text(path: Path, text: str) -> None:
         with _reported(path):
             _make_parents(real.parent, parents)
             _remove_stale(real)
-            with open(partial, "x", encoding="utf-8", newline="") as file:
-                file.write(text)
+            with open(partial, "xb") as file:
+                file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
             partial.replace(real)

@@ -39,10 +39,11 @@ _SHOWN: Final = 6  # files of a repository in a message
 @final
 @dataclass(frozen=True, kw_only=True)
 class Named:
-    """A hypernet and, if it was converted from one, the published file."""
+    """A hypernet and, if it was converted from one, the published file; `repo` where it is the Hub's."""
 
     hypernet: Predictor
     origin: Origin | None
+    repo: str | None = None
 
 
 def named(text: str) -> Named:
@@ -73,7 +74,7 @@ def named(text: str) -> Named:
 
 def _of_repository(text: str, repo: str, revision: str | None) -> Named:
     try:
-        return _kept(repo, load(repo, revision=revision), revision)
+        return replace(_kept(repo, load(repo, revision=revision), revision), repo=repo)
     except HypernetError as error:
         if error.__cause__ is None or isinstance(error.__cause__, RemoteEntryNotFoundError):
             _refuse_published(text, repo, revision)
@@ -102,7 +103,7 @@ def _converted(path: Path, *, file: str, repo: str | None = None, revision: str 
         convert(path, folder, overwrite=True)
         found = _read(folder)
     hypernet, origin = found
-    return Named(hypernet=hypernet, origin=replace(origin, file=file, repo=repo, revision=revision))
+    return Named(hypernet=hypernet, origin=replace(origin, file=file, repo=repo, revision=revision), repo=repo)
 
 
 def _cached(folder: Path) -> tuple[Hypernet, Origin] | None:

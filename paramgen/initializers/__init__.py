@@ -42,6 +42,10 @@ class Initializer(ABC):
         """Return what else identifies it: origin and hashes of the files that it reads, as JSON."""
         return {}
 
+    def inherited(self) -> Mapping[str, Any]:
+        """Return whose weights it makes its own of: `from`, and `repo`, `license`, `datasets` where they are known."""
+        return {}
+
 
 initializers: Registry[Initializer] = Registry("initializer", "paramgen.initializers")
 

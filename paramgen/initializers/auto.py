@@ -115,6 +115,10 @@ class Chosen(Initializer):
         """Return what was chosen and why, and what else identifies the chosen start."""
         return {**self.chosen, **self.initializer.describe()}
 
+    def inherited(self) -> Mapping[str, Any]:
+        """Whose weights the chosen start uses."""
+        return self.initializer.inherited()
+
     @property
     def chosen(self) -> dict[str, str]:
         """What was chosen and why, as JSON."""

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from paramgen.architectures import Architecture
 from paramgen.errors import OptionError
+from paramgen.export.card_data import known_of
 from paramgen.foreign.named import Named, named
 from paramgen.graphs.native import native_view
 from paramgen.graphs.published.view import published_view
@@ -82,6 +83,13 @@ class HypernetInitializer(Initializer):
         if self._named.origin is not None:
             described["published"] = self._named.origin.to_json()
         return described
+
+    def inherited(self) -> Mapping[str, Any]:
+        """The hypernet, and what the card in its folder says of it."""
+        folder = self._shipped or Path(self.path)
+        repo = self._named.repo
+        known = known_of(folder) if folder.is_dir() else {}
+        return {"from": self.describe()["hypernet"], **({} if repo is None else {"repo": repo}), **known}
 
     @property
     def _published(self) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import Final, Literal, final
+from typing import Any, Final, Literal, final
 
 import torch
 from huggingface_hub import snapshot_download
@@ -17,6 +17,7 @@ from torch import Tensor
 from paramgen.architectures import Architecture
 from paramgen.architectures.stored import Stored, stored, weight_files
 from paramgen.errors import CheckError, OptionError, one_line
+from paramgen.export.card_data import known_of
 from paramgen.graphs.roles import Flow
 from paramgen.graphs.schema import Graph
 from paramgen.initializers import Initializer, NamedTensors, initializers
@@ -64,6 +65,12 @@ class WeightSelection(Initializer):
         """Return where the larger model is from and the sha256 of its weights."""
         return {"larger_model": self.path, "sha256": self._digest}
 
+    def inherited(self) -> Mapping[str, Any]:
+        """The larger model, and what its card says of it."""
+        name = self.path.partition("@")[0]
+        repo = {} if Path(name).is_dir() else {"repo": name}
+        return {"from": self.path, **repo, **known_of(self._folder)}
+
     def _counterparts(self, architecture: Architecture, graph: Graph) -> dict[str, Stored]:
         manifest = architecture.manifest
         left_out = set() if self.head else _head(graph, manifest)
@@ -89,7 +96,7 @@ class WeightSelection(Initializer):
         if not _REPOSITORY.fullmatch(name):
             raise OptionError(f"There is no folder {name!r}. {_ADVICE}")
         try:
-            wanted = ["*.safetensors", "*.safetensors.index.json"]
+            wanted = ["*.safetensors", "*.safetensors.index.json", "README.md"]
             return Path(snapshot_download(name, revision=revision if at else None, allow_patterns=wanted))
         except (HfHubHTTPError, HFValidationError, OSError) as error:
             reason = one_line(str(error).strip().partition("\n")[0]).rstrip(".")

@@ -66,6 +66,7 @@ def test_both_are_read_again_by_transformers(words: Path, pictures: Path, file: 
     assert AutoTokenizer.from_pretrained("out")("a e b")["input_ids"] == [1, 5, 2]
     assert AutoImageProcessor.from_pretrained("out").size["height"] == 8
     beside = {"tokenizer.json", "tokenizer_config.json", "preprocessor_config.json", "config.json", "model.safetensors"}
+    assert f"--tokenizer {(words / file).name}" in (written.folder / "README.md").read_text()
     assert beside == set(written.files) - {"paramgen.json", "README.md"}
     listed = json.loads(Path("out/paramgen.json").read_text())["files"]
     assert listed.keys() >= beside and all(Path("out", name).stat().st_size == size for name, size in listed.items())

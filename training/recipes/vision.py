@@ -9,7 +9,7 @@ from paramgen.hypernets.supernet import SupernetConfig
 from training.config import Config, Objective, Optimization, Stage, Task
 
 TENSORS: Final = Path(__file__).with_name("vision.json")  # made by `python -m training.sharing`
-STEPS: Final = 64_000
+STEPS: Final = 50_000
 TOKEN_STEPS: Final = 6
 IMAGE_STEPS: Final = 3
 TASKS: Final = (Task(name="cifar10", classes=10), Task(name="tiny", classes=100, part="even"))

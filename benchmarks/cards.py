@@ -1,0 +1,150 @@
+"""Put the figures of cards/results into the cards of what ships: `python -m benchmarks.cards vision`.
+
+The metadata of a card and what stands between `<!-- NAME -->` and `<!-- /NAME -->` are made of cards/results/NAME.json;
+everything else is written by hand and stays. The folder in the wheel gets a copy.
+"""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final, final
+
+import typer
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
+
+from benchmarks.starts_table import JUDGED, markdown
+from paramgen.errors import OptionError, UnknownNameError
+from paramgen.export.folder import write_text
+
+ROOT: Final = Path(__file__).parents[1]
+DATA: Final = {"cifar10": ("uoft-cs/cifar10", "CIFAR-10"), "tiny": ("zh-plus/tiny-imagenet", "Tiny ImageNet")}
+"""The identifier and the name of each data set on the Hub."""
+
+Result = Mapping[str, Any]
+
+
+def first_light_table(result: Result) -> str:
+    """Return a row for every network and their mean."""
+    lines = ["| network (held out) | parameters | library | hypernet |", "|---|--:|--:|--:|"]
+    for row in result["networks"]:
+        library, hypernet = row["zero_shot"]["library"], row["zero_shot"]["hypernet"]
+        spread = f"{100 * hypernet['mean']:.1f} ± {100 * hypernet['std']:.1f}"
+        lines.append(f"| {row['network']} | {row['parameters']:,} | {100 * library['mean']:.1f} | {spread} |")
+    library, hypernet = (f"**{100 * result['summary'][f'zero_shot_{name}']:.1f}**" for name in ("library", "hypernet"))
+    return "\n".join([*lines, f"| **mean of {len(result['networks'])}** | | {library} | {hypernet} |"])
+
+
+def first_light_figures(result: Result) -> list[EvalResult]:
+    """Return the mean accuracy at step 0."""
+    what = f"accuracy without any training, mean of {len(result['networks'])} unseen networks"
+    return [_figure("cifar10", "CIFAR-10", what, result["summary"]["zero_shot_hypernet"])]
+
+
+def starts_figures(result: Result) -> list[EvalResult]:
+    """Return the mean accuracies on each data set, and how far they are above those of the best simple starts."""
+    found = []
+    for data, means in result["summary"]["by_data"].items():
+        part = result["data"][data]["part"]
+        title = DATA.get(data, (data, data))[1] + ("" if part == "all" else f" ({part} classes)")
+        networks = f"{means['rows']} unseen network" + ("" if means["rows"] == 1 else "s")
+        figures = {
+            f"accuracy after {result['steps']} steps from it, mean of {networks}": means["final"][JUDGED],
+            f"lead over the best simple start of each, mean of {networks}": means["mean_lead"],
+            f"accuracy without any training, mean of {networks}": means["zero_shot"][JUDGED],
+        }
+        found += [_figure(data, title, what, value) for what, value in figures.items()]
+    return found
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """What of a card is made: its metadata, and a text for each result."""
+
+    folder: str
+    tags: tuple[str, ...]
+    datasets: tuple[str, ...]
+    texts: Mapping[str, Callable[[Result], str]]
+    figures: Mapping[str, Callable[[Result], list[EvalResult]]]
+
+
+_STARTS: Final = ("vision_starts", "vision_transfer")
+CARDS: Final = {
+    "vision": Card(
+        folder="vision",
+        tags=("paramgen", "weight-initialization", "supernet", "image-classification"),
+        datasets=("cifar10", "tiny"),
+        texts=dict.fromkeys(_STARTS, markdown),
+        figures=dict.fromkeys(_STARTS, starts_figures),
+    ),
+    "first-light": Card(
+        folder="first_light",
+        tags=("paramgen", "weight-initialization", "hypernetwork", "graph-hypernetwork", "image-classification"),
+        datasets=("cifar10",),
+        texts={"first_light": first_light_table},
+        figures={"first_light": first_light_figures},
+    ),
+}
+
+
+def main(name: Annotated[str, typer.Argument(help=f"One of {', '.join(CARDS)}.")]) -> None:
+    """Write cards/NAME.md and the copy in the wheel."""
+    text = rendered(name)
+    for path in (card_file(name), ROOT / "paramgen" / "pretrained" / CARDS[name].folder / "README.md"):
+        write_text(path, text)
+        print(path.relative_to(ROOT))
+
+
+def card_file(name: str) -> Path:
+    """Return the file of a card."""
+    if name not in CARDS:
+        raise UnknownNameError.of("card", name, CARDS)
+    return ROOT / "cards" / f"{name}.md"
+
+
+def rendered(name: str) -> str:
+    """Return a card with the figures that its results have now."""
+    about, file = CARDS[name], card_file(name)
+    body = ModelCard(file.read_text(encoding="utf-8")).text
+    data = ModelCardData(
+        model_name=name,
+        library_name="paramgen",
+        license="apache-2.0",
+        tags=list(about.tags),
+        datasets=[DATA[data][0] for data in about.datasets],
+        metrics=["accuracy"],
+        eval_results=[figure for result, figures in about.figures.items() for figure in figures(_result(result))],
+    )
+    for result, text in about.texts.items():
+        body = _replaced(body, result, text(_result(result)))
+    return f"---\n{data.to_yaml()}\n---\n{body}"
+
+
+def _replaced(text: str, mark: str, content: str) -> str:
+    pattern = re.compile(rf"(?<=<!-- {mark} -->\n)(?:.*\n)??(?=<!-- /{mark} -->)", re.DOTALL)
+    if len(pattern.findall(text)) != 1:
+        raise OptionError(f"The card has no place for {mark}. Put <!-- {mark} --> and <!-- /{mark} --> on two lines.")
+    return pattern.sub(lambda _: f"\n{content}\n\n", text)
+
+
+def _result(name: str) -> Result:
+    found: Result = json.loads((ROOT / "cards" / "results" / f"{name}.json").read_text(encoding="utf-8"))
+    return found
+
+
+def _figure(data: str, title: str, what: str, value: float) -> EvalResult:
+    return EvalResult(
+        task_type="image-classification",
+        dataset_type=DATA.get(data, (data, data))[0],
+        dataset_name=title,
+        dataset_split="test",
+        metric_type="accuracy_lead" if what.startswith("lead") else "accuracy",
+        metric_name=what,
+        metric_value=value,
+    )
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,42 @@
+"""The lines of Python that load a folder, as its library reads it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+def loading_lines(
+    source: str, config: Mapping[str, Any], where: str, *, on_hub: bool = False, module: str = ""
+) -> tuple[str, ...]:
+    """Return an import and a line that makes `model`.
+
+    Args:
+        source: The library.
+        config: The folder's config.json, which may be anybody's.
+        where: The folder, or a repository if `on_hub`.
+        on_hub: Whether the weights are fetched from there.
+        module: The expression of the network that is filled, where paramgen cannot build it.
+
+    """
+    name = config.get("_class_name") or (config.get("architectures") or [""])[0]
+    if source in ("transformers", "diffusers") and isinstance(name, str) and name.isidentifier():
+        return f"from {source} import {name}", f"model = {name}.from_pretrained({where!r})"
+    if source == "timm":
+        place = f"{'hf-hub' if on_hub else 'local-dir'}:{where}"
+        return "import timm", f"model = timm.create_model({place!r}, pretrained=True)"
+    given = f", {module}" if module else ""
+    if on_hub:
+        lines = ("import paramgen", "from huggingface_hub import snapshot_download")
+        return *lines, f"model = paramgen.load(snapshot_download({where!r}){given})"
+    return "import paramgen", f"model = paramgen.load({where!r}{given})"
+
+
+def building_lines(config: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the import of an own module's factory and the call that builds it; empty where they are not known."""
+    path, _, factory = str(config.get("architecture", "")).rpartition(":")
+    stem, arguments = Path(path).stem, config.get("arguments", {})
+    names = [stem, factory, *arguments] if isinstance(arguments, dict) else [""]
+    if not path.endswith(".py") or not all(str(name).isidentifier() for name in names):
+        return "", ""
+    given = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
+    return f"from {stem} import {factory}", f"{factory}({given})"
