@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 if TYPE_CHECKING:
     from conftest import Command
 
-COMMANDS = ("predict", "graph", "list", "check", "info", "compare")
+COMMANDS = ("predict", "graph", "list", "check", "info", "compare", "push")
 SLOW_DISK = """
 import os, time
 from paramgen.export import writer

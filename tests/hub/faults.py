@@ -8,15 +8,15 @@ from typing import Any
 HALF, LOST, REFUSED = "half", "lost", "refused"
 """The connection breaks: in the middle of the body, before the answer to what was done, before anything is done."""
 
-BREAKS = (HALF, LOST, REFUSED)
-
 
 @dataclass
 class Fault:
     """For requests of the route `on`, after `skip` of them and `times` times: a status, a break, a wait or an event."""
 
     on: str
-    does: int | str | float | Callable[[Any], None]  # a status, one of BREAKS, seconds, or a function of the server
+    does: (
+        int | str | float | Callable[[Any], None]
+    )  # a status, a break, seconds as a float, or a function of the server
     times: int = 1
     skip: int = 0
 

@@ -10,7 +10,7 @@ import struct
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -19,9 +19,10 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from tests.hub import answers
 from tests.hub.answers import Answer, Asked
-from tests.hub.faults import BREAKS, HALF, LOST, Fault, Plan
+from tests.hub.faults import HALF, LOST, REFUSED, Fault, Plan
 from tests.hub.store import Store
 
+GIVES = ("cdn", "resolve")  # routes of which half of the answer can be sent
 REPOSITORY = r"(?P<repo>[^/]+/[^/]+)"
 KIND = r"/api/(?P<kind>model|dataset|space)s"
 ROUTES: tuple[tuple[str, str, str, Callable[[Asked], Answer]], ...] = (
@@ -68,99 +69,105 @@ class Hub:
         return None
 
 
-def handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
-    """Return the class that answers the requests of one server."""
+class Server(ThreadingHTTPServer):
+    """One that knows its Hub, and does not wait for connections that clients keep."""
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        disable_nagle_algorithm = True
-        wbufsize = -1
+    daemon_threads = True
 
-        def do_GET(self) -> None:
-            found = hub.route(self.command, urlsplit(self.path).path)
-            if found is None:
-                self._send(answers.refusal(404, "", f"{self.command} {self.path} is not known here"))
-                return
-            name, answer, parts = found
-            hub.asked.append(name.upper() if self.command == "HEAD" else name)
-            fault = hub.faults.next(name)
-            if callable(fault):
-                fault(hub)
-            if isinstance(fault, float):
-                time.sleep(fault)
-            length = int(self.headers.get("Content-Length") or 0)
-            if fault in BREAKS and fault != LOST and not (name in ("cdn", "resolve") and fault == HALF):
-                self.rfile.read(length // 2 if fault == HALF else 0)
-                self._break()
-                return
-            asked = Asked(hub, self.command, parts, parse_qs(urlsplit(self.path).query), self.headers, b"")
-            asked.body = self._body(length, name)
-            if type(fault) is int:
-                self._send(answers.refusal(fault, "", answers.SAID.get(fault, "This is a fault made on purpose")))
-                return
-            answered = answer(asked)
-            if fault == LOST:
-                self._break()
-                return
+    def __init__(self, hub: Hub) -> None:
+        self.hub = hub
+        super().__init__(("127.0.0.1", 0), Handler)
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Reads requests, makes faults, sends answers."""
+
+    server: Server
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = -1
+
+    def do_GET(self) -> None:
+        hub = self.server.hub
+        found = hub.route(self.command, urlsplit(self.path).path)
+        if found is None:
+            self._send(answers.refusal(404, "", f"{self.command} {self.path} is not known here"))
+            return
+        name, answer, parts = found
+        hub.asked.append(name.upper() if self.command == "HEAD" else name)
+        fault = hub.faults.next(name)
+        length = int(self.headers.get("Content-Length") or 0)
+        if fault == REFUSED or (fault == HALF and name not in GIVES):
+            self.rfile.read(length // 2 if fault == HALF else 0)
+            self._break()
+            return
+        asked = Asked(hub, self.command, parts, parse_qs(urlsplit(self.path).query), self.headers, b"")
+        asked.body = self._body(length, name)
+        answered = self._answer(asked, answer, fault)
+        if fault == LOST:
+            self._break()
+        else:
             self._send(answered, half=fault == HALF)
 
-        do_HEAD = do_POST = do_PUT = do_GET
+    def _answer(self, asked: Asked, answer: Callable[[Asked], Answer], fault: Any) -> Answer:
+        if callable(fault):
+            fault(self.server.hub)
+        if isinstance(fault, float):
+            time.sleep(fault)
+        if isinstance(fault, int):
+            return answers.refusal(fault, "", answers.SAID.get(fault, "This is a fault made on purpose"))
+        return answer(asked)
 
-        def _body(self, length: int, name: str) -> bytes:
-            chunked = self.headers.get("Transfer-Encoding") == "chunked"
-            body = b"".join(self._chunks()) if chunked else self.rfile.read(length)
-            hub.received += len(body) if name == "put" else 0
-            return body
+    do_HEAD = do_POST = do_PUT = do_GET
 
-        def _chunks(self) -> Iterator[bytes]:
-            while size := int(self.rfile.readline(), 16):
-                yield self.rfile.read(size)
-                self.rfile.readline()
+    def _body(self, length: int, name: str) -> bytes:
+        chunked = self.headers.get("Transfer-Encoding") == "chunked"
+        body = b"".join(self._chunks()) if chunked else self.rfile.read(length)
+        self.server.hub.received += len(body) if name == "put" else 0
+        return body
+
+    def _chunks(self) -> Iterator[bytes]:
+        while size := int(self.rfile.readline(), 16):
+            yield self.rfile.read(size)
             self.rfile.readline()
+        self.rfile.readline()
 
-        def _send(self, answered: Answer, *, half: bool = False) -> None:
-            self.send_response(answered.status)
-            for key, value in answered.headers.items():
-                self.send_header(key, value)
-            self.send_header("Content-Length", str(len(answered.body)))
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(answered.body[: len(answered.body) // 2] if half else answered.body)
-            if half and self.command != "HEAD":
-                self.wfile.flush()
-                time.sleep(0.05)  # what was sent has to be read before the connection is seen to break
-                self._break()
+    def _send(self, answered: Answer, *, half: bool = False) -> None:
+        self.send_response(answered.status)
+        for key, value in answered.headers.items():
+            self.send_header(key, value)
+        self.send_header("Content-Length", str(len(answered.body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(answered.body[: len(answered.body) // 2] if half else answered.body)
+        if half and self.command != "HEAD":
+            self.wfile.flush()
+            time.sleep(0.05)  # what was sent has to be read before the connection is seen to break
+            self._break()
 
-        def _break(self) -> None:
-            """Reset the connection, as a network does that fails."""
-            self.close_connection = True
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            self.connection.close()
+    def _break(self) -> None:
+        """Reset the connection, as a network does that fails."""
+        self.close_connection = True
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.connection.close()
 
-        def log_message(self, *_: object) -> None:
-            pass
+    def log_message(self, *_: object) -> None:
+        pass
 
-        def finish(self) -> None:
-            try:
-                super().finish()
-            except OSError:  # it was broken on purpose
-                pass
+    def finish(self) -> None:
+        with suppress(OSError):  # it was broken on purpose
+            super().finish()
 
-        def handle(self) -> None:
-            try:
-                super().handle()
-            except (OSError, ValueError):  # the client, or a fault, closed the connection
-                self.close_connection = True
-
-    return Handler
+    def handle(self) -> None:
+        with suppress(OSError, ValueError):  # the client, or a fault, closed the connection
+            super().handle()
 
 
 @contextmanager
 def served(root: Path, *, xet: bool = True) -> Iterator[Hub]:
     """Serve the repositories of a folder from a thread."""
     hub = Hub(root, xet=xet)
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler(hub)) as server:
-        server.daemon_threads = True
+    with Server(hub) as server:
         hub.url = f"http://127.0.0.1:{server.server_port}"
         thread = Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
