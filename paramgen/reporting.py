@@ -134,6 +134,8 @@ class Reporter:
         what = f"{len(pushed.files)} files, {_short(size)}B" + (f", {_short(pushed.sent)}B sent" if pushed.sent else "")
         done = "in one commit" if pushed.committed else "there already, byte for byte"
         self._out.print(f"[bold]{escape(pushed.repo)}[/] ({seen}): {what}, {done}: {pushed.commit[:7]}")
+        if not pushed.compared:
+            self._out.print("  [yellow]not compared[/]: the Hub did not answer after the commit; push again to compare")
         self._out.print(f"  {pushed.url}", markup=False)
         for line in _hub_lines(source, config, pushed):
             self._out.print(f"  {line}", markup=False)

@@ -55,6 +55,7 @@ class Pushed:
     commit: str
     created: bool  # the repository
     committed: bool  # False: everything was there already
+    compared: bool  # False: the Hub did not answer after the commit
     private: bool
     files: Mapping[str, int]
     sent: int
@@ -140,9 +141,8 @@ class _Push:
             return self._pushed(self._remote.head, sent=0)
         progress("Committing", 0, 0)
         oid, revision = self._commit(operations, message)
-        self._compare(oid)
-        page = self._page(revision)
-        return replace(self._pushed(oid, sent=sent), committed=True, revision=revision, url=page)
+        done = replace(self._pushed(oid, sent=sent), committed=True, revision=revision, url=self._page(revision))
+        return replace(done, compared=self._compare(oid))
 
     def _unknown(self) -> list[str]:
         """Return the names of files whose content the Hub does not have, from whichever push it may be."""
@@ -235,10 +235,15 @@ class _Push:
         there = _tree(self._api, self._target.repo, commit)
         return next((name for name, file in self._local.items() if not file.is_at(there.get(name))), None)
 
-    def _compare(self, commit: str) -> None:
-        name = patiently(lambda: self._wrong(commit))
+    def _compare(self, commit: str) -> bool:
+        """Refuse a commit that is not what is here; return whether the Hub could be asked at all."""
+        try:
+            name = patiently(lambda: self._wrong(commit))
+        except FAILURES:
+            return False
         if name is not None:
             raise HubError(f"{self._target.repo!r} does not hold {name!r} as it is here, at commit {commit}. {_AGAIN}")
+        return True
 
     def _pushed(self, commit: str, *, sent: int) -> Pushed:
         files = {name: file.size for name, file in self._local.items()}
@@ -249,6 +254,7 @@ class _Push:
             commit=commit,
             created=self._created,
             committed=False,
+            compared=True,
             private=self._remote.private,
             files=files,
             sent=sent,

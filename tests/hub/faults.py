@@ -26,6 +26,7 @@ class Plan:
 
     def __init__(self) -> None:
         self._faults: list[Fault] = []
+        self.made = 0
         self._lock = Lock()
 
     def add(self, *faults: Fault) -> None:
@@ -48,5 +49,6 @@ class Plan:
                     fault.skip -= 1
                     continue
                 fault.times -= 1
+                self.made += 1
                 return fault.does
         return None
