@@ -41,13 +41,17 @@ def trial(hub: Hub, root: Path, seed: int) -> str:
         hub.store.fill(repo, old, private=True)
     target = Target(repo=repo, revision=draw.choice([None, None, "seed-1"]), pr=False)
     branch, before = target.revision or "main", heads(hub, repo)
-    route, does = draw.choice(ROUTES[hub.xet]), draw.choice(FAULTS)
+    unasked = {"create"} if before else set()
+    unasked |= {"branch"} if branch == "main" else set()
+    route, does = draw.choice([name for name in ROUTES[hub.xet] if name not in unasked]), draw.choice(FAULTS)
 
     def moved(hub: Hub) -> None:
         if hub.store.find(repo):
             hub.store.fill(repo, {"notes.md": b"somebody else's"})
 
-    hub.fail(route, moved if does == "moved" else does, times=draw.choice([1, 1, 2, 50]), skip=draw.choice([0, 0, 1]))
+    hub.fail(
+        route, moved if does == "moved" else does, times=draw.choice([1, 1, 2, 50]), skip=draw.choice([0, 0, 0, 1])
+    )
     made = hub.faults.made
     try:
         push(files, target, message="trial")
