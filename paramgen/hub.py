@@ -4,10 +4,10 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import httpx2
-from huggingface_hub import constants, get_token, hf_hub_download, snapshot_download
+from huggingface_hub import HfApi, constants, get_token, hf_hub_download, snapshot_download
 from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
@@ -56,9 +56,9 @@ def status_of(error: BaseException) -> int | None:
     return next((cause.response.status_code for cause in _causes(error) if isinstance(cause, HfHubHTTPError)), None)
 
 
-def fetch_file(repo: str, file: str, *, revision: str | None = None) -> Path:
+def fetch_file(repo: str, file: str, **download: Any) -> Path:
     """Return the path of one file of a repository, from the cache or downloaded."""
-    return Path(patiently(lambda: hf_hub_download(repo, file, revision=revision)))
+    return Path(patiently(lambda: hf_hub_download(repo, file, **download)))
 
 
 def fetch_folder(repo: str, patterns: list[str], *, revision: str | None = None) -> Path:
@@ -67,6 +67,14 @@ def fetch_folder(repo: str, patterns: list[str], *, revision: str | None = None)
     return Path(
         patiently(lambda: snapshot_download(repo, revision=revision, allow_patterns=patterns, ignore_patterns=["*/*"]))
     )
+
+
+def files_of(repo: str, *, revision: str | None = None) -> list[str]:
+    """Return the names of a repository's files; none where the Hub does not say, as they are only a help."""
+    try:
+        return list(patiently(lambda: HfApi().list_repo_files(repo, revision=revision)))
+    except (*FAILURES, RuntimeError):
+        return []
 
 
 def commit_of(path: Path) -> str | None:

@@ -52,6 +52,7 @@ def constants_of(hub: Hub, root: Path) -> dict[str, object]:
 def code_of(hub: Hub, root: Path) -> str:
     """Return code that connects a process that has imported huggingface_hub."""
     lines = [f"constants.{name} = {value!r}" for name, value in constants_of(hub, root).items()]
+    lines += ["from huggingface_hub.utils import disable_progress_bars", "disable_progress_bars()"]
     waits = ["import paramgen.hub", "paramgen.hub.WAITS = (0.001,) * 3"]
     return "\n".join(["from huggingface_hub import constants", *lines, *waits])
 
