@@ -92,7 +92,7 @@ class Asked:
 def refusal(status: int, code: str, message: str) -> Answer:
     """Return what the Hub says when it refuses."""
     headers = {"X-Error-Message": message, "Content-Type": "application/json", "X-Request-Id": "Root=1-0"}
-    body = {"error": message} | ({"url": "http://taken"} if status == 409 else {})  # as the Hub does
+    body = {"error": message} | ({"url": "https://huggingface.co/me/taken"} if status == 409 else {})  # as the Hub does
     return Answer(status, headers | ({"X-Error-Code": code} if code else {}), json.dumps(body).encode())
 
 
