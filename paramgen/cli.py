@@ -105,14 +105,8 @@ def predict(
         folder = _folder(out, arch, context if target is not None else None)
         if not dry_run:
             _refuse_folder(folder, overwrite)
-        prediction = prepare(
-            arch,
-            init=init,
-            seed=seed,
-            dtype=dtype,
-            overrides=_overrides(overrides),
-            example_input=_example(example_input),
-        )
+        changes, example = _overrides(overrides), _example(example_input)
+        prediction = prepare(arch, init=init, seed=seed, dtype=dtype, overrides=changes, example_input=example)
         copied = companions(prediction.architecture.layout, tokenizer=tokenizer, image_processor=image_processor)
         planned = plan_files(prediction, max_shard)
     if dry_run:
@@ -120,7 +114,14 @@ def predict(
         return
     with reporter.progress(prediction.architecture.manifest.elements) as advance:
         written = write_prediction(
-            prediction, folder, max_shard=max_shard, overwrite=overwrite, verify=check, progress=advance, copied=copied
+            prediction,
+            folder,
+            max_shard=max_shard,
+            overwrite=overwrite,
+            verify=check,
+            progress=advance,
+            copied=copied,
+            repo=None if target is None else target.repo,
         )
     pushed = None if target is None else push_written(written, target, message, reporter)
     reporter.written(written, pushed, kept=pushed is None or out is not None)

@@ -9,11 +9,11 @@ from typing import Any, Final, final
 from paramgen.architectures import read_config
 from paramgen.checking import REPORT, check_folder, read_report
 from paramgen.errors import CheckError, HubError, one_line
+from paramgen.export.card import CARD
 from paramgen.export.hub import Progress, Pushed, Target, push
 from paramgen.hypernets.loading import load
 from paramgen.hypernets.storage import CONFIG, WEIGHTS
 
-CARD: Final = "README.md"
 FIGURES: Final = "figures"
 _CONVERTED: Final = "converted.json"
 _NAME: Final = re.compile(rf"(?:{FIGURES}/)?\w[\w.-]*")

@@ -208,22 +208,16 @@ def _loading_lines(source: str, config: Mapping[str, Any], folder: str) -> tuple
     return loading_lines(source, config, folder, module=module)
 
 
-def _hub_lines(source: str | None, config: Mapping[str, Any], pushed: "Pushed") -> tuple[str, ...]:
+def _hub_lines(source: str | None, config: Mapping[str, Any], pushed: "Pushed") -> list[str]:
     """Return the lines that load what was pushed, on any machine."""
-    at = "" if pushed.revision == "main" else f"@{pushed.revision}"
+    from paramgen.export.loading import loading_lines
+
+    revision = None if pushed.revision == "main" else pushed.revision
     if source is None:
-        return (f"paramgen predict --arch NAME --init hypernet:{pushed.repo}{at}",)
-    revision = f", revision={pushed.revision!r}" if at else ""
-    if source == "timm":
-        one, two = "import timm", f"model = timm.create_model({f'hf-hub:{pushed.repo}{at}'!r}, pretrained=True)"
-    elif source in ("transformers", "diffusers"):
-        one, two = _loading_lines(source, config, pushed.repo)
-        two = f"{two[:-1]}{revision})"
-    else:
-        given = ", module" if source == "module" else ""
-        one = "import huggingface_hub, paramgen"
-        two = f"model = paramgen.load(huggingface_hub.snapshot_download({pushed.repo!r}{revision}){given})"
-    return f">>> {one}", f">>> {two}"
+        return [f"paramgen predict --arch NAME --init hypernet:{pushed.repo}" + (f"@{revision}" if revision else "")]
+    module = "module" if source == "module" else ""
+    lines = loading_lines(source, config, pushed.repo, on_hub=True, module=module, revision=revision)
+    return [f">>> {line}" for line in lines]
 
 
 def _shown(key: str, value: Any) -> str:

@@ -18,7 +18,7 @@ from tests.hub.server import Hub
 if TYPE_CHECKING:
     from conftest import Command
 
-FILES = {"config.json", "model.safetensors", "paramgen.json"}
+FILES = {"README.md", "config.json", "model.safetensors", "paramgen.json"}
 
 
 @pytest.fixture
@@ -52,14 +52,14 @@ def contents(hub: Hub, repo: str = "me/start", revision: str = "main") -> dict[s
 
 
 def test_a_folder_is_pushed_with_its_card_and_figures_and_nothing_else(hub: Hub, start: Path) -> None:
-    (start / "README.md").write_text("# A card\n")
+    (start / "README.md").write_text("# A card of mine\n")
     (start / "figures").mkdir()
     (start / "figures" / "weights.svg").write_text("<svg/>")
     (start / "secret.txt").write_text("not paramgen's")
     seen: list[tuple[str, int, int]] = []
     done = paramgen.push(start, "me/start", progress=lambda *event: seen.append(event))
     there = contents(hub)
-    assert set(there) == set(done.files) == FILES | {"README.md", "figures/weights.svg"}
+    assert set(there) == set(done.files) == FILES | {"figures/weights.svg"}
     assert all(data == (start / name).read_bytes() for name, data in there.items())
     assert hub.store["me/start"].record(done.commit)["title"].startswith("Initial weights of own.py:build by library")
     assert seen[0][1:] == (0, sum(done.files.values())) and seen[-1][0] == "Committing"
@@ -102,6 +102,7 @@ def test_a_folder_that_is_not_what_it_was_is_not_pushed(hub: Hub, start: Path, h
     elif how == "config changed":
         (start / "config.json").write_text((start / "config.json").read_text() + "\n")
     elif how == "a link":
+        (start / "README.md").unlink()
         (start / "README.md").symlink_to("/etc/passwd")
     else:
         listed = {"gone.safetensors": 3} if how == "a file is gone" else {"../own.py": 3}
@@ -122,7 +123,7 @@ def test_the_command_says_what_is_where_and_how_to_load_it(run: "Command", hub: 
     assert done.status == 0 and not done.err
     first, page, *lines = done.out.splitlines()
     commit = hub.store["me/start"].refs["main"]
-    assert first.startswith("me/start (private): 3 files, ") and first.endswith(f" in one commit: {commit[:7]}")
+    assert first.startswith("me/start (private): 4 files, ") and first.endswith(f" in one commit: {commit[:7]}")
     assert page.strip() == f"{hub.url}/me/start"
     assert "snapshot_download('me/start')" in lines[-1]
     again = run("push", "start", "me/start", "--json")
@@ -139,6 +140,7 @@ def test_predict_pushes_without_keeping_a_folder(run: "Command", hub: Hub, own: 
     assert done.status == 0 and found["folder"] is None and set(tmp_path.iterdir()) - before == set()
     assert found["pushed"]["repo"] == "me/start" and set(contents(hub)) == FILES
     assert hub.store["me/start"].record(found["pushed"]["commit"])["title"] == "Mine"
+    assert b"snapshot_download('me/start')" in contents(hub)["README.md"]
     kept = run(*words, "--out", "kept", "--revision", "seed-1", "--seed", "1")
     assert kept.out.startswith("kept: own.py:build") and "revision='seed-1'" in kept.out
     assert (tmp_path / "kept" / "model.safetensors").read_bytes() == contents(hub, revision="seed-1")[
