@@ -8,10 +8,11 @@ from paramgen.api import graph as graph
 from paramgen.api import initialize_ as initialize_
 from paramgen.api import load as load
 from paramgen.api import predict as predict
+from paramgen.api import push as push
 from paramgen.api import trace as trace
 from paramgen.api import write as write
 from paramgen.errors import ParamgenError as ParamgenError
 
 __version__ = _version("paramgen")
 
-__all__ = ["ParamgenError", "check", "compare", "graph", "initialize_", "load", "predict", "trace", "write"]
+__all__ = ["ParamgenError", "check", "compare", "graph", "initialize_", "load", "predict", "push", "trace", "write"]

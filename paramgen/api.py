@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from paramgen.architectures import Architecture
     from paramgen.checking import Checked, Memory
     from paramgen.comparison import Event, Results
+    from paramgen.export.hub import Progress, Pushed
     from paramgen.graphs.schema import Graph
     from paramgen.prediction import Prediction
     from paramgen.writing import Advance, Written
@@ -130,6 +131,35 @@ def check(folder: str | Path, *, memory: "Memory" = "auto") -> "Checked":
     from paramgen.checking import check_folder
 
     return check_folder(Path(folder), memory=memory)
+
+
+def push(
+    folder: str | Path,
+    repo: str,
+    *,
+    public: bool = False,
+    revision: str | None = None,
+    pr: bool = False,
+    message: str | None = None,
+    progress: "Progress | None" = None,
+) -> "Pushed":
+    """Push a folder that `write` made, or a hypernet's, to the Hugging Face Hub: in one commit, or not at all.
+
+    Args:
+        folder: It is checked first, as by `check`.
+        repo: `owner/name` of a model repository, made if there is none.
+        public: Whether everybody may see it; a new repository is private otherwise.
+        revision: A branch, made if there is none.
+        pr: Open a pull request instead of changing the branch.
+        message: Of the commit.
+        progress: Called with what is done, and the bytes that are done and to be done.
+
+    """
+    from paramgen.export.hub import Target
+    from paramgen.pushing import push_folder
+
+    target = Target(repo=repo, public=public, revision=revision, pr=pr)
+    return push_folder(Path(folder), target, message=message, progress=progress)[1]
 
 
 def compare(

@@ -6,6 +6,7 @@ import signal
 import sys
 import warnings
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -15,6 +16,7 @@ from rich.markup import escape
 from paramgen.cli_card import card
 from paramgen.cli_compare import compare
 from paramgen.cli_options import Dtype, ImageProcessor, Init, Out, Tokenizer
+from paramgen.cli_push import Message, Public, PullRequest, Revision, early_target, push, push_written
 from paramgen.errors import OptionError, ParamgenError
 
 app = typer.Typer(
@@ -48,12 +50,17 @@ ExampleInput = Annotated[
         help="What the forward pass takes, if it cannot be known: 2x3x32x32, '2x16:long', or a function in a file.",
     ),
 ]
+PushTo = Annotated[
+    str | None,
+    typer.Option("--push", metavar="REPO", help="Push to the Hub, too; without --out, nothing is kept here."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
 
 
 @app.command()
 def predict(
+    context: typer.Context,
     *,
     arch: Arch,
     out: Out = None,
@@ -70,6 +77,11 @@ def predict(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a folder that paramgen wrote.")] = False,
     check: Annotated[bool, typer.Option("--check/--no-check", help="Load the folder with its library.")] = True,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Build, trace and plan; write nothing.")] = False,
+    push: PushTo = None,
+    public: Public = False,
+    revision: Revision = None,
+    pr: PullRequest = False,
+    message: Message = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -78,27 +90,23 @@ def predict(
     [dim]paramgen predict --arch gpt2 --out start
     paramgen predict --arch timm:resnet18 --set num_classes=37 --init library
     paramgen predict --arch my_model.py:build --example-input 2x3x32x32
-    paramgen predict --arch llama-1b --dtype bfloat16 --dry-run[/dim]
+    paramgen predict --arch llama-1b --dtype bfloat16 --dry-run
+    paramgen predict --arch vit_b16 --push me/vit-start[/dim]
     """
     from paramgen.reporting import Reporter
 
     reporter = Reporter(as_json=as_json, quiet=quiet)
+    target = early_target(push, public=public, revision=revision, pr=pr, message=message)
     with reporter.stage("Building and tracing"):
         from paramgen.api import predict as prepare
         from paramgen.architectures.processors import companions
         from paramgen.writing import describe_prediction, plan_files, planned_files, write_prediction
 
-        folder = out if out is not None else Path(_folder_name(arch))
+        folder = _folder(out, arch, context if target is not None else None)
         if not dry_run:
             _refuse_folder(folder, overwrite)
-        prediction = prepare(
-            arch,
-            init=init,
-            seed=seed,
-            dtype=dtype,
-            overrides=_overrides(overrides),
-            example_input=_example(example_input),
-        )
+        changes, example = _overrides(overrides), _example(example_input)
+        prediction = prepare(arch, init=init, seed=seed, dtype=dtype, overrides=changes, example_input=example)
         copied = companions(prediction.architecture.layout, tokenizer=tokenizer, image_processor=image_processor)
         planned = plan_files(prediction, max_shard)
     if dry_run:
@@ -106,9 +114,17 @@ def predict(
         return
     with reporter.progress(prediction.architecture.manifest.elements) as advance:
         written = write_prediction(
-            prediction, folder, max_shard=max_shard, overwrite=overwrite, verify=check, progress=advance, copied=copied
+            prediction,
+            folder,
+            max_shard=max_shard,
+            overwrite=overwrite,
+            verify=check,
+            progress=advance,
+            copied=copied,
+            repo=None if target is None else target.repo,
         )
-    reporter.written(written)
+    pushed = None if target is None else push_written(written, target, message, reporter)
+    reporter.written(written, pushed, kept=pushed is None or out is not None)
 
 
 @app.command()
@@ -167,6 +183,7 @@ def graph(
 
 app.command()(compare)
 app.command()(card)
+app.command()(push)
 
 
 @app.command(name="list")
@@ -346,6 +363,14 @@ def _refuse_folder(folder: Path, overwrite: bool) -> None:
     from paramgen.export.folder import checked_target
 
     checked_target(folder, overwrite=overwrite)
+
+
+def _folder(out: Path | None, arch: str, context: typer.Context | None) -> Path:
+    """Return the folder to write: the one asked for, or in a place that lasts as long as `context`, or one named so."""
+    if out is not None:
+        return out
+    name = Path(_folder_name(arch))
+    return name if context is None else Path(context.with_resource(TemporaryDirectory())) / name
 
 
 def _folder_name(arch: str) -> str:

@@ -12,6 +12,7 @@ ParamgenError
 ├── ForeignError              a published checkpoint that is refused or cannot be converted
 ├── IncompleteStateError      a slot without a tensor, or with two
 ├── OutputError               a folder or file that cannot be written
+├── HubError                  a repository of the Hub that cannot be pushed to
 └── CheckError                a folder that the target library does not load as written
 ```
 """
@@ -84,6 +85,10 @@ class IncompleteStateError(ParamgenError):
 
 class OutputError(ParamgenError):
     """A folder or file that cannot be written."""
+
+
+class HubError(ParamgenError):
+    """A repository of the Hub that cannot be pushed to."""
 
 
 class CheckError(ParamgenError):

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from paramgen.export.hub import Pushed
     from paramgen.writing import Written
 
 
@@ -62,6 +63,30 @@ class Reporter:
 
             yield advance
 
+    @contextmanager
+    def transfer(self) -> Iterator[Callable[[str, int, int], None]]:
+        """Show which file is on its way, and how much of all is done."""
+        with (
+            Progress(
+                SpinnerColumn(),
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TextColumn("{task.fields[size]}"),
+                TimeElapsedColumn(),
+                console=self._err,
+                transient=True,
+                disable=not self._live,
+            ) as bar,
+            redirect_stdout(sys.stderr),
+        ):
+            task = bar.add_task("Checking", total=None, size="")
+
+            def advance(text: str, done: int, total: int) -> None:
+                size = f"{_short(done)}B of {_short(total)}B" if total else ""
+                bar.update(task, description=escape(text), completed=done, total=total or None, size=size)
+
+            yield advance
+
     def plan(self, described: Mapping[str, Any]) -> None:
         """Print what would be written."""
         self.record(described)
@@ -96,10 +121,31 @@ class Reporter:
             table.add_row(escape(name), escape(text))
         self._out.print(table)
 
-    def written(self, written: "Written") -> None:
-        """Print where the folder is, by which rules it was filled, and how to load it."""
+    def pushed(self, pushed: "Pushed", source: str | None, config: Mapping[str, Any]) -> None:
+        """Print what is on the Hub, and how to load it from there."""
         if self._as_json:
-            self._out.print(json.dumps(written.to_json()), markup=False)
+            self._out.print(json.dumps(pushed.to_json()), markup=False)
+        elif not self._quiet:
+            self._pushed(pushed, source, config)
+
+    def _pushed(self, pushed: "Pushed", source: str | None, config: Mapping[str, Any]) -> None:
+        size = sum(pushed.files.values())
+        seen = "private" if pushed.private else "public"
+        what = f"{len(pushed.files)} files, {_short(size)}B" + (f", {_short(pushed.sent)}B sent" if pushed.sent else "")
+        done = "in one commit" if pushed.committed else "there already, byte for byte"
+        self._out.print(f"[bold]{escape(pushed.repo)}[/] ({seen}): {what}, {done}: {pushed.commit[:7]}")
+        if not pushed.compared:
+            self._out.print("  [yellow]not compared[/]: the Hub did not answer after the commit; push again to compare")
+        self._out.print(f"  {pushed.url}", markup=False)
+        for line in _hub_lines(source, config, pushed):
+            self._out.print(f"  {line}", markup=False)
+
+    def written(self, written: "Written", pushed: "Pushed | None" = None, *, kept: bool = True) -> None:
+        """Print where the folder is, by which rules it was filled, and how to load it."""
+        folder = str(written.folder) if kept or pushed is None else pushed.repo
+        if self._as_json:
+            more = {} if pushed is None else {"pushed": pushed.to_json(), "folder": folder if kept else None}
+            self._out.print(json.dumps(written.to_json() | more), markup=False)
             return
         if self._quiet:
             return
@@ -108,7 +154,7 @@ class Reporter:
         elements = architecture.manifest.elements
         rate = elements / max(seconds["predict"], 1e-6)
         self._out.print(
-            f"[bold]{escape(str(written.folder))}[/]: {escape(architecture.spec)}, "
+            f"[bold]{escape(folder)}[/]: {escape(architecture.spec)}, "
             f"{architecture.manifest.parameters:,} parameters, {_short(sum(written.files.values()))}B in "
             f"{seconds['predict']:.1f} s ({_short(rate)} parameters/s)"
         )
@@ -130,7 +176,11 @@ class Reporter:
             self._out.print(f"  {loaded}: nothing missing, unexpected or changed")
             if written.checked.published is not None:
                 self._out.print(f"  published: {written.checked.published}", markup=False)
-        for line in _loading_lines(architecture.layout.source, architecture.layout.config, str(written.folder)):
+        layout = architecture.layout
+        if pushed is not None:
+            self._pushed(pushed, layout.source, layout.config)
+            return
+        for line in _loading_lines(layout.source, layout.config, str(written.folder)):
             self._out.print(f"  >>> {line}", markup=False)
 
     def _which(self, prediction: Any, rule: str) -> str:
@@ -156,6 +206,18 @@ def _loading_lines(source: str, config: Mapping[str, Any], folder: str) -> tuple
 
     module = "module" if source == "module" and not is_ours(own_record(Path(folder))) else ""
     return loading_lines(source, config, folder, module=module)
+
+
+def _hub_lines(source: str | None, config: Mapping[str, Any], pushed: "Pushed") -> list[str]:
+    """Return the lines that load what was pushed, on any machine."""
+    from paramgen.export.loading import loading_lines
+
+    revision = None if pushed.revision == "main" else pushed.revision
+    if source is None:
+        return [f"paramgen predict --arch NAME --init hypernet:{pushed.repo}" + (f"@{revision}" if revision else "")]
+    module = "module" if source == "module" else ""
+    lines = loading_lines(source, config, pushed.repo, on_hub=True, module=module, revision=revision)
+    return [f">>> {line}" for line in lines]
 
 
 def _shown(key: str, value: Any) -> str:

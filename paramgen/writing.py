@@ -107,10 +107,11 @@ def write_prediction(
     verify: bool,
     progress: Advance | None = None,
     copied: Companions | None = None,
+    repo: str | None = None,
 ) -> Written:
     """Write the folder beside its place, check it there, and give it its name last.
 
-    What is `copied` saves itself beside the weights.
+    What is `copied` saves itself beside the weights. The card says how to load it from `repo`, if it goes there.
     """
     copied = copied or {}
     checked_target(folder, overwrite=overwrite)
@@ -132,7 +133,7 @@ def write_prediction(
         }
         (partial / REPORT).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
         name = Path(os.path.abspath(folder)).name
-        card = card_text(report, prediction.architecture.layout.config, name)
+        card = card_text(report, prediction.architecture.layout.config, name, repo=repo)
         (partial / CARD).write_text(card, encoding="utf-8")
         predicted = perf_counter()
         checked = _verified(partial, folder, progress) if verify else None

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 if TYPE_CHECKING:
     from conftest import Command
 
-COMMANDS = ("predict", "graph", "list", "check", "info", "compare")
+COMMANDS = ("predict", "graph", "list", "check", "info", "compare", "push")
 SLOW_DISK = """
 import os, time
 from paramgen.export import writer
@@ -225,7 +225,7 @@ REFUSED = [
     (["--init", "hypernte"], ["'hypernte'", "'hypernet'", "paramgen list initializers"]),
     (["--init", "library:x"], ["takes no argument"]),
     (["--init", "hypernet:./nowhere"], ["No hypernet './nowhere': there is no such folder or file.", "Type: --init"]),
-    (["--init", "hypernet:org/repo"], ["No hypernet 'org/repo'", "Hub cannot be reached", "Type: --init"]),
+    (["--init", "hypernet:org/repo"], ["No hypernet 'org/repo'", "HF_HUB_OFFLINE forbids", "Type: --init"]),
     (["--init", "hypernet:org/repo@"], ["empty revision"]),
     (["--dtype", "float64"], ["'float64'", "float32, bfloat16, float16"]),
     (["--seed", "-1"], ["-1", "--seed 0"]),

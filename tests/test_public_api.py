@@ -8,7 +8,7 @@ import pytest
 import paramgen
 
 # Adding a name needs a line in CHANGELOG.md and an example in README.md.
-PUBLIC = ["ParamgenError", "check", "compare", "graph", "initialize_", "load", "predict", "trace", "write"]
+PUBLIC = ["ParamgenError", "check", "compare", "graph", "initialize_", "load", "predict", "push", "trace", "write"]
 HEAVY = ("torch", "numpy", "timm", "torchvision", "diffusers", "transformers", "torch_geometric", "accelerate")
 REPORT = f"""
 import sys
@@ -28,7 +28,9 @@ def test_exports_exactly_these_names() -> None:
     assert all(getattr(paramgen, name).__doc__ for name in PUBLIC)
 
 
-@pytest.mark.parametrize("arguments", [[], ["--help"], ["predict", "--help"], ["compare", "--help"], ["--version"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["--help"], ["predict", "--help"], ["compare", "--help"], ["push", "--help"], ["--version"]]
+)
 def test_stays_light_in_a_clean_interpreter(arguments: list[str]) -> None:
     command = [sys.executable, "-c", REPORT, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=True)

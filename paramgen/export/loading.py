@@ -6,7 +6,13 @@ from typing import Any
 
 
 def loading_lines(
-    source: str, config: Mapping[str, Any], where: str, *, on_hub: bool = False, module: str = ""
+    source: str,
+    config: Mapping[str, Any],
+    where: str,
+    *,
+    on_hub: bool = False,
+    module: str = "",
+    revision: str | None = None,
 ) -> tuple[str, ...]:
     """Return an import and a line that makes `model`.
 
@@ -16,18 +22,20 @@ def loading_lines(
         where: The folder, or a repository if `on_hub`.
         on_hub: Whether the weights are fetched from there.
         module: The expression of the network that is filled, where paramgen cannot build it.
+        revision: The branch of a repository, where it is not the main one.
 
     """
+    pinned = "" if revision is None else f", revision={revision!r}"
     name = config.get("_class_name") or (config.get("architectures") or [""])[0]
     if source in ("transformers", "diffusers") and isinstance(name, str) and name.isidentifier():
-        return f"from {source} import {name}", f"model = {name}.from_pretrained({where!r})"
+        return f"from {source} import {name}", f"model = {name}.from_pretrained({where!r}{pinned})"
     if source == "timm":
-        place = f"{'hf-hub' if on_hub else 'local-dir'}:{where}"
+        place = f"{'hf-hub' if on_hub else 'local-dir'}:{where}" + (f"@{revision}" if revision else "")
         return "import timm", f"model = timm.create_model({place!r}, pretrained=True)"
     given = f", {module}" if module else ""
     if on_hub:
         lines = ("import paramgen", "from huggingface_hub import snapshot_download")
-        return *lines, f"model = paramgen.load(snapshot_download({where!r}){given})"
+        return *lines, f"model = paramgen.load(snapshot_download({where!r}{pinned}){given})"
     return "import paramgen", f"model = paramgen.load({where!r}{given})"
 
 

@@ -7,43 +7,37 @@ under the version of paramgen and the sha256 of the file.
 import re
 from dataclasses import dataclass, replace
 from importlib.metadata import version
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Final, final
 
-from huggingface_hub import HfApi, cached_assets_path
-from huggingface_hub.errors import (
-    EntryNotFoundError,
-    HfHubHTTPError,
-    HFValidationError,
-    LocalEntryNotFoundError,
-    RemoteEntryNotFoundError,
-    RevisionNotFoundError,
-)
+from huggingface_hub import cached_assets_path
+from huggingface_hub.errors import EntryNotFoundError, RemoteEntryNotFoundError
 
 from paramgen.errors import ForeignError, HypernetError, OptionError
 from paramgen.foreign.convert import convert
 from paramgen.foreign.origin import RECORD, Origin, read_origin
+from paramgen.hub import commit_of, files_of, reason
 from paramgen.hypernets.hypernet import Hypernet
 from paramgen.hypernets.loading import Predictor, load
-from paramgen.hypernets.storage import file_sha256, locate
+from paramgen.hypernets.storage import CONFIG, file_sha256, locate
 
 ADVICE: Final = "Type: --init hypernet for the one that comes with paramgen, or hypernet:FOLDER_FILE_OR_REPO"
 _PART: Final = r"[A-Za-z0-9][\w.-]*"
 _REPOSITORY: Final = re.compile(rf"({_PART}(?:/{_PART})?)(?:@([^:]*))?(?::(.*))?")
 _FILE: Final = re.compile(r"(?:[\w-][\w.-]*/)*[\w-][\w.-]*")
 _PUBLISHED: Final = (".pt", ".pth", ".ckpt", ".bin", ".pkl", ".joblib")
-_COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 _SHOWN: Final = 6  # files of a repository in a message
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class Named:
-    """A hypernet and, if it was converted from one, the published file; `repo` where it is the Hub's."""
+    """A hypernet and, if it was converted from one, the published file; where it is the Hub's, `repo` and commit."""
 
     hypernet: Predictor
     origin: Origin | None
     repo: str | None = None
+    revision: str | None = None
 
 
 def named(text: str) -> Named:
@@ -73,15 +67,20 @@ def named(text: str) -> Named:
 
 
 def _of_repository(text: str, repo: str, revision: str | None) -> Named:
+    """Return the hypernet of a repository; all its files are of the commit that the first one is of."""
     try:
-        return replace(_kept(repo, load(repo, revision=revision), revision), repo=repo)
+        commit = commit_of(locate(repo, CONFIG, revision=revision)) or revision
     except HypernetError as error:
-        if error.__cause__ is None or isinstance(error.__cause__, RemoteEntryNotFoundError):
+        cause = error.__cause__ or error
+        if isinstance(cause, RemoteEntryNotFoundError):
             _refuse_published(text, repo, revision)
-        reason = _reason(error.__cause__, "the Hub's repository of that name holds no hypernet")
-        if reason is None:
-            raise
-        raise HypernetError(f"No hypernet {text!r}: there is no such folder, and {reason}. {ADVICE}") from error
+        why = reason(cause, absent="the Hub's repository of that name holds no hypernet")
+        raise HypernetError(f"No hypernet {text!r}: there is no such folder, and {why}. {ADVICE}") from error
+    try:
+        return replace(_kept(repo, load(repo, revision=commit), commit), repo=repo, revision=commit)
+    except HypernetError:
+        _refuse_published(text, repo, commit)
+        raise
 
 
 def _of_file(text: str, repo: str, revision: str | None, file: str) -> Named:
@@ -89,10 +88,10 @@ def _of_file(text: str, repo: str, revision: str | None, file: str) -> Named:
     try:
         path = locate(repo, file, revision=revision)
     except HypernetError as error:
-        reason = _reason(error.__cause__, f"the Hub's repository of that name has no file {file!r}")
-        raise HypernetError(f"No hypernet {text!r}: {reason or error}. {ADVICE}") from error
-    commit = path.parents[len(PurePosixPath(file).parts) - 1].name  # .../snapshots/<commit>/<file>
-    return _converted(path, file=file, repo=repo, revision=commit if _COMMIT.fullmatch(commit) else None)
+        why = reason(error.__cause__ or error, absent=f"the Hub's repository of that name has no file {file!r}")
+        raise HypernetError(f"No hypernet {text!r}: {why}. {ADVICE}") from error
+    commit = commit_of(path)
+    return replace(_converted(path, file=file, repo=repo, revision=commit), revision=commit)
 
 
 def _converted(path: Path, *, file: str, repo: str | None = None, revision: str | None = None) -> Named:
@@ -140,10 +139,7 @@ def _parameters(hypernet: Hypernet) -> int:
 
 def _refuse_published(text: str, repo: str, revision: str | None) -> None:
     """Refuse a repository of published files, if it is one, with their names."""
-    try:
-        names = HfApi().list_repo_files(repo, revision=revision)
-    except Exception:  # the names are only a help, and a connection may break in many ways
-        return
+    names = files_of(repo, revision=revision)
     files = sorted((name for name in names if name.endswith(_PUBLISHED)), key=lambda name: (name.count("/"), name))
     if not files:
         return
@@ -152,20 +148,3 @@ def _refuse_published(text: str, repo: str, revision: str | None) -> None:
         f"No hypernet {text!r}: the repository holds published files, of which one is to be named: "
         f"{', '.join(files[:_SHOWN])}{more}. Type: --init hypernet:{text}:{files[0]}"
     )
-
-
-def _reason(cause: BaseException | None, absent: str) -> str | None:
-    """Say why the Hub gave no file, without the pages that huggingface_hub writes about it."""
-    if isinstance(cause, LocalEntryNotFoundError):
-        return "the Hub cannot be reached"
-    if isinstance(cause, EntryNotFoundError):
-        return absent
-    if isinstance(cause, RevisionNotFoundError):
-        return "the Hub's repository of that name has no such revision"
-    if isinstance(cause, HfHubHTTPError):
-        return "the Hub has no repository of that name that you may read"
-    if isinstance(cause, HFValidationError):
-        return "that is no name of a Hub repository"
-    if isinstance(cause, OSError):
-        return f"fetching it failed: {cause.strerror}" if cause.strerror else "the Hub cannot be reached"
-    return None

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from paramgen.errors import HypernetError
+from paramgen.hub import fetch_file, reason
 
 CONFIG: Final = "config.json"
 WEIGHTS: Final = "model.safetensors"
@@ -29,13 +28,11 @@ def locate(name: str, file: str, **download: Any) -> Path:
             raise HypernetError(f"The folder {name!r} has no {file}; a hypernet is {CONFIG} and {WEIGHTS}.")
         return path
     try:
-        return Path(hf_hub_download(name, file, **download))
+        return fetch_file(name, file, **download)
     except Exception as error:  # a connection that breaks raises what its own library has for it
-        reason = str(error).strip().partition("\n")[0]
-        known = isinstance(error, (HfHubHTTPError, HFValidationError, OSError))
-        raise HypernetError(f"No hypernet {name!r}: neither a folder nor a readable Hub repository ({reason}).") from (
-            error if known else ConnectionError(reason)
-        )
+        raise HypernetError(
+            f"No hypernet {name!r}: neither a folder nor to be had from the Hub: {reason(error)}."
+        ) from error
 
 
 def read_json(path: Path) -> object:

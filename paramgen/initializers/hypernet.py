@@ -75,9 +75,11 @@ class HypernetInitializer(Initializer):
         return _view_of(self.model, architecture, graph, self.softmax)
 
     def describe(self) -> Mapping[str, Any]:
-        """Return where the hypernet is from and the sha256 of its weights; of a converted one, the published file."""
+        """Return where the hypernet is from, its commit, the sha256 of its weights, and the published file."""
         name = self.path if self._shipped is None else f"paramgen/{self._shipped.name}"
         described: dict[str, Any] = {"hypernet": name, "sha256": self.model.sha256 or ""}
+        if self._named.revision is not None:
+            described["revision"] = self._named.revision
         if self._published:
             described["softmax"] = self.softmax
         if self._named.origin is not None:

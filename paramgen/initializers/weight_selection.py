@@ -10,16 +10,15 @@ from pathlib import Path
 from typing import Any, Final, Literal, final
 
 import torch
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from torch import Tensor
 
 from paramgen.architectures import Architecture
 from paramgen.architectures.stored import Stored, stored, weight_files
-from paramgen.errors import CheckError, OptionError, one_line
+from paramgen.errors import CheckError, OptionError
 from paramgen.export.card_data import known_of
 from paramgen.graphs.roles import Flow
 from paramgen.graphs.schema import Graph
+from paramgen.hub import commit_of, fetch_folder, files_of, reason
 from paramgen.initializers import Initializer, NamedTensors, initializers
 from paramgen.initializers.library import library_elsewhere, start_by_rules
 from paramgen.manifest import Manifest, Slot
@@ -27,6 +26,8 @@ from paramgen.manifest import Manifest, Slot
 SELECTED = "weight_selection"
 _ADVICE: Final = "Type: --init weight_selection:FOLDER_OR_REPO, of a larger model of the same family"
 _REPOSITORY: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_WANTED: Final = ["*.safetensors", "*.safetensors.index.json", "README.md"]
+_PICKLES: Final = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 _BLOCK: Final = re.compile(r"(?<=\.)\d+(?=\.)")
 
 
@@ -62,8 +63,9 @@ class WeightSelection(Initializer):
         return start_by_rules(architecture, self.rules(architecture, graph), make, seed=seed)
 
     def describe(self) -> Mapping[str, str]:
-        """Return where the larger model is from and the sha256 of its weights."""
-        return {"larger_model": self.path, "sha256": self._digest}
+        """Return where the larger model is from, the commit if that is the Hub, and the sha256 of its weights."""
+        commit = commit_of(self._folder)
+        return {"larger_model": self.path, "sha256": self._digest} | ({"revision": commit} if commit else {})
 
     def inherited(self) -> Mapping[str, Any]:
         """The larger model, and what its card says of it."""
@@ -95,14 +97,17 @@ class WeightSelection(Initializer):
             return Path(name)
         if not _REPOSITORY.fullmatch(name):
             raise OptionError(f"There is no folder {name!r}. {_ADVICE}")
+        if at and not revision:
+            raise OptionError(f"{self.path!r} has an empty revision. Type: --init weight_selection:org/model@revision")
         try:
-            wanted = ["*.safetensors", "*.safetensors.index.json", "README.md"]
-            return Path(snapshot_download(name, revision=revision if at else None, allow_patterns=wanted))
-        except (HfHubHTTPError, HFValidationError, OSError) as error:
-            reason = one_line(str(error).strip().partition("\n")[0]).rstrip(".")
+            folder = fetch_folder(name, _WANTED, revision=revision or None)
+        except Exception as error:  # a connection that breaks raises what its own library has for it
             raise OptionError(
-                f"No larger model {self.path!r}: there is no such folder, and the Hub says: {reason}. {_ADVICE}"
+                f"No larger model {self.path!r}: there is no such folder, and {reason(error)}. {_ADVICE}"
             ) from error
+        if not any(folder.glob("*.safetensors")):
+            _refuse_pickles(self.path, name, revision or None)
+        return folder
 
     @cached_property
     def _larger(self) -> Mapping[str, Stored]:
@@ -121,6 +126,17 @@ class WeightSelection(Initializer):
                 while piece := source.read(1 << 20):
                     digest.update(piece)
         return digest.hexdigest()
+
+
+def _refuse_pickles(path: str, repo: str, revision: str | None) -> None:
+    """Refuse a repository whose weights are pickles, if it is one, with the way to convert them."""
+    pickles = [file for file in files_of(repo, revision=revision) if file.endswith(_PICKLES)]
+    if pickles:
+        raise OptionError(
+            f"{path!r} holds no safetensors but {pickles[0]}, a pickle, which is not read. Where you trust it, type: "
+            f"python -c \"import transformers as t; t.AutoModel.from_pretrained('{repo}').save_pretrained('larger')\", "
+            "and then: --init weight_selection:larger"
+        )
 
 
 def evenly(larger: Tensor, shape: tuple[int, ...]) -> Tensor:

@@ -1,19 +1,12 @@
 """The adapter over hypernets: which slots it fills, where it gets the hypernet from, what it says if there is none."""
 
 import shutil
-from errno import ENOSPC
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
 
 import pytest
 import torch
-from huggingface_hub.errors import (
-    LocalEntryNotFoundError,
-    RemoteEntryNotFoundError,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -69,40 +62,9 @@ def test_it_is_known_by_its_bytes(hypernet_folder: Path) -> None:
     assert described["sha256"] == sha256((hypernet_folder / "model.safetensors").read_bytes()).hexdigest()
 
 
-@pytest.mark.parametrize(
-    ("cause", "said"),
-    [
-        (LocalEntryNotFoundError, "the Hub cannot be reached"),
-        (ConnectionError, "the Hub cannot be reached"),
-        (RemoteEntryNotFoundError, "holds no hypernet"),
-        (RepositoryNotFoundError, "no repository of that name"),
-        (RevisionNotFoundError, "no such revision"),
-    ],
-)
-def test_a_repository_that_cannot_be_had(monkeypatch: pytest.MonkeyPatch, cause: type[Exception], said: str) -> None:
-    def fail(*_: object, **__: object) -> str:
-        raise cause.__new__(cause)  # some want the server's answer
-
-    monkeypatch.setattr("paramgen.hypernets.storage.hf_hub_download", fail)
-    with pytest.raises(paramgen.ParamgenError) as caught:
-        initializer_of("hypernet:org/repo@main").describe()
-    message = str(caught.value)
-    assert "'org/repo@main'" in message and said in message and "Type: --init" in message and len(message) < 250
-
-
-def test_a_full_disk_is_not_taken_for_an_absent_hub(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object, **__: object) -> str:
-        raise OSError(ENOSPC, "No space left on device", "/cache")
-
-    monkeypatch.setattr("paramgen.hypernets.storage.hf_hub_download", fail)
-    for name in ("hypernet:org/repo", "hypernet:org/repo:file.pt"):
-        with pytest.raises(paramgen.ParamgenError, match="No space left on device"):
-            initializer_of(name).describe()
-
-
 @pytest.mark.parametrize("name", ["./x", "/x", "a b", "x/y/z", "~", "../.."])
 def test_what_can_only_be_a_folder_is_not_looked_for_on_the_hub(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    monkeypatch.setattr("paramgen.hypernets.storage.hf_hub_download", lambda *_, **__: pytest.fail("asked the Hub"))
+    monkeypatch.setattr("paramgen.hub.hf_hub_download", lambda *_, **__: pytest.fail("asked the Hub"))
     with pytest.raises(paramgen.ParamgenError, match="No hypernet|has no config.json"):
         initializer_of(f"hypernet:{name}").describe()
 

@@ -1,0 +1,101 @@
+"""What of a folder goes to the Hub, once the folder has been found to be what it says: a prediction, or a hypernet."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, final
+
+from paramgen.architectures import read_config
+from paramgen.checking import REPORT, check_folder, read_report
+from paramgen.errors import CheckError, HubError, one_line
+from paramgen.export.card import CARD
+from paramgen.export.hub import Progress, Pushed, Target, push
+from paramgen.hypernets.loading import load
+from paramgen.hypernets.storage import CONFIG, WEIGHTS
+
+FIGURES: Final = "figures"
+_CONVERTED: Final = "converted.json"
+_NAME: Final = re.compile(rf"(?:{FIGURES}/)?\w[\w.-]*")
+_PREDICT: Final = "Type: paramgen predict --arch NAME --out FOLDER"
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Pushable:
+    """A folder that was checked: its files, and the source whose library loads it (None: a hypernet)."""
+
+    folder: Path
+    files: Mapping[str, Path]
+    source: str | None
+    config: Mapping[str, Any]
+    message: str
+
+
+def push_folder(
+    folder: Path,
+    target: Target,
+    *,
+    message: str | None = None,
+    checked: bool = False,
+    progress: Progress | None = None,
+) -> tuple[Pushable, Pushed]:
+    """Check a folder that paramgen wrote and make the repository hold its files by one commit."""
+    found = pushable(folder, checked=checked)
+    return found, push(found.files, target, message=message or found.message, progress=progress)
+
+
+def pushable(folder: Path, *, checked: bool = False) -> Pushable:
+    """Return what of `folder` is to be pushed; `checked` says that its content has just been compared.
+
+    Raises:
+        CheckError: It has changed since it was written, or is not whole.
+        HubError: It is not one of paramgen's.
+
+    """
+    record = read_report(folder)
+    if record:
+        if not checked:
+            check_folder(folder)
+        return _prediction(folder, record)
+    if (folder / CONFIG).is_file() and (folder / WEIGHTS).is_file():
+        config = read_config(folder)
+        if "encoder" in config or "kind" in config:
+            load(str(folder))  # which refuses what is not whole
+            names = [name for name in (CONFIG, WEIGHTS, _CONVERTED) if (folder / name).is_file()]
+            return Pushable(
+                folder=folder, files=_files(folder, names), source=None, config=config, message="A hypernet of paramgen"
+            )
+    raise HubError(f"{str(folder)!r} was not written by paramgen: it has no {REPORT}, and is no hypernet. {_PREDICT}")
+
+
+def _prediction(folder: Path, record: Mapping[str, Any]) -> Pushable:
+    listed = record.get("files")
+    if not isinstance(listed, dict) or not all(_NAME.fullmatch(name) for name in listed):
+        raise CheckError(f"{folder / REPORT} lists no files. Predict the folder again.")
+    files = _files(folder, [*listed, REPORT])
+    for name, size in listed.items():
+        edited = name == CARD or name.startswith(FIGURES)  # may be anybody's
+        if not edited and files[name].stat().st_size != size:
+            raise CheckError(f"{name} in {folder} has changed since it was written. Predict the folder again.")
+    spec, init, seed = (one_line(record.get(key)) for key in ("spec", "init", "seed"))
+    return Pushable(
+        folder=folder,
+        files=files,
+        source=str(record.get("source")),
+        config=read_config(folder),
+        message=f"Initial weights of {spec} by {init}, seed {seed}",
+    )
+
+
+def _files(folder: Path, names: list[str]) -> dict[str, Path]:
+    """Return the named files, the card and its figures; a link could bring a file from elsewhere to the Hub."""
+    found = {name: folder / name for name in names}
+    if (folder / CARD).exists():
+        found[CARD] = folder / CARD
+    if (folder / FIGURES).is_dir():
+        found |= {f"{FIGURES}/{path.name}": path for path in sorted((folder / FIGURES).iterdir())}
+    for path in (folder / FIGURES, *found.values()):
+        if path.is_symlink() or (path != folder / FIGURES and not path.is_file()):
+            raise CheckError(f"{str(path)!r} is missing, a link or no file. Predict the folder again.")
+    return found
