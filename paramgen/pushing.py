@@ -1,16 +1,20 @@
 """What of a folder goes to the Hub, once the folder has been found to be what it says: a prediction, or a hypernet."""
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final, final
 
 from paramgen.architectures import read_config
+from paramgen.architectures.ownership import RECORD, SIGNATURE
 from paramgen.checking import REPORT, check_folder, read_report
 from paramgen.errors import CheckError, HubError, one_line
 from paramgen.export.card import CARD
 from paramgen.export.hub import Progress, Pushed, Target, push
+from paramgen.export.markdown import without_folders
 from paramgen.hypernets.loading import load
 from paramgen.hypernets.storage import CONFIG, WEIGHTS
 
@@ -42,7 +46,10 @@ def push_folder(
 ) -> tuple[Pushable, Pushed]:
     """Check a folder that paramgen wrote and make the repository hold its files by one commit."""
     found = pushable(folder, checked=checked)
-    return found, push(found.files, target, message=message or found.message, progress=progress)
+    with TemporaryDirectory() as scratch:
+        copies = {} if found.source is None else _without_folders(found, Path(scratch))
+        files = {**found.files, **copies}
+        return found, push(files, target, message=message or found.message, progress=progress)
 
 
 def pushable(folder: Path, *, checked: bool = False) -> Pushable:
@@ -67,6 +74,37 @@ def pushable(folder: Path, *, checked: bool = False) -> Pushable:
                 folder=folder, files=_files(folder, names), source=None, config=config, message="A hypernet of paramgen"
             )
     raise HubError(f"{str(folder)!r} was not written by paramgen: it has no {REPORT}, and is no hypernet. {_PREDICT}")
+
+
+def _without_folders(found: Pushable, scratch: Path) -> dict[str, Path]:
+    """Return copies of our records that name no folder above a file: those say something of a machine and its user.
+
+    The signature of an own module's record goes too: it holds on this machine only.
+    """
+    copies: dict[str, Path] = {}
+    sizes: dict[str, int] = {}
+    for name in (CONFIG, RECORD, REPORT):  # the last says how large the others are
+        if name not in found.files or (found.source != "module" and name != REPORT):
+            continue
+        given = json.loads(found.files[name].read_text(encoding="utf-8"))
+        short = _shortened(given)
+        if name == REPORT:
+            short["files"] |= sizes
+        if short != given:
+            text = json.dumps(short, indent=1) + "\n"
+            copies[name], sizes[name] = scratch / name, len(text.encode())
+            copies[name].write_text(text, encoding="utf-8")
+    return copies
+
+
+def _shortened(value: Any) -> Any:
+    if isinstance(value, str):
+        return without_folders(value)
+    if isinstance(value, list):
+        return [_shortened(each) for each in value]
+    if isinstance(value, dict):
+        return {key: _shortened(each) for key, each in value.items() if key != SIGNATURE}
+    return value
 
 
 def _prediction(folder: Path, record: Mapping[str, Any]) -> Pushable:

@@ -60,9 +60,28 @@ def test_a_folder_is_pushed_with_its_card_and_figures_and_nothing_else(hub: Hub,
     done = paramgen.push(start, "me/start", progress=lambda *event: seen.append(event))
     there = contents(hub)
     assert set(there) == set(done.files) == FILES | {"figures/weights.svg"}
-    assert all(data == (start / name).read_bytes() for name, data in there.items())
+    kept = there.keys() - {"config.json", "paramgen.json"}
+    assert all(there[name] == (start / name).read_bytes() for name in kept)
     assert hub.store["me/start"].record(done.commit)["title"].startswith("Initial weights of own.py:build by library")
     assert seen[0][1:] == (0, sum(done.files.values())) and seen[-1][0] == "Committing"
+
+
+def test_nothing_that_is_pushed_names_a_folder_of_this_machine(
+    hub: Hub, own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    paramgen.write(f"{own}:build", "start", init="library")
+    paramgen.push("start", "me/start")
+    there = contents(hub)
+    assert str(tmp_path).encode() in Path("start/config.json").read_bytes()
+    assert not any(str(tmp_path).encode() in data or b"signature" in data for data in there.values())
+    for name, data in there.items():  # as somebody else downloads them
+        (tmp_path / "theirs").mkdir(exist_ok=True)
+        (tmp_path / "theirs" / name).write_bytes(data)
+    report = json.loads(there["paramgen.json"])
+    assert report["files"]["config.json"] == len(there["config.json"])
+    module = paramgen.load("start")
+    assert paramgen.load("theirs", module) is module
 
 
 def test_a_hypernet_is_pushed_and_predicts_from_there(hub: Hub, hypernet_folder: Path) -> None:

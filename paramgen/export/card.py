@@ -183,7 +183,7 @@ def _facts(record: Mapping[str, Any]) -> list[tuple[str, str]]:
     initializer.pop("reason", None)
     start = cell(without_folders(record["init"]))
     if chosen is not None:
-        start += f", which chose {cell(str(chosen))} for this {prose(str(family).replace("_", " "))}"
+        start += f", which chose {cell(str(chosen))} for this {prose(str(family).replace('_', ' '))}"
     versions = {"paramgen": record.get("paramgen"), **(record.get("versions") or {})}
     rows = [
         ("architecture", cell(without_folders(record["spec"]))),
