@@ -98,7 +98,9 @@ class Known:
 
     def to_json(self) -> dict[str, Any]:
         """Return where the rows come from."""
-        kept = {key: self._result[key] for key in ("commit", "date", "hardware", "versions")}
+        kept = {
+            key: self._result[key] for key in ("commit", "date", "hardware", "versions", "known") if key in self._result
+        }
         return {**kept, "rows": sorted(f"{data} {row['network']}" for (data, _), row in self._rows.items())}
 
 
@@ -107,7 +109,7 @@ class Table:
     """The runs under a folder, and what they amount to."""
 
     def __init__(
-        self, out: Path, protocol: Protocol, data: Sequence[DataSet], *, hypernet: str, known: Known | None = None
+        self, out: Path, protocol: Protocol, data: Sequence[DataSet], *, hypernet: str, known: Sequence[Known] = ()
     ) -> None:
         self._out, self._protocol, self._data, self._hypernet = out, protocol, data, hypernet
         self._known = known
@@ -153,7 +155,7 @@ class Table:
             "data": {each.name: _facts(each) for each in self._data},
             "rows": rows,
             "partial": partial,
-            **({} if self._known is None else {"known": self._known.to_json()}),
+            **({"known": [each.to_json() for each in self._known]} if self._known else {}),
             "threads": torch.get_num_threads(),
             **provenance(),
         }
@@ -204,7 +206,8 @@ class Table:
         if file.is_file():
             entry: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
             return entry
-        return None if self._known is None else self._known.entry(data, network, start)
+        found = (each.entry(data, network, start) for each in self._known)
+        return next((entry for entry in found if entry is not None), None)
 
     def _folder(self, data: DataSet, network: Network, start: str) -> Path:
         depends = {
@@ -256,7 +259,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cache", type=Path, default=Path("runs/cache"), help="where decoded images are kept")
     parser.add_argument("--result", type=Path, default=RESULTS, help="the result file")
     parser.add_argument("--hypernet", default="hypernet", metavar="SPEC", help="the hypernet, as hypernet:FOLDER")
-    parser.add_argument("--known", type=Path, metavar="FILE", help="a result whose simple starts are taken over")
+    parser.add_argument("--known", type=Path, nargs="+", default=[], help="results whose simple starts are taken over")
     parser.add_argument("--minutes", type=float, default=None, help="stop after the run that ends then")
     parser.add_argument("--starts", nargs="+", help=f"of {', '.join(STARTS)}; all if none is named")
     parser.add_argument("--networks", nargs="+", help="names as --estimate prints them; all if none is named")
@@ -271,7 +274,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
 def _run(given: argparse.Namespace, protocol: Protocol, chosen: Sequence[Network], starts: Sequence[str]) -> None:
     until = float("inf") if given.minutes is None else time.monotonic() + 60 * given.minutes
     data = _data_sets(given)
-    known = Known(json.loads(given.known.read_text(encoding="utf-8")), protocol, data) if given.known else None
+    known = [Known(json.loads(file.read_text(encoding="utf-8")), protocol, data) for file in given.known]
     measured = Table(given.out, protocol, data, hypernet=given.hypernet, known=known)
 
     def write() -> None:

@@ -125,10 +125,11 @@ def test_simple_starts_are_taken_over_from_a_result_of_the_same(
     assert first.run([own_cnn()], STARTS, until=FOREVER)
     result = json.loads(json.dumps(first.result()))
     compared.clear()
-    table = Table(tmp_path / "next", PROTOCOL, [data], hypernet="hypernet", known=Known(result, PROTOCOL, [data]))
+    known = [Known(result, PROTOCOL, [data])]
+    table = Table(tmp_path / "next", PROTOCOL, [data], hypernet="hypernet", known=known)
     assert table.run([own_cnn()], STARTS, until=FOREVER)
     assert compared == ["own-cnn hypernet"]
-    assert table.result()["rows"] == result["rows"] and table.result()["known"]["rows"] == ["arrays own-cnn"]
+    assert table.result()["rows"] == result["rows"] and table.result()["known"][0]["rows"] == ["arrays own-cnn"]
 
 
 @pytest.mark.parametrize("changed", ["protocol", "data"])
