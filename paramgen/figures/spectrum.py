@@ -22,7 +22,8 @@ def spectrum(matrix: Tensor) -> Tensor | None:
     Shape: (rows, columns) → (RANKS,)
     """
     matrix = matrix.float() if matrix.shape[0] <= matrix.shape[1] else matrix.float().T
-    scale = float(matrix.norm()) / len(matrix) ** 0.5
+    # Summed in float64: the last digits of a sum in float32 depend on where the matrix lies in memory.
+    scale = float(torch.linalg.vector_norm(matrix, dtype=torch.float64)) / len(matrix) ** 0.5
     if not scale or not torch.isfinite(torch.tensor(scale)):
         return None
     if len(matrix) <= SMALL:
