@@ -23,6 +23,7 @@ from paramgen.export.folder import write_text
 from paramgen.hypernets.loading import Predictor, load
 from training import judge
 from training.data.images import Images, Split, load_set
+from training.log import NAME as LOG
 from training.loop import MILESTONES
 from training.targets import Target, view_of
 
@@ -70,6 +71,27 @@ def _cpu() -> torch.device:
     return torch.device("cpu")
 
 
+def summary(run: Path) -> dict[str, Any]:
+    """Return what the log of a run amounts to: its minutes, accuracies over the last tenth of its steps, judgements."""
+    steps: dict[int, dict[str, Any]] = {}
+    judged = {}
+    for line in (run / LOG).read_text(encoding="utf-8").splitlines():
+        entry = json.loads(line)
+        if "judged" in entry:
+            judged[entry["step"] + 1] = entry["judged"]
+        else:
+            steps[entry["step"]] = entry  # a step that was lost and taken again counts once
+    late: dict[str, list[float]] = {}
+    for entry in list(steps.values())[-max(1, len(steps) // 10) :]:
+        late.setdefault(entry["task"], []).extend(entry["accuracy"])
+    return {
+        "steps": len(steps),
+        "minutes": round(sum(sum(entry["seconds"].values()) for entry in steps.values()) / 60, 1),
+        "training_accuracy": {task: round(mean(values), 4) for task, values in late.items()},
+        "judged": judged,
+    }
+
+
 def draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Draw accuracy at once and after training over the steps of the run, a line for each network."""
     pyplot = require("matplotlib.pyplot", extra="compare")
@@ -112,7 +134,15 @@ def main(
     except ParamgenError as error:
         sys.stderr.write(f"error: {error}\n")
         raise typer.Exit(2) from error
-    about = {"recipe": run.name, "data": "cifar10", "steps": STEPS, "rate": RATE, "seeds": seeds, "networks": rows}
+    about = {
+        "recipe": run.name,
+        "run": summary(run),
+        "data": "cifar10",
+        "steps": STEPS,
+        "rate": RATE,
+        "seeds": seeds,
+        "networks": rows,
+    }
     write_text(RESULT, json.dumps({**about, **provenance()}, indent=1) + "\n")
     draw(rows, FIGURE)
 
