@@ -13,13 +13,17 @@ Result = Mapping[str, Any]
 
 
 def result(argument: str) -> str:
-    """Return what `<!-- results: KIND FILE -->` stands for."""
-    kind, name = argument.split()
+    """Return what `<!-- results: KIND FILE [DATA] -->` stands for; of a result on several data sets, one."""
+    kind, name, *data = argument.split()
     found: dict[str, Any] = json.loads((ROOT / f"{name}.json").read_text(encoding="utf-8"))
+    if data:
+        rows = [row for row in found["rows"] if row["data"] == data[0]]
+        found |= {"rows": rows, "summary": found["summary"]["by_data"][data[0]]}
     makers = {
         "summary": summary,
         "finals": finals,
         "curves": curves,
+        "milestones": milestones,
         "cost": cost,
         "parity": parity,
         "speed": speed,
@@ -62,6 +66,18 @@ def curves(found: Result) -> str:
     panels = "".join(f"<div>{curve_panel(row, number)}</div>" for number, row in enumerate(found["rows"]))
     legend = "".join(f'<span class="start-{name}">{text}</span>' for name, text in LEGEND.items())
     return f'<p class="legend">{legend}</p>\n<div class="panels">{panels}</div>'
+
+
+def milestones(found: Result) -> str:
+    """Return a table of what training from each milestone reaches."""
+    steps = list(found["networks"][0]["trained"])
+    lines = [
+        f"| network | library | {' | '.join(f'{int(step):,}' for step in steps[1:])} |",
+        "|---|" + "--:|" * len(steps),
+    ]
+    for row in found["networks"]:
+        lines.append(f"| `{row['network']}` | {' | '.join(_percent(row['trained'][step]) for step in steps)} |")
+    return "\n".join(lines)
 
 
 LEGEND: Final = {"hypernet": "hypernet", "simple": "best simple start", "library": "library"}
