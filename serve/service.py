@@ -1,7 +1,7 @@
 """What the routes share: the line, the spool, and what is remembered of earlier requests."""
 
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from typing import Any, TypeVar, final
 

@@ -1,8 +1,8 @@
 """Files that are read while they are predicted.
 
 Tensors come in the start's order, a reader wants them in the file's. So every file goes to the disk, at the offsets
-that were planned, and readers follow as far as it is whole. What is drawn slot by slot is asked for in the file's order,
-and read at once; of a hypernet, readers may wait for its last tensor. The price is that every byte is written once
+that were planned, and readers follow as far as it is whole. What is drawn slot by slot is asked for in the file's
+order, and read at once; of a hypernet, readers may wait for its last tensor. The price: every byte is written once
 more. What it buys: memory stays as small as for a folder, a slow reader holds a file and not a thread, several readers
 share one prediction, a broken download goes on, and the file's digest is known when it ends. A range alone is predicted
 alone, into a file with holes.
