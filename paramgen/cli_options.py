@@ -28,3 +28,9 @@ ImageProcessor = Annotated[
     str | None,
     typer.Option("--image-processor", metavar="DIR|REPO", help="Of transformers: copy this image processor, too."),
 ]
+Endpoint = Annotated[
+    str | None,
+    typer.Option(
+        "--endpoint", metavar="URL", help="A server that predicts; only the graph is sent. Key: PARAMGEN_KEY."
+    ),
+]

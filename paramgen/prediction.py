@@ -126,11 +126,23 @@ def prepare(
     initializer = initializer_of(init)
     initializer.describe()  # reads its files: fail before the architecture is built
     architecture, graph = describe(arch, overrides=overrides, example_input=example_input)
-    return settled(architecture, graph, initializer, init=init, seed=seed, dtype=dtype)
+    asked = Asked(
+        arch=None if isinstance(arch, nn.Module) else arch,
+        overrides=overrides or {},
+        example_input=None if example_input is None else typed(example_input),
+    )
+    return settled(architecture, graph, initializer, init=init, seed=seed, dtype=dtype, asked=asked)
 
 
 def settled(
-    architecture: Architecture, graph: Graph, initializer: Initializer, *, init: str, seed: int, dtype: str | None
+    architecture: Architecture,
+    graph: Graph,
+    initializer: Initializer,
+    *,
+    init: str,
+    seed: int,
+    dtype: str | None,
+    asked: Asked,
 ) -> Prediction:
     """Return the prediction for an architecture that is built and traced; `init` is the initializer's name."""
     return Prediction(
@@ -140,11 +152,7 @@ def settled(
         init=init,
         seed=seed,
         dtype=None if dtype is None else DTYPES[dtype],
-        asked=Asked(
-            arch=None if isinstance(arch, nn.Module) else arch,
-            overrides=overrides or {},
-            example_input=None if example_input is None else typed(example_input),
-        ),
+        asked=asked,
     )
 
 

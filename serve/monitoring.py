@@ -54,9 +54,14 @@ class _JsonLines(logging.Formatter):
         return json.dumps(line)
 
 
+class _Stderr(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        sys.stderr.write(self.format(record) + "\n")
+
+
 def log_to_stderr() -> None:
     """Write our lines, and uvicorn's, as JSON."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Stderr()
     handler.setFormatter(_JsonLines())
     for name in (LOGGER.name, "uvicorn.error"):
         logger = logging.getLogger(name)

@@ -21,7 +21,7 @@ from paramgen.graphs.schema import Graph
 from paramgen.graphs.wire import graph_from_data, graph_to_json
 from paramgen.initializers import Initializer, initializer_of
 from paramgen.initializers.auto import MAX_RUN
-from paramgen.prediction import Prediction, describe, settled
+from paramgen.prediction import Asked, Prediction, describe, settled
 from paramgen.writing import plan_files
 from serve.names import checked_arch, checked_init
 from serve.schemas import PredictRequest
@@ -93,6 +93,7 @@ def order_of(network: Network, request: PredictRequest, settings: Settings) -> O
         init=init,
         seed=request.seed,
         dtype=request.dtype,
+        asked=Asked(arch=request.arch, overrides=request.overrides),
     )
     _refuse_heavy(prediction)
     plan = plan_files(prediction, ONE_FILE)

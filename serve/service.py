@@ -82,8 +82,8 @@ class Service:
 
     async def folder(self, request: Request, order: Order) -> Response:
         """Answer with the zip of the folder."""
-        key = f"folder {order.etag}"
-        etag = f'"{sha256(key.encode()).hexdigest()}"'
+        key = _sha256(["folder", order.etag, order.prediction.asked.to_json()])  # it records what was asked
+        etag = f'"{key}"'
         headers = self._headers(etag, "start.zip")
         if unchanged(request.headers, etag):
             return Response(None, 304, headers)
