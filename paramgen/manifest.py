@@ -65,9 +65,13 @@ class Manifest(Mapping[str, Slot]):
 
     def only(self, names: Iterable[str]) -> "Manifest":
         """Return the same slots, of which those named are to be filled, in this order."""
-        asked = Manifest(tuple(self._slots.values()), self.unsaved)
+        asked = self.whole()
         asked._asked = tuple(self._slots[name] for name in names)
         return asked
+
+    def whole(self) -> "Manifest":
+        """Return the same slots, of which all are to be filled."""
+        return Manifest(tuple(self._slots.values()), self.unsaved)
 
     @property
     def parameters(self) -> int:

@@ -36,7 +36,7 @@ class Watch(TorchFunctionMode):
 
     def __enter__(self) -> "Watch":
         self._end = time.monotonic() + self._seconds
-        super().__enter__()
+        super().__enter__()  # type: ignore[no-untyped-call]
         return self
 
     def cancel(self) -> None:

@@ -48,6 +48,13 @@ class Spooled:
         self.readers = 0
         self.done = False
         self.error: BaseException | None = None
+        self.future: Future[None] | None = None
+
+    def cancel(self) -> None:
+        """End the writer, or take it out of the line."""
+        self.watch.cancel()
+        if self.future is not None:
+            self.future.cancel()
 
     @property
     def descriptor(self) -> int:
