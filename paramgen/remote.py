@@ -37,7 +37,6 @@ MAX_PROBLEM: Final = 65_536
 _ONE_FILE: Final = 2**62
 _BUSY: Final = (429, 502, 503, 504)
 _TIMEOUT: Final = httpx2.Timeout(30.0, read=600.0)  # nothing comes while a large network waits for its turn
-_PIECE: Final = 1 << 20
 
 
 def remote(prediction: Prediction, endpoint: str) -> Prediction:
@@ -137,7 +136,7 @@ class _Download:
             wait = min(LONGEST_WAIT, 0.5 * 2**failures)
             try:
                 with self._answer(client, position) as answer:
-                    for piece in answer.iter_raw(_PIECE):
+                    for piece in answer.iter_raw():
                         position, failures = position + len(piece), 0
                         yield piece
                 if position < self._size:

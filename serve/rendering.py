@@ -34,8 +34,8 @@ def weights(order: Order, start: int, stop: int) -> Work:
             file.write(head)
         places = places_in(order, start, stop)
         ready = _Prefix(places, lambda position: spooled.advance(min(position, stop)))
-        if start < len(head):
-            spooled.advance(min(len(head), stop))
+        if not places:  # else the head waits for the first tensor: until that is there, the request can be refused
+            spooled.advance(stop)
         manifest = order.prediction.architecture.manifest
         names = dict.fromkeys(manifest[place.entry.name].tied_to or place.entry.name for place in places)
         wanted = {place.entry.name: place for place in places}

@@ -200,9 +200,13 @@ class Spool:
             )
 
     def close(self) -> None:
-        """End all work."""
-        for spooled in self._shared.values():
-            spooled.cancel()
+        """End all work and keep nothing."""
+        while self._shared:
+            _, spooled = self._shared.popitem()
+            if not spooled.done:
+                spooled.cancel()
+            elif not spooled.readers:
+                self._release(spooled)
 
 
 def _hand_over(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
