@@ -15,7 +15,7 @@ from rich.markup import escape
 
 from paramgen.cli_card import card
 from paramgen.cli_compare import compare
-from paramgen.cli_options import Dtype, Endpoint, ImageProcessor, Init, Out, Tokenizer
+from paramgen.cli_options import Dtype, Endpoint, ImageProcessor, Init, MaxShard, Out, Tokenizer
 from paramgen.cli_push import Message, Public, PullRequest, Revision, early_target, push, push_written
 from paramgen.errors import OptionError, ParamgenError
 
@@ -68,9 +68,7 @@ def predict(
     overrides: Overrides = None,
     seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same bytes.")] = 0,
     dtype: Dtype = None,
-    max_shard: Annotated[
-        str, typer.Option("--max-shard", metavar="SIZE", help="Largest weights file, where the library reads several.")
-    ] = "5GB",
+    max_shard: MaxShard = "5GB",
     example_input: ExampleInput = None,
     tokenizer: Tokenizer = None,
     image_processor: ImageProcessor = None,

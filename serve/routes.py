@@ -54,9 +54,11 @@ async def predict(request: Request) -> Response:
     """Predict a network's initial weights; the file is sent as it is made, and answers Range and If-None-Match."""
     asked: PredictRequest = await _asked(request, PredictRequest)
     service = _service(request)
-    if asked.push is not None:
-        raise OptionError("This server pushes nothing yet.")
+    if asked.push is not None and asked.form != "folder":
+        raise OptionError('What is pushed is a folder: add "as": "folder"')
     order = await service.order(request, asked)
+    if asked.push is not None:
+        return await service.push(request, order, asked.push)
     return await (service.folder if asked.form == "folder" else service.weights)(request, order)
 
 

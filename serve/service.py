@@ -6,11 +6,12 @@ from hashlib import sha256
 from typing import Any, TypeVar, final
 
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
 from paramgen.graphs.wire import graph_to_json
 from serve.limits import Line, Watch
 from serve.orders import Network, Order, network_of, order_of
+from serve.pushing import HEADER, pushing
 from serve.ranges import Part, part_of, unchanged
 from serve.recent import Recent
 from serve.rendering import folder_zip, places_in, weights
@@ -98,6 +99,14 @@ class Service:
             raise
         headers |= _extent(part, size) | {"Content-Type": "application/zip"}
         return Streamed(self.spool, spooled, part, headers, key=key, limits=self.settings)
+
+    async def push(self, request: Request, order: Order, repo: str) -> Response:
+        """Push the folder to the Hub, by the caller's token, which is in a header and is kept nowhere."""
+        watch = Watch(self.settings.seconds)
+        token = request.headers.get(HEADER, "")
+        work = pushing(order, repo, token, parent=self.settings.spool, watch=watch)
+        with self.spool.room(order.size):
+            return JSONResponse(await while_connected(request.receive, self.line.run(work, watch)))
 
     def _spooled(self, order: Order, part: Part) -> tuple[Spooled, str | None]:
         """Return a file that holds the part or will: everybody's, or one of its own for a part of it."""

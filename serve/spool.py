@@ -12,8 +12,9 @@ import asyncio
 import base64
 import os
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from errno import EDQUOT, ENOSPC
 from hashlib import sha256
 from http import HTTPStatus
@@ -157,6 +158,16 @@ class Spool:
         loop = asyncio.get_running_loop()
         future.add_done_callback(lambda _: _hand_over(loop, lambda: self._end(spooled, key, future)))
         return spooled
+
+    @contextmanager
+    def room(self, nbytes: int) -> Iterator[None]:
+        """Count bytes that are written elsewhere for a while."""
+        self._make_room(nbytes)
+        self.nbytes += nbytes
+        try:
+            yield
+        finally:
+            self.nbytes -= nbytes
 
     def leave(self, spooled: Spooled, key: str | None) -> None:
         """Say that a reader is gone. What nobody else reads is ended or, if it is whole and has a key, kept."""

@@ -98,7 +98,15 @@ def test_a_million_nodes(graph: dict[str, Any], running: Any, serve: Any) -> Non
 
 
 def test_names_are_names_and_nothing_else(graph: dict[str, Any], running: Any) -> None:
-    names = ["../../../etc/passwd", "a\r\nSet-Cookie: x", "\u202egnp", "a\x00b", "__metadata__.x", "é", "\U0001f600" * 9]
+    names = [
+        "../../../etc/passwd",
+        "a\r\nSet-Cookie: x",
+        "\u202egnp",
+        "a\x00b",
+        "__metadata__.x",
+        "é",
+        "\U0001f600" * 9,
+    ]
     for name in names:
         odd = changed(graph, ("slots", 0, "name"), name)
         odd = changed(odd, ("nodes",), [node for node in odd["nodes"] if node["slot"] != "stem.weight"])

@@ -44,7 +44,9 @@ def until(condition: Callable[[], bool]) -> None:
 def ask(running: Any, body: bytes) -> socket.socket:
     """Send a request and do not read."""
     connection = socket.create_connection(("127.0.0.1", running.port), timeout=20)
-    head = f"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+    head = (
+        f"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+    )
     connection.sendall(head.encode() + b"\r\n\r\n" + body)
     return connection
 

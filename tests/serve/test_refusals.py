@@ -30,7 +30,15 @@ def refusal(answer: httpx2.Response, status: int) -> str:
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"{", b"\xff\xfe", b'{"arch": NaN}', b'{"seed": -Infinity}', b"[" * 100_000, b'{"a":' * 300 + b"1" + b"}" * 300]
+    [
+        b"",
+        b"{",
+        b"\xff\xfe",
+        b'{"arch": NaN}',
+        b'{"seed": -Infinity}',
+        b"[" * 100_000,
+        b'{"a":' * 300 + b"1" + b"}" * 300,
+    ]
     + [b'{"arch": "\\ud800"}', b'{"seed": ' + b"9" * 5000 + b"}"],
 )
 def test_what_is_no_json(body: bytes, running: Any) -> None:
@@ -64,9 +72,21 @@ def test_what_is_no_request(body: Any, running: Any) -> None:
 
 @pytest.mark.parametrize(
     "arch",
-    ["own.py:build", "/etc/passwd", "../config.json", "transformers:../x", "timm:hf-hub:org/name", "module:own.py:build"]
+    [
+        "own.py:build",
+        "/etc/passwd",
+        "../config.json",
+        "transformers:../x",
+        "timm:hf-hub:org/name",
+        "module:own.py:build",
+    ]
     + ["transformers:own.json", "http://localhost/x", "vit\x00", "resnet１８", "vit_b16?_name_or_path=x", "os:system"]
-    + ["timm:resnet18?pretrained=true", "timm:resnet18?checkpoint_path=x", "transformers:vit?hidden_act=a/b", "\r\nx: y"],
+    + [
+        "timm:resnet18?pretrained=true",
+        "timm:resnet18?checkpoint_path=x",
+        "transformers:vit?hidden_act=a/b",
+        "\r\nx: y",
+    ],
 )
 def test_names_that_reach_beyond_the_libraries(arch: str, running: Any) -> None:
     assert "not served" in (told := refusal(running.predict({"arch": arch}), 422)) or "Allowed" in told
@@ -105,7 +125,9 @@ def test_bodies_that_are_too_large_or_late(running: Any) -> None:
     chunks = (b" " * 50_000 for _ in range(10))
     answer = running.client.post("/v1/predict", content=chunks, headers={"Content-Type": "application/json"})
     refusal(answer, 413)
-    head = b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n"
+    head = (
+        b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n"
+    )
     assert running.raw(head + b"{").startswith(b"HTTP/1.1 408 ")
     refusal(running.client.post("/v1/predict", content=b"{}", headers={"Content-Type": "text/plain"}), 415)
 

@@ -70,8 +70,8 @@ def test_who_has_the_file_is_told_so(running: Any, graphs: Graphs, monkeypatch: 
     body = {"graph": graphs(), "init": "library", "seed": 21}
     etag = running.predict(body, Range="bytes=0-0").headers["etag"]
     drawn = drawn_slots(monkeypatch)
-    for given in (etag, f'"x", {etag}', f"W/{etag}", "*"):
-        answer = running.predict(body, **{"If-None-Match": given})
+    for known in (etag, f'"x", {etag}', f"W/{etag}", "*"):
+        answer = running.predict(body, **{"If-None-Match": known})
         assert (answer.status_code, answer.content, answer.headers["etag"]) == (304, b"", etag)
     assert running.predict(body, **{"If-None-Match": '"x"'}).status_code == 200
     assert drawn
@@ -126,11 +126,11 @@ def whole(network: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[
 def test_the_last_bytes_and_the_rest(running: Any, graphs: Graphs, whole: Callable[[int], bytes]) -> None:
     body = {"graph": graphs(), "init": "orthogonal", "seed": 3}
     content = whole(3)
-    for given, part in (("bytes=-5", content[-5:]), ("bytes=100-", content[100:]), ("bytes=-999999", content)):
-        answer = running.predict(body, Range=given)
+    for asked, part in (("bytes=-5", content[-5:]), ("bytes=100-", content[100:]), ("bytes=-999999", content)):
+        answer = running.predict(body, Range=asked)
         assert (answer.status_code, answer.content) == (206, part)
-    for given in ("bytes=5-2", "bytes=-", "bytes=0-1,4-5", "lines=0-1", "bytes=a-b", "bytes=0-" + "9" * 40):
-        assert running.predict(body, Range=given).status_code == 200
+    for asked in ("bytes=5-2", "bytes=-", "bytes=0-1,4-5", "lines=0-1", "bytes=a-b", "bytes=0-" + "9" * 40):
+        assert running.predict(body, Range=asked).status_code == 200
     assert running.predict(body, Range="bytes=-0").status_code == 416
     etag = running.predict(body).headers["etag"]
     assert running.predict(body, Range="bytes=0-3", **{"If-Range": etag}).status_code == 206
