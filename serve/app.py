@@ -2,15 +2,17 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib import import_module
 from importlib.metadata import version
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from fastapi.telemetry import TelemetryConfig
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from paramgen.errors import one_line
+from paramgen.errors import MissingPackageError, one_line
 from serve.access import Access
 from serve.gate import Gate
 from serve.monitoring import Metrics, log_to_stderr
@@ -34,7 +36,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         app.state.service.close()
 
     app = FastAPI(
-        title="paramgen", version=version("paramgen"), description=DESCRIPTION, lifespan=lifespan, redoc_url=None
+        title="paramgen",
+        version=version("paramgen"),
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        redoc_url=None,
+        telemetry=_telemetry(settings.telemetry),
     )
     service = Service(settings)
     metrics = Metrics(taken=lambda: service.line.taken, spooled=lambda: service.spool.nbytes)
@@ -44,6 +51,18 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     return app
+
+
+def _telemetry(wanted: bool) -> TelemetryConfig:
+    """Return what the framework traces and where to: spans of requests, to what OTEL_EXPORTER_OTLP_ENDPOINT names."""
+    if wanted:
+        try:
+            import_module("opentelemetry.sdk.trace")
+            import_module("opentelemetry.exporter.otlp.proto.http")
+        except ModuleNotFoundError as error:
+            raise MissingPackageError(f"{error.name} is not installed. Type: pip install --group telemetry") from error
+    # Its logs would hold exceptions' texts, and its other spans the names of functions.
+    return {"tracing": wanted, "metrics": wanted, "auto_configure": wanted, "logs": False, "operation_spans": False}
 
 
 async def _refused(request: Request, error: Exception) -> Response:

@@ -34,7 +34,7 @@ class Service:
         self.line = Line(settings.predictions, settings.waiting, settings.torch_threads)
         self.spool = Spool(self.line, folder=settings.spool, most=settings.spool_bytes, seconds=settings.seconds)
         self._networks: Recent[Network] = Recent(settings.remembered)
-        self._orders: Recent[Order] = Recent(settings.remembered)
+        self._orders: Recent[Order] = Recent(8 * settings.remembered)  # the same network's, mostly
 
     async def work(self, call: Callable[[], T]) -> T:
         """Do something in a thread of the line."""
