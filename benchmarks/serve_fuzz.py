@@ -170,8 +170,9 @@ def attempt(body: bytes, settings: Settings) -> str:
 
 def in_process(plain: dict[str, Any], count: int, seed: int, until: float) -> dict[str, Any]:
     """Try `count` bodies here."""
-    draw, ends, kept = random.Random(seed), Counter[str](), {}
-    settings, memory = Settings(seconds=30), []
+    draw, ends, settings = random.Random(seed), Counter[str](), Settings(seconds=30)
+    kept: dict[str, str] = {}
+    memory: list[float] = []
     for number in range(count):
         if time.monotonic() > until:
             break
@@ -189,7 +190,9 @@ def in_process(plain: dict[str, Any], count: int, seed: int, until: float) -> di
 
 def over_http(plain: dict[str, Any], count: int, seed: int, until: float) -> dict[str, Any]:
     """Send `count` bodies to a server; some ask for the folder."""
-    draw, statuses, kept, memory = random.Random(seed), Counter[str](), {}, []
+    draw, statuses = random.Random(seed), Counter[str]()
+    kept: dict[str, str] = {}
+    memory: list[float] = []
     with served() as (url, process), httpx2.Client(base_url=url, timeout=120, trust_env=False) as client:
         for number in range(count):
             if time.monotonic() > until:
