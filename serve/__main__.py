@@ -7,7 +7,6 @@ import uvicorn
 from pydantic import ValidationError
 
 from paramgen.errors import ParamgenError, one_line
-from serve.app import create_app
 from serve.connections import Connection
 from serve.settings import Settings
 
@@ -16,6 +15,8 @@ def main() -> int:
     """Serve until a signal comes, then finish what was begun."""
     try:
         settings = Settings()
+        from serve.app import create_app  # which takes seconds: what is wrong with the settings is said first
+
         app = create_app(settings)
     except ValidationError as error:  # its text would show what was given: a key, maybe
         first = error.errors(include_input=False, include_url=False)[0]

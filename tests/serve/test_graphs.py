@@ -134,7 +134,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_a_graph_with_anything_anywhere(data: st.DataObject, graph: dict[str, Any], running: Any) -> None:
     way: list[Any] = []

@@ -16,7 +16,7 @@ Graphs = Callable[..., dict[str, Any]]
 
 @pytest.fixture(scope="module")
 def running(serve: Any) -> Any:
-    return serve(max_body=200_000, body_seconds=2, max_nodes=50, max_elements=10**6, max_bytes=3 * 10**6)
+    return serve(max_body=200_000, body_seconds=2, max_nodes=50, max_elements=10**6, max_bytes=2 * 10**6)
 
 
 def refusal(answer: httpx2.Response, status: int) -> str:
@@ -115,7 +115,7 @@ def test_more_than_the_limits(running: Any, graphs: Graphs) -> None:
     assert "at most 1,000,000 are served" in refusal(running.predict({"graph": wide}), 422)
     assert "at most 50 are served" in refusal(running.predict({"graph": deep}), 422)
     big = {"graph": graphs(width=540, depth=2)}
-    assert "at most 3,000,000 are served" in refusal(running.predict(big), 422)
+    assert "at most 2,000,000 are served" in refusal(running.predict(big), 422)
     assert running.predict({**big, "dtype": "float16"}).status_code == 200
 
 
