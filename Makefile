@@ -1,4 +1,4 @@
-# `make predict` writes and proves a first set of weights; `make test` is what CI runs.
+# `make predict` writes and proves a first set of weights; `make serve` answers on localhost; `make test` is what CI runs.
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
@@ -6,7 +6,7 @@ READY := .venv/ready
 # Two test processes with one thread each: more threads than cores make torch slower.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
 
-.PHONY: setup predict check test docs format
+.PHONY: setup predict serve check test docs format
 
 setup: $(READY)
 
@@ -15,13 +15,16 @@ $(READY): pyproject.toml constraints.txt scripts/torchvision_hook.py
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --upgrade pip
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --build-constraint constraints.txt \
-		--editable '.[timm,torchvision,compare,datasets]' --group dev --group docs
+		--editable '.[timm,torchvision,compare,datasets]' --group dev --group docs --group serve
 	$(BIN)/python scripts/torchvision_hook.py
 	touch $@
 
 predict: setup
 	$(BIN)/paramgen predict --arch vit_b16 --out runs/vit_b16 --overwrite
 	$(BIN)/python scripts/load_with_transformers.py runs/vit_b16
+
+serve: setup
+	$(BIN)/python -m serve
 
 check: setup
 	$(BIN)/ruff format --check

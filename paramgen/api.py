@@ -24,6 +24,7 @@ def predict(
     dtype: str | None = None,
     overrides: Mapping[str, Any] | None = None,
     example_input: Any = None,
+    endpoint: str | None = None,
 ) -> "Prediction":
     """Return the initial weights of `arch`, lazily: iterate for (name, tensor), or call `.state_dict()`.
 
@@ -35,11 +36,18 @@ def predict(
         dtype: `float32`, `bfloat16` or `float16`; without it, the architecture's own.
         overrides: Entries of the architecture's config, as in `{"num_labels": 37}`.
         example_input: What the forward pass takes, where it cannot be known: a tensor, a tuple or a dict.
+        endpoint: The URL of a server that is to compute it; only the network's graph is sent there.
 
     """
     from paramgen.prediction import prepare
 
-    return prepare(arch, init=init, seed=seed, dtype=dtype, overrides=overrides, example_input=_inputs(example_input))
+    inputs = _inputs(example_input)
+    prediction = prepare(arch, init=init, seed=seed, dtype=dtype, overrides=overrides, example_input=inputs)
+    if endpoint is None:
+        return prediction
+    from paramgen.remote import remote
+
+    return remote(prediction, endpoint)
 
 
 def write(

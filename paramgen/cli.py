@@ -15,7 +15,7 @@ from rich.markup import escape
 
 from paramgen.cli_card import card
 from paramgen.cli_compare import compare
-from paramgen.cli_options import Dtype, ImageProcessor, Init, Out, Tokenizer
+from paramgen.cli_options import Dtype, Endpoint, ImageProcessor, Init, MaxShard, Out, Tokenizer
 from paramgen.cli_push import Message, Public, PullRequest, Revision, early_target, push, push_written
 from paramgen.errors import OptionError, ParamgenError
 
@@ -68,12 +68,11 @@ def predict(
     overrides: Overrides = None,
     seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same bytes.")] = 0,
     dtype: Dtype = None,
-    max_shard: Annotated[
-        str, typer.Option("--max-shard", metavar="SIZE", help="Largest weights file, where the library reads several.")
-    ] = "5GB",
+    max_shard: MaxShard = "5GB",
     example_input: ExampleInput = None,
     tokenizer: Tokenizer = None,
     image_processor: ImageProcessor = None,
+    endpoint: Endpoint = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a folder that paramgen wrote.")] = False,
     check: Annotated[bool, typer.Option("--check/--no-check", help="Load the folder with its library.")] = True,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Build, trace and plan; write nothing.")] = False,
@@ -106,7 +105,9 @@ def predict(
         if not dry_run:
             _refuse_folder(folder, overwrite)
         changes, example = _overrides(overrides), _example(example_input)
-        prediction = prepare(arch, init=init, seed=seed, dtype=dtype, overrides=changes, example_input=example)
+        prediction = prepare(
+            arch, init=init, seed=seed, dtype=dtype, overrides=changes, example_input=example, endpoint=endpoint
+        )
         copied = companions(prediction.architecture.layout, tokenizer=tokenizer, image_processor=image_processor)
         planned = plan_files(prediction, max_shard)
     if dry_run:

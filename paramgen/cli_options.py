@@ -17,6 +17,9 @@ Init = Annotated[
 Dtype = Annotated[
     str | None, typer.Option("--dtype", metavar="DTYPE", help="float32, bfloat16, float16; else the library's own.")
 ]
+MaxShard = Annotated[
+    str, typer.Option("--max-shard", metavar="SIZE", help="Largest weights file, where the library reads several.")
+]
 Out = Annotated[
     Path | None, typer.Option("--out", "-o", help="The folder to write. Without it, named after the architecture.")
 ]
@@ -27,4 +30,10 @@ Tokenizer = Annotated[
 ImageProcessor = Annotated[
     str | None,
     typer.Option("--image-processor", metavar="DIR|REPO", help="Of transformers: copy this image processor, too."),
+]
+Endpoint = Annotated[
+    str | None,
+    typer.Option(
+        "--endpoint", metavar="URL", help="A server that predicts; only the graph is sent. Key: PARAMGEN_KEY."
+    ),
 ]

@@ -9,9 +9,10 @@ randomness from a generator of its own: the distribution is the library's, the b
 import contextlib
 import hashlib
 import random
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, final
+from typing import Any, Final, final
 
 import numpy as np
 import torch
@@ -96,11 +97,14 @@ def constant(value: Tensor) -> Draw:
     return Draw((step,), 0, tuple(value.shape), torch.empty(value.shape, device="meta").stride(), 0)
 
 
+_GLOBAL_STATE: Final = threading.RLock()  # whoever uses the global generators has them alone
+
+
 @contextlib.contextmanager
 def settled_randomness() -> Iterator[None]:
     """Give code that takes global random numbers the same ones each time, and put the caller's state back."""
-    python_state, numpy_state = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng(devices=[]):
+    with _GLOBAL_STATE, torch.random.fork_rng(devices=[]):
+        python_state, numpy_state = random.getstate(), np.random.get_state()
         random.seed(0)
         np.random.seed(0)
         torch.default_generator.manual_seed(0)  # torch.manual_seed would reach for the accelerators' too
@@ -178,7 +182,7 @@ def _call(
 def _call_globally(
     operator: Any, arguments: tuple[Any, ...], keywords: dict[str, Any], generator: torch.Generator
 ) -> Any:
-    with torch.random.fork_rng(devices=[]):
+    with _GLOBAL_STATE, torch.random.fork_rng(devices=[]):
         torch.default_generator.set_state(generator.get_state())
         outcome = operator(*arguments, **keywords)
         generator.set_state(torch.default_generator.get_state())

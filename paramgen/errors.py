@@ -13,6 +13,7 @@ ParamgenError
 ├── IncompleteStateError      a slot without a tensor, or with two
 ├── OutputError               a folder or file that cannot be written
 ├── HubError                  a repository of the Hub that cannot be pushed to
+├── EndpointError             a server that cannot be reached, refuses, or sends something else
 └── CheckError                a folder that the target library does not load as written
 ```
 """
@@ -89,6 +90,10 @@ class OutputError(ParamgenError):
 
 class HubError(ParamgenError):
     """A repository of the Hub that cannot be pushed to."""
+
+
+class EndpointError(ParamgenError):
+    """A server that cannot be reached, refuses, or sends something else."""
 
 
 class CheckError(ParamgenError):

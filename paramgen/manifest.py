@@ -1,6 +1,6 @@
 """Every entry of a network's state dict, read on the meta device."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import Literal, final
@@ -40,6 +40,7 @@ class Manifest(Mapping[str, Slot]):
     def __init__(self, slots: Iterator[Slot] | tuple[Slot, ...], unsaved: Mapping[str, Draw] | None = None) -> None:
         self.unsaved: Mapping[str, Draw] = dict(unsaved or {})
         """What the library makes of the buffers that no state dict has: to run a network, they are needed too."""
+        self._asked: tuple[Slot, ...] | None = None
         self._slots = {slot.name: slot for slot in slots}
         self._tied: dict[str, list[str]] = {}
         for slot in self._slots.values():
@@ -57,8 +58,20 @@ class Manifest(Mapping[str, Slot]):
 
     @property
     def filled(self) -> tuple[Slot, ...]:
-        """The slots that need a tensor: all but the tied ones."""
+        """The slots that need a tensor: all but the tied ones; or those of them that were asked for."""
+        if self._asked is not None:
+            return self._asked
         return tuple(slot for slot in self._slots.values() if slot.tied_to is None)
+
+    def only(self, names: Iterable[str]) -> "Manifest":
+        """Return the same slots, of which those named are to be filled, in this order."""
+        asked = self.whole()
+        asked._asked = tuple(self._slots[name] for name in names)
+        return asked
+
+    def whole(self) -> "Manifest":
+        """Return the same slots, of which all are to be filled."""
+        return Manifest(tuple(self._slots.values()), self.unsaved)
 
     @property
     def parameters(self) -> int:

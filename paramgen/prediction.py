@@ -1,8 +1,8 @@
 """A prediction: one architecture, one initializer, one seed. Nothing is computed before the tensors are asked for."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, final
@@ -57,6 +57,16 @@ class Prediction:
     seed: int
     dtype: torch.dtype | None  # of floating-point slots; None: as the architecture has them
     asked: Asked = Asked()
+    part: frozenset[str] | None = None  # the slots to yield; None: all
+
+    def only(self, names: Sequence[str]) -> "Prediction":
+        """Return the part of a prediction that fills the slots named.
+
+        What is drawn slot by slot comes in the order of `names`, and nothing else is drawn. A hypernet computes as much
+        as before, in its own order.
+        """
+        architecture = replace(self.architecture, manifest=self.architecture.manifest.only(names))
+        return replace(self, architecture=architecture, part=frozenset(names))
 
     def __iter__(self) -> Iterator[tuple[str, Tensor]]:
         manifest = self.architecture.manifest
@@ -67,7 +77,8 @@ class Prediction:
             if found is None:
                 return
             name, tensor = found
-            yield name, tensor.detach().to(self.dtype_of(manifest[name]))
+            if self.part is None or name in self.part:
+                yield name, tensor.detach().to(self.dtype_of(manifest[name]))
 
     @cached_property
     def rules(self) -> Mapping[str, str]:
@@ -115,6 +126,25 @@ def prepare(
     initializer = initializer_of(init)
     initializer.describe()  # reads its files: fail before the architecture is built
     architecture, graph = describe(arch, overrides=overrides, example_input=example_input)
+    asked = Asked(
+        arch=None if isinstance(arch, nn.Module) else arch,
+        overrides=overrides or {},
+        example_input=None if example_input is None else typed(example_input),
+    )
+    return settled(architecture, graph, initializer, init=init, seed=seed, dtype=dtype, asked=asked)
+
+
+def settled(
+    architecture: Architecture,
+    graph: Graph,
+    initializer: Initializer,
+    *,
+    init: str,
+    seed: int,
+    dtype: str | None,
+    asked: Asked,
+) -> Prediction:
+    """Return the prediction for an architecture that is built and traced; `init` is the initializer's name."""
     return Prediction(
         architecture=architecture,
         graph=graph,
@@ -122,11 +152,7 @@ def prepare(
         init=init,
         seed=seed,
         dtype=None if dtype is None else DTYPES[dtype],
-        asked=Asked(
-            arch=None if isinstance(arch, nn.Module) else arch,
-            overrides=overrides or {},
-            example_input=None if example_input is None else typed(example_input),
-        ),
+        asked=asked,
     )
 
 

@@ -70,17 +70,12 @@ class SafetensorsWriter:
         place = self._plan.places.get(name)
         if place is None:
             raise IncompleteStateError(f"No slot is called {name!r} among the {len(self._plan.places)} planned ones.")
-        _check(tensor, place)
         with self._lock:
             if name in self._claimed:
                 raise IncompleteStateError(f"Slot {name!r} was given a second tensor; allowed is one.")
             self._claimed.add(name)
-        position, descriptor = place.offset, self._descriptors[place.file]
         try:
-            for piece in pieces(tensor.detach(), max(1, CHUNK // place.entry.dtype.itemsize)):
-                content = _content(piece, place.entry.dtype)
-                _write_all(descriptor, content, position)
-                position += len(content)
+            write_tensor(self._descriptors[place.file], place, tensor)
         except OSError as error:
             raise self._failure(error) from error
         self._written.add(name)
@@ -142,6 +137,16 @@ class SafetensorsWriter:
             self._created.pop().unlink(missing_ok=True)
 
 
+def write_tensor(descriptor: int, place: Place, tensor: Tensor) -> None:
+    """Write `tensor` at its place of an open file, converted to the planned dtype piece by piece."""
+    _refuse_misfit(tensor, place)
+    position = place.offset
+    for piece in pieces(tensor.detach(), max(1, CHUNK // place.entry.dtype.itemsize)):
+        content = _content(piece, place.entry.dtype)
+        _write_all(descriptor, content, position)
+        position += len(content)
+
+
 def pieces(tensor: Tensor, elements: int) -> Iterator[Tensor]:
     """Cut `tensor` into views of at most `elements` elements that follow each other in row-major order."""
     if tensor.numel() <= elements:
@@ -155,7 +160,7 @@ def pieces(tensor: Tensor, elements: int) -> Iterator[Tensor]:
             yield from pieces(part, elements)
 
 
-def _check(tensor: Tensor, place: Place) -> None:
+def _refuse_misfit(tensor: Tensor, place: Place) -> None:
     """Refuse a tensor whose values cannot be those of the slot."""
     entry = place.entry
     if tuple(tensor.shape) != entry.shape:

@@ -65,8 +65,17 @@ def graph_from_json(text: str) -> tuple[Architecture, Graph]:
     Raises:
         GraphError: It is no such JSON, of another version, or breaks a limit.
     """
+    return graph_from_data(_parse(text))
+
+
+def graph_from_data(data: object) -> tuple[Architecture, Graph]:
+    """Read what was already parsed of such JSON.
+
+    Raises:
+        GraphError: It is no graph, of another version, or breaks a limit.
+    """
     try:
-        return _read(_parse(text))
+        return _read(_checked(data))
     except GraphError as error:  # what it says of hostile input may be long, or of many lines
         raise GraphError(one_line(error)) from error
 
@@ -119,15 +128,18 @@ def _structure(graph: Graph) -> dict[str, Any]:
     }
 
 
-def _parse(text: str) -> dict[str, Any]:
+def _parse(text: str) -> Any:
     if len(text) > MAX_BYTES:
         raise GraphError(f"A graph of {len(text):,} bytes; at most {MAX_BYTES:,} are read.")
     if text.count('"op"') > MAX_NODES:  # parsing them all first would take seconds
         raise GraphError(f"A graph of more than {MAX_NODES:,} nodes.")
     try:
-        data = json.loads(text)
+        return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise GraphError(f"Not JSON: {error}. {_ADVICE}") from error
+        raise GraphError(f"Not JSON: {one_line(error)}. {_ADVICE}") from error
+
+
+def _checked(data: object) -> dict[str, Any]:
     if not isinstance(data, dict) or "paramgen_graph" not in data:
         raise GraphError(f"JSON, but not a graph: the key 'paramgen_graph' is missing. {_ADVICE}")
     if type(data["paramgen_graph"]) is not int or data["paramgen_graph"] != VERSION:

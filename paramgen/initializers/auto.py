@@ -145,7 +145,7 @@ class Auto(Initializer):
         measured = table().families[family]
         passed: dict[str, list[str]] = {}
         for init in measured.starts:
-            initializer = initializer_of(init)
+            initializer = _start(init)
             hindrance = None if init == LIBRARY else _hindrance(initializer, architecture, measured)
             if hindrance is None:
                 reason = measured.reason(init, family, passed)
@@ -162,6 +162,11 @@ class Auto(Initializer):
 def table() -> Table:
     """Return the table that comes with paramgen."""
     return Table.parse((files("paramgen.initializers") / TABLE).read_text(encoding="utf-8"))
+
+
+@cache  # a hypernet is read once
+def _start(init: str) -> Initializer:
+    return initializer_of(init)
 
 
 def _hindrance(initializer: Initializer, architecture: Architecture, measured: Measured) -> str | None:

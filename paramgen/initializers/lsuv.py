@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -62,6 +62,8 @@ class Lsuv(Initializer):
     def tensors(self, architecture: Architecture, graph: Graph, *, seed: int) -> NamedTensors:
         """Run the network once; each weight is scaled before what comes behind it is computed."""
         _refuse_graph(architecture)
+        # To run the network, every slot is needed, however few were asked for.
+        architecture = replace(architecture, manifest=architecture.manifest.whole())
         tensors = dict(Orthogonal(gain=1.0).tensors(architecture, graph, seed=seed))
         args, kwargs = self._inputs(architecture, graph, seed)
         module = materialize(architecture, tensors)

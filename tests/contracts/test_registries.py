@@ -20,6 +20,7 @@ from paramgen.graphs.schema import Graph
 from paramgen.graphs.trace import trace
 from paramgen.initializers import initializer_of, initializers
 from paramgen.initializers.library import library_start
+from paramgen.prediction import Asked, settled
 
 
 class Tiny(nn.Module):
@@ -73,6 +74,21 @@ def test_every_initializer_fills_every_slot_once_by_a_named_rule(
     again, other = (dict(initializer.tensors(architecture, graph, seed=seed)) for seed in (3, 4))
     assert all(torch.equal(value, again[slot]) for slot, value in drawn)
     assert any(not torch.equal(value, other[slot]) for slot, value in drawn)
+
+
+@pytest.mark.parametrize("name", initializers.names())
+def test_a_part_of_a_prediction_is_what_the_whole_has_there(
+    name: str, tiny: tuple[Architecture, Graph], arguments: dict[str, str]
+) -> None:
+    initializer = initializer_of(name + arguments.get(name, ""))
+    whole = settled(*tiny, initializer, init=name, seed=3, dtype="bfloat16", asked=Asked())
+    every = dict(whole)
+    for names in (["mix.weight"], ["scale", "conv.weight", "head.bias"], list(reversed(every))):
+        part = list(whole.only(names))
+        assert sorted(slot for slot, _ in part) == sorted(names)
+        assert all(torch.equal(value, every[slot]) for slot, value in part)
+        if name not in ("hypernet", "lsuv"):  # these make everything together
+            assert [slot for slot, _ in part] == names
 
 
 @pytest.mark.parametrize("name", initializers.names())

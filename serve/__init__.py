@@ -1,0 +1,1 @@
+"""Prediction over HTTP: requests are read, bounded and answered here; what they ask for is one call of paramgen."""

@@ -1,0 +1,45 @@
+"""`python -m serve`: the application under uvicorn, with limits on what comes before a request and after the last."""
+
+import sys
+from functools import partial
+
+import uvicorn
+from pydantic import ValidationError
+
+from paramgen.errors import ParamgenError, one_line
+from serve.connections import Connection
+from serve.settings import Settings
+
+
+def main() -> int:
+    """Serve until a signal comes, then finish what was begun."""
+    try:
+        settings = Settings()
+        from serve.app import create_app  # which takes seconds: what is wrong with the settings is said first
+
+        app = create_app(settings)
+    except ValidationError as error:  # its text would show what was given: a key, maybe
+        first = error.errors(include_input=False, include_url=False)[0]
+        name = "_".join(map(str, first["loc"][:1])).upper()
+        return _refused(f"PARAMGEN_SERVE_{name}: {first['msg']}")
+    except (ParamgenError, ValueError) as error:
+        return _refused(str(error))
+    uvicorn.run(
+        app,
+        host=settings.host,
+        port=settings.port,
+        http=partial(Connection, seconds=settings.body_seconds / 2),  # type: ignore[arg-type]
+        limit_concurrency=settings.connections,
+        timeout_graceful_shutdown=round(settings.seconds),
+        log_config=None,
+        server_header=False,
+    )
+    return 0
+
+
+def _refused(reason: str) -> int:
+    sys.stderr.write(f"error: {one_line(reason)}\n")
+    return 2
+
+
+sys.exit(main())

@@ -1,0 +1,81 @@
+"""What may be asked for by name. A service knows names, never paths, code or somebody's repository."""
+
+import re
+from collections.abc import Collection, Mapping
+from math import isfinite
+from typing import Any, Final
+
+from paramgen.architectures import is_config_folder
+from paramgen.architectures.overrides import split_spec
+from paramgen.errors import OptionError, one_line
+
+SOURCES: Final = ("diffusers", "timm", "torchvision", "transformers")
+INITIALIZERS: Final = ("auto", "he", "hypernet", "idinit", "library", "lsuv", "mimetic", "orthogonal", "xavier")
+MAX_OPTIONS: Final = 64
+MAX_NUMBER: Final = 10**6  # labels, for one, become a table before any limit on a network's size is met
+MAX_NESTING: Final = 4
+_NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
+_KEY: Final = re.compile(r"[A-Za-z][\w.]*", re.ASCII)
+_WORD: Final = re.compile(r"[\w.+-]{0,100}", re.ASCII)
+# Options by which a library would read files, or fetch weights or even code.
+_REACHING: Final = re.compile(
+    r"pretrained|backbone|checkpoint|cache_dir|remote_code|attn_impl|quantiz|auto_map|adapter"
+    r"|(?:^|_)(?:path|dir|file|repo|url)s?$"
+)
+
+
+def checked_arch(arch: str, overrides: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return the name of a network and its overrides, once neither reaches beyond the libraries."""
+    bare, typed = split_spec(arch)
+    overrides = {**typed, **overrides}
+    source, colon, name = bare.rpartition(":")
+    known = not colon or source in SOURCES
+    if not known or not _NAME.fullmatch(name) or name.endswith((".py", ".json")) or is_config_folder(name):
+        raise OptionError(
+            f"{one_line(bare)!r} is not served. Allowed: an alias, or a name in {', '.join(SOURCES)}, as in "
+            "timm:resnet18; of your own network, send the graph. See /v1/architectures"
+        )
+    if len(overrides) > MAX_OPTIONS:
+        raise OptionError(f"{len(overrides)} options are set; allowed are {MAX_OPTIONS}.")
+    for key, value in overrides.items():
+        if not _KEY.fullmatch(key) or len(key) > 100 or _REACHING.search(key.lower()):
+            raise OptionError(f"The option {one_line(key)!r} is not served.")
+        _check_value(key, value, MAX_NESTING)
+    return bare, overrides
+
+
+def _check_value(key: str, value: Any, depth: int) -> None:
+    items = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else None
+    if items is not None and depth > 0 and len(items) <= MAX_OPTIONS:
+        for name in value if isinstance(value, dict) else ():
+            if not _KEY.fullmatch(name) or _REACHING.search(name.lower()):
+                raise OptionError(f"The option {one_line(f'{key}.{name}')!r} is not served.")
+        for item in items:
+            _check_value(key, item, depth - 1)
+    elif not _plain(value):
+        raise OptionError(
+            f"{key} is {one_line(value)!r}. Allowed: a word of letters, digits and .+-_, a number up to "
+            f"{MAX_NUMBER:,}, true, false, null, or at most {MAX_OPTIONS} of these in a list or an object."
+        )
+
+
+def _plain(value: Any) -> bool:
+    if isinstance(value, str):
+        return _WORD.fullmatch(value) is not None
+    if isinstance(value, (int, float)):
+        return isfinite(value) and abs(value) <= MAX_NUMBER
+    return value is None
+
+
+def checked_init(init: str, hypernets: Collection[str]) -> str:
+    """Return the name of a start that reads nothing but what ships, or what the operator allows."""
+    kind, colon, argument = init.partition("?")[0].partition(":")
+    if kind not in INITIALIZERS:
+        raise OptionError(f"The start {one_line(kind)!r} is not served. Served: {', '.join(INITIALIZERS)}")
+    if colon and argument not in (hypernets if kind == "hypernet" else ()):
+        served = ", ".join(f"hypernet:{name}" for name in sorted(hypernets))
+        raise OptionError(f"The start {one_line(init)!r} is not served. Served: {served}")
+    options = set(split_spec(init)[1])
+    if reaching := options & {"path", "data", "batch"}:
+        raise OptionError(f"The option {min(reaching)!r} of {kind!r} is not served.")
+    return init

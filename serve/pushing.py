@@ -1,0 +1,70 @@
+"""A folder goes to the caller's repository of the Hub, by a process of its own that alone has the caller's token."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from http import HTTPStatus
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+from paramgen.errors import OptionError, one_line
+from paramgen.writing import write_prediction
+from serve.limits import Watch
+from serve.orders import Order
+from serve.problems import Problem
+
+HEADER: Final = "x-hub-token"
+_REPO: Final = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
+_TOKEN: Final = re.compile(r"[\w.-]{1,300}", re.ASCII)
+
+
+def pushing(order: Order, repo: str, token: str, *, parent: Path | None, watch: Watch) -> Callable[[], dict[str, Any]]:
+    """Return the work that writes the folder, pushes it, and tells what is on the Hub then."""
+    if not _REPO.fullmatch(repo):
+        raise OptionError(f"Cannot push to {one_line(repo)!r}. Allowed: OWNER/NAME")
+    layout = order.prediction.architecture.layout
+    if order.prediction.asked.arch is None and layout.source != "module":
+        # It would be checked by loading it, and the caller wrote what its library would build.
+        raise OptionError(f"A graph of {one_line(layout.source)!r} is not pushed. Name the network instead: arch")
+    if not _TOKEN.fullmatch(token):
+        raise Problem(HTTPStatus.UNAUTHORIZED, "Pushing needs your own token of the Hub, in the header X-Hub-Token.")
+
+    def work() -> dict[str, Any]:
+        with TemporaryDirectory(dir=parent) as made:
+            folder = Path(made) / repo.partition("/")[2]
+            write_prediction(order.prediction, folder, max_shard="5GB", overwrite=False, verify=False)
+            return _pushed(folder, repo, token, watch)
+
+    return work
+
+
+def _pushed(folder: Path, repo: str, token: str, watch: Watch) -> dict[str, Any]:
+    """Run `paramgen push`; the environment of another process is what nobody but its owner can read."""
+    command = [sys.executable, "-m", "paramgen.cli", "push", "--json", "--", str(folder), repo]
+    environment = {**os.environ, "HF_TOKEN": token}
+    with subprocess.Popen(
+        command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        try:
+            out, said = _followed(process, watch)
+        except BaseException:
+            process.kill()
+            raise
+    if process.returncode != 0:
+        line = one_line(said.decode(errors="replace")).removeprefix("error: ")
+        line = line.replace(str(folder), "the folder").replace(token, "the token")
+        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, line or "The push failed.")
+    found: dict[str, Any] = json.loads(out)
+    return found
+
+
+def _followed(process: "subprocess.Popen[bytes]", watch: Watch) -> tuple[bytes, bytes]:
+    while True:
+        try:
+            return process.communicate(timeout=0.2)
+        except subprocess.TimeoutExpired:
+            watch.check()

@@ -1,0 +1,65 @@
+"""Bodies and queries into requests: JSON within limits, and nothing that JSON does not have."""
+
+import json
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import Any, NoReturn
+
+from paramgen.architectures.overrides import parse_overrides
+from paramgen.errors import one_line
+from serve.problems import Problem
+from serve.schemas import PredictRequest, validated
+
+
+def json_of(body: bytes, max_depth: int) -> Any:
+    """Parse a body: no NaN, no halves of characters, nothing nested too deeply."""
+    try:
+        data = json.loads(body, parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        raise Problem(HTTPStatus.BAD_REQUEST, f"The body is no JSON: {one_line(error)}") from error
+    _refuse_depth(data, max_depth)
+    if b"\\u" in body:  # by which alone a half can come in; whoever encodes it later would fail
+        try:
+            json.dumps(data, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            raise Problem(HTTPStatus.BAD_REQUEST, "The body has half of a surrogate pair in a text.") from error
+    return data
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no JSON number")
+
+
+def _refuse_depth(data: Any, most: int) -> None:
+    level: list[Any] = [data]
+    for _ in range(most + 1):
+        level = [item for outer in level for item in _inner(outer)]
+        if not level:
+            return
+    raise Problem(HTTPStatus.BAD_REQUEST, f"The body is nested more than {most} deep.")
+
+
+def _inner(value: Any) -> Iterable[Any]:
+    items = value if isinstance(value, list) else value.values() if isinstance(value, dict) else ()
+    return (item for item in items if isinstance(item, (list, dict)))
+
+
+def request_of_query(query: Iterable[tuple[str, str]]) -> PredictRequest:
+    """Return what `arch=…&init=…&seed=…&dtype=…&set=k=v&set=k=v` asks for."""
+    given: dict[str, Any] = {}
+    assignments: list[str] = []
+    for name, value in query:
+        if name == "set":
+            assignments.append(value)
+        elif name not in ("arch", "init", "seed", "dtype") or name in given:
+            raise Problem(
+                HTTPStatus.UNPROCESSABLE_ENTITY,
+                f"The query has {one_line(name)!r} twice, or that is unknown. Allowed: arch, init, seed, dtype, and "
+                "set=key=value, repeatedly.",
+            )
+        else:
+            given[name] = int(value) if name == "seed" and value.isdecimal() and len(value) < 20 else value
+    if "arch" not in given:
+        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "The query names no network: ?arch=vit_b16")
+    request: PredictRequest = validated(PredictRequest, {**given, "set": parse_overrides(assignments)})
+    return request

@@ -1,0 +1,145 @@
+"""The routes: each reads a request and asks the service."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, Literal
+
+from fastapi import APIRouter, Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+
+from paramgen.errors import OptionError
+from paramgen.listing import names_of
+from serve.names import INITIALIZERS, SOURCES
+from serve.orders import shipped
+from serve.problems import Problem
+from serve.reading import json_of, request_of_query
+from serve.schemas import EXAMPLES, NetworkRequest, PredictRequest, validated
+from serve.service import Service
+from serve.stream import body_of, while_connected
+
+router = APIRouter()
+
+_FILE: Mapping[str, Any] = {"schema": {"type": "string", "format": "binary"}}
+_PROBLEM: Mapping[str, Any] = {"content": {"application/problem+json": {}}}
+_ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The file.", "content": {"application/octet-stream": _FILE, "application/zip": _FILE}},
+    206: {"description": "A part of the file.", "content": {"application/octet-stream": _FILE}},
+    304: {"description": "The caller has it already."},
+    **{
+        status.value: {"description": status.phrase, **_PROBLEM}
+        for status in (
+            HTTPStatus.BAD_REQUEST,
+            HTTPStatus.UNAUTHORIZED,
+            HTTPStatus.FORBIDDEN,
+            HTTPStatus.REQUEST_TIMEOUT,
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            HTTPStatus.TOO_MANY_REQUESTS,
+            HTTPStatus.INTERNAL_SERVER_ERROR,
+            HTTPStatus.SERVICE_UNAVAILABLE,
+        )
+    },
+}
+
+
+def _body(kind: type[PredictRequest] | type[NetworkRequest], examples: Mapping[str, Any]) -> dict[str, Any]:
+    content = {"schema": kind.model_json_schema(), "examples": dict(examples)}
+    return {"requestBody": {"required": True, "content": {"application/json": content}}}
+
+
+@router.post("/v1/predict", responses=_ANSWERS, response_class=Response, openapi_extra=_body(PredictRequest, EXAMPLES))
+async def predict(request: Request) -> Response:
+    """Predict a network's initial weights; the file is sent as it is made, and answers Range and If-None-Match."""
+    asked: PredictRequest = await _asked(request, PredictRequest)
+    service = _service(request)
+    if asked.push is not None and asked.form != "folder":
+        raise OptionError('What is pushed is a folder: add "as": "folder"')
+    order = await service.order(request, asked)
+    if asked.push is not None:
+        return await service.push(request, order, asked.push)
+    return await (service.folder if asked.form == "folder" else service.weights)(request, order)
+
+
+@router.api_route("/v1/weights", methods=["GET", "HEAD"], responses=_ANSWERS, response_class=Response)
+async def weights(
+    request: Request,
+    arch: str,
+    init: str = "auto",
+    seed: int = 0,
+    dtype: Literal["float32", "bfloat16", "float16"] | None = None,
+) -> Response:
+    """Return a named network's weights file; `set=key=value` may be repeated. Any cache or range reader can ask."""
+    service = _service(request)
+    order = await service.order(request, request_of_query(request.query_params.multi_items()))
+    return await service.weights(request, order)
+
+
+@router.post(
+    "/v1/graph",
+    responses={key: value for key, value in _ANSWERS.items() if key not in (206, 304, 416)},
+    response_class=JSONResponse,
+    openapi_extra=_body(NetworkRequest, {"a name": {"value": {"arch": "torchvision:resnet18"}}}),
+)
+async def graph(request: Request) -> Response:
+    """Return a named network's graph: enough to predict from, and what the command `paramgen graph` writes."""
+    asked: NetworkRequest = await _asked(request, NetworkRequest)
+    text = await _service(request).graph(request, asked.arch, asked.overrides)
+    return Response(text, media_type="application/json")
+
+
+@router.get("/v1/architectures")
+async def architectures(request: Request, source: Literal[SOURCES] | None = None) -> dict[str, str]:  # type: ignore[valid-type]
+    """Return the aliases and what each stands for, or every name of one library."""
+    return await _service(request).work(lambda: names_of("architectures", source))
+
+
+@router.get("/v1/initializers")
+async def initializers(request: Request) -> dict[str, str]:
+    """Return the starts that are served, with a line about each."""
+    every = await _service(request).work(lambda: names_of("initializers", None))
+    return {name: every[name] for name in INITIALIZERS}
+
+
+@router.get("/v1/hypernets")
+async def hypernets(request: Request) -> list[str]:
+    """Return what may stand after `hypernet:`."""
+    return sorted({*shipped(), *_service(request).settings.hypernets})
+
+
+@router.get("/health")
+async def health() -> dict[str, str]:
+    """Say that the process answers."""
+    return {"status": "ok"}
+
+
+@router.get("/ready")
+async def ready(request: Request) -> dict[str, str]:
+    """Say whether a prediction would find a place in the line."""
+    if _service(request).line.full:
+        raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "All places are taken.", {"Retry-After": "5"})
+    return {"status": "ready"}
+
+
+@router.get("/metrics", response_class=PlainTextResponse)
+async def metrics(request: Request) -> Response:
+    """Return counters for Prometheus."""
+    return Response(request.app.state.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+async def _asked(request: Request, kind: type[PredictRequest] | type[NetworkRequest]) -> Any:
+    """Read a body within the limits; it is parsed in a thread, as it may be large."""
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "The body is to be application/json.")
+    service = _service(request)
+    body = await body_of(request, service.settings)
+    if len(body) < 10_000:
+        return validated(kind, json_of(body, service.settings.max_depth))
+    parsed = service.work(lambda: validated(kind, json_of(body, service.settings.max_depth)))
+    return await while_connected(request.receive, parsed)
+
+
+def _service(request: Request) -> Service:
+    service: Service = request.app.state.service
+    return service

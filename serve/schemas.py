@@ -1,0 +1,90 @@
+"""What a request may say, and the examples that the API's description shows."""
+
+from typing import Annotated, Any, Literal, final
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from paramgen.errors import one_line
+from serve.problems import Problem
+
+Dtype = Literal["float32", "bfloat16", "float16"]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Text = Annotated[str, Field(min_length=1, max_length=1000)]
+
+EXAMPLES: dict[str, Any] = {
+    "a name": {"value": {"arch": "vit_b16", "set": {"num_labels": 37}, "init": "auto", "seed": 0}},
+    "a graph": {
+        "summary": "what `paramgen graph --out g.json` wrote",
+        "value": {
+            "graph": {
+                "paramgen_graph": 1,
+                "spec": "two.py:build",
+                "traced_by": "fake tensors",
+                "layout": {
+                    "source": "module",
+                    "config": {},
+                    "weights_file": "model.safetensors",
+                    "shardable": True,
+                    "tied": "once",
+                    "dtype_key": None,
+                },
+                "nodes": [{"op": "linear", "name": "weight", "slot": "weight", "shape": [2, 3], "attributes": {}}],
+                "edges": [],
+                "slots": [
+                    {
+                        "name": "weight",
+                        "shape": [2, 3],
+                        "dtype": "float32",
+                        "kind": "parameter",
+                        "owner": "",
+                        "owner_type": "torch.nn.modules.linear.Linear",
+                        "tied_to": None,
+                        "draw": None,
+                    }
+                ],
+            },
+            "init": "he",
+            "dtype": "bfloat16",
+        },
+    },
+    "a folder": {"value": {"arch": "timm:resnet18", "init": "orthogonal?gain=1.0", "as": "folder"}},
+}
+
+
+class _Closed(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class NetworkRequest(_Closed):
+    """A network by its name."""
+
+    arch: Text = Field(description="An alias, or source:name; see /v1/architectures.")
+    overrides: dict[str, Any] = Field(default={}, alias="set", description="Entries of its config.")
+
+
+@final
+class PredictRequest(_Closed):
+    """A network, by its name or its graph, and how to fill it."""
+
+    arch: Text | None = Field(default=None, description="An alias, or source:name; see /v1/architectures.")
+    overrides: dict[str, Any] = Field(default={}, alias="set", description="Entries of a named network's config.")
+    graph: dict[str, Any] | None = Field(default=None, description="What `paramgen graph` writes, instead of `arch`.")
+    init: Text = Field(default="auto", description="An initializer and its options; see /v1/initializers.")
+    seed: Seed = 0
+    dtype: Dtype | None = Field(default=None, description="Of floating-point tensors; else the network's own.")
+    form: Literal["weights", "folder"] = Field(
+        default="weights", alias="as", description="The safetensors file, or a zip of the folder that predict writes."
+    )
+    push: Text | None = Field(
+        default=None, description="A Hub repository, OWNER/NAME, to push the folder to; needs the header X-Hub-Token."
+    )
+
+
+def validated(kind: type[BaseModel], data: Any) -> Any:
+    """Return `data` as a request of this kind, or say in one line what is wrong with it."""
+    try:
+        return kind.model_validate(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"])) or "the body"
+        raise Problem(422, one_line(f"{where}: {first['msg']}. Allowed: see /docs")) from error

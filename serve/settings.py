@@ -1,0 +1,64 @@
+"""What an operator decides, read from the environment: `PARAMGEN_SERVE_` and the name in capitals."""
+
+from pathlib import Path
+from typing import Annotated, final
+
+from pydantic import Field, StringConstraints
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+KeyHash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Count = Annotated[int, Field(gt=0)]
+Seconds = Annotated[float, Field(gt=0)]
+
+
+@final
+class Settings(BaseSettings):
+    """Every limit has a default that suits a machine of two cores and 8 GB."""
+
+    model_config = SettingsConfigDict(env_prefix="PARAMGEN_SERVE_", frozen=True)
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+
+    keys: tuple[KeyHash, ...] = ()
+    """sha256 of each bearer key. Without any, only requests that arrive on a loopback address are answered."""
+    requests_per_minute: Annotated[int, Field(ge=0)] = 600
+    """Of one key; 0: no limit."""
+    hypernets: tuple[str, ...] = ()
+    """What may stand after `hypernet:` besides those that ship, word for word: `org/name@revision`, a folder, ..."""
+
+    max_body: Count = 16_000_000
+    """Bytes of a request's body."""
+    max_depth: Count = 64
+    """Objects and lists inside each other."""
+    max_nodes: Count = 20_000
+    """Of a graph; operations of a network that is built by name."""
+    max_elements: Count = 2_000_000_000
+    max_bytes: Count = 8_000_000_000
+    """Of the file that is answered."""
+
+    predictions: Count = 2
+    """At once; each has a thread."""
+    waiting: Annotated[int, Field(ge=0)] = 64
+    """In line for a thread; whoever comes then is told to come back."""
+    torch_threads: Count = 1
+    """Of each prediction."""
+    seconds: Seconds = 300
+    """For building, tracing and predicting, each."""
+    body_seconds: Seconds = 30
+    """For a request's head, and for its body."""
+    idle_seconds: Seconds = 30
+    """For a reader to take the next piece."""
+    reader_seconds: Seconds = 3600
+    """For a reader to take everything."""
+    connections: Count = 512
+
+    spool: Path | None = None
+    """Where files are while they are predicted and read; None: the system's place for temporary files."""
+    spool_bytes: Count = 20_000_000_000
+    """Of all such files together; those that nobody reads stay until their room is needed."""
+    remembered: Count = 32
+    """Networks that stay built and traced."""
+
+    telemetry: bool = False
+    """Traces by OpenTelemetry, to where its own environment variables say."""

@@ -1,0 +1,164 @@
+"""Many at once: a bounded line, readers who leave or do not read, and nothing that one caller has of another."""
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import paramgen.initializers.library
+from serve.limits import Watch
+from serve.problems import Problem
+
+Graphs = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def stopped(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Draws of the library's start stand still until the event is set; they go on being watched."""
+    go = threading.Event()
+    draw = paramgen.initializers.library.library_start
+
+    def slow(slot: Any, seed: int) -> Tensor:
+        while not go.wait(0.002):
+            torch.zeros(1).add(1)
+        return draw(slot, seed)
+
+    monkeypatch.setattr(paramgen.initializers.library, "library_start", slow)
+    yield go
+    go.set()
+
+
+def until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end, "it never came to be"
+        time.sleep(0.005)
+
+
+def ask(running: Any, body: bytes) -> socket.socket:
+    """Send a request and do not read."""
+    connection = socket.create_connection(("127.0.0.1", running.port), timeout=20)
+    head = (
+        f"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+    )
+    connection.sendall(head.encode() + b"\r\n\r\n" + body)
+    return connection
+
+
+def encoded(running: Any, body: dict[str, Any]) -> bytes:
+    content: bytes = running.client.build_request("POST", "/", json=body).read()
+    return content
+
+
+def test_the_line_is_bounded_and_who_leaves_frees_a_place(serve: Any, graphs: Graphs, stopped: threading.Event) -> None:
+    running = serve(predictions=1, waiting=2)
+    body = {"graph": graphs(), "init": "library"}
+    for seed in (1, 2, 3, 4):  # planned: from now on each takes one place
+        assert running.predict({**body, "seed": seed}, Range="bytes=0-7").status_code == 206
+    asked = [ask(running, encoded(running, {**body, "seed": seed})) for seed in (1, 2, 3)]
+    until(lambda: running.service.line.taken == 3)
+    refused = running.predict({**body, "seed": 4})
+    assert (refused.status_code, refused.headers["retry-after"]) == (429, "5")
+    assert running.client.get("/ready").status_code == 503
+    assert running.client.get("/health").status_code == 200
+    for connection in asked:
+        connection.close()
+    until(lambda: running.service.line.taken == 0 and running.service.spool.nbytes < 2 * 20_000)
+    assert not stopped.is_set()
+    stopped.set()
+    assert running.predict({**body, "seed": 4}).status_code == 200
+
+
+def test_a_prediction_that_takes_too_long_ends(serve: Any, graphs: Graphs, stopped: threading.Event) -> None:
+    running = serve(seconds=0.5)
+    answer = running.predict({"graph": graphs(), "init": "library"})
+    assert (answer.status_code, "0.5 seconds" in answer.json()["detail"]) == (503, True)
+    until(lambda: running.service.line.taken == 0 and running.service.spool.nbytes == 0)
+
+
+def test_readers_who_do_not_read_hold_no_thread(serve: Any, graphs: Graphs) -> None:
+    running = serve(predictions=1, waiting=40, idle_seconds=1, body_seconds=2)
+    wide = {"graph": graphs(width=1200, depth=2), "init": "library"}  # more than the sockets' buffers hold
+    assert running.predict(wide, Range="bytes=0-7").status_code == 206
+    content = encoded(running, wide)
+    slow = [ask(running, content) for _ in range(32)]
+    fast = running.predict({"graph": graphs(), "init": "library", "seed": 5})
+    assert fast.status_code == 200
+    until(lambda: running.service.line.taken == 0)
+    spooled = next(iter(running.service.spool._shared.values()))
+    until(lambda: spooled.readers == 0)  # all were given up
+    assert sum(connection.recv(100).startswith(b"HTTP/1.1 200") for connection in slow) == 32
+    for connection in slow:
+        connection.close()
+
+
+def test_readers_share_one_prediction(serve: Any, graphs: Graphs, monkeypatch: pytest.MonkeyPatch) -> None:
+    running = serve(predictions=2)
+    body = {"graph": graphs(), "init": "library", "seed": 6}
+    running.predict(body, Range="bytes=0-7")
+    drawn: list[str] = []
+    draw = paramgen.initializers.library.library_start
+    monkeypatch.setattr(
+        paramgen.initializers.library, "library_start", lambda slot, seed: drawn.append(slot.name) or draw(slot, seed)
+    )
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: running.predict(body).content, range(16)))
+    assert len(set(answers)) == 1
+    assert len(drawn) == len(set(drawn))
+
+
+def test_many_callers_get_their_own(serve: Any, graphs: Graphs) -> None:
+    running = serve(predictions=2, waiting=300)
+    asked = [
+        {"graph": graphs(width=width), "init": init, "seed": seed}
+        for width in (8, 12)
+        for init in ("he", "hypernet")
+        for seed in (0, 1)
+    ]
+    alone = [running.predict(body).content for body in asked]
+    fresh = serve(predictions=2, waiting=300, spool_bytes=200_000)
+    with ThreadPoolExecutor(16) as pool:
+        together = list(pool.map(lambda number: fresh.predict(asked[number % 8]).content, range(80)))
+    assert together == [alone[number % 8] for number in range(80)]
+    assert fresh.service.spool.nbytes <= 200_000
+
+
+def test_what_does_not_fit_the_spool_is_told_to_come_back(serve: Any, graphs: Graphs) -> None:
+    running = serve(spool_bytes=1000)
+    answer = running.predict({"graph": graphs(), "init": "he"})
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+    assert running.predict({"graph": graphs(), "init": "he"}, Range="bytes=0-20").status_code == 206
+
+
+def test_two_hundred_connections(serve: Any) -> None:
+    running = serve()
+    connections = [socket.create_connection(("127.0.0.1", running.port), timeout=20) for _ in range(200)]
+    for connection in connections:
+        connection.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    assert all(connection.recv(1000).startswith(b"HTTP/1.1 200") for connection in connections)
+    for connection in connections:
+        connection.close()
+
+
+def test_a_watch_ends_work_in_tensors() -> None:
+    watch = Watch(0.05)
+    with pytest.raises(Problem, match="0.05 seconds"), watch:
+        while True:
+            torch.zeros(2).add_(1)
+    watch = Watch(1000)
+    watch.cancel()
+    with pytest.raises(Exception), watch:  # noqa: B017 - of its own kind
+        torch.zeros(2)
+
+
+def test_a_watch_sees_the_operations_of_draws() -> None:
+    watch = Watch(1000)
+    watch.cancel()
+    with pytest.raises(Exception), watch:  # noqa: B017 - of its own kind
+        torch.ops.aten.zeros.default([2])

@@ -1,0 +1,198 @@
+"""The file that is answered: its bytes, its parts, its name in a cache."""
+
+import base64
+import io
+import zipfile
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file
+
+import paramgen
+import paramgen.initializers.library
+from serve.names import INITIALIZERS
+
+Graphs = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def running(serve: Any) -> Any:
+    return serve()
+
+
+def written(folder: Path, network: Path, **options: Any) -> bytes:
+    example = torch.zeros(2, 3, 16, 16)
+    paramgen.write(f"{network}:build", folder, example_input=example, verify=False, **options)
+    return (folder / "model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("init", "dtype"), [("he", "bfloat16"), *((name, None) for name in INITIALIZERS if name not in ("lsuv", "auto"))]
+)
+def test_the_file_is_the_command_lines(
+    init: str, dtype: str | None, running: Any, graphs: Graphs, network: Path, tmp_path: Path
+) -> None:
+    answer = running.predict({"graph": graphs(), "init": init, "seed": 7, "dtype": dtype})
+    assert answer.status_code == 200
+    assert answer.content == written(tmp_path / "start", network, init=init, seed=7, dtype=dtype)
+    assert answer.headers["content-length"] == str(len(answer.content))
+
+
+@pytest.mark.slow
+def test_a_named_network_by_post_and_by_get_is_the_same_file(running: Any, tmp_path: Path) -> None:
+    name = "torchvision:squeezenet1_1"
+    paramgen.write(name, tmp_path / "start", overrides={"num_classes": 3}, init="he", verify=False)
+    posted = running.predict({"arch": name, "set": {"num_classes": 3}, "init": "he"})
+    got = running.client.get(f"/v1/weights?arch={name}&set=num_classes%3D3&init=he")
+    assert posted.content == got.content == (tmp_path / "start" / "model.safetensors").read_bytes()
+    assert posted.headers["etag"] == got.headers["etag"]
+    assert load_file(tmp_path / "start" / "model.safetensors")["classifier.1.bias"].shape == (3,)
+
+
+def test_head_tells_what_get_would_and_draws_nothing(running: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = "/v1/weights?arch=torchvision:squeezenet1_1&init=library&seed=11"
+    drawn = drawn_slots(monkeypatch)
+    head = running.client.head(asked)
+    assert (head.status_code, head.content, drawn) == (200, b"", [])
+    whole = running.client.get(asked)
+    same = ("etag", "content-length", "content-type", "accept-ranges", "cache-control")
+    assert [head.headers[name] for name in same] == [whole.headers[name] for name in same]
+
+
+def test_who_has_the_file_is_told_so(running: Any, graphs: Graphs, monkeypatch: pytest.MonkeyPatch) -> None:
+    body = {"graph": graphs(), "init": "library", "seed": 21}
+    etag = running.predict(body, Range="bytes=0-0").headers["etag"]
+    drawn = drawn_slots(monkeypatch)
+    for known in (etag, f'"x", {etag}', f"W/{etag}", "*"):
+        answer = running.predict(body, **{"If-None-Match": known})
+        assert (answer.status_code, answer.content, answer.headers["etag"]) == (304, b"", etag)
+    assert running.predict(body, **{"If-None-Match": '"x"'}).status_code == 200
+    assert drawn
+
+
+def test_the_etag_is_another_for_everything_that_the_bytes_depend_on(running: Any, graphs: Graphs) -> None:
+    plain = {"graph": graphs(), "init": "he", "seed": 0}
+    other = [{"seed": 1}, {"init": "xavier"}, {"init": "he?mode=fan_out"}, {"dtype": "float16"}]
+    asked = [plain, *({**plain, **change} for change in other), {**plain, "graph": graphs(depth=5)}]
+    tags = [running.predict(body, Range="bytes=0-0").headers["etag"] for body in asked]
+    assert len(set(tags)) == len(tags)
+    assert running.predict(plain).headers["etag"] == tags[0]
+
+
+@settings(max_examples=15)
+@given(first=st.integers(0, 9_000), length=st.integers(1, 9_000), seed=st.integers(1000, 1001))
+def test_any_range_is_that_part_of_the_file(
+    running: Any, graphs: Graphs, whole: Callable[[int], bytes], first: int, length: int, seed: int
+) -> None:
+    content = whole(seed)
+    answer = running.predict(
+        {"graph": graphs_once(graphs), "init": "orthogonal", "seed": seed}, Range=f"bytes={first}-{first + length - 1}"
+    )
+    if first >= len(content):
+        assert (answer.status_code, answer.headers["content-range"]) == (416, f"bytes */{len(content)}")
+        return
+    stop = min(first + length, len(content))
+    assert (answer.status_code, answer.content) == (206, content[first:stop])
+    assert answer.headers["content-range"] == f"bytes {first}-{stop - 1}/{len(content)}"
+
+
+KEPT: dict[str, Any] = {}
+
+
+def graphs_once(graphs: Graphs) -> dict[str, Any]:
+    return KEPT.setdefault("graph", graphs())
+
+
+@pytest.fixture(scope="module")
+def whole(network: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], bytes]:
+    files: dict[int, bytes] = {}
+
+    def of(seed: int) -> bytes:
+        if seed not in files:
+            folder = tmp_path_factory.mktemp("whole") / "start"
+            files[seed] = written(folder, network, init="orthogonal", seed=seed)
+        return files[seed]
+
+    return of
+
+
+def test_the_last_bytes_and_the_rest(running: Any, graphs: Graphs, whole: Callable[[int], bytes]) -> None:
+    body = {"graph": graphs(), "init": "orthogonal", "seed": 3}
+    content = whole(3)
+    for asked, part in (("bytes=-5", content[-5:]), ("bytes=100-", content[100:]), ("bytes=-999999", content)):
+        answer = running.predict(body, Range=asked)
+        assert (answer.status_code, answer.content) == (206, part)
+    for asked in ("bytes=5-2", "bytes=-", "bytes=0-1,4-5", "lines=0-1", "bytes=a-b", "bytes=0-" + "9" * 40):
+        assert running.predict(body, Range=asked).status_code == 200
+    assert running.predict(body, Range="bytes=-0").status_code == 416
+    etag = running.predict(body).headers["etag"]
+    assert running.predict(body, Range="bytes=0-3", **{"If-Range": etag}).status_code == 206
+    assert running.predict(body, Range="bytes=0-3", **{"If-Range": '"x"'}).content == content
+
+
+def test_a_range_draws_only_what_it_touches(running: Any, graphs: Graphs, monkeypatch: pytest.MonkeyPatch) -> None:
+    body = {"graph": graphs(depth=9), "init": "library", "seed": 99}
+    drawn = drawn_slots(monkeypatch)
+    head = running.predict(body, Range="bytes=0-7")
+    assert head.status_code == 206 and drawn == []
+    running.predict(body, Range="bytes=-1")
+    assert len(drawn) == 1
+
+
+def test_the_digest_is_told_to_who_wants_it(running: Any, graphs: Graphs) -> None:
+    body = {"graph": graphs(), "init": "he", "seed": 31}
+    first = running.predict(body, Range="bytes=-1", **{"Want-Repr-Digest": "sha-256=10"})
+    content = running.predict(body).content
+    told = f"sha-256=:{base64.b64encode(sha256(content).digest()).decode()}:"
+    assert (first.content, first.headers["repr-digest"]) == (content[-1:], told)
+
+
+@pytest.mark.slow
+def test_the_folder_is_the_command_lines(running: Any, tmp_path: Path) -> None:
+    name = "torchvision:squeezenet1_1"
+    answer = running.predict({"arch": name, "set": {"num_classes": 2}, "init": "xavier", "as": "folder"})
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/zip")
+    paramgen.write(name, tmp_path / "start", overrides={"num_classes": 2}, init="xavier", verify=False)
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        found = {entry: archive.read(entry) for entry in archive.namelist()}
+    assert found == {path.name: path.read_bytes() for path in (tmp_path / "start").iterdir()}
+    etag = answer.headers["etag"]
+    again = running.predict(
+        {"arch": name, "set": {"num_classes": 2}, "init": "xavier", "as": "folder"}, **{"If-None-Match": etag}
+    )
+    assert again.status_code == 304
+
+
+@pytest.mark.slow
+def test_lists_and_graphs(running: Any) -> None:
+    client: httpx2.Client = running.client
+    assert client.get("/v1/architectures").json()["vit_b16"].startswith("transformers:vit")
+    assert "torchvision:resnet18" in client.get("/v1/architectures?source=torchvision").json()
+    assert sorted(client.get("/v1/initializers").json()) == sorted(INITIALIZERS)
+    assert "vision" in client.get("/v1/hypernets").json()
+    graph = client.post("/v1/graph", json={"arch": "torchvision:squeezenet1_1"}).json()
+    by_graph = running.predict({"graph": graph, "init": "he"})
+    assert by_graph.content == client.get("/v1/weights?arch=torchvision:squeezenet1_1&init=he").content
+    assert client.get("/health").json() == {"status": "ok"}
+    assert client.get("/ready").status_code == 200
+    assert "paramgen_sent_bytes_total" in client.get("/metrics").text
+
+
+def drawn_slots(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Note what the library's start is drawn for."""
+    drawn: list[str] = []
+    draw = paramgen.initializers.library.library_start
+
+    def noted(slot: Any, seed: int) -> Any:
+        drawn.append(slot.name)
+        return draw(slot, seed)
+
+    monkeypatch.setattr(paramgen.initializers.library, "library_start", noted)
+    return drawn
