@@ -16,6 +16,7 @@ from paramgen.errors import MissingPackageError, one_line
 from serve.access import Access
 from serve.gate import Gate
 from serve.monitoring import Metrics, log_to_stderr
+from serve.page import router as page
 from serve.problems import Problem, problem_response
 from serve.routes import router
 from serve.service import Service
@@ -47,6 +48,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     metrics = Metrics(taken=lambda: service.line.taken, spooled=lambda: service.spool.nbytes)
     app.state.service, app.state.metrics = service, metrics
     app.include_router(router)
+    app.include_router(page)
     app.add_middleware(Gate, access=Access(settings), metrics=metrics)
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)

@@ -22,7 +22,7 @@ _WIDE: Final = 6.0  # the widest layer over the narrowest that a linear axis sti
 def distributions(layers: Sequence[Layer]) -> bytes:
     """Return the picture as PNG."""
     shown = evenly(layers, MAX_COLUMNS)
-    bands = torch.stack([_bands(layer.stored.sampled(SAMPLE)) for layer in shown])  # (layers, bands + 1 + bands)
+    bands = torch.stack([bands_of(layer.stored.sampled(SAMPLE)) for layer in shown])  # (layers, bands + 1 + bands)
     width = min(14.0, max(7.6, 2.2 + 0.16 * len(shown)))
     count = f"{len(layers):,}" if len(shown) == len(layers) else f"{len(shown):,} of {len(layers):,}"
     subtitle = f"{count} layers from input to output; bands hold 25 to 99.8 % of the values, white is the median"
@@ -39,7 +39,7 @@ def distributions(layers: Sequence[Layer]) -> bytes:
     return content.getvalue()
 
 
-def _bands(values: Tensor) -> Tensor:
+def bands_of(values: Tensor) -> Tensor:
     """Return the edges of all bands, from the lowest: the lower ones, the median, the upper ones."""
     tails = torch.tensor([(1 - share) / 2 for share in SHARES], dtype=torch.float64)
     places = torch.cat([tails, torch.tensor([0.5], dtype=torch.float64), (1 - tails).flip(0)])

@@ -59,7 +59,7 @@ def layers_of(entries: Sequence[Stored], order: Sequence[str]) -> list[Layer]:
     wide = [entry for entry in entries if entry.dtype.is_floating_point and entry.dtype.itemsize > 1]
     found = [entry for entry in wide if len(entry.shape) >= 2 and entry.elements > max(entry.shape, default=0)]
     found.sort(key=lambda entry: (places.get(entry.name, len(places)), _natural(entry.name)))
-    return [Layer(stored=entry, kind=_kind(entry)) for entry in found]
+    return [Layer(stored=entry, kind=kind_of(entry.name, entry.shape)) for entry in found]
 
 
 def evenly(layers: Sequence[Layer], most: int) -> list[Layer]:
@@ -76,14 +76,15 @@ def label(name: str) -> str:
     return end if len(end) <= MAX_LABEL else f"...{end[3 - MAX_LABEL :].lstrip('.')}"
 
 
-def _kind(entry: Stored) -> Kind:
-    if len(entry.shape) >= 4:
+def kind_of(name: str, shape: Sequence[int]) -> Kind:
+    """Return the kind of a weight of two dimensions or more."""
+    if len(shape) >= 4:
         return "convolution"
-    if _TABLE.search(entry.name) and not _MAP.search(entry.name):
+    if _TABLE.search(name) and not _MAP.search(name):
         return "table"
-    if _ATTENTION.search(entry.name):
+    if _ATTENTION.search(name):
         return "attention"
-    return "convolution" if len(entry.shape) == 3 and not _MAP.search(entry.name) else "linear"
+    return "convolution" if len(shape) == 3 and not _MAP.search(name) else "linear"
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

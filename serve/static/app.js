@@ -1,0 +1,316 @@
+// The page: what is asked for on the left, what is predicted on the right. No text becomes markup.
+import { WORDS, columnsOf, distributions, figures, histogram, spectra } from "/static/charts.js";
+import { completing } from "/static/names.js";
+
+const at = (id) => document.getElementById(id);
+const form = at("order");
+const quiet = matchMedia("(prefers-reduced-motion: reduce)");
+let shown = null; // the prediction on the page: its head, numbers by place, columns, and the picked column
+let running = null; // the controller of the request that is read
+
+// ---- the server ----
+async function ask(path, body, signal) {
+  const headers = at("key").value ? { Authorization: `Bearer ${at("key").value}` } : {};
+  if (body !== undefined) headers["Content-Type"] = "application/json";
+  const answer = await fetch(path, { method: body === undefined ? "GET" : "POST", headers, body: body && JSON.stringify(body), signal });
+  if (answer.ok) return answer;
+  if (answer.status === 401) at("access").hidden = false;
+  const told = await answer.json().catch(() => ({}));
+  throw new Error(told.detail ?? `The server answered ${answer.status}.`);
+}
+
+async function* lines(answer) {
+  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    const parts = (rest + value).split("\n");
+    rest = parts.pop();
+    for (const part of parts) yield JSON.parse(part);
+  }
+}
+
+function complain(error) {
+  at("problem").textContent = error.message;
+  at("problem").hidden = false;
+}
+
+// ---- what is asked for ----
+function value(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return { True: true, False: false, None: null }[text] ?? text;
+  }
+}
+
+function overrides() {
+  const words = at("set").value.trim().split(/[\s,]+/).filter(Boolean);
+  const wrong = words.find((word) => !/^[^=]+=/.test(word));
+  if (wrong) throw new Error(`${JSON.stringify(wrong)} changes nothing. Type KEY=VALUE, as in num_labels=37`);
+  return Object.fromEntries(words.map((word) => [word.slice(0, word.indexOf("=")), value(word.slice(word.indexOf("=") + 1))]));
+}
+
+function order() {
+  const data = new FormData(form);
+  const asked = { init: data.get("init") ?? "auto", seed: Number(data.get("seed")) };
+  if (data.get("dtype")) asked.dtype = data.get("dtype");
+  if (data.get("way") === "name") return { ...asked, arch: at("arch").value.trim(), set: overrides() };
+  try {
+    return { ...asked, graph: JSON.parse(at("graph").value) };
+  } catch (error) {
+    throw new Error(`The graph is no JSON: ${error.message}. Make one with: paramgen graph --arch NAME --out g.json`);
+  }
+}
+
+const names = completing(at("arch"), at("names"), {
+  fetchNames: async (source) => (await ask(`/v1/architectures${source ? `?source=${source}` : ""}`)).json(),
+  chosen: standing,
+});
+
+function standing() {
+  at("stands").textContent = names.spec(at("arch").value.trim()) ?? "";
+}
+
+async function loadLists() {
+  const [starts] = await Promise.all([ask("/v1/initializers").then((answer) => answer.json()), names.load()]);
+  const wanted = at("starts").dataset.wanted ?? "auto";
+  at("starts").replaceChildren(...Object.entries(starts).map(([name, sentence]) => {
+    const label = document.createElement("label");
+    const radio = Object.assign(document.createElement("input"), { type: "radio", name: "init", value: name, checked: name === wanted });
+    const title = Object.assign(document.createElement("strong"), { textContent: name });
+    label.append(radio, title, spoken(sentence));
+    return label;
+  }));
+  standing();
+}
+
+function spoken(sentence) {
+  const small = document.createElement("small");
+  sentence.split("`").forEach((part, place) => {
+    small.append(place % 2 ? Object.assign(document.createElement("code"), { textContent: part }) : part);
+  });
+  return small;
+}
+
+function way() {
+  const named = new FormData(form).get("way") === "name";
+  at("by-name").hidden = !named;
+  at("by-graph").hidden = named;
+}
+
+// ---- predicting ----
+async function predict() {
+  running?.abort();
+  at("problem").hidden = true;
+  const controller = running = new AbortController();
+  busy(true);
+  try {
+    const asked = order();
+    if (asked.arch !== undefined) remember(asked);
+    at("status").textContent = "Building the network";
+    at("predict").textContent = "Building the network…";
+    const answer = await ask("/v1/statistics", asked, controller.signal);
+    for await (const line of lines(answer)) {
+      if (controller.signal.aborted) return;
+      if (line.error) throw new Error(line.error);
+      if (line.tensors) begin(line, asked, controller.signal);
+      else arrive(line);
+    }
+    at("status").textContent = "All tensors are predicted";
+  } catch (error) {
+    if (error.name !== "AbortError") complain(error);
+  } finally {
+    if (running === controller) busy(false);
+  }
+}
+
+function busy(on) {
+  at("predict").disabled = on;
+  at("predict").textContent = on ? "Predicting…" : "Predict";
+  at("stop").hidden = !on;
+  if (!on) running = null;
+}
+
+function remember(asked) {
+  const query = new URLSearchParams({ arch: asked.arch, init: asked.init, seed: asked.seed });
+  if (asked.dtype) query.set("dtype", asked.dtype);
+  if (at("set").value.trim()) query.set("set", at("set").value.trim());
+  history.replaceState(null, "", `#${query}`);
+}
+
+function begin(head, asked, signal) {
+  shown = { head, asked, numbers: new Map(), columns: columnsOf(head.tensors), picked: -1, follow: true };
+  at("empty").hidden = true;
+  at("result").hidden = false;
+  at("predict").textContent = "Predicting…";
+  at("status").textContent = "Predicting";
+  at("spec").textContent = head.spec;
+  const size = head.bytes < 1e6 ? `${Math.ceil(head.bytes / 1e3)} kB` : `${(head.bytes / 1e6).toLocaleString("en", { maximumFractionDigits: head.bytes < 1e8 ? 1 : 0 })} MB`;
+  const rules = Object.keys(head.by_rule).join(", ");
+  at("facts").textContent = `${head.parameters.toLocaleString("en")} parameters · ${size} · ${head.tensors.length.toLocaleString("en")} tensors · by ${rules}`;
+  at("reason").textContent = head.chosen.chosen ? `auto chose ${head.chosen.chosen}: ${head.chosen.reason ?? ""}` : "";
+  at("progress").max = head.tensors.length;
+  at("command").textContent = head.command ?? `paramgen predict --arch g.json --init ${head.init} --seed ${asked.seed} --out start`;
+  at("loading").textContent = head.loading.join("\n");
+  at("rows").replaceChildren();
+  const kinds = Object.keys(WORDS).filter((kind) => shown.columns.some((column) => column.kind === kind));
+  at("legend").replaceChildren(...kinds.map((kind) => Object.assign(document.createElement("li"), { className: kind, textContent: WORDS[kind] })));
+  at("distributions").setAttribute("aria-valuemax", Math.max(1, shown.columns.length));
+  links(head);
+  drawGraph(asked, signal);
+  redraw();
+  if (innerWidth <= 900) at("result").scrollIntoView({ behavior: quiet.matches ? "auto" : "smooth" });
+}
+
+function arrive(line) {
+  shown.numbers.set(line.place, line);
+  const tensor = shown.head.tensors[line.place];
+  const row = at("rows").insertRow();
+  const cells = [tensor.name, tensor.shape.join(" × ") || "scalar", tensor.rule, figures(line.mean), figures(line.std)];
+  for (const text of cells) row.insertCell().textContent = text;
+  redraw();
+}
+
+function links(head) {
+  const plain = head.query !== null && !at("key").value;
+  at("weights").href = plain ? `/v1/weights?${head.query}` : "#result";
+  at("folder").href = plain ? `/v1/folder?${head.query}` : "#result";
+  at("share").hidden = head.query === null;
+  at("share").href = location.href;
+}
+
+// A plain link streams to the disk. Where a key or a graph has to go along, the file passes through memory.
+async function fetched(event, form_, name) {
+  if (shown.head.query !== null && !at("key").value) return;
+  event.preventDefault();
+  try {
+    const answer = await ask("/v1/predict", { ...shown.asked, as: form_ });
+    const url = URL.createObjectURL(await answer.blob());
+    Object.assign(document.createElement("a"), { href: url, download: name }).click();
+    setTimeout(() => URL.revokeObjectURL(url), 60_000);
+  } catch (error) {
+    complain(error);
+  }
+}
+
+async function drawGraph(asked, signal) {
+  const [frame, note] = [at("drawing"), at("drawing-note")];
+  frame.hidden = true;
+  note.hidden = false;
+  note.textContent = "Drawing…";
+  try {
+    frame.srcdoc = await (await ask("/v1/drawing", asked, signal)).text();
+    frame.hidden = false;
+    note.hidden = true;
+  } catch (error) {
+    note.textContent = error.name === "AbortError" ? "Not drawn." : error.message;
+  }
+}
+
+// ---- what is shown: at most once a frame ----
+let due = false;
+let columnAt = () => 0;
+function redraw() {
+  if (due) return;
+  due = true;
+  requestAnimationFrame(() => {
+    due = false;
+    if (!shown) return;
+    const { head, numbers, columns } = shown;
+    at("progress").value = numbers.size;
+    at("count").textContent = `${numbers.size.toLocaleString("en")} of ${head.tensors.length.toLocaleString("en")}`;
+    if (shown.follow) shown.picked = columns.findLastIndex((column) => numbers.has(column.place));
+    columnAt = distributions(at("distributions"), columns, numbers, shown.picked);
+    const place = columns[shown.picked]?.place ?? -1;
+    at("spectra-card").hidden = !spectra(at("spectra"), head.tensors, numbers, head.ranks, place);
+    describe(place);
+  });
+}
+
+function describe(place) {
+  const [tensor, one] = [shown.head.tensors[place], shown.numbers.get(place)];
+  at("layer").replaceChildren();
+  if (!tensor || !one) return;
+  const text = document.createElement("div");
+  text.append(Object.assign(document.createElement("h3"), { textContent: tensor.name }));
+  const list = document.createElement("dl");
+  const facts = { shape: tensor.shape.join(" × "), rule: tensor.rule, mean: figures(one.mean), deviation: figures(one.std) };
+  for (const [term, said] of Object.entries(facts)) {
+    const pair = document.createElement("div");
+    pair.append(Object.assign(document.createElement("dt"), { textContent: term }), Object.assign(document.createElement("dd"), { textContent: said }));
+    list.append(pair);
+  }
+  text.append(list);
+  at("layer").append(text);
+  if (one.histogram) at("layer").append(histogram(one, tensor.kind));
+  const chart = at("distributions");
+  chart.setAttribute("aria-valuenow", shown.picked + 1);
+  chart.setAttribute("aria-valuetext", `${tensor.name}, ${facts.shape}, deviation ${facts.deviation}`);
+}
+
+function pick(column) {
+  shown.follow = false;
+  shown.picked = Math.max(0, Math.min(shown.columns.length - 1, column));
+  redraw();
+}
+
+const chart = at("distributions");
+for (const kind of ["pointermove", "pointerdown"]) {
+  chart.addEventListener(kind, (event) => shown?.columns.length && pick(columnAt(event.clientX - chart.getBoundingClientRect().left)));
+}
+chart.addEventListener("keydown", (event) => {
+  if (!shown?.columns.length) return;
+  const last = shown.columns.length - 1;
+  const to = { ArrowRight: shown.picked + 1, ArrowUp: shown.picked + 1, ArrowLeft: shown.picked - 1, ArrowDown: shown.picked - 1, Home: 0, End: last, PageUp: shown.picked + 10, PageDown: shown.picked - 10 }[event.key];
+  if (to === undefined) return;
+  event.preventDefault();
+  pick(to);
+});
+new ResizeObserver(redraw).observe(chart);
+
+// ---- the rest of the page ----
+async function copy(text, button) {
+  try {
+    await navigator.clipboard.writeText(text);
+    at("status").textContent = button.textContent = "Copied";
+  } catch {
+    button.textContent = "Not allowed";
+  }
+  setTimeout(() => { button.textContent = button.dataset.label; }, 1600);
+}
+
+for (const button of document.querySelectorAll("[data-copy], #share")) {
+  button.dataset.label = button.textContent;
+  button.addEventListener("click", (event) => {
+    event.preventDefault();
+    copy(button.id === "share" ? button.href : at(button.dataset.copy).textContent, button);
+  });
+}
+for (const button of document.querySelectorAll("[data-arch]")) {
+  button.addEventListener("click", () => {
+    at("arch").value = button.dataset.arch;
+    at("set").value = "";
+    form.elements.way.value = "name";
+    way();
+    standing();
+    predict();
+  });
+}
+at("weights").addEventListener("click", (event) => fetched(event, "weights", shown.head.file));
+at("folder").addEventListener("click", (event) => fetched(event, "folder", "start.zip"));
+at("stop").addEventListener("click", () => { running?.abort(); busy(false); at("predict").focus(); });
+at("file").addEventListener("change", async (event) => { at("graph").value = (await event.target.files[0]?.text()) ?? ""; });
+at("key").addEventListener("change", () => {
+  if (shown) links(shown.head);
+  loadLists().then(() => { at("problem").hidden = true; }, complain);
+});
+for (const radio of form.elements.way) radio.addEventListener("change", way);
+form.addEventListener("submit", (event) => { event.preventDefault(); predict(); });
+
+const given = new URLSearchParams(location.hash.slice(1));
+for (const name of ["arch", "set", "seed", "dtype"]) if (given.has(name)) at(name).value = given.get(name);
+if (given.has("init")) at("starts").dataset.wanted = given.get("init");
+way();
+loadLists().catch(complain);
