@@ -15,6 +15,7 @@ from rich.markup import escape
 
 from paramgen.cli_card import card
 from paramgen.cli_compare import compare
+from paramgen.cli_endpoint import app as endpoint_app
 from paramgen.cli_options import Dtype, Endpoint, ImageProcessor, Init, MaxShard, Out, Tokenizer
 from paramgen.cli_push import Message, Public, PullRequest, Revision, early_target, push, push_written
 from paramgen.errors import OptionError, ParamgenError
@@ -185,6 +186,7 @@ def graph(
 app.command()(compare)
 app.command()(card)
 app.command()(push)
+app.add_typer(endpoint_app, name="endpoint")
 
 
 @app.command(name="list")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final, final
 
 from huggingface_hub import cached_assets_path
-from huggingface_hub.errors import EntryNotFoundError, RemoteEntryNotFoundError
+from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
 from paramgen.errors import ForeignError, HypernetError, OptionError
 from paramgen.foreign.convert import convert
@@ -72,7 +72,7 @@ def _of_repository(text: str, repo: str, revision: str | None) -> Named:
         commit = commit_of(locate(repo, CONFIG, revision=revision)) or revision
     except HypernetError as error:
         cause = error.__cause__ or error
-        if isinstance(cause, RemoteEntryNotFoundError):
+        if _is_missing(cause):
             _refuse_published(text, repo, revision)
         why = reason(cause, absent="the Hub's repository of that name holds no hypernet")
         raise HypernetError(f"No hypernet {text!r}: there is no such folder, and {why}. {ADVICE}") from error
@@ -81,6 +81,11 @@ def _of_repository(text: str, repo: str, revision: str | None) -> Named:
     except HypernetError:
         _refuse_published(text, repo, commit)
         raise
+
+
+def _is_missing(cause: BaseException) -> bool:
+    """Whether the Hub has the repository but not the file. huggingface_hub 0.x has no class for that alone."""
+    return isinstance(cause, EntryNotFoundError) and not isinstance(cause, LocalEntryNotFoundError)
 
 
 def _of_file(text: str, repo: str, revision: str | None, file: str) -> Named:
