@@ -12,6 +12,7 @@ from paramgen import cli_endpoint as command
 from paramgen.endpoint.creation import Wanted, create
 from paramgen.errors import EndpointError, OptionError
 
+TIME = "2026-01-01T00:00:00Z"
 WANTED = Wanted(name="weights", repository="me/weights", namespace="me")
 
 
@@ -25,8 +26,8 @@ def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
             status = heard.pop() if heard else 202
             sent = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             heard.append((self.path, self.headers["Authorization"], sent))
-            state = {"state": "pending", "url": None, "createdAt": "2026-01-01T00:00:00Z"}
-            body = {**sent, "status": {**state, "updatedAt": state["createdAt"]}} if status == 202 else {"error": "no"}
+            state = {"state": "pending", "url": None, "createdAt": TIME, "updatedAt": TIME}
+            body = {**sent, "status": state, "healthRoute": "/health"} if status == 202 else {"error": "no"}
             self.send_response(status)
             self.end_headers()
             self.wfile.write(json.dumps(body).encode())
