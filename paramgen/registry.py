@@ -2,6 +2,7 @@
 
 import importlib
 import pkgutil
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import entry_points
@@ -36,7 +37,8 @@ class Registry(Generic[T]):
         self._kind = kind
         self._package = package
         self._classes: dict[str, type[T]] = {}
-        self._loaded = False
+        self._loaded = self._loading = False
+        self._alone = threading.RLock()
 
     def register(self, name: str) -> Callable[[type[T]], type[T]]:
         """Give the decorated class its name."""
@@ -63,7 +65,17 @@ class Registry(Generic[T]):
     def _load(self) -> None:
         if self._loaded:
             return
-        self._loaded = True
+        with self._alone:  # who comes second would find half of the names
+            if self._loaded or self._loading:  # by now; or a module asks that is itself being imported
+                return
+            self._loading = True
+            try:
+                self._import()
+                self._loaded = True
+            finally:
+                self._loading = False
+
+    def _import(self) -> None:
         folder = importlib.import_module(self._package)
         for module in pkgutil.iter_modules(folder.__path__):
             importlib.import_module(f"{self._package}.{module.name}")
