@@ -18,7 +18,7 @@ from paramgen.export.folder import transaction
 MARK: Final = "endpoint.json"
 """The file that says that a folder is one of ours, and so may be overwritten."""
 
-_NEEDED: Final = ("torch", "safetensors", "numpy", "jaxtyping", "timm", "torchvision")
+_NEEDED: Final = ("torch", "safetensors", "numpy", "jaxtyping", "httpx2", "timm", "torchvision")
 _NAME: Final = re.compile(r"[\w.-]+")
 
 

@@ -1,0 +1,53 @@
+"""The service on Ray, with as many replicas as requests are waiting for: `serve run serve.ray_app:app`.
+
+It needs `pip install 'ray[serve]'`. Every replica is the whole service, with the settings of its environment. The same
+request gives the same bytes from each, so whoever lost one asks again and goes on where he was.
+"""
+
+from typing import Final, final
+
+import ray.serve
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from serve.app import create_app
+
+REPLICA: Final = "X-Replica"
+
+
+@final
+class _Named:
+    """Says in every answer which replica gave it."""
+
+    def __init__(self, app: ASGIApp, name: str) -> None:
+        self._app, self._name = app, name
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def named(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)[REPLICA] = self._name
+            await send(message)
+
+        await self._app(scope, receive, named)
+
+
+def build() -> ASGIApp:
+    """Return a replica's application; called where it runs."""
+    return _Named(create_app(), ray.serve.get_replica_context().replica_tag)
+
+
+deployment = ray.serve.deployment(
+    ray.serve.ingress(build)(),
+    name="paramgen",
+    max_ongoing_requests=32,  # more of them wait where they can still go to another replica
+    autoscaling_config={
+        "min_replicas": 1,
+        "max_replicas": 8,
+        "target_ongoing_requests": 4,  # running or waiting, for each replica
+        "upscale_delay_s": 5,
+        "downscale_delay_s": 120,
+    },
+    ray_actor_options={"num_cpus": 1},
+    graceful_shutdown_timeout_s=60,
+)
+app = deployment.bind()

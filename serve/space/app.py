@@ -1,0 +1,56 @@
+"""A Gradio Space: choose a network and a start, take the folder. It is uploaded alone and knows paramgen only."""
+
+import shutil
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Final
+
+import gradio
+
+import paramgen
+from paramgen.architectures.aliases import ALIASES
+from paramgen.export.loading import loading_lines
+from paramgen.listing import names_of
+
+STARTS: Final = ("auto", "he", "hypernet", "idinit", "library", "mimetic", "orthogonal", "xavier")
+MAX_ELEMENTS: Final = 500_000_000
+KEPT: Final = 600  # seconds that a file stays on the Space's disk
+
+
+def predict(arch: str, init: str, seed: float) -> tuple[str, str]:
+    """Return a zip of the folder that predict writes, and the lines that load it."""
+    if arch not in ALIASES or init not in STARTS:  # names only: this never runs a visitor's code
+        raise gradio.Error("Choose a network and a start of the lists.")
+    try:
+        prediction = paramgen.predict(arch, init=init, seed=int(seed))
+        elements = prediction.architecture.manifest.elements
+        if elements > MAX_ELEMENTS:
+            raise gradio.Error(f"{arch} has {elements:,} elements; a Space predicts {MAX_ELEMENTS:,} at most.")
+        made = Path(mkdtemp())
+        paramgen.write(arch, made / "start", init=init, seed=int(seed), verify=False)
+    except paramgen.ParamgenError as error:
+        raise gradio.Error(str(error)) from error
+    archive = shutil.make_archive(str(made / "start"), "zip", made / "start")
+    layout = prediction.architecture.layout
+    return archive, "\n".join(loading_lines(layout.source, layout.config, "start"))
+
+
+def page() -> gradio.Blocks:
+    """Return the page."""
+    sentences = names_of("initializers", None)
+    with gradio.Blocks(title="paramgen", delete_cache=(KEPT, KEPT)) as blocks:
+        gradio.Markdown(
+            "# paramgen\nBetter starting weights for any architecture. The same choice gives the same bytes."
+        )
+        arch = gradio.Dropdown(sorted(ALIASES), value="vit_ti16", label="Architecture")
+        init = gradio.Radio([(f"{name}: {sentences[name]}", name) for name in STARTS], value="auto", label="Start")
+        seed = gradio.Number(0, precision=0, minimum=0, label="Seed")
+        button = gradio.Button("Predict", variant="primary")
+        file = gradio.File(label="The folder, as a zip")
+        lines = gradio.Code(language="python", label="Load it, unpacked as start")
+        button.click(predict, [arch, init, seed], [file, lines], concurrency_limit=1)
+    return blocks
+
+
+if __name__ == "__main__":
+    page().queue(max_size=16).launch()
