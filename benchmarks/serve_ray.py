@@ -22,6 +22,7 @@ from typing import Any, Final
 import httpx2
 
 import paramgen
+from benchmarks.provenance import provenance
 
 ROOT: Final = Path(__file__).parents[1]
 RESULT: Final = ROOT / "cards" / "results" / "serve_ray.json"
@@ -48,8 +49,9 @@ def main() -> None:
         after = load.run(options.clients, until=options.requests)
         killer.join()
     result = {
-        "benchmark": "python -m benchmarks.serve_ray",
-        "paramgen": version("paramgen"),
+        "result": "serve_ray",
+        "command": "python -m benchmarks.serve_ray",
+        **provenance(),
         "ray": version("ray"),
         "architecture": ARCH,
         "workers": 2,
