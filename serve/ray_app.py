@@ -37,7 +37,6 @@ def build() -> ASGIApp:
 
 
 deployment = ray.serve.deployment(
-    ray.serve.ingress(build)(),
     name="paramgen",
     max_ongoing_requests=32,  # more of them wait where they can still go to another replica
     autoscaling_config={
@@ -49,5 +48,5 @@ deployment = ray.serve.deployment(
     },
     ray_actor_options={"num_cpus": 1},
     graceful_shutdown_timeout_s=60,
-)
+)(ray.serve.ingress(build)())
 app = deployment.bind()
