@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from training.spaces import families
-from training.spaces.design import ACTIVATIONS, Activation, Design, Norm, Span, Stem, activation, norm, pick, stem
+from training.spaces.design import ACTIVATIONS, Design, Gate, Norm, Span, Stem, activation, norm, pick, stem
 
 Op = Literal["sep_conv", "dil_conv", "conv", "max_pool", "average_pool", "skip", "squeeze", "attention"]
 Node = tuple[tuple[Op, int], tuple[Op, int]]
@@ -92,19 +92,6 @@ class _Convolution(nn.Sequential):
             self.append(norm(design.norm, out))
 
 
-class _Squeeze(nn.Module):
-    """Squeeze-excitation (Hu et al., 2018, arXiv:1709.01507)."""
-
-    def __init__(self, width: int, act: Activation) -> None:
-        super().__init__()
-        self.fc1 = nn.Conv2d(width, max(4, width // 4), 1)
-        self.act = activation(act)
-        self.fc2 = nn.Conv2d(max(4, width // 4), width, 1)
-
-    def forward(self, images: Tensor) -> Tensor:
-        return images * self.fc2(self.act(self.fc1(images.mean((2, 3), keepdim=True)))).sigmoid()
-
-
 class _Attention(nn.Module):
     """Pre-norm self-attention over the positions."""
 
@@ -134,7 +121,7 @@ def _operation(op: Op, width: int, stride: int, design: Cells) -> nn.Module:
         return nn.AvgPool2d(3, stride, 1)
     if op == "skip":
         return nn.Identity() if stride == 1 else _Convolution(width, width, design, kernel=1, stride=stride)
-    mixing = _Squeeze(width, design.activation) if op == "squeeze" else _Attention(width)
+    mixing = Gate(width, design.activation) if op == "squeeze" else _Attention(width)
     return mixing if stride == 1 else nn.Sequential(nn.AvgPool2d(2), mixing)
 
 

@@ -112,6 +112,20 @@ def stem(kind: Stem, width: int, *, norm_kind: Norm, act: Activation) -> nn.Sequ
     return layers
 
 
+class Gate(nn.Module):
+    """Squeeze-excitation (Hu et al., 2018, arXiv:1709.01507)."""
+
+    def __init__(self, width: int, act: Activation) -> None:
+        super().__init__()
+        self.fc1 = nn.Conv2d(width, max(4, width // 4), 1)
+        self.act = activation(act)
+        self.fc2 = nn.Conv2d(max(4, width // 4), width, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Scale each channel by what all channels are in the mean."""
+        return images * self.fc2(self.act(self.fc1(images.mean((2, 3), keepdim=True)))).sigmoid()
+
+
 class ChannelNorm(nn.LayerNorm):
     """LayerNorm over the channels of an image, as in ConvNeXt (Liu et al., 2022, arXiv:2201.03545)."""
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from training.spaces import families
-from training.spaces.design import ACTIVATIONS, Activation, Design, Norm, Span, activation, norm, pick, stem
+from training.spaces.design import ACTIVATIONS, Design, Gate, Norm, Span, activation, norm, pick, stem
 
 WIDTHS: Final[dict[Span, tuple[int, ...]]] = {
     "small": (8, 12, 16, 24),
@@ -53,26 +53,13 @@ class Separable(Design):
         return _Network(self)
 
 
-class _Gate(nn.Module):
-    """Squeeze-excitation (Hu et al., 2018, arXiv:1709.01507)."""
-
-    def __init__(self, width: int, act: Activation) -> None:
-        super().__init__()
-        self.fc1 = nn.Conv2d(width, max(4, width // 4), 1)
-        self.act = activation(act)
-        self.fc2 = nn.Conv2d(max(4, width // 4), width, 1)
-
-    def forward(self, images: Tensor) -> Tensor:
-        return images * self.fc2(self.act(self.fc1(images.mean((2, 3), keepdim=True)))).sigmoid()
-
-
 def _block(width: int, out: int, stride: int, design: Separable, *, late: bool, gated: bool) -> list[nn.Module]:
     kernel = design.kernel if late else 3
     return [
         nn.Conv2d(width, width, kernel, stride, kernel // 2, groups=width, bias=False),
         norm(design.norm, width),
         activation(design.activation),
-        *([_Gate(width, design.activation)] if gated else []),
+        *([Gate(width, design.activation)] if gated else []),
         nn.Conv2d(width, out, 1, bias=False),
         norm(design.norm, out),
         activation(design.activation),
