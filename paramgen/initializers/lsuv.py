@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from paramgen.architectures import Architecture, Inputs
 from paramgen.architectures.materialize import materialize
-from paramgen.draws import settled_randomness, slot_generator
+from paramgen.draws import one_thread, settled_randomness, slot_generator
 from paramgen.errors import ArchitectureError, OptionError, one_line
 from paramgen.graphs.recording import tensors_in
 from paramgen.graphs.roles import biases_of, parts_of
@@ -70,7 +70,7 @@ class Lsuv(Initializer):
         weights = {
             tensors[name].untyped_storage().data_ptr(): tensors[name] for name in parts_of(graph, architecture.manifest)
         }
-        with settled_randomness(), _no_fused_attention(), _UnitVariance(weights):
+        with settled_randomness(), one_thread(), _no_fused_attention(), _UnitVariance(weights):
             try:
                 module(*args, **kwargs)
             except Exception as error:  # a user's forward may raise anything

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from paramgen.architectures import Architecture
-from paramgen.draws import slot_generator
+from paramgen.draws import one_thread, slot_generator
 from paramgen.errors import OptionError
 from paramgen.graphs.attention import Attention, Share, attentions_of
 from paramgen.graphs.positions import grids_of, sinusoids
@@ -78,6 +78,7 @@ class Mimetic(Initializer):
             return group.slots
         return tuple(dict.fromkeys((group.query.slot, group.key.slot)))
 
+    @one_thread()
     def _fill(self, group: Attention, weights: Mapping[str, Tensor], seed: int) -> None:
         """Write queries and keys head by head, values and projection at once."""
         shared = group.heads // len(group.key.rows)

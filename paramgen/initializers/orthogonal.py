@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from paramgen.architectures import Architecture
-from paramgen.draws import slot_generator
+from paramgen.draws import one_thread, slot_generator
 from paramgen.errors import OptionError
 from paramgen.graphs.roles import Part, biases_of, parts_of
 from paramgen.graphs.schema import Graph
@@ -77,7 +77,8 @@ def delta(part: Part, generator: torch.Generator) -> Float[Tensor, "groups out i
 def orthogonal(batch: int, out: int, width: int, generator: torch.Generator) -> Float[Tensor, "batch out width"]:
     """Return matrices with orthonormal rows, or columns where there are fewer, uniform among all such."""
     noise = torch.randn(batch, max(out, width), min(out, width), generator=generator)
-    factor, triangle = torch.linalg.qr(noise)
+    with one_thread():
+        factor, triangle = torch.linalg.qr(noise)
     # Without the signs of the diagonal, Q would follow LAPACK's conventions instead of Haar's measure.
     factor = factor * triangle.diagonal(dim1=-2, dim2=-1).sign().unsqueeze(-2)
     return factor if out >= width else factor.transpose(1, 2)
