@@ -15,7 +15,7 @@ $(READY): pyproject.toml constraints.txt scripts/torchvision_hook.py
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --upgrade pip
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --build-constraint constraints.txt \
-		--editable '.[timm,torchvision,compare,datasets]' --group dev --group docs --group serve
+		--editable '.[timm,torchvision,compare,datasets]' --group dev --group docs --group serve --group train
 	$(BIN)/python scripts/torchvision_hook.py
 	touch $@
 
