@@ -19,13 +19,14 @@ from paramgen.graphs.drawing import draw_html
 from serve.orders import Order
 from serve.problems import Problem
 from serve.reading import json_of, request_of_query
+from serve.routes import ANSWERS, REFUSALS
 from serve.schemas import PredictRequest, validated
 from serve.service import Service
 from serve.spool import PIECE
 from serve.statistics import LINE, lines_of
 from serve.stream import Gone, body_of, while_connected
 
-router = APIRouter()
+router = APIRouter(responses=REFUSALS)
 
 KINDS: Final = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 
@@ -63,7 +64,7 @@ async def statistics(request: Request) -> Response:
     return Lines(_service(request), await _order(request))
 
 
-@router.get("/v1/folder", response_class=Response)
+@router.get("/v1/folder", responses=ANSWERS, response_class=Response)
 async def folder(
     request: Request,
     arch: str,

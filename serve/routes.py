@@ -17,31 +17,31 @@ from serve.schemas import EXAMPLES, NetworkRequest, PredictRequest, validated
 from serve.service import Service
 from serve.stream import body_of, while_connected
 
-router = APIRouter()
-
 _FILE: Mapping[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 _PROBLEM: Mapping[str, Any] = {"content": {"application/problem+json": {}}}
-_ANSWERS: dict[int | str, dict[str, Any]] = {
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    status.value: {"description": status.phrase, **_PROBLEM}
+    for status in (
+        HTTPStatus.BAD_REQUEST,
+        HTTPStatus.UNAUTHORIZED,
+        HTTPStatus.FORBIDDEN,
+        HTTPStatus.REQUEST_TIMEOUT,
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+        HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        HTTPStatus.TOO_MANY_REQUESTS,
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        HTTPStatus.SERVICE_UNAVAILABLE,
+    )
+}
+ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {"description": "The file.", "content": {"application/octet-stream": _FILE, "application/zip": _FILE}},
     206: {"description": "A part of the file.", "content": {"application/octet-stream": _FILE}},
     304: {"description": "The caller has it already."},
-    **{
-        status.value: {"description": status.phrase, **_PROBLEM}
-        for status in (
-            HTTPStatus.BAD_REQUEST,
-            HTTPStatus.UNAUTHORIZED,
-            HTTPStatus.FORBIDDEN,
-            HTTPStatus.REQUEST_TIMEOUT,
-            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-            HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
-            HTTPStatus.UNPROCESSABLE_ENTITY,
-            HTTPStatus.TOO_MANY_REQUESTS,
-            HTTPStatus.INTERNAL_SERVER_ERROR,
-            HTTPStatus.SERVICE_UNAVAILABLE,
-        )
-    },
 }
+
+router = APIRouter(responses=REFUSALS)
 
 
 def _body(kind: type[PredictRequest] | type[NetworkRequest], examples: Mapping[str, Any]) -> dict[str, Any]:
@@ -49,7 +49,7 @@ def _body(kind: type[PredictRequest] | type[NetworkRequest], examples: Mapping[s
     return {"requestBody": {"required": True, "content": {"application/json": content}}}
 
 
-@router.post("/v1/predict", responses=_ANSWERS, response_class=Response, openapi_extra=_body(PredictRequest, EXAMPLES))
+@router.post("/v1/predict", responses=ANSWERS, response_class=Response, openapi_extra=_body(PredictRequest, EXAMPLES))
 async def predict(request: Request) -> Response:
     """Predict a network's initial weights; the file is sent as it is made, and answers Range and If-None-Match."""
     asked: PredictRequest = await _asked(request, PredictRequest)
@@ -62,7 +62,7 @@ async def predict(request: Request) -> Response:
     return await (service.folder if asked.form == "folder" else service.weights)(request, order)
 
 
-@router.api_route("/v1/weights", methods=["GET", "HEAD"], responses=_ANSWERS, response_class=Response)
+@router.api_route("/v1/weights", methods=["GET", "HEAD"], responses=ANSWERS, response_class=Response)
 async def weights(
     request: Request,
     arch: str,
@@ -78,7 +78,6 @@ async def weights(
 
 @router.post(
     "/v1/graph",
-    responses={key: value for key, value in _ANSWERS.items() if key not in (206, 304, 416)},
     response_class=JSONResponse,
     openapi_extra=_body(NetworkRequest, {"a name": {"value": {"arch": "torchvision:resnet18"}}}),
 )
