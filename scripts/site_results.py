@@ -28,6 +28,7 @@ def result(argument: str) -> str:
         "parity": parity,
         "speed": speed,
         "training": training,
+        "load": load,
     }
     return f"{makers[kind](found)}\n\n{provenance(name, found)}" if kind != "summary" else makers[kind](found)
 
@@ -123,6 +124,24 @@ def training(found: Result) -> str:
         f"{1000 * case['plain_seconds']:.0f} ms | {case['ratio']:.2f} |"
         for case in found["cases"]
     ]
+    return "\n".join(lines)
+
+
+def load(found: Result) -> str:
+    """Return a table of requests to a service, and what else was seen under load."""
+    lines = ["| | clients | requests | failed | per second | median | 99 % within |", "|---|--:|--:|--:|--:|--:|--:|"]
+    for name, text in {"first": "one after the other, all new", "together": "at once", "alone": "one again"}.items():
+        row = found[name]
+        lines.append(
+            f"| {text} | {row.get('clients', 1)} | {row['requests']:,} | {row['wrong']} | {row['per_second']:.0f} | "
+            f"{row['p50_ms']:,.0f} ms | {row['p99_ms']:,.0f} ms |"
+        )
+    memory, slow = found["rss_mib"], found["slow"]
+    lines += ["", f"Memory of the service over the run: {min(memory):,.0f} to {max(memory):,.0f} MiB. "]
+    lines[-1] += (
+        f"A fast reader takes {slow['beside_p50_ms']:.0f} ms beside {slow['slow_readers']} that hardly read, and "
+        f"{slow['alone_p50_ms']:.0f} ms alone."
+    )
     return "\n".join(lines)
 
 
