@@ -38,19 +38,7 @@ class Reporter:
     @contextmanager
     def progress(self, elements: int) -> Iterator[Callable[[str, int], None]]:
         """Show parameters done and parameters per second."""
-        with (
-            Progress(
-                SpinnerColumn(),
-                TextColumn("{task.description}"),
-                BarColumn(),
-                TextColumn("{task.percentage:>3.0f}% {task.fields[rate]}"),
-                TimeElapsedColumn(),
-                console=self._err,
-                transient=True,
-                disable=not self._live,
-            ) as bar,
-            redirect_stdout(sys.stderr),
-        ):
+        with self._bar("{task.percentage:>3.0f}% {task.fields[rate]}") as bar:
             task = bar.add_task("Predicting", total=elements, rate="")
             started = time.perf_counter()
 
@@ -66,19 +54,7 @@ class Reporter:
     @contextmanager
     def transfer(self) -> Iterator[Callable[[str, int, int], None]]:
         """Show which file is on its way, and how much of all is done."""
-        with (
-            Progress(
-                SpinnerColumn(),
-                TextColumn("{task.description}"),
-                BarColumn(),
-                TextColumn("{task.fields[size]}"),
-                TimeElapsedColumn(),
-                console=self._err,
-                transient=True,
-                disable=not self._live,
-            ) as bar,
-            redirect_stdout(sys.stderr),
-        ):
+        with self._bar("{task.fields[size]}") as bar:
             task = bar.add_task("Checking", total=None, size="")
 
             def advance(text: str, done: int, total: int) -> None:
@@ -86,6 +62,22 @@ class Reporter:
                 bar.update(task, description=escape(text), completed=done, total=total or None, size=size)
 
             yield advance
+
+    @contextmanager
+    def _bar(self, figures: str) -> Iterator[Progress]:
+        """Show a bar on a terminal, with figures behind it; what own modules print goes to stderr."""
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn(figures),
+            TimeElapsedColumn(),
+        )
+        with (
+            Progress(*columns, console=self._err, transient=True, disable=not self._live) as bar,
+            redirect_stdout(sys.stderr),
+        ):
+            yield bar
 
     def plan(self, described: Mapping[str, Any]) -> None:
         """Print what would be written."""
