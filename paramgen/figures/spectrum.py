@@ -10,12 +10,15 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from paramgen.draws import one_thread
+
 RANKS: Final = 101
 SMALL: Final = 512  # the shorter side of a matrix whose square is decomposed
 STEPS: Final = 40
 PROBES: Final = 3
 
 
+@one_thread()
 def spectrum(matrix: Tensor) -> Tensor | None:
     """Return the singular values at `RANKS` even ranks, the largest first, over their root mean square; None if all 0.
 
