@@ -7,7 +7,7 @@ from functools import cache
 from hashlib import sha256
 from http import HTTPStatus
 from importlib.resources import files
-from typing import Any, Final, Literal, final
+from typing import Final, final
 
 from fastapi import APIRouter, Request
 from starlette.exceptions import HTTPException
@@ -18,13 +18,12 @@ from paramgen.errors import ParamgenError, one_line
 from paramgen.graphs.drawing import draw_html
 from serve.orders import Order
 from serve.problems import Problem
-from serve.reading import json_of, request_of_query
-from serve.routes import ANSWERS, REFUSALS
-from serve.schemas import PredictRequest, validated
+from serve.routes import ANSWERS, REFUSALS, NamedOrder, asked_of, service_of
+from serve.schemas import PredictRequest
 from serve.service import Service
 from serve.spool import PIECE
 from serve.statistics import LINE, lines_of
-from serve.stream import Gone, body_of, while_connected
+from serve.stream import Gone, while_connected
 
 router = APIRouter(responses=REFUSALS)
 
@@ -53,7 +52,7 @@ async def drawing(request: Request) -> Response:
     order = await _order(request)
     prediction = order.prediction
     title = one_line(prediction.architecture.spec)
-    drawn = _service(request).work(lambda: draw_html(prediction.graph, title=title))
+    drawn = service_of(request).work(lambda: draw_html(prediction.graph, title=title))
     text = await while_connected(request.receive, drawn)
     return Response(text, media_type=KINDS["html"], headers={"Content-Security-Policy": "sandbox allow-scripts"})
 
@@ -61,21 +60,13 @@ async def drawing(request: Request) -> Response:
 @router.post("/v1/statistics", include_in_schema=False)
 async def statistics(request: Request) -> Response:
     """Return lines of JSON about a prediction, each as soon as its tensor is there."""
-    return Lines(_service(request), await _order(request))
+    return Lines(service_of(request), await _order(request))
 
 
 @router.get("/v1/folder", responses=ANSWERS, response_class=Response)
-async def folder(
-    request: Request,
-    arch: str,
-    init: str = "auto",
-    seed: int = 0,
-    dtype: Literal["float32", "bfloat16", "float16"] | None = None,
-) -> Response:
+async def folder(request: Request, order: NamedOrder) -> Response:
     """Return a zip of the folder that predict writes for a named network; `set=key=value` may be repeated."""
-    service = _service(request)
-    order = await service.order(request, request_of_query(request.query_params.multi_items()))
-    return await service.folder(request, order)
+    return await service_of(request).folder(request, order)
 
 
 @final
@@ -160,17 +151,5 @@ def _static() -> dict[str, bytes]:
 
 async def _order(request: Request) -> Order:
     """Read what is asked for, as `/v1/predict` does."""
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "The body is to be application/json.")
-    service = _service(request)
-    body = await body_of(request, service.settings)
-
-    def read() -> Any:
-        return validated(PredictRequest, json_of(body, service.settings.max_depth))
-
-    return await service.order(request, await while_connected(request.receive, service.work(read)))
-
-
-def _service(request: Request) -> Service:
-    service: Service = request.app.state.service
-    return service
+    asked: PredictRequest = await asked_of(request, PredictRequest)
+    return await service_of(request).order(request, asked)

@@ -2,15 +2,15 @@
 
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from paramgen.errors import OptionError
 from paramgen.listing import names_of
 from serve.names import INITIALIZERS, SOURCES
-from serve.orders import shipped
+from serve.orders import Order, shipped
 from serve.problems import Problem
 from serve.reading import json_of, request_of_query
 from serve.schemas import EXAMPLES, NetworkRequest, PredictRequest, validated
@@ -52,8 +52,8 @@ def _body(kind: type[PredictRequest] | type[NetworkRequest], examples: Mapping[s
 @router.post("/v1/predict", responses=ANSWERS, response_class=Response, openapi_extra=_body(PredictRequest, EXAMPLES))
 async def predict(request: Request) -> Response:
     """Predict a network's initial weights; the file is sent as it is made, and answers Range and If-None-Match."""
-    asked: PredictRequest = await _asked(request, PredictRequest)
-    service = _service(request)
+    asked: PredictRequest = await asked_of(request, PredictRequest)
+    service = service_of(request)
     if asked.push is not None and asked.form != "folder":
         raise OptionError('What is pushed is a folder: add "as": "folder"')
     order = await service.order(request, asked)
@@ -62,18 +62,24 @@ async def predict(request: Request) -> Response:
     return await (service.folder if asked.form == "folder" else service.weights)(request, order)
 
 
-@router.api_route("/v1/weights", methods=["GET", "HEAD"], responses=ANSWERS, response_class=Response)
-async def weights(
+async def named_order(
     request: Request,
     arch: str,
     init: str = "auto",
     seed: int = 0,
     dtype: Literal["float32", "bfloat16", "float16"] | None = None,
-) -> Response:
+) -> Order:
+    """Return the order of a query; what it may hold stands in the signature for the schema."""
+    return await service_of(request).order(request, request_of_query(request.query_params.multi_items()))
+
+
+NamedOrder = Annotated[Order, Depends(named_order)]
+
+
+@router.api_route("/v1/weights", methods=["GET", "HEAD"], responses=ANSWERS, response_class=Response)
+async def weights(request: Request, order: NamedOrder) -> Response:
     """Return a named network's weights file; `set=key=value` may be repeated. Any cache or range reader can ask."""
-    service = _service(request)
-    order = await service.order(request, request_of_query(request.query_params.multi_items()))
-    return await service.weights(request, order)
+    return await service_of(request).weights(request, order)
 
 
 @router.post(
@@ -83,28 +89,28 @@ async def weights(
 )
 async def graph(request: Request) -> Response:
     """Return a named network's graph: enough to predict from, and what the command `paramgen graph` writes."""
-    asked: NetworkRequest = await _asked(request, NetworkRequest)
-    text = await _service(request).graph(request, asked.arch, asked.overrides)
+    asked: NetworkRequest = await asked_of(request, NetworkRequest)
+    text = await service_of(request).graph(request, asked.arch, asked.overrides)
     return Response(text, media_type="application/json")
 
 
 @router.get("/v1/architectures")
 async def architectures(request: Request, source: Literal[SOURCES] | None = None) -> dict[str, str]:  # type: ignore[valid-type]
     """Return the aliases and what each stands for, or every name of one library."""
-    return await _service(request).work(lambda: names_of("architectures", source))
+    return await service_of(request).work(lambda: names_of("architectures", source))
 
 
 @router.get("/v1/initializers")
 async def initializers(request: Request) -> dict[str, str]:
     """Return the starts that are served, with a line about each."""
-    every = await _service(request).work(lambda: names_of("initializers", None))
+    every = await service_of(request).work(lambda: names_of("initializers", None))
     return {name: every[name] for name in INITIALIZERS}
 
 
 @router.get("/v1/hypernets")
 async def hypernets(request: Request) -> list[str]:
     """Return what may stand after `hypernet:`."""
-    return sorted({*shipped(), *_service(request).settings.hypernets})
+    return sorted({*shipped(), *service_of(request).settings.hypernets})
 
 
 @router.get("/health")
@@ -116,7 +122,7 @@ async def health() -> dict[str, str]:
 @router.get("/ready")
 async def ready(request: Request) -> dict[str, str]:
     """Say whether a prediction would find a place in the line."""
-    if _service(request).line.full:
+    if service_of(request).line.full:
         raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "All places are taken.", {"Retry-After": "5"})
     return {"status": "ready"}
 
@@ -127,11 +133,11 @@ async def metrics(request: Request) -> Response:
     return Response(request.app.state.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
-async def _asked(request: Request, kind: type[PredictRequest] | type[NetworkRequest]) -> Any:
+async def asked_of(request: Request, kind: type[PredictRequest] | type[NetworkRequest]) -> Any:
     """Read a body within the limits; it is parsed in a thread, as it may be large."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "The body is to be application/json.")
-    service = _service(request)
+    service = service_of(request)
     body = await body_of(request, service.settings)
     if len(body) < 10_000:
         return validated(kind, json_of(body, service.settings.max_depth))
@@ -139,6 +145,7 @@ async def _asked(request: Request, kind: type[PredictRequest] | type[NetworkRequ
     return await while_connected(request.receive, parsed)
 
 
-def _service(request: Request) -> Service:
+def service_of(request: Request) -> Service:
+    """Return the application's service."""
     service: Service = request.app.state.service
     return service
