@@ -12,7 +12,7 @@ from serve.access import Access
 from serve.limits import Cancelled
 from serve.monitoring import LOGGER, Metrics
 from serve.problems import Problem, problem_of, problem_response
-from serve.stream import Gone
+from serve.stream import Gone, drop_body
 
 OPEN: Final = ("/", "/health", "/ready", "/docs", "/openapi.json")
 OPEN_BELOW: Final = "/static/"
@@ -41,6 +41,10 @@ class Gate:
             await passage.fail(error, receive)
         finally:
             passage.record(self._metrics)
+
+
+def _unfinished(message: Message) -> Message:
+    return {**message, "more_body": True} if message["type"] == "http.response.body" else message
 
 
 class _Passage:
@@ -75,7 +79,13 @@ class _Passage:
             LOGGER.error("unexpected error", exc_info=error, extra={"fields": {"request_id": self.id}})
         if self._status:  # the server closes a connection whose answer is not whole
             return
-        await problem_response(problem, self.id)(self._scope, receive, self.send)
+        answer = problem_response(problem, self.id)
+        if "Connection" in problem.headers:  # a body may still be under way
+            await answer(self._scope, receive, lambda message: self.send(_unfinished(message)))
+            await drop_body(receive)
+            await self.send({"type": "http.response.body", "body": b""})
+        else:
+            await answer(self._scope, receive, self.send)
 
     def record(self, metrics: Metrics) -> None:
         seconds = time.perf_counter() - self._begun

@@ -1,6 +1,7 @@
 """The answer that is read while it is written. A reader who is gone, or too slow, is dropped."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Mapping
 from http import HTTPStatus
 from typing import TypeVar, final
@@ -106,4 +107,21 @@ async def body_of(request: Request, settings: Settings) -> bytes:
         raise Problem(HTTPStatus.REQUEST_TIMEOUT, late, _CLOSE) from error
 
 
+async def drop_body(receive: Receive) -> None:
+    """Read what a refused caller still sends, and forget it: a connection closed before that takes the answer along.
+
+    A caller who has the answer stops sending; one who does not is cut off after a few seconds.
+    """
+
+    async def drop() -> None:
+        more = True
+        while more:
+            message = await receive()
+            more = message["type"] == "http.request" and message.get("more_body", False)
+
+    with contextlib.suppress(asyncio.TimeoutError):
+        await asyncio.wait_for(drop(), timeout=_LINGER_SECONDS)
+
+
+_LINGER_SECONDS = 2
 _CLOSE = {"Connection": "close"}

@@ -1,6 +1,9 @@
 """What is not answered: each with its status, in one line, as a problem, and the server goes on."""
 
 import json
+import select
+import socket
+import time
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
@@ -130,6 +133,18 @@ def test_bodies_that_are_too_large_or_late(running: Any) -> None:
     )
     assert running.raw(head + b"{").startswith(b"HTTP/1.1 408 ")
     refusal(running.client.post("/v1/predict", content=b"{}", headers={"Content-Type": "text/plain"}), 415)
+
+
+def test_a_refusal_arrives_although_the_body_is_still_being_sent(running: Any) -> None:
+    head = b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    with socket.create_connection(("127.0.0.1", running.port), timeout=20) as connection:
+        connection.sendall(head + b"Content-Length: 1000000\r\n\r\n" + b" " * 1000)
+        while not select.select([connection], [], [], 0)[0]:  # the refusal is there before the body
+            time.sleep(0.01)
+        for _ in range(9):
+            connection.sendall(b" " * 111_000)
+            time.sleep(0.01)
+        assert connection.recv(1 << 16).startswith(b"HTTP/1.1 413 ")
 
 
 def test_a_head_that_does_not_end_is_given_up(running: Any) -> None:
