@@ -6,8 +6,8 @@ named after all they depend on: another call goes on where the last one ended, a
 the simple starts as they are. Where a start does nothing but what the library does, the library's runs are its own.
 
 The result has the rows that are complete, and apart from them those that are not; it is written after every network.
-What an earlier result has of the simple starts, by the same protocol on the same data and networks, is not made again:
-`--known` names it, and the result says how much of it comes from there.
+What an earlier result has, by the same protocol on the same data and networks and, of the hypernet, from the same
+weights, is not made again: `--known` names it, and the result says how much of it comes from there.
 Order: the data as named, then networks from the cheapest on, then starts: library, hypernet, and the simple ones.
 
     OMP_NUM_THREADS=1 python -m benchmarks.starts --data cifar10=PATH --data tiny=PATH --minutes 60
@@ -81,20 +81,29 @@ class _OutOfTimeError(Exception):
 
 @final
 class Known:
-    """The simple starts of an earlier result that were trained as these would be."""
+    """What of an earlier result was trained as it would be now.
 
-    def __init__(self, result: Mapping[str, Any], protocol: Protocol, data: Sequence[DataSet]) -> None:
+    Args:
+        result: The earlier result.
+        protocol: Of now.
+        data: Of now.
+        sha256: Of the hypernet's weights of now.
+
+    """
+
+    def __init__(self, result: Mapping[str, Any], protocol: Protocol, data: Sequence[DataSet], *, sha256: str) -> None:
         facts = {each.name: each.identity for each in data}
         alike = result["protocol"] == protocol.to_json() and result["versions"]["paramgen"] == version("paramgen")
         sets = [name for name, known in result["data"].items() if facts.get(name) == known["sha256"]]
         rows = [*result["rows"], *result["partial"]] if alike else []
         self._rows = {(row["data"], row["made_by"]): row for row in rows if row["data"] in sets}
         self._result = result
+        self._starts = [each for each in STARTS if each != JUDGED or result["hypernet"]["sha256"] == sha256]
 
     def entry(self, data: DataSet, network: Network, start: str) -> dict[str, Any] | None:
-        """Return what the result has of a start; of the hypernet nothing."""
+        """Return what the result has of a start."""
         row = self._rows.get((data.name, network.call), {"starts": {}})
-        return None if start == JUDGED or start not in row["starts"] else known_entry(row, start)
+        return known_entry(row, start) if start in self._starts and start in row["starts"] else None
 
     def to_json(self) -> dict[str, Any]:
         """Return where the rows come from."""
@@ -109,11 +118,18 @@ class Table:
     """The runs under a folder, and what they amount to."""
 
     def __init__(
-        self, out: Path, protocol: Protocol, data: Sequence[DataSet], *, hypernet: str, known: Sequence[Known] = ()
+        self,
+        out: Path,
+        protocol: Protocol,
+        data: Sequence[DataSet],
+        *,
+        hypernet: str,
+        known: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         self._out, self._protocol, self._data, self._hypernet = out, protocol, data, hypernet
-        self._known = known
         self._described = {start: dict(initializer_of(self._spec(start)).describe()) for start in STARTS}
+        sha256 = str(self._described[JUDGED]["sha256"])
+        self._known = [Known(result, protocol, data, sha256=sha256) for result in known]
 
     def run(
         self,
@@ -259,7 +275,9 @@ def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cache", type=Path, default=Path("runs/cache"), help="where decoded images are kept")
     parser.add_argument("--result", type=Path, default=RESULTS, help="the result file")
     parser.add_argument("--hypernet", default="hypernet", metavar="SPEC", help="the hypernet, as hypernet:FOLDER")
-    parser.add_argument("--known", type=Path, nargs="+", default=[], help="results whose simple starts are taken over")
+    parser.add_argument(
+        "--known", type=Path, nargs="+", default=[], help="results of which what is the same is taken over"
+    )
     parser.add_argument("--minutes", type=float, default=None, help="stop after the run that ends then")
     parser.add_argument("--starts", nargs="+", help=f"of {', '.join(STARTS)}; all if none is named")
     parser.add_argument("--networks", nargs="+", help="names as --estimate prints them; all if none is named")
@@ -274,7 +292,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
 def _run(given: argparse.Namespace, protocol: Protocol, chosen: Sequence[Network], starts: Sequence[str]) -> None:
     until = float("inf") if given.minutes is None else time.monotonic() + 60 * given.minutes
     data = _data_sets(given)
-    known = [Known(json.loads(file.read_text(encoding="utf-8")), protocol, data) for file in given.known]
+    known = [json.loads(file.read_text(encoding="utf-8")) for file in given.known]
     measured = Table(given.out, protocol, data, hypernet=given.hypernet, known=known)
 
     def write() -> None:

@@ -118,17 +118,18 @@ def test_simple_starts_stay_when_the_hypernet_changes(tmp_path: Path, data: Data
     assert compared == ["own-cnn hypernet"]
 
 
-def test_simple_starts_are_taken_over_from_a_result_of_the_same(
-    tmp_path: Path, data: DataSet, compared: list[str]
+@pytest.mark.parametrize("trained_anew", [False, True])
+def test_a_result_of_the_same_is_taken_over(
+    tmp_path: Path, data: DataSet, compared: list[str], trained_anew: bool
 ) -> None:
     first = Table(tmp_path / "first", PROTOCOL, [data], hypernet="hypernet")
     assert first.run([own_cnn()], STARTS, until=FOREVER)
     result = json.loads(json.dumps(first.result()))
     compared.clear()
-    known = [Known(result, PROTOCOL, [data])]
-    table = Table(tmp_path / "next", PROTOCOL, [data], hypernet="hypernet", known=known)
+    earlier = {**result, "hypernet": {"sha256": "of another"}} if trained_anew else result
+    table = Table(tmp_path / "next", PROTOCOL, [data], hypernet="hypernet", known=[earlier])
     assert table.run([own_cnn()], STARTS, until=FOREVER)
-    assert compared == ["own-cnn hypernet"]
+    assert compared == (["own-cnn hypernet"] if trained_anew else [])
     assert table.result()["rows"] == result["rows"] and table.result()["known"][0]["rows"] == ["arrays own-cnn"]
 
 
@@ -140,7 +141,7 @@ def test_another_protocol_or_data_set_takes_nothing_over(
     assert first.run([own_cnn()], STARTS, until=FOREVER)
     protocol = replace(PROTOCOL, steps=3) if changed == "protocol" else PROTOCOL
     others = [DataSet.of("arrays", pixels(24, 2), pixels(9, 1))] if changed == "data" else [data]
-    assert Known(first.result(), protocol, others).to_json()["rows"] == []
+    assert Known(first.result(), protocol, others, sha256="").to_json()["rows"] == []
 
 
 def test_out_of_time_writes_what_there_is(tmp_path: Path, data: DataSet, compared: list[str]) -> None:
