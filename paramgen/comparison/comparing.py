@@ -23,7 +23,7 @@ from paramgen.comparison.training import Bench, train
 from paramgen.errors import OptionError, one_line
 from paramgen.graphs.wire import graph_hash
 from paramgen.initializers import Initializer, initializer_of
-from paramgen.initializers.auto import Chosen
+from paramgen.initializers.chosen import Chosen
 from paramgen.initializers.library import KEPT, LIBRARY, PLAIN
 from paramgen.prediction import Prediction
 
