@@ -55,6 +55,8 @@ class HypernetInitializer(Initializer):
 
     def rules(self, architecture: Architecture, graph: Graph) -> Mapping[str, str]:
         """`hypernet` for what it fills, `hypernet in part` for slots larger than its weights; the rest is `library`."""
+        if (other := self.settled(architecture, graph)) is not self:
+            return other.rules(architecture, graph)
         view = self._view(architecture, graph)
         predicted = dict.fromkeys(self.model.slots(view), HYPERNET)
         if isinstance(self.model, Supernet):
@@ -72,6 +74,9 @@ class HypernetInitializer(Initializer):
     @torch.no_grad()
     def tensors(self, architecture: Architecture, graph: Graph, *, seed: int) -> NamedTensors:
         """Yield the predicted slots group by group, then the library's."""
+        if (other := self.settled(architecture, graph)) is not self:
+            yield from other.tensors(architecture, graph, seed=seed)
+            return
         manifest = architecture.manifest
         predicted: set[str] = set()
 
