@@ -31,7 +31,7 @@ PROTOCOL: Final = {
     "steps": 300,
     "seeds": 3,
     "rates": (1e-3, 3e-3, 1e-2),
-    "batch": 16,
+    "batch": 8,
     "evaluations": 6,
     "test_examples": 200,
     "length": LENGTH,
