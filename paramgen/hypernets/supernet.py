@@ -134,7 +134,7 @@ class Supernet(nn.Module, PyTorchModelHubMixin, library_name="paramgen", tags=["
         if base is None:
             raise HypernetError("A supernet fills parts of slots: pass `base`, the library's own start of each slot.")
         for slot, pieces in self._matches(view).items():
-            shared = [(piece, self.shared[name]) for piece, name in pieces]
+            shared = [(piece, self.shared[name].float()) for piece, name in pieces]
             yield slot, self._filled(view, view.places[slot], shared, base(slot))
 
     def together(self, networks: Sequence[tuple[View, Start | None]]) -> list[dict[str, Tensor]]:
@@ -195,13 +195,13 @@ class Supernet(nn.Module, PyTorchModelHubMixin, library_name="paramgen", tags=["
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **download: Any) -> "Supernet":
-        """Return the supernet of a folder or Hub repository, in float32 and evaluation mode."""
+        """Return the supernet of a folder or Hub repository, as it is stored, to predict with."""
         name = str(pretrained_model_name_or_path)
         config = SupernetConfig.from_json(read_json(locate(name, CONFIG, **download)))
         file = locate(name, WEIGHTS, **download)
         with torch.device("meta"):
             supernet = cls(config)
-        supernet.load_state_dict(read_weights(file, supernet.state_dict()), assign=True)
+        supernet.load_state_dict(read_weights(file, supernet.state_dict(), as_stored=True), assign=True)
         supernet.file = file
         return supernet.eval()
 
