@@ -27,21 +27,25 @@ def problem_of(error: Exception, request_id: str) -> Problem:
     """Return what the caller is told of an error; of an unexpected one, only the request's id."""
     if isinstance(error, Problem):
         return error
-    if isinstance(error, ParamgenError):
-        return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, one_line(error))
     if short := shortage(error):
         return short
+    if isinstance(error, ParamgenError):
+        return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, one_line(error))
     return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, f"An unexpected error. Report it with the id {request_id}.")
 
 
-def shortage(error: BaseException) -> Problem | None:
-    """Return the problem that the machine has too little of something, if that is what an error says."""
-    said = ""
-    if isinstance(error, OSError):
-        said = _SHORT.get(error.errno or 0, "")
-    elif isinstance(error, MemoryError) or (type(error) is RuntimeError and _NO_MEMORY.search(str(error))):
-        said = _SHORT[ENOMEM]
-    return Problem(HTTPStatus.SERVICE_UNAVAILABLE, f"{said}. Try again later.", RETRY) if said else None
+def shortage(error: BaseException | None) -> Problem | None:
+    """Return the problem that the machine has too little of something, if an error or its cause says so."""
+    while error is not None:
+        said = ""
+        if isinstance(error, OSError):
+            said = _SHORT.get(error.errno or 0, "")
+        elif isinstance(error, MemoryError) or (type(error) is RuntimeError and _NO_MEMORY.search(str(error))):
+            said = _SHORT[ENOMEM]
+        if said:
+            return Problem(HTTPStatus.SERVICE_UNAVAILABLE, f"{said}. Try again later.", RETRY)
+        error = error.__cause__
+    return None
 
 
 RETRY: Mapping[str, str] = {"Retry-After": "5"}
