@@ -9,8 +9,8 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from paramgen.errors import OptionError
 from paramgen.listing import names_of
-from serve.names import INITIALIZERS, SOURCES
-from serve.orders import Order, shipped
+from paramgen.names import INITIALIZERS, SOURCES, shipped_hypernets
+from serve.orders import Order
 from serve.problems import Problem
 from serve.reading import json_of, request_of_query
 from serve.schemas import EXAMPLES, NetworkRequest, PredictRequest, validated
@@ -110,7 +110,7 @@ async def initializers(request: Request) -> dict[str, str]:
 @router.get("/v1/hypernets")
 async def hypernets(request: Request) -> list[str]:
     """Return what may stand after `hypernet:`."""
-    return sorted({*shipped(), *service_of(request).settings.hypernets})
+    return sorted({*shipped_hypernets(), *service_of(request).settings.hypernets})
 
 
 @router.get("/health")

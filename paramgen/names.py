@@ -1,7 +1,8 @@
-"""What may be asked for by name. A service knows names, never paths, code or somebody's repository."""
+"""What somebody else may ask for by name. A service knows names, never paths, code or somebody's repository."""
 
 import re
 from collections.abc import Collection, Mapping
+from importlib.resources import files
 from math import isfinite
 from typing import Any, Final
 
@@ -14,7 +15,8 @@ INITIALIZERS: Final = ("auto", "he", "hypernet", "idinit", "library", "lsuv", "m
 MAX_OPTIONS: Final = 64
 MAX_NUMBER: Final = 10**6  # labels, for one, become a table before any limit on a network's size is met
 MAX_NESTING: Final = 4
-_NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
+REPOSITORY: Final = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
+_NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]{0,199}", re.ASCII)
 _KEY: Final = re.compile(r"[A-Za-z][\w.]*", re.ASCII)
 _WORD: Final = re.compile(r"[\w.+-]{0,100}", re.ASCII)
 # Options by which a library would read files, or fetch weights or even code.
@@ -30,10 +32,11 @@ def checked_arch(arch: str, overrides: Mapping[str, Any]) -> tuple[str, dict[str
     overrides = {**typed, **overrides}
     source, colon, name = bare.rpartition(":")
     known = not colon or source in SOURCES
-    if not known or not _NAME.fullmatch(name) or name.endswith((".py", ".json")) or is_config_folder(name):
+    reaches = name.endswith((".py", ".json")) or is_config_folder(name) or is_config_folder(bare)
+    if not known or not _NAME.fullmatch(name) or reaches:
         raise OptionError(
             f"{one_line(bare)!r} is not served. Allowed: an alias, or a name in {', '.join(SOURCES)}, as in "
-            "timm:resnet18; of your own network, send the graph. See /v1/architectures"
+            "timm:resnet18 (paramgen list has all); of your own network, send the graph."
         )
     if len(overrides) > MAX_OPTIONS:
         raise OptionError(f"{len(overrides)} options are set; allowed are {MAX_OPTIONS}.")
@@ -65,6 +68,12 @@ def _plain(value: Any) -> bool:
     if isinstance(value, (int, float)):
         return isfinite(value) and abs(value) <= MAX_NUMBER
     return value is None
+
+
+def shipped_hypernets() -> list[str]:
+    """Return the names of the hypernets that come with paramgen."""
+    folder = files("paramgen") / "pretrained"
+    return sorted(entry.name for entry in folder.iterdir() if (entry / "config.json").is_file())
 
 
 def checked_init(init: str, hypernets: Collection[str]) -> str:
