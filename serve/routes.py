@@ -76,7 +76,8 @@ async def named_order(
 NamedOrder = Annotated[Order, Depends(named_order)]
 
 
-@router.api_route("/v1/weights", methods=["GET", "HEAD"], responses=ANSWERS, response_class=Response)
+@router.get("/v1/weights", responses=ANSWERS, response_class=Response)
+@router.head("/v1/weights", responses=ANSWERS, response_class=Response)
 async def weights(request: Request, order: NamedOrder) -> Response:
     """Return a named network's weights file; `set=key=value` may be repeated. Any cache or range reader can ask."""
     return await service_of(request).weights(request, order)
