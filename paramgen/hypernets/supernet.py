@@ -134,7 +134,7 @@ class Supernet(nn.Module, PyTorchModelHubMixin, library_name="paramgen", tags=["
         if base is None:
             raise HypernetError("A supernet fills parts of slots: pass `base`, the library's own start of each slot.")
         for slot, pieces in self._matches(view).items():
-            shared = [(piece, self.shared[name].float()) for piece, name in pieces]
+            shared = [(piece, self._weight(name)) for piece, name in pieces]
             yield slot, self._filled(view, view.places[slot], shared, base(slot))
 
     def together(self, networks: Sequence[tuple[View, Start | None]]) -> list[dict[str, Tensor]]:
@@ -158,7 +158,11 @@ class Supernet(nn.Module, PyTorchModelHubMixin, library_name="paramgen", tags=["
     def _letters(self, place: Place) -> Tensor | None:
         """Return the scales of letters that go with a table of bytes; None for what has no rows of tokens."""
         name = letters_name(place.pieces[0].name) if place.form == "table" else ""
-        return self.shared[name] if name in self._known else None
+        return self._weight(name) if name in self._known else None
+
+    def _weight(self, name: str) -> Tensor:
+        """Return a shared weight to compute with; it is kept as it is stored."""
+        return self.shared[name].float()
 
     def _words(self, value: Tensor, table: Tensor, letters: Tensor, spelling: Tensor | None) -> Tensor:
         """Write the rows of tokens; where nothing spells them, rows like those of the bytes."""
