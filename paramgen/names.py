@@ -18,6 +18,7 @@ MAX_NESTING: Final = 4
 REPOSITORY: Final = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
 _NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]{0,199}", re.ASCII)
 _KEY: Final = re.compile(r"[A-Za-z][\w.]*", re.ASCII)
+_READING: Final = frozenset({"batch", "data", "path", "tokenizer"})  # options by which a start reads files, or much
 _WORD: Final = re.compile(r"[\w.+-]{0,100}", re.ASCII)
 # Options by which a library would read files, or fetch weights or even code.
 _REACHING: Final = re.compile(
@@ -85,6 +86,6 @@ def checked_init(init: str, hypernets: Collection[str]) -> str:
         served = ", ".join(f"hypernet:{name}" for name in sorted(hypernets))
         raise OptionError(f"The start {one_line(init)!r} is not served. Served: {served}")
     options = set(split_spec(init)[1])
-    if reaching := options & {"path", "data", "batch"}:
+    if reaching := options & _READING:
         raise OptionError(f"The option {min(reaching)!r} of {kind!r} is not served.")
     return init
