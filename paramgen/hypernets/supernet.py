@@ -140,7 +140,7 @@ class Supernet(nn.Module, PyTorchModelHubMixin, library_name="paramgen", tags=["
         if base is None:
             raise HypernetError("A supernet fills parts of slots: pass `base`, the library's own start of each slot.")
         for slot, pieces in self._matches(view).items():
-            shared = [(piece, self.shared[name]) for piece, name in pieces]
+            shared = [(piece, self._weight(name)) for piece, name in pieces]
             yield slot, self._filled(view, view.places[slot], shared, base(slot))
 
     def together(self, networks: Sequence[tuple[View, Start | None]]) -> list[dict[str, Tensor]]:
@@ -164,7 +164,11 @@ class Supernet(nn.Module, PyTorchModelHubMixin, library_name="paramgen", tags=["
     def _letters(self, place: Place) -> Tensor | None:
         """Return the scales of letters that go with a table of bytes; None for what has no rows of tokens."""
         name = letters_name(place.pieces[0].name) if place.form == "table" else ""
-        return self.shared[name] if name in self._known else None
+        return self._weight(name) if name in self._known else None
+
+    def _weight(self, name: str) -> Tensor:
+        """Return a shared weight to compute with; it is kept as it is stored."""
+        return self.shared[name].float()
 
     def _words(self, value: Tensor, table: Tensor, letters: Tensor, spelling: Tensor | None) -> Tensor:
         """Write the rows of tokens."""
@@ -197,13 +201,13 @@ class Supernet(nn.Module, PyTorchModelHubMixin, library_name="paramgen", tags=["
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **download: Any) -> "Supernet":
-        """Return the supernet of a folder or Hub repository, in float32 and evaluation mode."""
+        """Return the supernet of a folder or Hub repository, as it is stored, to predict with."""
         name = str(pretrained_model_name_or_path)
         config = SupernetConfig.from_json(read_json(locate(name, CONFIG, **download)))
         file = locate(name, WEIGHTS, **download)
         with torch.device("meta"):
             supernet = cls(config)
-        supernet.load_state_dict(read_weights(file, supernet.state_dict()), assign=True)
+        supernet.load_state_dict(read_weights(file, supernet.state_dict(), as_stored=True), assign=True)
         supernet.file = file
         return supernet.eval()
 
