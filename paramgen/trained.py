@@ -1,7 +1,7 @@
-"""A trained model that a start makes its own of: a folder with safetensors, or a repository of the Hub at one commit."""
+"""A trained model that a start makes its own of: a folder with safetensors, or a repository of the Hub."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -87,6 +87,11 @@ class Trained:
                 return found
         return None
 
+    def names_for(self, slots: Iterable[str]) -> list[str]:
+        """Return what `find` knows a tensor by: its name, and that with the prefix of slots that have one more."""
+        ours = {slot.partition(".")[0] for slot in slots} - self._prefixes
+        return [*self.tensors, *(f"{prefix}.{name}" for prefix in sorted(ours) for name in self.tensors)]
+
     def describe(self) -> dict[str, str]:
         """Return where it is from, the commit if that is the Hub, and the sha256 of its weights."""
         commit = commit_of(self.folder)
@@ -109,7 +114,7 @@ class Trained:
         if pickles:
             here = self.what.partition(" ")[0]
             raise OptionError(
-                f"{self.path!r} holds no safetensors but {pickles[0]}, a pickle, which is not read. Where you trust it, "
-                f'type: python -c "import transformers as t; t.AutoModel.from_pretrained(\'{repo}\').'
+                f"{self.path!r} holds no safetensors but {pickles[0]}, a pickle, which is not read. Where you trust "
+                f"it, type: python -c \"import transformers as t; t.AutoModel.from_pretrained('{repo}')."
                 f"save_pretrained('{here}')\", and then: --init {self.init}:{here}"
             )

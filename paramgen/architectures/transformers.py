@@ -186,6 +186,8 @@ def _config_and_class(name: str, overrides: Mapping[str, Any] | None = None) -> 
 
 def completed_config(folder: Path) -> dict[str, Any]:
     """Return the config.json of a folder with what transformers adds to it; no model is built."""
+    if not is_config_folder(str(folder)):
+        raise ArchitectureError(f"{str(folder)!r} has no config.json. Give a folder that save_pretrained wrote.")
     config, model_class = _config_and_class(str(folder))
     config.architectures = [model_class.__name__]
     return json.loads(config.to_json_string(use_diff=False))

@@ -14,7 +14,7 @@ from paramgen.architectures.transformers import completed_config
 from paramgen.errors import OptionError
 from paramgen.graphs.schema import Graph
 from paramgen.initializers import Initializer, NamedTensors, initializers
-from paramgen.initializers.library import ZERO, library_elsewhere, library_start, start_by_rules
+from paramgen.initializers.library import library_elsewhere, library_start, start_by_rules
 from paramgen.language.axes import grown
 from paramgen.language.growth import Growth, growth_of
 from paramgen.language.sizes import family_of, refuse_other, sizes_of
@@ -29,7 +29,7 @@ _ADVICE: Final = "Type: --init grow:FOLDER_OR_REPO, of a smaller GPT-2, Llama or
 @initializers.register("grow")
 @dataclass(frozen=True, kw_only=True)
 class Grow(Initializer):
-    """A smaller GPT-2, Llama or BERT grown so that it computes the same, grow:FOLDER_OR_REPO (Gesmundo & Maile, 2023)."""
+    """A smaller GPT-2, Llama or BERT, grown so that it computes the same, grow:FOLDER_OR_REPO (Gesmundo & Maile)."""
 
     path: str = ""  # a folder that transformers reads, or a Hub repository, `@revision` after it
 
@@ -38,7 +38,7 @@ class Grow(Initializer):
             raise OptionError(f"path is {self.path!r}. Allowed: a folder or a repository. {_ADVICE}")
 
     def rules(self, architecture: Architecture, graph: Graph) -> Mapping[str, str]:
-        """`grow` for what the smaller model has, `zero` for what new layers write, the library's for the rest of them."""
+        """`grow` for what the smaller model has, `zero` for what new layers write, the library's for their rest."""
         growth, filled = self._growth(architecture), architecture.manifest.filled
         new = [slot.name for slot in filled if growth.is_new(slot.name)]
         silent = [name for name in new if growth.ends_branch(name)]
@@ -103,8 +103,8 @@ class Grow(Initializer):
         stored, wanted = self._smaller(growth, slot.name), tuple(each.before for each in axes)
         if stored.shape != wanted or not stored.dtype.is_floating_point:
             raise OptionError(
-                f"{self.path!r} has {stored.name!r} of shape {stored.shape} and {stored.dtype}; its config.json asks for "
-                f"numbers of shape {wanted}. Get the model again."
+                f"{self.path!r} has {stored.name!r} of shape {stored.shape} and {stored.dtype}; its config.json asks "
+                f"for numbers of shape {wanted}. Get the model again."
             )
 
     def _smaller(self, growth: Growth, slot: str) -> Stored:

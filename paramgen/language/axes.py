@@ -1,8 +1,8 @@
 """One side of a tensor before and after a growth: where each new index comes from, and what must be silent there.
 
-"Function preservation" is in two words. What is *silent* is zero: it would change what the network computes. What is new
-and not silent is free: whatever stands there meets a zero, so it is drawn at random, and training can tell it apart
-(Chen et al., 2016, arXiv:1511.05641; Gesmundo & Maile, 2023, arXiv:2308.06103).
+What a network computes is kept by two words. What is *silent* is zero: it would change what the network computes.
+What is new and not silent is free: whatever stands there meets a zero, so it is drawn at random, and training can tell
+it apart (Chen et al., 2016, arXiv:1511.05641; Gesmundo & Maile, 2023, arXiv:2308.06103).
 """
 
 from collections.abc import Sequence

@@ -1,9 +1,9 @@
 """What each side of each slot is, in GPT-2, Llama and BERT as transformers has them: one table for each family.
 
-The names of sides: `writes` into the residual stream and `reads` of it; `gain` and `shift` of a normalization, `last_gain`
-and `last_shift` of the one before the head; `queries`, `keys` and `values` (`fused`: the three behind one another) are rows
-of heads, and `mixed` is what an output projection reads of them; `units` of the hidden layer and `summed`, what reads
-them; `vocabulary`, `positions` and `types` are rows of tables.
+The names of sides: `writes` into the residual stream and `reads` of it; `gain` and `shift` of a normalization,
+`last_gain` and `last_shift` of the one before the head; `queries`, `keys` and `values` (`fused`: the three behind one
+another) are rows of heads, and `mixed` is what an output projection reads of them; `units` of the hidden layer and
+`summed`, what reads them; `vocabulary`, `positions` and `types` are rows of tables.
 """
 
 import re

@@ -4,12 +4,12 @@ The paper is "Composable Function-preserving Expansions for Transformer Architec
 arXiv:2308.06103). Heads, hidden units and layers grow as there. The width grows in one of two ways, both exact with the
 epsilon of the normalization:
 
-- *Padding*, where only normalizations read the residual stream: it gets channels that are zero at first, and is multiplied
-  by (now / before)^(1/2), so that its mean square stays; gains are divided by as much. LayerNorm would take off a mean
-  over more channels than before, so the mean is taken off what is written, which LayerNorm would have done anyway.
-- *Copies* (Net2Net, Chen et al., 2016, arXiv:1511.05641), where something else reads it: BERT adds to what it normalized, and
-  a head that is tied to the embedding reads the mean. Every channel stands `now / before` times, and what reads them shares
-  its weights among the copies, not evenly, so that training tells them apart.
+- *Padding*, where only normalizations read the residual stream: it gets channels that are zero at first, and is
+  multiplied by (now / before)^(1/2), so that its mean square stays; gains are divided by as much. LayerNorm would take
+  off a mean over more channels than before, so the mean is taken off what is written, as LayerNorm did anyway.
+- *Copies* (Net2Net, Chen et al., 2016, arXiv:1511.05641), where something else reads it: BERT adds to what it
+  normalized, and a head that is tied to the embedding reads the mean. Every channel stands `now / before` times, and
+  what reads them shares its weights among the copies, not evenly, so that training tells them apart.
 """
 
 from collections.abc import Mapping
@@ -90,8 +90,8 @@ def _refuse_shrinking(family: Family, before: Sizes, now: Sizes) -> None:
         had, has = getattr(before, size), getattr(now, size)
         if has < had:
             raise OptionError(
-                f"{key} shrinks from {had:,} to {has:,}; a growth never does. Type: --set {key}={had}, or more; or --init "
-                "weight_selection, which inherits from a larger model"
+                f"{key} shrinks from {had:,} to {has:,}; a growth never does. Type: --set {key}={had}, or more; or "
+                "--init weight_selection, which inherits from a larger model"
             )
     if now.tied and not before.tied:
         raise OptionError(
@@ -104,8 +104,8 @@ def _refuse_impossible(family: Family, before: Sizes, now: Sizes, rope: Mapping[
     keys = family.sizes
     if before.layers < now.layers and family.normalizes_after:
         raise OptionError(
-            f"{keys['layers']} grows from {before.layers} to {now.layers}, but {family.architecture} normalizes after every "
-            f"layer: no layer of it leaves what it reads alone. Type: --set {keys['layers']}={before.layers}"
+            f"{keys['layers']} grows from {before.layers} to {now.layers}, but {family.architecture} normalizes after "
+            f"every layer: none of it leaves what it reads alone. Type: --set {keys['layers']}={before.layers}"
         )
     if _copied(family, now) and now.width % before.width:
         untied = "" if family.normalizes_after else ", or --set tie_word_embeddings=false, where every width is exact"
@@ -124,9 +124,9 @@ def _refuse_impossible(family: Family, before: Sizes, now: Sizes, rope: Mapping[
     least = before.shared_heads * -(-(before.heads // before.shared_heads) // (now.heads // now.shared_heads))
     if least > now.shared_heads:
         raise OptionError(
-            f"{before.heads} heads that share keys and values by {before.heads // before.shared_heads} do not fit among "
-            f"{now.heads} that share by {now.heads // now.shared_heads} with {keys['shared_heads']} {now.shared_heads}. Type: "
-            f"--set {keys['shared_heads']}={before.shared_heads} with a multiple of {before.heads} heads"
+            f"{before.heads} heads that share keys and values by {before.heads // before.shared_heads} do not fit "
+            f"among {now.heads} that share by {now.heads // now.shared_heads}. Type: --set "
+            f"{keys['shared_heads']}={before.shared_heads} with a multiple of {before.heads} heads"
         )
 
 
@@ -134,8 +134,8 @@ def _refuse_rotation(before: Sizes, now: Sizes, rope: Mapping[str, object]) -> N
     kind = rope.get("rope_type", "default")
     if kind not in _PLAIN_ROPE:
         raise OptionError(
-            f"head_dim grows from {before.head_width} to {now.head_width}, and positions of the kind {kind} change with "
-            f"it. Type: --set head_dim={before.head_width}"
+            f"head_dim grows from {before.head_width} to {now.head_width}, and positions of the kind {kind} change "
+            f"with it. Type: --set head_dim={before.head_width}"
         )
     if now.head_width % before.head_width:
         raise OptionError(

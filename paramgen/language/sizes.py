@@ -35,7 +35,9 @@ def family_of(config: Mapping[str, Any], what: str) -> Family:
     architecture = named[0] if isinstance(named, list) else None
     if family is None or architecture not in (family.architecture, None):
         known = ", ".join(each.architecture for each in FAMILIES.values())
-        raise OptionError(f"{what} is {architecture or config.get('model_type') or 'no language model'}. Known: {known}.")
+        raise OptionError(
+            f"{what} is {architecture or config.get('model_type') or 'no language model'}. Known: {known}."
+        )
     return family
 
 
