@@ -81,6 +81,7 @@ def write(
 
     prediction = predict(arch, **options)
     layout = prediction.architecture.layout
+    tokenizer = tokenizer or prediction.initializer.brought.get("tokenizer")
     return write_prediction(
         prediction,
         Path(folder),

@@ -109,6 +109,7 @@ def predict(
         prediction = prepare(
             arch, init=init, seed=seed, dtype=dtype, overrides=changes, example_input=example, endpoint=endpoint
         )
+        tokenizer = tokenizer or prediction.initializer.brought.get("tokenizer")
         copied = companions(prediction.architecture.layout, tokenizer=tokenizer, image_processor=image_processor)
         planned = plan_files(prediction, max_shard)
     if dry_run:

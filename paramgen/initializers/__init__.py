@@ -6,6 +6,7 @@ An initializer sees the architecture and its graph, names the rule of every slot
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
+from math import inf
 from typing import Any, ClassVar
 
 from torch import Tensor
@@ -42,9 +43,21 @@ class Initializer(ABC):
         """Return what else identifies it: origin and hashes of the files that it reads, as JSON."""
         return {}
 
+    @property
+    def brought(self) -> Mapping[str, str]:
+        """What belongs beside the weights, by the option that would copy it: a tokenizer."""
+        return {}
+
     def inherited(self) -> Mapping[str, Any]:
         """Return whose weights it makes its own of: `from`, and `repo`, `license`, `datasets` where they are known."""
         return {}
+
+
+def refuse_no_deviation(init: str, value: object) -> None:
+    """Refuse what is no standard deviation."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not 0 < value < inf:  # type: ignore[operator]
+        raise OptionError(f"deviation is {value!r}. Allowed: a number above 0. Type: --init '{init}?deviation=0.02'")
 
 
 initializers: Registry[Initializer] = Registry("initializer", "paramgen.initializers")

@@ -1,4 +1,4 @@
-"""Which indices of a larger model a smaller one takes (Xu et al., 2024, arXiv:2311.18823): even distances, whole heads."""
+"""Which indices a smaller language model takes of a larger one (Xu et al., 2024, arXiv:2311.18823), heads whole."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -91,8 +91,8 @@ def evenly(larger: Tensor, shape: tuple[int, ...]) -> Tensor:
 def even(have: int, want: int) -> Int64[Tensor, " want"]:
     """Return so many of `have` places, at even distances.
 
-    Where a size does not divide the larger one, they are rounded between the first and the last; the authors' code counts
-    to one behind the last.
+    Where a size does not divide the larger one, they are rounded between the first and the last; the authors' code
+    counts to one behind the last.
     """
     if have % max(want, 1) == 0:
         return torch.arange(want) * (have // max(want, 1))
