@@ -180,6 +180,7 @@ def compare(
     overrides: Mapping[str, Any] | None = None,
     example_input: Any = None,
     tokenizer: str | None = None,
+    vocabulary: int | None = None,
     progress: "Callable[[Event], None] | None" = None,
     **protocol: Any,
 ) -> "Results":
@@ -193,6 +194,7 @@ def compare(
         overrides: As for `predict`.
         example_input: As for `predict`.
         tokenizer: For a text: a folder, a tokenizer.json or a Hub repository; without it, bytes are learnt.
+        vocabulary: For a text: number of tokens of a tokenizer that is trained on it, and kept in `out`.
         progress: Called with an `Event` as training goes on.
         **protocol: The fields of `paramgen.comparison.Protocol`: steps, seeds, rates, batch, ...
 
@@ -209,6 +211,7 @@ def compare(
         overrides=overrides,
         example_input=_inputs(example_input),
         tokenizer=tokenizer,
+        vocabulary=vocabulary,
         progress=progress,
     )
 

@@ -18,6 +18,7 @@ from paramgen.cli_compare import compare
 from paramgen.cli_endpoint import app as endpoint_app
 from paramgen.cli_options import Dtype, Endpoint, ImageProcessor, Init, MaxShard, Out, Tokenizer
 from paramgen.cli_push import Message, Public, PullRequest, Revision, early_target, push, push_written
+from paramgen.cli_tokenizer import tokenizer as tokenizer_command
 from paramgen.errors import OptionError, ParamgenError
 
 app = typer.Typer(
@@ -187,6 +188,7 @@ def graph(
 app.command()(compare)
 app.command()(card)
 app.command()(push)
+app.command(name="tokenizer")(tokenizer_command)
 app.add_typer(endpoint_app, name="endpoint")
 
 

@@ -1,4 +1,4 @@
-"""GPT-2's scaled start, layer index rescaling and muP's start: the numbers of their formulas, on networks that differ."""
+"""GPT-2's scaled start, layer index rescaling and muP's start have the numbers of their formulas."""
 
 from math import sqrt
 from typing import Any
@@ -48,7 +48,7 @@ def test_scaled_is_gpt2s_own_start_on_every_architecture(arch: str, sizes: dict[
 
 
 def test_layer_index_rescaling_divides_by_the_root_of_the_layers_number() -> None:
-    for name, value in weights("transformers:llama", LLAMA, "lir:0.006").items():
+    for name, value in weights("transformers:llama", LLAMA, "lir?deviation=0.006").items():
         layer = int(name.split(".")[2]) + 1
         assert float(value.double().square().mean().sqrt()) == pytest.approx(0.006 / sqrt(layer), rel=1e-5), name
     drawn = weights("transformers:llama", LLAMA, "lir?exact=false")["model.layers.3.mlp.up_proj.weight"]
