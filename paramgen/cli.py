@@ -101,7 +101,7 @@ def predict(
     with reporter.stage("Building and tracing"):
         from paramgen.api import predict as prepare
         from paramgen.architectures.processors import companions
-        from paramgen.writing import describe_prediction, plan_files, planned_files, write_prediction
+        from paramgen.writing import describe_prediction, estimated_seconds, plan_files, planned_files, write_prediction
 
         folder = _folder(out, arch, context if target is not None else None)
         if not dry_run:
@@ -114,7 +114,10 @@ def predict(
         copied = companions(prediction.architecture.layout, tokenizer=tokenizer, image_processor=image_processor)
         planned = plan_files(prediction, max_shard)
     if dry_run:
-        reporter.plan(describe_prediction(prediction, planned_files(prediction, planned)))
+        with reporter.stage("Trying how long it takes"):
+            seconds = estimated_seconds(prediction)
+        described = describe_prediction(prediction, planned_files(prediction, planned))
+        reporter.plan(described | ({} if seconds is None else {"estimated_seconds": float(f"{seconds:.2g}")}))
         return
     with reporter.progress(prediction.architecture.manifest.elements) as advance:
         written = write_prediction(

@@ -26,6 +26,7 @@ class Initializer(ABC):
     __slots__ = ()
 
     runs_network: ClassVar[bool] = False  # whether the whole network is in memory and run
+    slot_by_slot: ClassVar[bool] = True  # whether a slot alone costs little more than its share
 
     @abstractmethod
     def rules(self, architecture: Architecture, graph: Graph) -> Mapping[str, str]:
