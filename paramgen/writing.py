@@ -23,7 +23,7 @@ from paramgen.export.folder import checked_target, transaction
 from paramgen.export.plan import Entry, Plan, plan
 from paramgen.export.writer import SafetensorsWriter, pieces
 from paramgen.graphs.wire import graph_hash
-from paramgen.initializers.auto import Chosen
+from paramgen.initializers.chosen import Chosen
 from paramgen.prediction import Prediction
 
 CONFIG: Final = "config.json"
