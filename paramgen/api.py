@@ -76,16 +76,13 @@ def write(
         **options: As for `predict`.
 
     """
-    from paramgen.architectures.processors import companions
-    from paramgen.writing import write_prediction
+    from paramgen.writing import companions_of, write_prediction
 
     prediction = predict(arch, **options)
-    layout = prediction.architecture.layout
-    tokenizer = tokenizer or prediction.initializer.brought.get("tokenizer")
     return write_prediction(
         prediction,
         Path(folder),
-        copied=companions(layout, tokenizer=tokenizer, image_processor=image_processor),
+        copied=companions_of(prediction, tokenizer=tokenizer, image_processor=image_processor),
         max_shard=max_shard,
         overwrite=overwrite,
         verify=verify,

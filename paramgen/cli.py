@@ -100,8 +100,7 @@ def predict(
     target = early_target(push, public=public, revision=revision, pr=pr, message=message)
     with reporter.stage("Building and tracing"):
         from paramgen.api import predict as prepare
-        from paramgen.architectures.processors import companions
-        from paramgen.writing import describe_prediction, estimated_seconds, plan_files, planned_files, write_prediction
+        from paramgen.writing import companions_of, described_plan, plan_files, write_prediction
 
         folder = _folder(out, arch, context if target is not None else None)
         if not dry_run:
@@ -110,14 +109,10 @@ def predict(
         prediction = prepare(
             arch, init=init, seed=seed, dtype=dtype, overrides=changes, example_input=example, endpoint=endpoint
         )
-        tokenizer = tokenizer or prediction.initializer.brought.get("tokenizer")
-        copied = companions(prediction.architecture.layout, tokenizer=tokenizer, image_processor=image_processor)
+        copied = companions_of(prediction, tokenizer=tokenizer, image_processor=image_processor)
         planned = plan_files(prediction, max_shard)
     if dry_run:
-        with reporter.stage("Trying how long it takes"):
-            seconds = estimated_seconds(prediction)
-        described = describe_prediction(prediction, planned_files(prediction, planned))
-        reporter.plan(described | ({} if seconds is None else {"estimated_seconds": float(f"{seconds:.2g}")}))
+        reporter.plan(described_plan(prediction, planned))
         return
     with reporter.progress(prediction.architecture.manifest.elements) as advance:
         written = write_prediction(

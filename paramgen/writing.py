@@ -15,7 +15,7 @@ from typing import Any, Final, final
 import torch
 from torch import Tensor, nn
 
-from paramgen.architectures.processors import Companions
+from paramgen.architectures.processors import Companions, companions
 from paramgen.checking import REPORT, Checked, digest, verify_folder
 from paramgen.errors import CheckError, OptionError
 from paramgen.export.card import CARD, card_text
@@ -90,6 +90,19 @@ def plan_files(prediction: Prediction, max_shard: int | str) -> Plan:
 def planned_files(prediction: Prediction, planned: Plan) -> dict[str, int]:
     """Return every file of the folder that its library reads, but what is copied into it, with its size in bytes."""
     return {**planned.files, **{name: len(text.encode()) for name, text in _texts(prediction).items()}}
+
+
+def companions_of(prediction: Prediction, *, tokenizer: str | None, image_processor: str | None) -> Companions:
+    """Return what is to be saved beside the weights: what was asked for, or else what the start brings with it."""
+    brought = prediction.initializer.brought.get("tokenizer")
+    return companions(prediction.architecture.layout, tokenizer=tokenizer or brought, image_processor=image_processor)
+
+
+def described_plan(prediction: Prediction, planned: Plan) -> dict[str, Any]:
+    """Return what a prediction would write, and about how long that would take where it can be said."""
+    seconds = estimated_seconds(prediction)
+    timed = {} if seconds is None else {"estimated_seconds": float(f"{seconds:.2g}")}
+    return describe_prediction(prediction, planned_files(prediction, planned)) | timed
 
 
 def estimated_seconds(prediction: Prediction) -> float | None:
