@@ -25,7 +25,7 @@ from paramgen.writing import plan_files, write_prediction
 MAX_ANSWERED: Final = 64 * 2**20
 MAX_PUSHED: Final = 16 * 10**9
 SOURCES: Final = ("diffusers", "timm", "torchvision", "transformers")
-STARTS: Final = ("auto", "he", "hypernet", "idinit", "library", "lsuv", "mimetic", "orthogonal", "xavier")
+STARTS: Final = tuple("auto he hypernet idinit library lir lsuv mimetic mup orthogonal scaled xavier".split())
 _INPUTS: Final = ("arch", "graph")
 _PARAMETERS: Final = ("init", "seed", "dtype", "push", "token")
 _NEWEST: Final = {"transformers": 5}  # the major version that our readers of a library are written for

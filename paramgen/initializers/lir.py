@@ -1,25 +1,24 @@
 """Layer index rescaling: the deeper a layer, the smaller its weights (Owen et al., 2025, arXiv:2503.17500)."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import sqrt
-from typing import Final, final
+from typing import final
 
 from torch import Tensor
 
 from paramgen.architectures import Architecture
-from paramgen.draws import slot_generator
+from paramgen.draws import one_thread, slot_generator
 from paramgen.errors import OptionError
 from paramgen.graphs.roles import biases_of, parts_of
 from paramgen.graphs.schema import Graph
 from paramgen.initializers import Initializer, NamedTensors, initializers, refuse_no_deviation
 from paramgen.initializers.he import drawn
 from paramgen.initializers.library import library_elsewhere, start_by_rules
+from paramgen.language.families import layer_of
 from paramgen.manifest import Slot
 
 LIR = "lir"
-_LAYER: Final = re.compile(r"(?<=\.)\d+(?=\.)")
 
 
 @final
@@ -53,16 +52,15 @@ class LayerIndex(Initializer):
         parts = parts_of(graph, architecture.manifest)
 
         def make(slot: Slot) -> Tensor:
-            deviation = self.deviation / sqrt(layer_of(slot.name))
+            deviation = self.deviation / sqrt((layer_of(slot.name) or 0) + 1)
             weights = drawn(parts[slot.name], deviation, "normal", slot_generator(seed, slot.name))
-            if self.exact and (root := float(weights.double().square().mean().sqrt())) > 0:
+            if self.exact and (root := _root_mean_square(weights)) > 0:
                 weights *= deviation / root
             return parts[slot.name].stored(weights, slot)
 
         return start_by_rules(architecture, self.rules(architecture, graph), make, seed=seed)
 
 
-def layer_of(slot: str) -> int:
-    """Return the number of a slot's layer, from 1; 1 for what is in no list of layers."""
-    match = _LAYER.search(slot)
-    return 1 if match is None else int(match.group()) + 1
+@one_thread()
+def _root_mean_square(weights: Tensor) -> float:
+    return float(weights.double().square().mean().sqrt())

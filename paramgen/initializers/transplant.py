@@ -59,10 +59,10 @@ class Transplant(Initializer):
 
         return start_by_rules(architecture, self.rules(architecture, graph), make, seed=seed)
 
-    def describe(self) -> Mapping[str, str]:
-        """Return where the trained model is from, the sha256 of its weights, and the new tokenizer."""
-        self._new  # noqa: B018 -- a tokenizer that is not there is refused before anything is built
-        return {**self._trained.describe(), "tokenizer": self.tokenizer}
+    def describe(self) -> Mapping[str, Any]:
+        """Return where the trained model is from, the sha256 of its weights, the new tokenizer and its size."""
+        tokens = len(self._new.vocabulary)
+        return {**self._trained.describe(), "tokenizer": self.tokenizer, "tokens": tokens}
 
     def inherited(self) -> Mapping[str, Any]:
         """The trained model, and what its card says of it."""

@@ -3,7 +3,6 @@
 Of GPT-2, Llama and BERT, heads are taken whole, with the keys and values that they share, and tables from their start.
 """
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from paramgen.graphs.roles import Flow
 from paramgen.graphs.schema import Graph
 from paramgen.initializers import Initializer, NamedTensors, initializers
 from paramgen.initializers.library import library_elsewhere, start_by_rules
-from paramgen.language.families import FAMILIES
+from paramgen.language.families import FAMILIES, LAYER
 from paramgen.language.selection import Selection, evenly, selection_of
 from paramgen.language.sizes import sizes_of
 from paramgen.manifest import Manifest, Slot
@@ -29,7 +28,6 @@ from paramgen.trained import Trained
 
 SELECTED = "weight_selection"
 _ADVICE: Final = "Type: --init weight_selection:FOLDER_OR_REPO, of a larger model of the same family"
-_BLOCK: Final = re.compile(r"(?<=\.)\d+(?=\.)")
 
 
 @final
@@ -129,7 +127,7 @@ def _evenly_deep(manifest: Manifest, larger: Iterable[str]) -> dict[str, str]:
     ours, theirs = _lists_of_blocks(manifest), _lists_of_blocks(larger)
     renamed = {}
     for name in manifest:
-        match = _BLOCK.search(name)
+        match = LAYER.search(name)
         if match is None:
             continue
         here, there = ours[name[: match.start()]], theirs[name[: match.start()]]
@@ -145,7 +143,7 @@ def _lists_of_blocks(names: Iterable[str]) -> dict[str, dict[int, set[str]]]:
     """Return for each path before a number the numbers there and the names behind each."""
     found: dict[str, dict[int, set[str]]] = defaultdict(lambda: defaultdict(set))
     for name in names:
-        match = _BLOCK.search(name)
+        match = LAYER.search(name)
         if match is not None:
             found[name[: match.start()]][int(match.group())].add(name[match.end() :])
     return found

@@ -13,6 +13,8 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from paramgen.draws import one_thread
+
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -71,6 +73,7 @@ def scaled(one: Axis, factor: float) -> Axis:
 
 
 @torch.no_grad()
+@one_thread()  # sums would depend on their number
 def grown(before: Tensor, start: Tensor, axes: Sequence[Axis]) -> Tensor:
     """Return what a tensor becomes.
 
@@ -97,14 +100,6 @@ def grown(before: Tensor, start: Tensor, axes: Sequence[Axis]) -> Tensor:
             values = values + _apart(block, side, each.shares)
     now[tuple(torch.meshgrid(*places, indexing="ij"))] = values
     return now.to(start.dtype)
-
-
-def silenced(start: Tensor, axes: Sequence[Axis]) -> Tensor:
-    """Return a start without what is silent."""
-    now = start.clone()
-    for side, each in enumerate(axes):
-        now.index_fill_(side, each.silent.nonzero().flatten(), 0.0)
-    return now
 
 
 def _apart(noise: Tensor, side: int, shares: int) -> Tensor:

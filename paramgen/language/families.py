@@ -9,10 +9,10 @@ another) are rows of heads, and `mixed` is what an output projection reads of th
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Final, final
 
-_LAYER: Final = re.compile(r"(?<=\.)\d+(?=\.)")
+LAYER: Final = re.compile(r"(?<=\.)\d+(?=\.)")
+"""Where the name of a slot has the number of its layer."""
 
 
 @final
@@ -32,17 +32,13 @@ class Family:
 
     def sides_of(self, slot: str) -> tuple[str, ...] | None:
         """Return what each side of a slot is; None for a slot that the family does not have."""
-        return self.sides.get(_LAYER.sub("*", slot, count=1))
+        return self.sides.get(LAYER.sub("*", slot, count=1))
 
-    def layer_of(self, slot: str) -> int | None:
-        """Return the number of a slot's layer."""
-        match = _LAYER.search(slot)
-        return int(match.group()) if match is not None else None
 
-    @cached_property
-    def layers(self) -> str:
-        """The entry of config.json that has the number of layers."""
-        return self.sizes["layers"]
+def layer_of(slot: str) -> int | None:
+    """Return the number of a slot's layer, from 0; None for what is in no list of layers."""
+    match = LAYER.search(slot)
+    return None if match is None else int(match.group())
 
 
 def _linear(name: str, out: str, width: str) -> dict[str, tuple[str, ...]]:

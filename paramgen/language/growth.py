@@ -23,7 +23,7 @@ from torch import Tensor
 
 from paramgen.errors import OptionError
 from paramgen.language.axes import Axis, axis, copies, first, joined, scaled
-from paramgen.language.families import Family
+from paramgen.language.families import Family, layer_of
 from paramgen.language.sizes import Sizes
 
 _PLAIN_ROPE: Final = ("default", "linear", "llama3")  # frequencies do not depend on the width of a head otherwise
@@ -45,13 +45,13 @@ class Growth:
 
     def is_new(self, slot: str) -> bool:
         """Whether a slot's layer is new."""
-        layer = self.family.layer_of(slot)
+        layer = layer_of(slot)
         return layer is not None and layer >= self.layers
 
     def ends_branch(self, slot: str) -> bool:
         """Whether a slot of a layer writes into the residual stream: what is zero in a new layer."""
         sides = self.family.sides_of(slot) or ()
-        return "writes" in sides and self.family.layer_of(slot) is not None
+        return "writes" in sides and layer_of(slot) is not None
 
 
 def growth_of(family: Family, before: Sizes, now: Sizes, *, rope: Mapping[str, object] | None, scores: bool) -> Growth:

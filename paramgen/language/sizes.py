@@ -1,5 +1,6 @@
 """The sizes of a language model, read from its configuration; anything that is no size is refused."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, final
@@ -74,7 +75,5 @@ def refuse_other(family: Family, before: Mapping[str, Any], now: Mapping[str, An
 
 
 def _typed(key: str, value: Any) -> str:
-    import json
-
     text = value if isinstance(value, str) else json.dumps(value)
     return f": --set '{key}={text}'"

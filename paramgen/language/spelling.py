@@ -5,6 +5,7 @@ any other is the mean of the tokens that spell it, weighted by their lengths. It
 model for similar tokens, is left out.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,8 +15,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from paramgen.draws import one_thread
 from paramgen.errors import OptionError
 
+_BYTE: Final = re.compile("<0x[0-9A-Fa-f]{2}>")
 _ROLES: Final = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
 
@@ -55,8 +58,8 @@ class Alphabet:
             return token.encode()
         if self.kind == "words":
             return (token.removeprefix("##") if token.startswith("##") else f" {token}").encode()
-        if len(token) == 6 and token.startswith("<0x") and token.endswith(">"):
-            return bytes([int(token[3:5], 16)])
+        if _BYTE.fullmatch(token):
+            return bytes.fromhex(token[3:5])
         return token.replace("\u2581", " ").encode()
 
     def write(self, text: bytes) -> str:
@@ -79,9 +82,9 @@ class Spelling:
     """`parts` has for each row of the new table the rows of the old one that make it, with weights that add up to 1."""
 
     parts: Sequence[Mapping[int, float]]
-    shared: int  # rows that are those of one old token
 
     @torch.no_grad()
+    @one_thread()  # sums would depend on their number
     def table(self, old: Float[Tensor, "rows ..."]) -> Float[Tensor, "words ..."]:
         """Return the new table. What nothing spells is the mean of all rows, and so are rows without a token."""
         rows = old.float()
@@ -98,7 +101,6 @@ def spelling(new: Alphabet, old: Alphabet, rows: int, old_rows: int) -> Spelling
     known = {old.read(token): number for token, number in reversed(list(old.vocabulary.items())) if number < old_rows}
     special = _specials(new.tokenizer, old.tokenizer)
     parts: list[dict[int, float]] = [{} for _ in range(rows)]
-    shared = 0
     for token, number in new.vocabulary.items():
         text = new.read(token)
         if number in special:
@@ -107,8 +109,7 @@ def spelling(new: Alphabet, old: Alphabet, rows: int, old_rows: int) -> Spelling
             parts[number] = {known[text]: 1.0}
         else:
             parts[number] = _spelled(text, old, old_rows)
-        shared += len(parts[number]) == 1 and (number in special or text in known)
-    return Spelling(parts=parts, shared=shared)
+    return Spelling(parts=parts)
 
 
 def _spelled(text: bytes, old: Alphabet, old_rows: int) -> dict[int, float]:
