@@ -18,6 +18,7 @@ from paramgen.cli_compare import compare
 from paramgen.cli_endpoint import app as endpoint_app
 from paramgen.cli_options import Dtype, Endpoint, ImageProcessor, Init, MaxShard, Out, Tokenizer
 from paramgen.cli_push import Message, Public, PullRequest, Revision, early_target, push, push_written
+from paramgen.cli_tokenizer import tokenizer as tokenizer_command
 from paramgen.errors import OptionError, ParamgenError
 
 app = typer.Typer(
@@ -99,8 +100,7 @@ def predict(
     target = early_target(push, public=public, revision=revision, pr=pr, message=message)
     with reporter.stage("Building and tracing"):
         from paramgen.api import predict as prepare
-        from paramgen.architectures.processors import companions
-        from paramgen.writing import describe_prediction, plan_files, planned_files, write_prediction
+        from paramgen.writing import companions_of, described_plan, plan_files, write_prediction
 
         folder = _folder(out, arch, context if target is not None else None)
         if not dry_run:
@@ -109,10 +109,10 @@ def predict(
         prediction = prepare(
             arch, init=init, seed=seed, dtype=dtype, overrides=changes, example_input=example, endpoint=endpoint
         )
-        copied = companions(prediction.architecture.layout, tokenizer=tokenizer, image_processor=image_processor)
+        copied = companions_of(prediction, tokenizer=tokenizer, image_processor=image_processor)
         planned = plan_files(prediction, max_shard)
     if dry_run:
-        reporter.plan(describe_prediction(prediction, planned_files(prediction, planned)))
+        reporter.plan(described_plan(prediction, planned))
         return
     with reporter.progress(prediction.architecture.manifest.elements) as advance:
         written = write_prediction(
@@ -186,6 +186,7 @@ def graph(
 app.command()(compare)
 app.command()(card)
 app.command()(push)
+app.command(name="tokenizer")(tokenizer_command)
 app.add_typer(endpoint_app, name="endpoint")
 
 

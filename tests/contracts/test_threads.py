@@ -8,7 +8,7 @@ import torch
 import paramgen
 from paramgen.initializers import initializers
 
-NEEDS_A_SOURCE = ("weight_selection",)
+NEEDS_A_SOURCE = ("weight_selection", "grow", "transplant")
 
 
 @pytest.fixture(autouse=True)
