@@ -76,7 +76,7 @@ def compare(
         ParamgenError: The data, an architecture or a start cannot be used, or `out` belongs to something else.
 
     """
-    started = _initializers(inits)
+    started = _initializers(inits, tokenizer)
     if out is not None:
         require("matplotlib", extra="compare")  # now, and not after hours of training
         _refuse_inside(out, data)
@@ -195,7 +195,7 @@ def _prediction(subject: Subject, init: str, initializer: Initializer, seed: int
     )
 
 
-def _initializers(inits: Sequence[str]) -> dict[str, Initializer]:
+def _initializers(inits: Sequence[str], tokenizer: str | None) -> dict[str, Initializer]:
     """Return the starts by what was typed, their files read; refuse none, and the same one twice."""
     if not inits:
         raise OptionError("No start is named. Type: --init hypernet --init library")
@@ -203,6 +203,8 @@ def _initializers(inits: Sequence[str]) -> dict[str, Initializer]:
         twice = next(init for init in inits if inits.count(init) > 1)
         raise OptionError(f"The start {twice!r} is named twice. Type each --init once.")
     found = {init: initializer_of(init) for init in inits}
+    if tokenizer is not None:
+        found = {init: initializer.reading(tokenizer) for init, initializer in found.items()}
     for initializer in found.values():
         initializer.describe()
     return found

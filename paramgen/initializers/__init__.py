@@ -41,6 +41,10 @@ class Initializer(ABC):
         """Return what fills this very network: itself, or what it chooses for it."""
         return self
 
+    def reading(self, tokenizer: str) -> "Initializer":
+        """Return the start of a network that reads this tokenizer's tokens: itself, unless that matters to it."""
+        return self
+
     def describe(self) -> Mapping[str, Any]:
         """Return what else identifies it: origin and hashes of the files that it reads, as JSON."""
         return {}

@@ -6,7 +6,7 @@ library's own by more than the noise, best first; `python -m benchmarks.choose` 
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from hashlib import sha256
 from importlib.resources import files
@@ -109,6 +109,8 @@ class Table:
 class Auto(Initializer):
     """The start that measured best for the kind of network; it says which and why. Not measured: `library`."""
 
+    tokenizer: str = ""  # whose tokens a language model reads
+
     def rules(self, architecture: Architecture, graph: Graph) -> Mapping[str, str]:
         """The rules of the start that is chosen."""
         return self.settled(architecture, graph).rules(architecture, graph)
@@ -124,12 +126,18 @@ class Auto(Initializer):
         passed: dict[str, list[str]] = {}
         for init in measured.starts:
             initializer = _start(init)
+            if self.tokenizer:
+                initializer = initializer.reading(self.tokenizer)
             hindrance = None if init == LIBRARY else _hindrance(initializer, architecture, graph, measured)
             if hindrance is None:
                 reason = measured.reason(init, family, passed)
                 return Chosen(init=init, family=family, reason=reason, initializer=initializer)
             passed.setdefault(hindrance, []).append(init)
         raise AssertionError("library, the last of every ranking, can always be had")
+
+    def reading(self, tokenizer: str) -> Initializer:
+        """Return the same that tells what it chooses of this tokenizer."""
+        return replace(self, tokenizer=self.tokenizer or tokenizer)
 
     def describe(self) -> Mapping[str, Any]:
         """Return the table's sha256."""

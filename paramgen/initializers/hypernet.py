@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
+from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, ClassVar, Literal, final
@@ -37,9 +38,7 @@ from paramgen.initializers.library import library_rule, library_start
 HYPERNET, IN_PART = "hypernet", "hypernet in part"
 SHIPPED, TEXT = "vision", "text"
 FILLS_NOTHING = "it fills nothing here"
-UNREAD = (
-    "it knows no such blocks, or not which bytes its tokens are spelled with. Type: --init 'hypernet?tokenizer=FOLDER'"
-)
+UNREAD = "it knows no such blocks, or not which bytes its tokens are spelled with. Type: --tokenizer FOLDER"
 
 
 @final
@@ -67,6 +66,10 @@ class HypernetInitializer(Initializer):
         if isinstance(self.model, Supernet):
             predicted |= dict.fromkeys(predicted.keys() - self.model.whole(view), IN_PART)
         return {slot.name: predicted.get(slot.name, library_rule(slot)) for slot in architecture.manifest.filled}
+
+    def reading(self, tokenizer: str) -> Initializer:
+        """Return the hypernet that makes rows of this tokenizer's tokens, if it was not told of another."""
+        return replace(self, tokenizer=self.tokenizer or tokenizer)
 
     def knows(self, architecture: Architecture, graph: Graph) -> bool:
         """Whether it fills any part of a network."""
@@ -116,6 +119,7 @@ class HypernetInitializer(Initializer):
             described["softmax"] = self.softmax
         if self.tokenizer:
             described["tokenizer"] = self.tokenizer
+            described["spelling"] = sha256(_spelling(self.tokenizer).numpy()).hexdigest()  # type: ignore[arg-type]
         if self._named.origin is not None:
             described["published"] = self._named.origin.to_json()
         return described

@@ -180,4 +180,4 @@ def test_a_language_model_is_predicted_if_it_is_known_how_its_tokens_are_spelled
     spec = "transformers:GPT2LMHeadModel?n_layer=1&n_embd=48&n_head=3&n_positions=32"
     assert paramgen.predict(f"{spec}&vocab_size=256").chosen["chosen"] == "hypernet"
     chosen = paramgen.predict(f"{spec}&vocab_size=300").chosen
-    assert chosen["chosen"] == "library" and "hypernet?tokenizer=FOLDER" in chosen["reason"]
+    assert chosen["chosen"] == "library" and "--tokenizer FOLDER" in chosen["reason"]

@@ -144,4 +144,4 @@ def test_rows_of_tokens_are_made_of_their_letters_where_a_tokenizer_tells_them(t
     single = [tokenizer.token_to_id(letter) for letter in "thin"]
     assert torch.equal(spelled[single], table[[ord(letter) for letter in "thin"]])
     unknown = paramgen.predict(spec, init="hypernet")
-    assert set(unknown.rules.values()) == {"library"} and "hypernet?tokenizer=" in unknown.chosen["reason"]
+    assert set(unknown.rules.values()) == {"library"} and "--tokenizer FOLDER" in unknown.chosen["reason"]
