@@ -1,0 +1,137 @@
+"""What the diffusion model sees of a network: blocks of its normalized weights, or of their principal components.
+
+Without normalization decoding is bit for bit the inverse of encoding. With it, a value comes back to within a millionth of
+itself and of its layer's mean, as float32 subtracts and adds. In components it is the nearest point of the space that they
+span: `weights2weights` (Dravid et al., 2024, arXiv:2406.09413) found such a space of fine-tuned weights to be enough.
+"""
+
+from collections.abc import Mapping, Sequence
+from math import prod
+from typing import Any, Final, Literal, final
+
+import torch
+from diffusers import ConfigMixin, ModelMixin
+from diffusers.configuration_utils import register_to_config
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from paramgen.errors import PipelineError
+from paramgen.diffusion.blocks import BlockLayout
+
+Form = Literal["full", "low_rank"]
+_SMALLEST: Final = 1e-12  # a deviation below is that of a constant
+
+
+@final
+class WeightCodec(ModelMixin, ConfigMixin):
+    """Tensors ↔ blocks of one layout, in config.json, and of one normalization, in the weights.
+
+    Args:
+        slots: The shape of each tensor, in order.
+        width: Values in a block.
+        components: Principal components that stand for the tensors; 0: the tensors' own values are cut into blocks.
+        form: What the tensors are: the network's own, or low-rank updates of a shared start.
+        scale: What a low-rank product is multiplied by before it is added.
+
+    """
+
+    @register_to_config
+    def __init__(
+        self,
+        slots: Mapping[str, Sequence[int]],
+        width: int,
+        components: int = 0,
+        form: Form = "full",
+        scale: float = 1.0,
+    ) -> None:
+        super().__init__()
+        if form not in ("full", "low_rank"):
+            raise PipelineError(f"The form of the tensors is {form!r}. Allowed: full and low_rank")
+        self.tensors = BlockLayout({name: tuple(shape) for name, shape in slots.items()}, width)
+        self.layout = self.tensors if not components else BlockLayout({"components": (components,)}, width)
+        if components > self.tensors.elements:
+            raise PipelineError(f"{components} components are more than the {self.tensors.elements} values they are of.")
+        self.mean = _constant(torch.zeros(len(slots)))
+        self.deviation = _constant(torch.ones(len(slots)))
+        if components:
+            self.centre = _constant(torch.zeros(self.tensors.elements))
+            self.directions = _constant(torch.zeros(components, self.tensors.elements))
+            self.spread = _constant(torch.ones(components))
+
+    @property
+    def form(self) -> Form:
+        """What the tensors are."""
+        return self.config["form"]
+
+    def encode(self, tensors: Mapping[str, Tensor]) -> Float[Tensor, "blocks width"]:
+        """Return the normalized blocks of tensors in float32."""
+        self.tensors.check({name: tuple(tensor.shape) for name, tensor in tensors.items()})
+        normal = {
+            name: (tensors[name].float() - self.mean[place]) / self.deviation[place]
+            for place, name in enumerate(self.tensors.slots)
+        }
+        if not self.config["components"]:
+            return self.layout.cut(normal)
+        found = self.directions @ (self._flat(normal) - self.centre) / self.spread
+        return self.layout.cut({"components": found})
+
+    def decode(self, blocks: Float[Tensor, "blocks width"]) -> dict[str, Tensor]:
+        """Return the tensors of normalized blocks."""
+        normal = self.layout.join(blocks.float())
+        if self.config["components"]:
+            flat = self.centre + (normal["components"] * self.spread) @ self.directions
+            parts = flat.split([prod(shape) for shape in self.tensors.slots.values()])
+            normal = {
+                name: part.view(shape) for (name, shape), part in zip(self.tensors.slots.items(), parts, strict=True)
+            }
+        return {
+            name: normal[name] * self.deviation[place] + self.mean[place]
+            for place, name in enumerate(self.tensors.slots)
+        }
+
+    @torch.no_grad()
+    def fit(self, updates: Sequence[Mapping[str, Tensor]], *, whitening: float = 0.0) -> float:
+        """Take the normalization, and the components, from many sets of tensors; return the share of variance kept.
+
+        Args:
+            updates: The tensors of many networks.
+            whitening: 0 leaves each component its spread relative to the first, 1 gives all of them the same.
+
+        """
+        if not updates:
+            raise PipelineError("There is nothing to take a normalization from; a zoo needs a checkpoint or more.")
+        for place, name in enumerate(self.tensors.slots):
+            values = torch.stack([each[name].float() for each in updates])
+            self.mean[place] = values.mean()
+            deviation = values.std(correction=0)
+            self.deviation[place] = deviation if deviation > _SMALLEST else 1.0
+        if not self.config["components"]:
+            return 1.0
+        rows = torch.stack([self._flat(self._normal(each)) for each in updates])
+        return self._fit_components(rows, whitening)
+
+    def _fit_components(self, rows: Float[Tensor, "batch elements"], whitening: float) -> float:
+        """Take the components from the eigenvectors of the rows' products, which are fewer than their values."""
+        self.centre.copy_(rows.mean(0))
+        rows = (rows - self.centre).double()
+        values, vectors = torch.linalg.eigh(rows @ rows.T)
+        count = min(self.config["components"], len(rows))
+        values, vectors = values.flip(0)[:count].clamp_min(_SMALLEST), vectors.flip(1)[:, :count]
+        directions = (vectors.T @ rows) / values.sqrt()[:, None]
+        deviations = (values / len(rows)).sqrt()
+        self.directions[:count] = directions.float()
+        self.spread[:count] = (deviations[0] * (deviations / deviations[0]) ** whitening).float()
+        return float(values.sum() / rows.square().sum().clamp_min(_SMALLEST))
+
+    def _normal(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {
+            name: (tensors[name].float() - self.mean[place]) / self.deviation[place]
+            for place, name in enumerate(self.tensors.slots)
+        }
+
+    def _flat(self, normal: Mapping[str, Tensor]) -> Float[Tensor, " elements"]:
+        return torch.cat([normal[name].reshape(-1) for name in self.tensors.slots])
+
+
+def _constant(values: Tensor) -> nn.Parameter:
+    return nn.Parameter(values, requires_grad=False)
