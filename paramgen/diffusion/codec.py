@@ -15,8 +15,8 @@ from diffusers.configuration_utils import register_to_config
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from paramgen.errors import PipelineError
 from paramgen.diffusion.blocks import BlockLayout
+from paramgen.errors import PipelineError
 
 Form = Literal["full", "low_rank"]
 _SMALLEST: Final = 1e-12  # a deviation below is that of a constant
@@ -50,7 +50,9 @@ class WeightCodec(ModelMixin, ConfigMixin):
         self.tensors = BlockLayout({name: tuple(shape) for name, shape in slots.items()}, width)
         self.layout = self.tensors if not components else BlockLayout({"components": (components,)}, width)
         if components > self.tensors.elements:
-            raise PipelineError(f"{components} components are more than the {self.tensors.elements} values they are of.")
+            raise PipelineError(
+                f"{components} components are more than the {self.tensors.elements} values they are of."
+            )
         self.mean = _constant(torch.zeros(len(slots)))
         self.deviation = _constant(torch.ones(len(slots)))
         if components:
@@ -66,10 +68,7 @@ class WeightCodec(ModelMixin, ConfigMixin):
     def encode(self, tensors: Mapping[str, Tensor]) -> Float[Tensor, "blocks width"]:
         """Return the normalized blocks of tensors in float32."""
         self.tensors.check({name: tuple(tensor.shape) for name, tensor in tensors.items()})
-        normal = {
-            name: (tensors[name].float() - self.mean[place]) / self.deviation[place]
-            for place, name in enumerate(self.tensors.slots)
-        }
+        normal = self._normal(tensors)
         if not self.config["components"]:
             return self.layout.cut(normal)
         found = self.directions @ (self._flat(normal) - self.centre) / self.spread

@@ -105,7 +105,12 @@ def _check(
         )
     if not all(0 <= number < len(layers) for number in (*layers, *kinds)):
         raise PipelineError("A denoiser's layers and kinds are numbers from 0 up to the number of its blocks.")
-    if not all(1 <= size <= MAX_HIDDEN for size in sizes) or not 1 <= depth <= MAX_DEPTH or sizes[-1] % heads:
+    if (
+        not all(1 <= size <= MAX_HIDDEN for size in sizes)
+        or not 1 <= depth <= MAX_DEPTH
+        or heads < 1
+        or sizes[-1] % heads
+    ):
         raise PipelineError(
             f"A denoiser has widths {sizes}, depth {depth} and {heads} heads; allowed are widths of 1 to {MAX_HIDDEN:,}, "
             f"1 to {MAX_DEPTH} blocks, and heads that divide the last width."
