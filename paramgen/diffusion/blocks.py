@@ -1,7 +1,7 @@
-"""Named tensors ↔ equal blocks, each with its place (Gong et al., 2024, arXiv:2407.11966, section 3.2).
+"""Named tensors ↔ equal blocks, each with its place (Gong et al., 2024, arXiv:2407.11966).
 
-Every tensor is flattened and cut into blocks of one width, its last block filled up with zeros. Cutting and joining move
-values and change none: what comes back is bit for bit what went in.
+Every tensor is flattened and cut into blocks of one width, its last block filled up with zeros. Cutting and joining
+move values and change none: what comes back is bit for bit what went in.
 """
 
 from collections.abc import Mapping

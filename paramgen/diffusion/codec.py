@@ -1,17 +1,17 @@
 """What the diffusion model sees of a network: blocks of its normalized weights, or of their principal components.
 
-Without normalization decoding is bit for bit the inverse of encoding. With it, a value comes back to within a millionth of
-itself and of its layer's mean, as float32 subtracts and adds. In components it is the nearest point of the space that they
-span: `weights2weights` (Dravid et al., 2024, arXiv:2406.09413) found such a space of fine-tuned weights to be enough.
+Without normalization decoding is bit for bit the inverse of encoding. With it, a value comes back to within a millionth
+of itself and of its layer's mean, as float32 subtracts and adds. In components it is the nearest point of the space
+that they span: weights2weights (Dravid et al., 2024, arXiv:2406.09413) found such a space of fine-tuned weights.
 """
 
 from collections.abc import Mapping, Sequence
 from math import prod
-from typing import Any, Final, Literal, final
+from typing import Final, Literal, final
 
 import torch
-from diffusers import ConfigMixin, ModelMixin
-from diffusers.configuration_utils import register_to_config
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.models.modeling_utils import ModelMixin
 from jaxtyping import Float
 from torch import Tensor, nn
 

@@ -1,13 +1,12 @@
-"""The network that denoises blocks of weights: a transformer whose tokens are the blocks (Gong et al., 2024, section 3.3)."""
+"""The network that denoises blocks of weights: a transformer whose tokens are blocks (Gong et al., 2024)."""
 
 from collections.abc import Sequence
 from typing import Final, final
 
-import torch
-from diffusers import ConfigMixin, ModelMixin
-from diffusers.configuration_utils import register_to_config
+from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.attention import BasicTransformerBlock
 from diffusers.models.embeddings import TimestepEmbedding, Timesteps
+from diffusers.models.modeling_utils import ModelMixin
 from diffusers.models.normalization import AdaLayerNormContinuous
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -112,6 +111,6 @@ def _check(
         or sizes[-1] % heads
     ):
         raise PipelineError(
-            f"A denoiser has widths {sizes}, depth {depth} and {heads} heads; allowed are widths of 1 to {MAX_HIDDEN:,}, "
-            f"1 to {MAX_DEPTH} blocks, and heads that divide the last width."
+            f"A denoiser has widths {sizes}, depth {depth} and {heads} heads; allowed are widths of 1 to "
+            f"{MAX_HIDDEN:,}, 1 to {MAX_DEPTH} blocks, and heads that divide the last width."
         )

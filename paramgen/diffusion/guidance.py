@@ -1,4 +1,7 @@
-"""Classifier-free guidance (Ho & Salimans, 2022, arXiv:2207.12598) and its optimized scale (CFG-Zero*, arXiv:2503.18886)."""
+"""Guidance without a classifier (Ho & Salimans, 2022, arXiv:2207.12598), and its optimized scale.
+
+The scale is that of CFG-Zero* (Fan et al., 2025, arXiv:2503.18886).
+"""
 
 from typing import Final
 
@@ -18,7 +21,7 @@ def guided(
 ) -> Float[Tensor, "batch blocks width"]:
     """Return the prediction with words, moved away from the one without.
 
-    `optimized` first multiplies the one without by what brings it nearest to the one with (CFG-Zero*, eq. 9).
+    `optimized` first multiplies the one without by what brings it nearest to the one with.
     """
     if optimized:
         products = (worded * wordless).sum((1, 2), keepdim=True)

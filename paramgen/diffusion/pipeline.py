@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, final
 
 import torch
-from diffusers import DiffusionPipeline, ModelMixin
-from diffusers.utils import BaseOutput
+from diffusers.models.modeling_utils import ModelMixin
+from diffusers.pipelines.pipeline_utils import DiffusionPipeline
+from diffusers.utils.outputs import BaseOutput
 from diffusers.utils.torch_utils import randn_tensor
 from jaxtyping import Float
 from torch import Tensor
@@ -55,6 +56,12 @@ class WeightDiffusionPipeline(DiffusionPipeline):
 
     """
 
+    denoiser: WeightDenoiser
+    codec: WeightCodec
+    start: ModelMixin
+    prompts: KnownPrompts
+    scheduler: Any
+
     def __init__(
         self,
         denoiser: WeightDenoiser,
@@ -97,24 +104,21 @@ class WeightDiffusionPipeline(DiffusionPipeline):
             prompt_embeds: Embeddings in place of words.
             num_inference_steps: How often the denoiser is asked.
             guidance_scale: 1 follows the words; more exaggerates the difference to no words (Ho & Salimans, 2022).
-            optimized_scale: Scale what no words predict to fit what words predict (CFG-Zero*, Fan et al., 2025, eq. 9).
-            zero_init_steps: First steps at which the denoiser is not followed (CFG-Zero*, section 4.2).
-            generator: One for all prompts, or one for each; with one for each a prompt's weights do not depend on others.
-            output_type: `state` is a whole state dict, `update` what the codec decodes, `blocks` what the denoiser made.
+            optimized_scale: Scale what no words predict to fit what words predict (CFG-Zero*).
+            zero_init_steps: First steps at which the denoiser is not followed (CFG-Zero*).
+            generator: One for all prompts, or one for each.
+            output_type: `state` is a whole state dict, `update` what the codec decodes, `blocks` what that is of.
             callback_on_step_end: Called after each step with the pipeline, the step, the time and the tensors named.
             callback_on_step_end_tensor_inputs: `sample` is the one there is.
             return_dict: Return a `WeightOutput` rather than a tuple of one.
 
         """
         _check(num_inference_steps, guidance_scale, zero_init_steps, output_type)
-        if (prompt is None) == (prompt_embeds is None):
-            raise PipelineError("Give either a prompt or prompt_embeds.")
         if list(callback_on_step_end_tensor_inputs) not in ([], ["sample"]):
             raise PipelineError(
                 f"Tensors of a callback are {list(callback_on_step_end_tensor_inputs)}; there is: sample"
             )
-        text = self.embed(prompt) if prompt_embeds is None else prompt_embeds
-        text = text.to(self._execution_device, self.denoiser.dtype)
+        text = self._text(prompt, prompt_embeds).to(self._execution_device, self.denoiser.dtype)
         self.scheduler.set_timesteps(num_inference_steps, device=self._execution_device)
         sample = self._noise(len(text), generator)
         options = {"generator": generator} if "generator" in inspect.signature(self.scheduler.step).parameters else {}
@@ -132,6 +136,13 @@ class WeightDiffusionPipeline(DiffusionPipeline):
         states = sample if output_type == "blocks" else [self._tensors(blocks, output_type) for blocks in sample]
         self.maybe_free_model_hooks()
         return WeightOutput(states=states) if return_dict else (states,)
+
+    def _text(self, prompt: str | Sequence[str] | None, embeds: Tensor | None) -> Float[Tensor, "batch text"]:
+        if prompt is not None and embeds is None:
+            return self.embed(prompt)
+        if embeds is None or prompt is not None:
+            raise PipelineError("Give either a prompt or prompt_embeds.")
+        return embeds
 
     def _noise(self, count: int, generator: Generators) -> Float[Tensor, "batch blocks width"]:
         """Return where denoising starts: each prompt's own noise, if each has its generator."""

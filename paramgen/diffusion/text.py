@@ -71,8 +71,8 @@ def text_encoder(name: str, revision: str) -> TextEncoder:
     """
     if (name, revision) != (MINILM, REVISION):
         raise PipelineError(
-            f"The pipeline asks for the text model {one_line(name)!r} at {one_line(revision)!r}; known is {MINILM!r} at "
-            f"{REVISION}. Train it with that one."
+            f"The pipeline asks for the text model {one_line(name)!r} at {one_line(revision)!r}; known is {MINILM!r} "
+            f"at {REVISION}. Train it with that one."
         )
     return _minilm()
 
