@@ -94,7 +94,7 @@ class WeightCodec(ModelMixin, ConfigMixin):
 
         Args:
             updates: The tensors of many networks.
-            whitening: 0 leaves each component its spread relative to the first, 1 gives all of them the same.
+            whitening: 0 leaves each component its spread relative to the others, 1 gives all of them the same.
 
         """
         if not updates:
@@ -119,7 +119,8 @@ class WeightCodec(ModelMixin, ConfigMixin):
         directions = (vectors.T @ rows) / values.sqrt()[:, None]
         deviations = (values / len(rows)).sqrt()
         self.directions[:count] = directions.float()
-        self.spread[:count] = (deviations[0] * (deviations / deviations[0]) ** whitening).float()
+        spread = deviations**whitening
+        self.spread[:count] = (spread * (deviations / spread).square().mean().sqrt()).float()  # variance 1 in the mean
         return float(values.sum() / rows.square().sum().clamp_min(_SMALLEST))
 
     def _normal(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

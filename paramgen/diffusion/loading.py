@@ -56,8 +56,9 @@ def open_pipeline(name: str) -> Opened:
         architecture = resolve(str(folder / "start"))
         start = _start(folder, architecture)
         parts = {part: _part(folder / part, kind) for part, kind in PARTS.items()}
-        parts |= {key: str(index[key]) for key in ("text_model", "text_revision")}
+        parts |= {key: str(index[key]) for key in ("text_model", "text_revision", "output")}
         pipeline = WeightDiffusionPipeline(**parts, start=start, scheduler=_scheduler(folder, index))
+        pipeline.set_progress_bar_config(disable=True)
         _check_parts(pipeline, architecture)
     except PipelineError:
         raise

@@ -53,6 +53,7 @@ class WeightDiffusionPipeline(DiffusionPipeline):
         scheduler: DDPM, DDIM, DPM-Solver++ or flow matching of diffusers.
         text_model: The Hub's name of the text model that embeds prompts.
         text_revision: Its commit.
+        output: Whether the network gives the result itself, or what is added to its input.
 
     """
 
@@ -71,10 +72,11 @@ class WeightDiffusionPipeline(DiffusionPipeline):
         scheduler: Any,
         text_model: str = MINILM,
         text_revision: str = REVISION,
+        output: Literal["direct", "residual"] = "direct",
     ) -> None:
         super().__init__()
         self.register_modules(denoiser=denoiser, codec=codec, start=start, prompts=prompts, scheduler=scheduler)
-        self.register_to_config(text_model=text_model, text_revision=text_revision)
+        self.register_to_config(text_model=text_model, text_revision=text_revision, output=output)
 
     def embed(self, prompt: str | Sequence[str]) -> Float[Tensor, "batch text"]:
         """Return the embedding of each prompt."""

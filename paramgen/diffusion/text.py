@@ -41,7 +41,7 @@ class TextEncoder:
 
         self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         self._model: Any = BertModel.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, add_pooling_layer=False, torch_dtype=torch.float32
+            folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
         ).eval()
 
     @torch.no_grad()

@@ -4,11 +4,12 @@ import copy
 import math
 import time
 from pathlib import Path
-from typing import Any, Final, final
+from typing import Final, final
 
 import torch
 from torch import Tensor
 
+from paramgen.diffusion.blocks import BlockLayout
 from paramgen.diffusion.denoiser import WeightDenoiser
 from paramgen.errors import OptionError
 from paramgen.export.folder import write_text
@@ -17,7 +18,7 @@ from training import checkpoint
 from training.log import Log
 from training.loop import CONFIG_NAME, check_folder, rate_at
 from training.targets import seed_of
-from training.weights.config import WeightsConfig
+from training.weights.config import Denoiser, WeightsConfig
 from training.weights.judging import judged
 from training.weights.material import material
 from training.weights.noising import noised, scheduler_of
@@ -35,7 +36,7 @@ class WeightsRun:
         folder.mkdir(parents=True, exist_ok=True)
         self.material = material(Zoo.open(zoo), config, folder / PARTS)
         torch.manual_seed(config.seed)
-        self.denoiser = denoiser_of(config, self.material.codec.layout)
+        self.denoiser = denoiser_of(config.denoiser, self.material.codec.layout)
         self.average = copy.deepcopy(self.denoiser).requires_grad_(False).eval()
         self.optimizer = torch.optim.AdamW(
             self.denoiser.parameters(), lr=config.optimization.rate, weight_decay=config.optimization.weight_decay
@@ -81,9 +82,9 @@ class WeightsRun:
             self._average()
         else:
             self.skipped += 1
-        line = {"step": self.step, "loss": [float(loss)], "norm": norm, "rate": self.optimizer.param_groups[0]["lr"]}
+        line = {"step": self.step, "loss": [loss.item()], "norm": norm, "rate": self.optimizer.param_groups[0]["lr"]}
         self.log.write({**line, "skipped": self.skipped})
-        self.log.show(self.step, float(loss), None, skipped=self.skipped)
+        self.log.show(self.step, loss.item(), None, skipped=self.skipped)
         self.step += 1
 
     def _loss(self, generator: torch.Generator) -> Tensor:
@@ -120,9 +121,8 @@ class WeightsRun:
         self.step, self.skipped = rest["step"], rest["skipped"]
 
 
-def denoiser_of(config: WeightsConfig, layout: Any) -> WeightDenoiser:
+def denoiser_of(size: Denoiser, layout: BlockLayout) -> WeightDenoiser:
     """Return a fresh denoiser for blocks of a layout, drawn from torch's global generator."""
-    size = config.denoiser
     return WeightDenoiser(
         layout.width,
         list(layout.layers),
