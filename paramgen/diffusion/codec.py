@@ -32,6 +32,7 @@ class WeightCodec(ModelMixin, ConfigMixin):
         components: Principal components that stand for the tensors; 0: the tensors' own values are cut into blocks.
         form: What the tensors are: the network's own, or low-rank updates of a shared start.
         scale: What a low-rank product is multiplied by before it is added.
+        shared: The shape of each tensor that all networks have alike: it comes with what is decoded.
 
     """
 
@@ -43,6 +44,7 @@ class WeightCodec(ModelMixin, ConfigMixin):
         components: int = 0,
         form: Form = "full",
         scale: float = 1.0,
+        shared: Mapping[str, Sequence[int]] | None = None,
     ) -> None:
         super().__init__()
         if form not in ("full", "low_rank"):
@@ -52,6 +54,12 @@ class WeightCodec(ModelMixin, ConfigMixin):
         if components > self.tensors.elements:
             raise PipelineError(
                 f"{components} components are more than the {self.tensors.elements} values they are of."
+            )
+        self.shared = {name: tuple(shape) for name, shape in (shared or {}).items()}
+        if self.shared:
+            BlockLayout(self.shared, width)  # within the same limits
+            self.constants = nn.ParameterDict(
+                {_key(name): _constant(torch.zeros(shape)) for name, shape in self.shared.items()}
             )
         self.mean = _constant(torch.zeros(len(slots)))
         self.deviation = _constant(torch.ones(len(slots)))
@@ -75,7 +83,7 @@ class WeightCodec(ModelMixin, ConfigMixin):
         return self.layout.cut({"components": found})
 
     def decode(self, blocks: Float[Tensor, "blocks width"]) -> dict[str, Tensor]:
-        """Return the tensors of normalized blocks."""
+        """Return the tensors of normalized blocks, and those that are shared."""
         normal = self.layout.join(blocks.float())
         if self.config["components"]:
             flat = self.centre + (normal["components"] * self.spread) @ self.directions
@@ -83,10 +91,17 @@ class WeightCodec(ModelMixin, ConfigMixin):
             normal = {
                 name: part.view(shape) for (name, shape), part in zip(self.tensors.slots.items(), parts, strict=True)
             }
-        return {
+        own = {
             name: normal[name] * self.deviation[place] + self.mean[place]
             for place, name in enumerate(self.tensors.slots)
         }
+        return {**own, **{name: self.constants[_key(name)].detach() for name in self.shared}}
+
+    @torch.no_grad()
+    def set_shared(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take the values of the tensors that all networks have alike."""
+        for name in self.shared:
+            self.constants[_key(name)].copy_(tensors[name])
 
     @torch.no_grad()
     def fit(self, updates: Sequence[Mapping[str, Tensor]], *, whitening: float = 0.0) -> float:
@@ -131,6 +146,11 @@ class WeightCodec(ModelMixin, ConfigMixin):
 
     def _flat(self, normal: Mapping[str, Tensor]) -> Float[Tensor, " elements"]:
         return torch.cat([normal[name].reshape(-1) for name in self.tensors.slots])
+
+
+def _key(name: str) -> str:
+    """Return a name that a dictionary of parameters takes."""
+    return name.replace(".", "/")
 
 
 def _constant(values: Tensor) -> nn.Parameter:

@@ -148,7 +148,9 @@ def _check_parts(pipeline: WeightDiffusionPipeline, architecture: Architecture) 
         raise PipelineError("The denoiser's blocks are not those of the codec. Export the pipeline again.")
     if denoiser["text_width"] != pipeline.prompts.config["width"]:
         raise PipelineError("The denoiser's texts are not as wide as those of the prompts. Export the pipeline again.")
-    update = {name: torch.zeros(shape) for name, shape in pipeline.codec.tensors.slots.items()}
+    update = {
+        name: torch.zeros(shape) for name, shape in {**pipeline.codec.tensors.slots, **pipeline.codec.shared}.items()
+    }
     found = {name: tuple(tensor.shape) for name, tensor in pipeline.restore(update).items()}
     wanted = {slot.name: slot.shape for slot in architecture.manifest.values()}
     if found != wanted:

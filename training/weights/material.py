@@ -85,6 +85,7 @@ def _codec(zoo: Zoo, updates: Sequence[Mapping[str, Tensor]], blocks: Blocks, fo
     if folder.exists():
         return WeightCodec.from_pretrained(folder).float()
     low_rank = zoo.layout.form == "low_rank"
+    shared = {name: tensor for name, tensor in zoo.base.items() if name not in zoo.start}
     components = min(blocks.components, len(updates))
     codec = WeightCodec(
         {name: list(shape) for name, shape in zoo.shapes.items()},
@@ -92,7 +93,9 @@ def _codec(zoo: Zoo, updates: Sequence[Mapping[str, Tensor]], blocks: Blocks, fo
         components,
         form=zoo.layout.form,
         scale=zoo.layout.scale if low_rank else 1.0,
+        shared={name: list(tensor.shape) for name, tensor in shared.items()},
     )
+    codec.set_shared(shared)
     share = codec.fit(updates, whitening=blocks.whitening)
     sys.stderr.write(f"{len(updates)} checkpoints of {codec.tensors.elements:,} values; blocks keep {share:.1%}\n")
     codec.save_pretrained(folder)
