@@ -38,9 +38,9 @@ class BlockLayout:
         negative = next((name for name, shape in self.slots.items() if min(shape, default=1) < 1), None)
         if negative is not None:
             raise PipelineError(f"{negative!r} has the shape {self.slots[negative]}; every side must be 1 or more.")
-        if self.elements > MAX_ELEMENTS or len(self.layers) > MAX_BLOCKS:
+        if self.elements > MAX_ELEMENTS or self.count > MAX_BLOCKS:
             raise PipelineError(
-                f"A layout has {self.elements:,} values in {len(self.layers):,} blocks; allowed are "
+                f"A layout has {self.elements:,} values in {self.count:,} blocks; allowed are "
                 f"{MAX_ELEMENTS:,} in {MAX_BLOCKS:,}. Take wider blocks, or fewer tensors."
             )
 
@@ -48,6 +48,11 @@ class BlockLayout:
     def elements(self) -> int:
         """Number of values, without what fills up."""
         return sum(map(prod, self.slots.values()))
+
+    @cached_property
+    def count(self) -> int:
+        """Number of blocks."""
+        return sum(-(-prod(shape) // self.width) for shape in self.slots.values())
 
     @cached_property
     def layers(self) -> tuple[int, ...]:
@@ -78,9 +83,9 @@ class BlockLayout:
 
     def join(self, blocks: Float[Tensor, "blocks width"]) -> dict[str, Tensor]:
         """Return the tensors of blocks: the inverse of `cut`."""
-        if tuple(blocks.shape) != (len(self.layers), self.width):
+        if tuple(blocks.shape) != (self.count, self.width):
             raise PipelineError(
-                f"Blocks are of shape {tuple(blocks.shape)}; the layout has {(len(self.layers), self.width)}."
+                f"Blocks are of shape {tuple(blocks.shape)}; the layout has {(self.count, self.width)}."
             )
         flat, start = blocks.reshape(-1), 0
         tensors = {}

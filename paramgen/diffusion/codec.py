@@ -27,7 +27,7 @@ class WeightCodec(ModelMixin, ConfigMixin):
     """Tensors ↔ blocks of one layout, in config.json, and of one normalization, in the weights.
 
     Args:
-        slots: The shape of each tensor, in order.
+        slots: The shape of each tensor; their order is that of their names.
         width: Values in a block.
         components: Principal components that stand for the tensors; 0: the tensors' own values are cut into blocks.
         form: What the tensors are: the network's own, or low-rank updates of a shared start.
@@ -49,7 +49,8 @@ class WeightCodec(ModelMixin, ConfigMixin):
         super().__init__()
         if form not in ("full", "low_rank"):
             raise PipelineError(f"The form of the tensors is {form!r}. Allowed: full and low_rank")
-        self.tensors = BlockLayout({name: tuple(shape) for name, shape in slots.items()}, width)
+        # By name, for config.json keeps no other order.
+        self.tensors = BlockLayout({name: tuple(slots[name]) for name in sorted(slots)}, width)
         self.layout = self.tensors if not components else BlockLayout({"components": (components,)}, width)
         if components > self.tensors.elements:
             raise PipelineError(

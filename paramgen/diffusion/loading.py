@@ -144,7 +144,7 @@ def _scheduler(folder: Path, index: Mapping[str, Any]) -> Any:
 def _check_parts(pipeline: WeightDiffusionPipeline, architecture: Architecture) -> None:
     """Refuse parts that do not belong together."""
     layout, denoiser = pipeline.codec.layout, pipeline.denoiser.config
-    if (len(denoiser["layers"]), denoiser["width"]) != (len(layout.layers), layout.width):
+    if (len(denoiser["layers"]), denoiser["width"]) != (layout.count, layout.width):
         raise PipelineError("The denoiser's blocks are not those of the codec. Export the pipeline again.")
     if denoiser["text_width"] != pipeline.prompts.config["width"]:
         raise PipelineError("The denoiser's texts are not as wide as those of the prompts. Export the pipeline again.")

@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, final
+from typing import Any, Final, final
 
 import torch
 from diffusers.models.modeling_utils import ModelMixin
@@ -53,7 +53,7 @@ class WeightDiffusionPipeline(DiffusionPipeline):
         scheduler: DDPM, DDIM, DPM-Solver++ or flow matching of diffusers.
         text_model: The Hub's name of the text model that embeds prompts.
         text_revision: Its commit.
-        output: Whether the network gives the result itself, or what is added to its input.
+        output: `direct` if the network gives the result itself, `residual` if what is added to its input.
 
     """
 
@@ -72,7 +72,7 @@ class WeightDiffusionPipeline(DiffusionPipeline):
         scheduler: Any,
         text_model: str = MINILM,
         text_revision: str = REVISION,
-        output: Literal["direct", "residual"] = "direct",
+        output: str = "direct",
     ) -> None:
         super().__init__()
         self.register_modules(denoiser=denoiser, codec=codec, start=start, prompts=prompts, scheduler=scheduler)
@@ -94,7 +94,7 @@ class WeightDiffusionPipeline(DiffusionPipeline):
         optimized_scale: bool = False,
         zero_init_steps: int = 0,
         generator: Generators = None,
-        output_type: Literal["state", "update", "blocks"] = "state",
+        output_type: str = "state",
         callback_on_step_end: StepEnd | None = None,
         callback_on_step_end_tensor_inputs: Sequence[str] = ("sample",),
         return_dict: bool = True,
