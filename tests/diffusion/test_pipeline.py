@@ -68,7 +68,8 @@ def test_schedulers_of_diffusers_sample_and_are_stored(scheduler: object, tmp_pa
     made.save_pretrained(tmp_path / "stored")
     again = WeightDiffusionPipeline.from_pretrained(tmp_path / "stored")
     again.set_progress_bar_config(disable=True)
-    assert states_equal(drawn(made), drawn(again))
+    read = drawn(again)
+    assert all(torch.allclose(tensor, read[name], atol=1e-5) for name, tensor in drawn(made).items())
     assert not states_equal(drawn(made), drawn(made, 1))
 
 
