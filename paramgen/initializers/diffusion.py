@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 DENOISED, START = "diffusion", "shared start"
 SHIPPED: Final = "edits"
 MAX_BEST_OF: Final = 256
+MAX_STEPS: Final = 1_000
+MAX_GUIDANCE: Final = 100
 
 
 @final
@@ -33,7 +35,7 @@ class DiffusionInitializer(Initializer):
     """Weights denoised from a --prompt (Gong et al., 2024): diffusion, or diffusion:FOLDER_OR_REPO."""
 
     path: str = ""  # a folder, a Hub repository, `@revision` after it, or the name of one that comes with paramgen
-    prompt: str | Sequence[str] = ""  # what the network is to do; of several, their embeddings' mean
+    prompt: str | Sequence[str] = ""  # what the network is to do, a text or several, whose embeddings' mean is taken
     steps: int = 8  # of denoising
     guidance: float = 1.0  # 1 follows the words, more exaggerates them
     optimized_scale: bool = False  # of guidance, as in CFG-Zero*
@@ -48,8 +50,13 @@ class DiffusionInitializer(Initializer):
         for name in ("steps", "zero_init", "best_of"):
             if type(getattr(self, name)) is not int:
                 raise OptionError(f"{name} is {getattr(self, name)!r}; allowed are whole numbers.")
-        if type(self.guidance) not in (int, float):
-            raise OptionError(f"guidance is {self.guidance!r}; allowed are numbers.")
+        if type(self.guidance) not in (int, float) or not 0 <= self.guidance <= MAX_GUIDANCE:
+            raise OptionError(f"guidance is {self.guidance!r}; allowed are numbers from 0 to {MAX_GUIDANCE}.")
+        if not 0 <= self.zero_init < self.steps <= MAX_STEPS:
+            raise OptionError(
+                f"steps is {self.steps} and zero_init {self.zero_init}; allowed are 1 to {MAX_STEPS} steps, of "
+                "which the last is followed."
+            )
         if not 1 <= self.best_of <= MAX_BEST_OF or (self.best_of > 1) != bool(self.pairs):
             raise OptionError(
                 f"best_of is {self.best_of} and pairs {self.pairs!r}; best_of is 1, or up to {MAX_BEST_OF} with a "

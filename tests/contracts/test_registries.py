@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import paramgen.architectures
 import paramgen.initializers
-from paramgen.architectures import Architecture, sources
+from paramgen.architectures import Architecture, resolve, sources
 from paramgen.architectures.module import from_module
 from paramgen.errors import OptionError
 from paramgen.graphs.schema import Graph
@@ -48,19 +48,32 @@ def tiny() -> tuple[Architecture, Graph]:
 
 
 @pytest.fixture(scope="module")
-def arguments(hypernet_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def subjects(tiny: tuple[Architecture, Graph], pipeline_folder: Path) -> dict[str, tuple[Architecture, Graph]]:
+    """The networks that are filled: the tiny one, but where an initializer is for one architecture alone."""
+    own = resolve(str(pipeline_folder / "start"))
+    assert own.module is not None and own.example is not None
+    found = dict.fromkeys(initializers.names(), tiny)
+    return {**found, "diffusion": (own, trace(own.module, own.manifest, own.example))}
+
+
+@pytest.fixture(scope="module")
+def arguments(hypernet_folder: Path, pipeline_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """What stands behind the colon, for the initializers that read files."""
     larger = tmp_path_factory.mktemp("larger")
     state = {name: value.clone() for name, value in Tiny(16).state_dict().items() if name != "head.bias"}
     save_file(state, larger / "model.safetensors")
-    return {"hypernet": f":{hypernet_folder}", "weight_selection": f":{larger}"}
+    return {
+        "diffusion": f":{pipeline_folder}?prompt=sepia",
+        "hypernet": f":{hypernet_folder}",
+        "weight_selection": f":{larger}",
+    }
 
 
 @pytest.mark.parametrize("name", initializers.names())
 def test_every_initializer_fills_every_slot_once_by_a_named_rule(
-    name: str, tiny: tuple[Architecture, Graph], arguments: dict[str, str]
+    name: str, subjects: dict[str, tuple[Architecture, Graph]], arguments: dict[str, str]
 ) -> None:
-    (architecture, graph), initializer = tiny, initializer_of(name + arguments.get(name, ""))
+    (architecture, graph), initializer = subjects[name], initializer_of(name + arguments.get(name, ""))
     manifest = architecture.manifest
     wanted = {slot.name: (slot.shape, slot.dtype) for slot in manifest.filled}
     rules = initializer.rules(architecture, graph)
@@ -78,37 +91,37 @@ def test_every_initializer_fills_every_slot_once_by_a_named_rule(
 
 @pytest.mark.parametrize("name", initializers.names())
 def test_a_part_of_a_prediction_is_what_the_whole_has_there(
-    name: str, tiny: tuple[Architecture, Graph], arguments: dict[str, str]
+    name: str, subjects: dict[str, tuple[Architecture, Graph]], arguments: dict[str, str]
 ) -> None:
     initializer = initializer_of(name + arguments.get(name, ""))
-    whole = settled(*tiny, initializer, init=name, seed=3, dtype="bfloat16", asked=Asked())
+    whole = settled(*subjects[name], initializer, init=name, seed=3, dtype="bfloat16", asked=Asked())
     every = dict(whole)
-    for names in (["mix.weight"], ["scale", "conv.weight", "head.bias"], list(reversed(every))):
+    for names in (list(every)[:1], list(every)[5:2:-1], list(reversed(every))):
         part = list(whole.only(names))
         assert sorted(slot for slot, _ in part) == sorted(names)
         assert all(torch.equal(value, every[slot]) for slot, value in part)
-        if name not in ("hypernet", "lsuv"):  # these make everything together
+        if name not in ("diffusion", "hypernet", "lsuv"):  # these make everything together
             assert [slot for slot, _ in part] == names
 
 
 @pytest.mark.parametrize("name", initializers.names())
 def test_what_is_called_the_librarys_is_what_the_library_draws(
-    name: str, tiny: tuple[Architecture, Graph], arguments: dict[str, str]
+    name: str, subjects: dict[str, tuple[Architecture, Graph]], arguments: dict[str, str]
 ) -> None:
-    (architecture, graph), initializer = tiny, initializer_of(name + arguments.get(name, ""))
+    (architecture, graph), initializer = subjects[name], initializer_of(name + arguments.get(name, ""))
     rules = initializer.rules(architecture, graph)
     drawn = dict(initializer.tensors(architecture, graph, seed=3))
     own = [slot for slot in architecture.manifest.filled if rules[slot.name] in ("library", "kept", "plain")]
-    assert own
+    assert own or name == "diffusion"  # all of its network is the pipeline's
     assert all(torch.equal(drawn[slot.name], library_start(slot, 3)) for slot in own)
     assert all(not drawn[slot].any() for slot, rule in rules.items() if rule == "zero")
 
 
 @pytest.mark.parametrize("name", initializers.names())
 def test_a_graph_alone_is_enough_or_refused_in_one_line(
-    name: str, tiny: tuple[Architecture, Graph], arguments: dict[str, str]
+    name: str, subjects: dict[str, tuple[Architecture, Graph]], arguments: dict[str, str]
 ) -> None:
-    (architecture, graph), initializer = tiny, initializer_of(name + arguments.get(name, ""))
+    (architecture, graph), initializer = subjects[name], initializer_of(name + arguments.get(name, ""))
     bare = dataclasses.replace(architecture, module=None, example=None)
     if name == "lsuv":
         for ask in (initializer.rules, lambda *given: list(initializer.tensors(*given, seed=0))):

@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 from paramgen.diffusion.loading import WEIGHTS, open_pipeline
 from paramgen.diffusion.pipeline import WeightDiffusionPipeline
 from paramgen.errors import PipelineError
-from tests.diffusion.conftest import spoil, states_equal
+from tests.diffusion.small import spoil, states_equal
 
 
 def test_it_is_what_diffusers_loads(pipeline_folder: Path) -> None:

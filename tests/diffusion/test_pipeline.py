@@ -8,7 +8,7 @@ from torch import Tensor
 from paramgen.diffusion.guidance import guided
 from paramgen.diffusion.pipeline import WeightDiffusionPipeline
 from paramgen.errors import PipelineError
-from tests.diffusion.conftest import network, pipeline_of, states_equal
+from tests.diffusion.small import network, pipeline_of, states_equal
 
 WORDS = torch.nn.functional.normalize(torch.randn(2, 384, generator=torch.Generator().manual_seed(3)), dim=1)
 
@@ -69,7 +69,7 @@ def test_schedulers_of_diffusers_sample_and_are_stored(scheduler: object, tmp_pa
     again = WeightDiffusionPipeline.from_pretrained(tmp_path / "stored")
     again.set_progress_bar_config(disable=True)
     read = drawn(again)
-    assert all(torch.allclose(tensor, read[name], atol=1e-5) for name, tensor in drawn(made).items())
+    assert all(torch.allclose(tensor, read[name], rtol=1e-3, atol=1e-3) for name, tensor in drawn(made).items())
     assert not states_equal(drawn(made), drawn(made, 1))
 
 

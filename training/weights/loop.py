@@ -2,6 +2,7 @@
 
 import copy
 import math
+import shutil
 import time
 from pathlib import Path
 from typing import Final, final
@@ -34,6 +35,8 @@ class WeightsRun:
         self.config, self.folder = config, folder
         check_folder(folder, config.to_json(), resume=resume)
         folder.mkdir(parents=True, exist_ok=True)
+        if not resume:
+            shutil.rmtree(folder / PARTS, ignore_errors=True)  # of a run that was killed before it saved
         self.material = material(Zoo.open(zoo), config, folder / PARTS)
         torch.manual_seed(config.seed)
         self.denoiser = denoiser_of(config.denoiser, self.material.codec.layout)

@@ -15,6 +15,7 @@ from paramgen.diffusion.codec import WeightCodec
 from paramgen.diffusion.prompts import KnownPrompts
 from paramgen.diffusion.text import MINILM, REVISION, text_encoder
 from paramgen.errors import OptionError
+from paramgen.export.folder import transaction
 from paramgen.zoo import Row, Zoo
 from training.weights.config import Blocks, WeightsConfig
 
@@ -82,8 +83,13 @@ def _chosen(rows: Sequence[Row], config: WeightsConfig) -> list[Row]:
 
 
 def _codec(zoo: Zoo, updates: Sequence[Mapping[str, Tensor]], blocks: Blocks, folder: Path) -> WeightCodec:
-    if folder.exists():
-        return WeightCodec.from_pretrained(folder).float()
+    """Return the codec of a run, always as its files have it: values that were just computed may differ in a digit."""
+    if not folder.exists():
+        _fit(zoo, updates, blocks, folder)
+    return WeightCodec.from_pretrained(folder).float()
+
+
+def _fit(zoo: Zoo, updates: Sequence[Mapping[str, Tensor]], blocks: Blocks, folder: Path) -> None:
     low_rank = zoo.layout.form == "low_rank"
     shared = {name: tensor for name, tensor in zoo.base.items() if name not in zoo.start}
     components = min(blocks.components, len(updates))
@@ -98,14 +104,18 @@ def _codec(zoo: Zoo, updates: Sequence[Mapping[str, Tensor]], blocks: Blocks, fo
     codec.set_shared(shared)
     share = codec.fit(updates, whitening=blocks.whitening)
     sys.stderr.write(f"{len(updates)} checkpoints of {codec.tensors.elements:,} values; blocks keep {share:.1%}\n")
-    codec.save_pretrained(folder)
-    return codec
+    with transaction(folder, overwrite=False) as partial:
+        codec.save_pretrained(partial)
 
 
 def _prompts(rows: Sequence[Row], folder: Path) -> KnownPrompts:
     """Return all texts that are trained on, and how near another task's text usually is."""
-    if folder.exists():
-        return KnownPrompts.from_pretrained(folder).float()
+    if not folder.exists():
+        _embed_all(rows, folder)
+    return KnownPrompts.from_pretrained(folder).float()
+
+
+def _embed_all(rows: Sequence[Row], folder: Path) -> None:
     tasks: dict[str, str] = {}
     for row in rows:
         tasks |= {text: row.task for text in row.texts}
@@ -117,8 +127,8 @@ def _prompts(rows: Sequence[Row], folder: Path) -> KnownPrompts:
     near = float(others.quantile(_FAR)) if len(number) > 1 else 0.0
     prompts = KnownPrompts(texts, embeddings.shape[1], round(near, 3))
     prompts.embeddings.copy_(embeddings)
-    prompts.save_pretrained(folder)
-    return prompts
+    with transaction(folder, overwrite=False) as partial:
+        prompts.save_pretrained(partial)
 
 
 def embed(texts: Sequence[str]) -> Float[Tensor, "texts text"]:
