@@ -85,7 +85,9 @@ class WeightDenoiser(ModelMixin, ConfigMixin):
         text: Float[Tensor, "batch text"],
     ) -> Float[Tensor, "batch blocks width"]:
         """Return the prediction for every block."""
-        condition = self.time(self.wave(timestep).to(sample.dtype)) + self.text(text)
+        # A text has length one; its values are brought to the size that layers are made for.
+        words = self.text(text * self.config["text_width"] ** 0.5)
+        condition = self.time(self.wave(timestep).to(sample.dtype)) + words
         places = self.index.weight + self.layer.weight[self.config["layers"]] + self.kind.weight[self.config["kinds"]]
         states = self.read(sample) + places
         for block in self.trunk:

@@ -91,7 +91,7 @@ def test_another_architecture_is_refused_with_the_difference(pipeline_folder: Pa
     [
         ("diffusion:{}", "makes weights from words"),
         ("diffusion:{}?prompt=sepia&steps=0", "steps is 0"),
-        ("diffusion:{}?prompt=sepia&guidance=-1", "guidance is -1"),
+        ("diffusion:{}?prompt=sepia&guidance=-1.0", "guidance is -1"),
         ("diffusion:{}?prompt=sepia&best_of=3", "to choose by"),
         ("diffusion:{}?prompt=sepia&best_of=3&pairs=/nowhere", "no folder"),
         ("diffusion:nowhere/at-all?prompt=sepia", "No pipeline 'nowhere/at-all'"),

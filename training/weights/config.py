@@ -16,8 +16,8 @@ Prediction = Literal["sample", "v_prediction", "epsilon", "flow"]
 class Denoiser:
     """The size of the transformer."""
 
-    hidden: int = 192
-    depth: int = 4
+    hidden: int = 128
+    depth: int = 2
     heads: int = 4
     dropout: float = 0.1
 
@@ -27,8 +27,8 @@ class Denoiser:
 class Blocks:
     """How a checkpoint is turned into blocks."""
 
-    width: int = 16
-    components: int = 192  # principal components; 0: the values themselves are cut
+    width: int = 32
+    components: int = 128  # principal components; 0: the values themselves are cut
     whitening: float = 0.5  # from each component's own spread, 0, to the same for all, 1
 
 
