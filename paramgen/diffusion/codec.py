@@ -122,7 +122,7 @@ class WeightCodec(ModelMixin, ConfigMixin):
             self.deviation[place] = deviation if deviation > _SMALLEST else 1.0
         if not self.config["components"]:
             return 1.0
-        rows = torch.stack([self._flat(self._normal(each)) for each in updates])
+        rows = torch.stack([self.normalized(each) for each in updates])
         return self._fit_components(rows, whitening)
 
     def _fit_components(self, rows: Float[Tensor, "batch elements"], whitening: float) -> float:
@@ -138,6 +138,10 @@ class WeightCodec(ModelMixin, ConfigMixin):
         spread = deviations**whitening
         self.spread[:count] = (spread * (deviations / spread).square().mean().sqrt()).float()  # variance 1 in the mean
         return float(values.sum() / rows.square().sum().clamp_min(_SMALLEST))
+
+    def normalized(self, tensors: Mapping[str, Tensor]) -> Float[Tensor, " elements"]:
+        """Return all values of tensors in their layers' deviations, as one vector."""
+        return self._flat(self._normal(tensors))
 
     def _normal(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {

@@ -14,9 +14,9 @@ from torch import Tensor
 from paramgen.diffusion.codec import WeightCodec
 from paramgen.diffusion.prompts import KnownPrompts
 from paramgen.diffusion.text import MINILM, REVISION, text_encoder
-from paramgen.errors import OptionError
+from paramgen.errors import OptionError, ZooError
 from paramgen.export.folder import transaction
-from paramgen.zoo import Row, Zoo
+from paramgen.zoo import Row, Skipped, Zoo
 from training.weights.config import Blocks, WeightsConfig
 
 _FAR: Final = 0.02  # share of the zoo's own texts that would be called far from those of the other tasks
@@ -49,7 +49,7 @@ class Material:
 def material(zoo: Zoo, config: WeightsConfig, kept: Path) -> Material:
     """Return the material of a zoo; codec and embeddings are kept in a folder, for they decide what blocks mean."""
     rows = [row for row in _chosen(zoo.rows, config) if row.split != "test"]
-    states = {row.id: tensors for row, tensors in zoo.states() if row in rows}
+    states = _read(zoo, rows)
     rows = [row for row in rows if row.id in states]
     split = {name: [row for row in rows if row.split == name] for name in ("train", "validation")}
     if not split["train"]:
@@ -68,6 +68,17 @@ def material(zoo: Zoo, config: WeightsConfig, kept: Path) -> Material:
         validation=_validation(split["validation"], states, codec),
         digest=hashlib.sha256("".join(row.content_sha256 for row in rows).encode()).hexdigest(),
     )
+
+
+def _read(zoo: Zoo, rows: Sequence[Row]) -> dict[str, dict[str, Tensor]]:
+    """Return the tensors of these checkpoints; a bad one joins those that the zoo skips."""
+    states = {}
+    for row in rows:
+        try:
+            states[row.id] = zoo.tensors(row.id)
+        except ZooError as error:
+            zoo.skipped.append(Skipped(row.id, str(error)))
+    return states
 
 
 def _chosen(rows: Sequence[Row], config: WeightsConfig) -> list[Row]:
