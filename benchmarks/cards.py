@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final, final
 import typer
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
+from benchmarks.denoised_table import memorization_table, starts_table
 from benchmarks.starts_table import JUDGED, markdown
 from paramgen.errors import OptionError, UnknownNameError
 from paramgen.export.folder import write_text
@@ -85,6 +86,13 @@ CARDS: Final = {
         texts={"first_light": first_light_table},
         figures={"first_light": first_light_figures},
     ),
+    "edits": Card(
+        folder="edits",
+        tags=("paramgen", "weight-initialization", "weight-diffusion", "image-to-image"),
+        datasets=("cifar10",),
+        texts={"edits_starts": starts_table, "edits_memorization": memorization_table},
+        figures={},
+    ),
 }
 
 
@@ -107,14 +115,15 @@ def rendered(name: str) -> str:
     """Return a card with the figures that its results have now."""
     about, file = CARDS[name], card_file(name)
     body = ModelCard(file.read_text(encoding="utf-8")).text
+    figures = [figure for result, figures in about.figures.items() for figure in figures(_result(result))]
     data = ModelCardData(
         model_name=name,
         library_name="paramgen",
         license="apache-2.0",
         tags=list(about.tags),
         datasets=[DATA[data][0] for data in about.datasets],
-        metrics=["accuracy"],
-        eval_results=[figure for result, figures in about.figures.items() for figure in figures(_result(result))],
+        metrics=["accuracy"] if figures else None,
+        eval_results=figures or None,
     )
     for result, text in about.texts.items():
         body = _replaced(body, result, text(_result(result)))

@@ -49,7 +49,7 @@ def snapshots(steps: int) -> tuple[int, ...]:
     """Return the steps after which networks are judged: all of the first ones, then ever fewer."""
     found = [1]
     while found[-1] < steps:
-        found.append(max(found[-1] + 1, round(found[-1] * 1.2)))
+        found.append(max(found[-1] + 1, round(found[-1] * 1.35)))
     return (*(step for step in found if step < steps), steps)
 
 

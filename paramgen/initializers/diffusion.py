@@ -36,7 +36,7 @@ class DiffusionInitializer(Initializer):
 
     path: str = ""  # a folder, a Hub repository, `@revision` after it, or the name of one that comes with paramgen
     prompt: str | Sequence[str] = ""  # what the network is to do, a text or several, whose embeddings' mean is taken
-    steps: int = 8  # of denoising
+    steps: int = 1  # of denoising; one gives the mean of what is likely, more a draw from it
     guidance: float = 1.0  # 1 follows the words, more exaggerates them
     optimized_scale: bool = False  # of guidance, as in CFG-Zero*
     zero_init: int = 0  # first steps that are not followed, as in CFG-Zero*

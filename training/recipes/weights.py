@@ -6,4 +6,4 @@ from training.weights.config import WeightsConfig
 
 def config() -> WeightsConfig:
     """Return the run; cost and result: training/README.md."""
-    return WeightsConfig(optimization=Optimization(steps=3_000, batch=64, rate=1e-3, weight_decay=0.05, average=0.995))
+    return WeightsConfig(optimization=Optimization(steps=900, batch=64, rate=1e-3, weight_decay=0.05, average=0.99))

@@ -19,7 +19,7 @@ class Denoiser:
     hidden: int = 128
     depth: int = 2
     heads: int = 4
-    dropout: float = 0.1
+    dropout: float = 0.2
 
 
 @final
