@@ -10,6 +10,7 @@ ParamgenError
 ├── GraphError                a graph that breaks the schema or a limit
 ├── HypernetError             a hypernet that cannot be read or predicts rubbish
 ├── ForeignError              a published checkpoint that is refused or cannot be converted
+├── ZooError                  a zoo of checkpoints, or one of them, that is refused
 ├── IncompleteStateError      a slot without a tensor, or with two
 ├── OutputError               a folder or file that cannot be written
 ├── HubError                  a repository of the Hub that cannot be pushed to
@@ -78,6 +79,10 @@ class HypernetError(ParamgenError):
 
 class ForeignError(ParamgenError):
     """A published checkpoint that is refused or cannot be converted."""
+
+
+class ZooError(ParamgenError):
+    """A zoo of checkpoints, or one of them, that is refused."""
 
 
 class IncompleteStateError(ParamgenError):

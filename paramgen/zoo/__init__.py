@@ -1,0 +1,15 @@
+"""A zoo: many trained checkpoints of one small architecture, each with the words of the task that it was trained for.
+
+```
+ZOO/zoo.json                 what all checkpoints share: architecture, form, targets of the low-rank updates
+ZOO/base.safetensors         the start that they share, by the library's own names
+ZOO/index.parquet            a row for each checkpoint: task, words, split, seed, steps, licence, hashes
+ZOO/shards/00000.safetensors their tensors, named "<id>/<name>"
+```
+"""
+
+from paramgen.zoo.layout import Layout as Layout
+from paramgen.zoo.low_rank import restore as restore
+from paramgen.zoo.reading import Skipped as Skipped
+from paramgen.zoo.reading import Zoo as Zoo
+from paramgen.zoo.table import Row as Row

@@ -1,0 +1,144 @@
+"""zoo.json: what all checkpoints of a zoo have in common, read as hostile."""
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal, final, get_args
+
+from paramgen.errors import ZooError
+
+NAME: Final = "zoo.json"
+FORMAT: Final = 1
+MAX_BYTES: Final = 4_000_000
+MAX_RANK: Final = 4_096
+MAX_TEXT: Final = 10_000
+FILE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}\.safetensors")
+
+Form = Literal["full", "low_rank"]
+Task = Literal["translation", "classification", "collected"]
+Output = Literal["direct", "residual"]
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """What zoo.json says. Form `low_rank`: `targets` are stored as two factors, `trained` as they are.
+
+    What is neither is the base's. Form `full` has all slots, and no base where nothing is shared. `output` says what
+    the network gives: the image itself, or what is added to the input.
+    """
+
+    spec: str
+    config: Mapping[str, Any]
+    task: Task
+    form: Form
+    base: str | None = "base.safetensors"
+    rank: int = 4
+    alpha: float = 4.0
+    output: Output = "direct"
+    targets: tuple[str, ...] = ()
+    trained: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse values that no zoo has."""
+        _one_of("task", self.task, get_args(Task))
+        _one_of("form", self.form, get_args(Form))
+        _one_of("output", self.output, get_args(Output))
+        if not 1 <= self.rank <= MAX_RANK:
+            raise ZooError(f"{NAME}: rank is {self.rank}; allowed are 1 to {MAX_RANK:,}.")
+        if not (math.isfinite(self.alpha) and self.alpha > 0):
+            raise ZooError(f"{NAME}: alpha is {self.alpha}; it must be a positive number.")
+        if self.base is not None and not FILE.fullmatch(self.base):
+            raise ZooError(f"{NAME}: base is {self.base[:100]!r}; it must name a safetensors file of the folder.")
+        if self.form == "low_rank" and (self.base is None or not self.targets):
+            raise ZooError(f"{NAME}: the form low_rank needs a base and a list of targets; write the zoo again.")
+        both = sorted(set(self.targets) & set(self.trained))
+        if both or len({*self.targets, *self.trained}) < len(self.targets) + len(self.trained):
+            raise ZooError(f"{NAME}: a slot stands twice among targets and trained, such as {(both or ['?'])[0]!r}.")
+
+    @property
+    def scale(self) -> float:
+        """What the product of the factors is multiplied by."""
+        return self.alpha / self.rank
+
+    @property
+    def architecture_sha256(self) -> str:
+        """Return a hash that two zoos share exactly if their architectures are the same."""
+        text = json.dumps({"spec": self.spec, "config": self.config}, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what zoo.json holds."""
+        return {
+            "format": FORMAT,
+            "architecture": {"spec": self.spec, "config": dict(self.config)},
+            "task": self.task,
+            "base": self.base,
+            "form": self.form,
+            "rank": self.rank,
+            "alpha": self.alpha,
+            "output": self.output,
+            "targets": list(self.targets),
+            "trained": list(self.trained),
+        }
+
+    @classmethod
+    def from_json(cls, given: Any) -> "Layout":
+        """Return what a zoo.json says, or say what is wrong with it."""
+        if not isinstance(given, dict) or given.get("format") != FORMAT:
+            found = given.get("format") if isinstance(given, dict) else type(given).__name__
+            raise ZooError(f"{NAME} has the format {found!r}; this version reads format {FORMAT}.")
+        architecture = _typed(given, "architecture", dict)
+        return cls(
+            spec=_typed(architecture, "spec", str),
+            config=_typed(architecture, "config", dict),
+            task=_typed(given, "task", str),
+            form=_typed(given, "form", str),
+            base=None if given.get("base") is None else _typed(given, "base", str),
+            rank=_typed(given, "rank", int),
+            alpha=float(_typed(given, "alpha", (int, float))),
+            output=_typed(given, "output", str),
+            targets=_names(given, "targets"),
+            trained=_names(given, "trained"),
+        )
+
+
+def read_layout(folder: Path) -> Layout:
+    """Read the zoo.json of `folder`."""
+    path = folder / NAME
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise ZooError(f"{path} is larger than {MAX_BYTES:,} bytes; that is no zoo's.")
+        given = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ZooError(
+            f"{str(folder)!r} is no zoo: it has no {NAME}. Type: python -m checkpoints train-zoo --help"
+        ) from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise ZooError(f"{path} cannot be read: {type(error).__name__}. Get the zoo again.") from error
+    return Layout.from_json(given)
+
+
+def _typed(given: Mapping[str, Any], key: str, kind: type | tuple[type, ...]) -> Any:
+    value = given.get(key)
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise ZooError(f"{NAME}: {key} is {type(value).__name__}, which is not what a zoo has there. Get it again.")
+    if isinstance(value, str) and len(value) > MAX_TEXT:
+        raise ZooError(f"{NAME}: {key} has {len(value):,} characters; allowed are {MAX_TEXT:,}.")
+    return value
+
+
+def _names(given: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    names = _typed(given, key, list)
+    if not all(isinstance(name, str) and 0 < len(name) <= 1_000 for name in names):
+        raise ZooError(f"{NAME}: {key} must be a list of names.")
+    return tuple(names)
+
+
+def _one_of(key: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ZooError(f"{NAME}: {key} is {value[:100]!r}; allowed are {', '.join(allowed)}.")
