@@ -1,4 +1,4 @@
-"""Low-rank updates of a shared base: weight = base + (alpha / rank) B A (LoRA, Hu et al., 2021, arXiv:2106.09685, §4.1).
+"""Low-rank updates of a shared base: weight = base + (alpha / rank) B A (Hu et al., 2021, arXiv:2106.09685, §4.1).
 
 A convolution's weight is a matrix of its outputs by all it reads: channels, rows and columns.
 """

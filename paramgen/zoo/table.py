@@ -101,7 +101,7 @@ def read_rows(folder: Path) -> list[Any]:
 def _texts(given: Any) -> tuple[str, ...]:
     if not isinstance(given, list) or not 0 < len(given) <= MAX_TEXTS:
         raise ZooError(f"it has no list of 1 to {MAX_TEXTS} texts")
-    if not all(isinstance(text, str) and 0 < len(text.strip()) and len(text) <= MAX_TEXT for text in given):
+    if not all(isinstance(text, str) and len(text.strip()) > 0 and len(text) <= MAX_TEXT for text in given):
         raise ZooError(f"one of its texts is empty or longer than {MAX_TEXT:,} characters")
     return tuple(given)
 

@@ -1,0 +1,1 @@
+"""One zoo per file; each has `config() -> Recipe`."""

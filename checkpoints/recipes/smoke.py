@@ -1,0 +1,19 @@
+"""A zoo of seconds: it shows that an installation works."""
+
+from checkpoints.recipe import Recipe, Start
+
+
+def config() -> Recipe:
+    """Return the zoo; what it makes is of no use."""
+    return Recipe(
+        train=4,
+        validation=1,
+        test=3,
+        start=Start(episodes=2, steps=2, group=2, batch=2),
+        repeated=2,
+        group=3,
+        batch=2,
+        snapshots=(1, 2),
+        pictures=6,
+        judged=2,
+    )
