@@ -4,7 +4,7 @@ import importlib
 import json
 import pkgutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from checkpoints import recipes
-from paramgen.errors import ParamgenError, UnknownNameError
+from paramgen.errors import ParamgenError, UnknownNameError, ZooError
 from paramgen.zoo.reading import Skipped
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Zoos of trained checkpoints.")
@@ -50,6 +50,90 @@ def index(zoo: _Zoo, *, as_json: _Json = False) -> None:
 
         count, skipped = make(zoo)
         _say(as_json, zoo, count, skipped)
+
+
+@app.command()
+def verify(
+    zoo: _Zoo,
+    *,
+    data: Annotated[
+        str | None, typer.Option(help="The pictures that it was trained on: measure samples again.")
+    ] = None,
+    samples: Annotated[int, typer.Option(min=0, help="How many checkpoints are measured again.")] = 8,
+    as_json: _Json = False,
+) -> None:
+    """Read every checkpoint and compare its hash; with --data, measure some again. Damage ends with the status 2."""
+    with _told():
+        from checkpoints.verify import verify as look
+
+        with _progress() as report:
+            found = look(zoo, data=data, samples=samples, report=report)
+        if as_json:
+            _print({"zoo": str(zoo), **found.to_json()})
+        else:
+            for each in found.skipped:
+                sys.stderr.write(f"skipped {each.id}: {each.reason}\n")
+            again = f", {found.measured} measured again, at most {found.worst:.1g} off" if found.measured else ""
+            sys.stdout.write(f"{zoo}: {found.whole:,} checkpoints are whole, {len(found.skipped):,} not{again}.\n")
+        if found.skipped or found.different:
+            first = found.skipped[0].id if found.skipped else found.different[0]
+            count = len(found.skipped) + len(found.different)
+            raise ZooError(
+                f"{count:,} checkpoints are not what the table says, the first {first}. Make their shards again."
+            )
+
+
+@app.command()
+def collect(
+    sources: Annotated[
+        list[str], typer.Argument(help="Folders of checkpoints, hub:OWNER/NAME@COMMIT, timm:NAME, transformers:NAME.")
+    ],
+    out: Annotated[Path, typer.Option(help="Gets a zoo for each architecture; what is there is added to.")],
+    *,
+    licence: Annotated[str | None, typer.Option(help="The licence of folders whose README.md names none.")] = None,
+    as_json: _Json = False,
+) -> None:
+    """Gather trained checkpoints: safetensors only, with licence, model card and the commit they came from."""
+    with _told():
+        from checkpoints.collect import collect as gather
+
+        with _progress() as report:
+            found = gather(sources, out, licence=licence, report=report)
+        if as_json:
+            left_out = [{"id": each.id, "reason": each.reason} for each in found.skipped]
+            _print({"zoos": dict(found.zoos), "skipped": left_out})
+            return
+        for each in found.skipped:
+            sys.stderr.write(f"skipped {each.id}: {each.reason}\n")
+        for name, count in found.zoos.items():
+            sys.stdout.write(f"{out / name}: {count:,} checkpoints.\n")
+
+
+@app.command()
+def sheet(
+    zoo: _Zoo,
+    data: Annotated[str, typer.Option(help="A folder or a tar of photographs, or `drawn`: scenes made here.")],
+    out: Annotated[Path, typer.Option(help="The PNG file.")],
+    *,
+    predicted: Annotated[
+        Path | None, typer.Option(help="A folder of predicted folders, each called by the id of a test concept.")
+    ] = None,
+    count: Annotated[int, typer.Option(min=1, max=50, help="How many test concepts are shown.")] = 9,
+    steps: Annotated[int, typer.Option(min=1, help="How long each start is trained.")] = 40,
+    as_json: _Json = False,
+) -> None:
+    """Draw what networks make of pictures from each start, before and after so many steps of training."""
+    with _told():
+        from checkpoints.contact import contact_sheet
+
+        with _progress() as report:
+            distances = contact_sheet(zoo, predicted, out, data=data, count=count, steps=steps, report=report)
+        if as_json:
+            _print({"sheet": str(out), "distances": distances})
+            return
+        for name, each in distances.items():
+            sys.stdout.write(f"{name}: " + ", ".join(f"{value:.4f} at step {at}" for at, value in each.items()) + "\n")
+        sys.stdout.write(f"Look at {out}\n")
 
 
 def _recipe(name: str) -> Any:
@@ -88,11 +172,15 @@ def _progress() -> Iterator[Callable[[str, int, int], None]]:
 def _say(as_json: bool, zoo: Path, count: int, skipped: Sequence[Skipped]) -> None:
     if as_json:
         left_out = [{"id": each.id, "reason": each.reason} for each in skipped]
-        sys.stdout.write(json.dumps({"zoo": str(zoo), "checkpoints": count, "skipped": left_out}, indent=1) + "\n")
+        _print({"zoo": str(zoo), "checkpoints": count, "skipped": left_out})
         return
     for each in skipped:
         sys.stderr.write(f"skipped {each.id}: {each.reason}\n")
     sys.stdout.write(f"{zoo}: {count:,} checkpoints, {len(skipped):,} skipped.\n")
+
+
+def _print(found: Mapping[str, Any]) -> None:
+    sys.stdout.write(json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":

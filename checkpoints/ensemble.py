@@ -16,7 +16,7 @@ from torch.func import functional_call, vmap
 from checkpoints.critic import critic, judged
 from checkpoints.recipe import Recipe
 from paramgen.draws import slot_generator
-from paramgen.zoo.low_rank import RIGHT, restore
+from paramgen.zoo.low_rank import restore
 
 _CHUNK: Final = 64  # pictures at a time where nothing is learned
 BETAS: Final = (0.5, 0.999)  # those of pix2pix
@@ -70,15 +70,11 @@ class Ensemble:
     """Networks of one architecture that are trained side by side from the same tensors."""
 
     def __init__(
-        self, module: nn.Module, base: Mapping[str, Tensor], first: Mapping[str, Tensor], pairs: Pairs, recipe: Recipe
+        self, module: nn.Module, base: Mapping[str, Tensor], own: dict[str, Tensor], pairs: Pairs, recipe: Recipe
     ) -> None:
-        """`first` is what each network changes of `base`, and starts from; what its name says decides how."""
-        self.module, self.base, self.recipe, self.pairs = module, base, recipe, pairs
-        frozen = {name: each for name, each in first.items() if recipe.shared and name.endswith(RIGHT)}
-        self.frozen = frozen
-        self.own = stack({name: each for name, each in first.items() if name not in frozen}, len(pairs.targets))
-        self.scale = recipe.alpha / recipe.rank
-        self.stacked = frozenset(name.partition(".lora_")[0] for name in self.own)
+        """`own` is what each network changes of `base`, stacked; it may begin differently for each."""
+        self.module, self.base, self.own, self.pairs, self.recipe = module, base, own, pairs, recipe
+        self.stacked = frozenset(name.partition(".lora_")[0] for name in own)
 
     def run(self, train: int, *, seed: int) -> Iterator[Snapshot]:
         """Train on the first `train` pictures by L1 and the discriminators, and yield the recipe's snapshots."""
@@ -107,7 +103,7 @@ class Ensemble:
 
     def outputs(self, inputs: Tensor) -> Tensor:
         """Return what each network makes of the same inputs."""
-        state = restore(self.base, {**self.own, **self.frozen}, scale=self.scale)
+        state = restore(self.base, self.own, scale=self.recipe.alpha / self.recipe.rank)
         return outputs(self.module, state, self.stacked, inputs)
 
     @torch.no_grad()

@@ -62,7 +62,13 @@ def _write(path: Path, rows: list[Row]) -> None:
     given = [row.to_json() for row in rows]
     table = datasets.Dataset.from_list(given, features=datasets.Features({name: features[name] for name in given[0]}))
     partial = path.with_name(f".{path.name}.partial")
-    table.to_parquet(partial)
+    shown = datasets.is_progress_bar_enabled()
+    datasets.disable_progress_bars()
+    try:
+        table.to_parquet(partial)
+    finally:
+        if shown:
+            datasets.enable_progress_bars()
     with partial.open("rb") as file:
         os.fsync(file.fileno())
     partial.replace(path)

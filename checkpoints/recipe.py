@@ -3,7 +3,7 @@
 import hashlib
 import json
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, final
+from typing import Any, final
 
 from paramgen.errors import OptionError
 from paramgen.zoo.layout import Form
@@ -31,9 +31,9 @@ class Recipe:
     test: int
     start: Start
     form: Form = "low_rank"
-    shared: bool = False
     rank: int = 4
     alpha: float = 4.0
+    common: bool = True  # the factors A are learned with the start, and are the same for all
     seed: int = 0
     repeated: int = 0  # of the first concepts, how many are trained again from two other seeds
     group: int = 32
@@ -59,6 +59,3 @@ class Recipe:
     def identity(self) -> str:
         """Return a hash: a run is continued only with the same."""
         return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()
-
-
-Task = Literal["translation"]

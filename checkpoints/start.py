@@ -22,7 +22,7 @@ from checkpoints.pictures import edited
 from checkpoints.recipe import Recipe
 from checkpoints.writing import write_tensors
 from paramgen.draws import slot_generator
-from paramgen.zoo.low_rank import first_factors, restore
+from paramgen.zoo.low_rank import RIGHT, first_factors, restore
 
 NAME: Final = "start.safetensors"
 _OPTIMIZER: Final = "optimizer."
@@ -37,6 +37,9 @@ def shared_start(
 ) -> dict[str, Tensor]:
     """Return the base, trained from the library's own start on concepts of the training split only."""
     base = {name: each.detach().clone() for name, each in generator(recipe.seed).state_dict().items()}
+    if recipe.common and recipe.form == "low_rank":
+        factors = first_factors(base, targets(base), rank=recipe.rank, seed=recipe.seed)
+        base |= {name: each for name, each in factors.items() if name.endswith(RIGHT)}
     for each in base.values():
         each.requires_grad_()
     learner = torch.optim.Adam(base.values(), lr=recipe.start.rate)
@@ -62,6 +65,7 @@ def _episode(
     first = {
         name: each.expand(count, *each.shape).clone().requires_grad_()
         for name, each in first_factors(base, slots, rank=recipe.rank, seed=recipe.seed).items()
+        if name not in base
     }
     changes = {name: torch.zeros(count, *base[name].shape, requires_grad=True) for name in whole}
     own = torch.optim.Adam([*first.values(), *changes.values()], lr=recipe.rate)

@@ -9,14 +9,14 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from checkpoints.concepts import Concept
-from checkpoints.ensemble import Ensemble, Pairs
+from checkpoints.ensemble import Ensemble, Pairs, stack
 from checkpoints.generator import CONFIG, SPEC, generator, targets, trained
 from checkpoints.pictures import edited
 from checkpoints.recipe import Recipe
 from checkpoints.writing import finite
 from paramgen.zoo.hashes import content_sha256
 from paramgen.zoo.layout import Layout
-from paramgen.zoo.low_rank import first_factors
+from paramgen.zoo.low_rank import RIGHT, first_factors
 from paramgen.zoo.table import Row
 
 REPEATS = (1, 2)
@@ -76,7 +76,8 @@ def trained_unit(
     """Train a unit and return its checkpoints, those that are finite. `about` has licence, source and revision."""
     pairs = Pairs(inputs=pictures, targets=torch.stack([edited(each, pictures) for each in unit.concepts]))
     layout = layout_of(recipe, base)
-    ensemble = Ensemble(generator(recipe.seed), base, first_tensors(recipe, base), pairs, recipe)
+    own = stack(first_tensors(recipe, base), len(unit.concepts))
+    ensemble = Ensemble(generator(recipe.seed), base, own, pairs, recipe)
     start = ensemble.distance(recipe.pictures)
     inputs, wanted = pairs.at(torch.arange(recipe.pictures, len(pictures)))
     nothing = (inputs - wanted).abs().flatten(1).mean(1)
@@ -108,10 +109,11 @@ def trained_unit(
 def first_tensors(recipe: Recipe, base: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return what every concept trains, as it begins: the factors and small slots, or all there is."""
     if recipe.form == "full":
-        return dict(base)
+        return {name: each for name, each in base.items() if not name.endswith(RIGHT)}
     slots = targets(dict(base))
-    whole = {name: base[name] for name in trained(dict(base))}
-    return first_factors(base, slots, rank=recipe.rank, seed=recipe.seed) | whole
+    factors = first_factors(base, slots, rank=recipe.rank, seed=recipe.seed)
+    own = {name: each for name, each in factors.items() if name not in base}
+    return own | {name: base[name] for name in trained(dict(base))}
 
 
 def _finite(stacked: Mapping[str, Tensor], count: int) -> Iterator[tuple[int, dict[str, Tensor]]]:

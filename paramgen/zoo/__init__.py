@@ -2,7 +2,7 @@
 
 ```
 ZOO/zoo.json                 what all checkpoints share: architecture, form, targets of the low-rank updates
-ZOO/base.safetensors         the start that they share, by the library's own names
+ZOO/base.safetensors         the start that they share, by the library's own names, and maybe shared factors
 ZOO/index.parquet            a row for each checkpoint: task, words, split, seed, steps, licence, hashes
 ZOO/shards/00000.safetensors their tensors, named "<id>/<name>"
 ```

@@ -45,9 +45,6 @@ class Layout:
 
     def __post_init__(self) -> None:
         """Refuse values that no zoo has."""
-        _one_of("task", self.task, get_args(Task))
-        _one_of("form", self.form, get_args(Form))
-        _one_of("output", self.output, get_args(Output))
         if not 1 <= self.rank <= MAX_RANK:
             raise ZooError(f"{NAME}: rank is {self.rank}; allowed are 1 to {MAX_RANK:,}.")
         if not (math.isfinite(self.alpha) and self.alpha > 0):
@@ -96,12 +93,12 @@ class Layout:
         return cls(
             spec=_typed(architecture, "spec", str),
             config=_typed(architecture, "config", dict),
-            task=_typed(given, "task", str),
-            form=_typed(given, "form", str),
+            task=_one_of(given, "task", get_args(Task)),
+            form=_one_of(given, "form", get_args(Form)),
             base=None if given.get("base") is None else _typed(given, "base", str),
             rank=_typed(given, "rank", int),
             alpha=float(_typed(given, "alpha", (int, float))),
-            output=_typed(given, "output", str),
+            output=_one_of(given, "output", get_args(Output)),
             targets=_names(given, "targets"),
             trained=_names(given, "trained"),
         )
@@ -139,6 +136,8 @@ def _names(given: Mapping[str, Any], key: str) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _one_of(key: str, value: str, allowed: tuple[str, ...]) -> None:
+def _one_of(given: Mapping[str, Any], key: str, allowed: tuple[str, ...]) -> Any:
+    value = _typed(given, key, str)
     if value not in allowed:
         raise ZooError(f"{NAME}: {key} is {value[:100]!r}; allowed are {', '.join(allowed)}.")
+    return value

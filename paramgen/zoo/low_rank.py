@@ -21,13 +21,15 @@ RIGHT: Final = ".lora_A"  # (rank, in * kh * kw)
 def restore(base: Mapping[str, Tensor], tensors: Mapping[str, Tensor], *, scale: float) -> dict[str, Tensor]:
     """Return a whole state dict: `base`, its targets moved by their factors, the other trained slots replaced.
 
-    Factors and slots may have further leading axes, the same for all: what is returned for them has these axes, too.
+    A factor A that `tensors` lacks is the base's, which all checkpoints share. Factors and slots may have further
+    leading axes, the same for all: what is returned for them has these axes, too.
     """
-    found = dict(base)
+    found = {name: tensor for name, tensor in base.items() if not name.endswith(RIGHT)}
     for name, tensor in tensors.items():
         if name.endswith(LEFT):
             slot = name.removesuffix(LEFT)
-            change = scale * (tensor @ tensors[slot + RIGHT])
+            right = tensors[slot + RIGHT] if slot + RIGHT in tensors else base[slot + RIGHT]
+            change = scale * (tensor @ right)
             found[slot] = base[slot] + change.reshape(*tensor.shape[:-2], *base[slot].shape)
         elif not name.endswith(RIGHT):
             found[name] = tensor
@@ -44,7 +46,11 @@ def shapes(layout: Layout, base: Mapping[str, torch.Size]) -> dict[str, tuple[in
     found: dict[str, tuple[int, ...]] = {}
     for name, shape in base.items():
         if name in layout.targets:
-            found[name + RIGHT] = (layout.rank, prod(shape[1:]))
+            right = (layout.rank, prod(shape[1:]))
+            if tuple(base.get(name + RIGHT, right)) != right:
+                raise ZooError(f"The base's {name + RIGHT!r} is {tuple(base[name + RIGHT])}; it must be {right}.")
+            if name + RIGHT not in base:
+                found[name + RIGHT] = right
             found[name + LEFT] = (shape[0], layout.rank)
         elif name in layout.trained:
             found[name] = tuple(shape)

@@ -66,6 +66,11 @@ class Zoo:
             raise ZooError(f"{str(folder)!r} has no checkpoint that can be used{why}.")
         return cls(folder=folder, layout=layout, base=base, rows=tuple(kept), shapes=expected, skipped=skipped)
 
+    @property
+    def start(self) -> dict[str, Tensor]:
+        """The shared start as a state dict: the base without the factors that it may carry."""
+        return restore(self.base, {}, scale=self.layout.scale)
+
     def row(self, id: str) -> Row:
         """Return the row of one checkpoint."""
         found = next((row for row in self.rows if row.id == id), None)
