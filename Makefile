@@ -6,7 +6,7 @@ READY := .venv/ready
 # Two test processes with one thread each: more threads than cores make torch slower.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
 
-.PHONY: setup predict serve check test docs format
+.PHONY: setup predict serve zoo-small check test docs format
 
 setup: $(READY)
 
@@ -25,6 +25,12 @@ predict: setup
 
 serve: setup
 	$(BIN)/python -m serve
+
+# A zoo of drawn scenes, its check, and a contact sheet of concepts that were kept back.
+zoo-small: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -m checkpoints train-zoo small --data drawn --out runs/zoo-small --resume
+	OMP_NUM_THREADS=1 $(BIN)/python -m checkpoints verify runs/zoo-small --data drawn
+	OMP_NUM_THREADS=1 $(BIN)/python -m checkpoints sheet runs/zoo-small --data drawn --out runs/zoo-small.png
 
 check: setup
 	$(BIN)/ruff format --check

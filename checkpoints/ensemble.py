@@ -6,7 +6,8 @@ by the task alone.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, cast, final
+from functools import partial
+from typing import Any, Final, final
 
 import torch
 from jaxtyping import Float, UInt8
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from checkpoints.critic import critic, judged
+from checkpoints.generator import applied
 from checkpoints.recipe import Recipe
 from paramgen.draws import slot_generator
 from paramgen.zoo.low_rank import restore
@@ -43,11 +45,7 @@ def scaled(pixels: UInt8[Tensor, "..."]) -> Float[Tensor, "..."]:
 def outputs(module: nn.Module, state: Mapping[str, Tensor], stacked: frozenset[str], inputs: Tensor) -> Tensor:
     """Return what each network of the ensemble makes of `inputs`; only slots in `stacked` differ between them."""
     own = {name: 0 if name in stacked else None for name in state}
-
-    def one(state: dict[str, Tensor], pictures: Tensor) -> Tensor:
-        return cast(Tensor, functional_call(module, state, (pictures, 0)).sample)
-
-    return vmap(one, in_dims=(own, None))(dict(state), inputs)
+    return vmap(partial(applied, module), in_dims=(own, None))(dict(state), inputs)
 
 
 def stack(tensors: Mapping[str, Tensor], count: int) -> dict[str, Tensor]:

@@ -1,9 +1,11 @@
 """The network of the translation zoo: a U-Net of diffusers small enough that thousands are trained on one processor."""
 
+from collections.abc import Mapping
 from typing import Any, Final, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.func import functional_call
 
 from paramgen._torchvision import ensure_torchvision
 
@@ -33,11 +35,16 @@ def generator(seed: int = 0) -> nn.Module:
         return cast(nn.Module, UNet2DModel(**CONFIG))
 
 
-def targets(base: dict[str, torch.Tensor]) -> tuple[str, ...]:
+def applied(module: nn.Module, state: Mapping[str, Tensor], pictures: Tensor) -> Tensor:
+    """Return what the network of this state makes of pictures."""
+    return cast(Tensor, functional_call(module, dict(state), (pictures, 0)).sample)
+
+
+def targets(base: dict[str, Tensor]) -> tuple[str, ...]:
     """Return the slots that a concept moves by a product of two factors: the convolutions."""
     return tuple(name for name, tensor in base.items() if tensor.ndim == 4)
 
 
-def trained(base: dict[str, torch.Tensor]) -> tuple[str, ...]:
+def trained(base: dict[str, Tensor]) -> tuple[str, ...]:
     """Return the slots that a concept has as a whole: biases and norms, but for those of the step, a constant."""
     return tuple(name for name, tensor in base.items() if tensor.ndim == 1 and "time_emb" not in name)

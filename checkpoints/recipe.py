@@ -18,7 +18,8 @@ class Start:
     steps: int = 60
     group: int = 32
     batch: int = 4
-    rate: float = 2e-3
+    rate: float = 2e-3  # of the base
+    own_rate: float = 3e-3  # of what is a concept's own
 
 
 @final

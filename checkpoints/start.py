@@ -68,7 +68,7 @@ def _episode(
         if name not in base
     }
     changes = {name: torch.zeros(count, *base[name].shape, requires_grad=True) for name in whole}
-    own = torch.optim.Adam([*first.values(), *changes.values()], lr=recipe.rate)
+    own = torch.optim.Adam([*first.values(), *changes.values()], lr=recipe.start.own_rate)
     places = slot_generator(recipe.seed, f"episode {episode}")
     stacked = frozenset((*slots, *whole))
     for _ in range(recipe.start.steps):

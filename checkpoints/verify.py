@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any, Final, final
 
 import torch
-from torch.func import functional_call
 
 from checkpoints.ensemble import scaled
-from checkpoints.generator import SPEC, generator
+from checkpoints.generator import SPEC, applied, generator
 from checkpoints.pictures import edited, pictures
 from checkpoints.train import RUN, read_concepts
 from paramgen.errors import OptionError, ZooError
@@ -76,7 +75,7 @@ def _measured_again(zoo: Zoo, rows: list[Row], data: str, report: Callable[[str,
     for done, row in enumerate(rows):
         report("measuring", done, len(rows))
         with torch.no_grad():
-            made = functional_call(module, zoo.restore(row.id), (scaled(inputs), 0)).sample
+            made = applied(module, zoo.restore(row.id), scaled(inputs))
         distance = (made - scaled(edited(own[row.task], inputs))).abs().mean()
         found[row.id] = abs(float(distance) - row.metrics["distance"])
     return found

@@ -8,4 +8,4 @@ from checkpoints.recipes import photos
 
 def config() -> Recipe:
     """Return the zoo: one checkpoint of each concept, four times as large."""
-    return replace(photos.config(), form="full", snapshots=(120,))
+    return replace(photos.config(), form="full", snapshots=(30,))

@@ -6,12 +6,17 @@ from checkpoints.recipe import Recipe, Start
 def config() -> Recipe:
     """Return the zoo; cost and distances: cards/results."""
     return Recipe(
-        train=440,
-        validation=16,
-        test=60,
-        start=Start(episodes=10, steps=60, group=24, batch=4),
-        repeated=32,
-        group=24,
+        train=400,
+        validation=10,
+        test=48,
+        start=Start(episodes=5, steps=60, group=24, batch=4),
+        rank=8,
+        alpha=8.0,
+        repeated=16,
+        group=32,
         batch=4,
-        snapshots=(60, 90, 120),
+        snapshots=(10, 20, 30),
+        rate=1e-2,
+        pictures=256,
+        judged=16,
     )
