@@ -28,11 +28,11 @@ CONFIG: Final[dict[str, Any]] = {
 def generator(seed: int = 0) -> nn.Module:
     """Return the network with the library's own start; global random numbers stay as they are."""
     ensure_torchvision()
-    from diffusers import UNet2DModel
+    import diffusers
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return cast(nn.Module, UNet2DModel(**CONFIG))
+        return cast(nn.Module, cast(Any, diffusers).UNet2DModel(**CONFIG))
 
 
 def applied(module: nn.Module, state: Mapping[str, Tensor], pictures: Tensor) -> Tensor:

@@ -131,7 +131,6 @@ def _with_ray(
     except ModuleNotFoundError as error:
         raise OptionError("--ray needs Ray, which is not installed. Type: pip install 'ray>=2'") from error
 
-    @ray.remote(num_cpus=1, max_retries=5)
     def train(unit: Unit, base: Mapping[str, Tensor], given: Tensor) -> _Made:
         torch.set_num_threads(1)
         return trained_unit(unit, recipe, base, given, about)
@@ -139,7 +138,8 @@ def _with_ray(
     ray.init(ignore_reinit_error=True, include_dashboard=False, log_to_driver=False)
     try:
         shared = ray.put(dict(base)), ray.put(given)
-        waiting = {train.remote(unit, *shared): unit for unit in left}
+        task = ray.remote(num_cpus=1, max_retries=5)(train)
+        waiting = {task.remote(unit, *shared): unit for unit in left}
         while waiting:
             ready, _ = ray.wait(list(waiting), num_returns=1)
             yield waiting.pop(ready[0]), ray.get(ready[0])

@@ -54,7 +54,8 @@ def write_layout(folder: Path, layout: Layout, base: Mapping[str, Tensor] | None
 
 def write_shard(folder: Path, name: str, checkpoints: Iterable[tuple[Row, Mapping[str, Tensor]]]) -> None:
     """Write one shard with its rows."""
-    rows, tensors = [], {}
+    rows: list[Any] = []
+    tensors: dict[str, Tensor] = {}
     for row, own in checkpoints:
         if row.shard != name:
             raise ZooError(f"The checkpoint {row.id} is for {row.shard!r}, not for {name!r}.")

@@ -7,11 +7,11 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-import paramgen
 from checkpoints.__main__ import app
 from checkpoints.recipes import smoke
 from checkpoints.sheet import MAGNIFIED, Line, sheet
 from checkpoints.train import read_concepts, train_zoo
+from paramgen.zoo import Zoo
 
 
 def run(*arguments: object) -> Result:
@@ -59,17 +59,19 @@ def test_verify_ends_with_two_where_something_is_damaged(zoo: Path, tmp_path: Pa
 
 
 def test_the_sheet_has_a_row_for_each_concept_and_shows_predictions(zoo: Path, tmp_path: Path) -> None:
-    from checkpoints.generator import CONFIG, SPEC
+    from safetensors.torch import save_file
 
-    tests = [concept for concept in read_concepts(zoo) if concept.split == "test"]
-    for concept in tests:
-        paramgen.write(SPEC, tmp_path / "predicted" / concept.id, init="library", overrides=CONFIG)
-    options = ("--data", "drawn", "--steps", 1, "--count", 2, "--json")
+    concept = next(concept for concept in read_concepts(zoo) if concept.split == "test")
+    (tmp_path / "predicted" / concept.id).mkdir(parents=True)
+    save_file(Zoo.open(zoo).start, tmp_path / "predicted" / concept.id / "diffusion_pytorch_model.safetensors")
+    options = ("--data", "drawn", "--steps", 1, "--count", 1, "--json")
     done = run("sheet", zoo, *options, "--predicted", tmp_path / "predicted", "--out", tmp_path / "sheet.png")
     assert done.exit_code == 0, done.output
-    assert json.loads(done.stdout)["distances"].keys() == {"from scratch", "shared start", "predicted"}
+    distances = json.loads(done.stdout)["distances"]
+    assert distances.keys() == {"from scratch", "shared start", "predicted"}
+    assert distances["predicted"] == distances["shared start"] != distances["from scratch"]
     with Image.open(tmp_path / "sheet.png") as picture:
-        assert picture.height > 2 * 32 * MAGNIFIED and len(picture.convert("RGB").getcolors(1 << 24) or ()) > 1_000
+        assert picture.height > 32 * MAGNIFIED and len(picture.convert("RGB").getcolors(1 << 24) or ()) > 500
     wrong = run("sheet", zoo, *options, "--predicted", tmp_path / "none", "--out", tmp_path / "none.png")
     assert wrong.exit_code == 2 and not (tmp_path / "none.png").exists()
 
