@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from torch import Tensor
 
 from checkpoints.concepts import Concept
-from checkpoints.generator import SIZE
+from checkpoints.networks import SIZE
 from paramgen.errors import OptionError
 from paramgen.images.folders import folder_images
 from paramgen.images.sets import decode

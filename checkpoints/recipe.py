@@ -3,7 +3,7 @@
 import hashlib
 import json
 from dataclasses import asdict, dataclass
-from typing import Any, final
+from typing import Any, Literal, final
 
 from paramgen.errors import OptionError
 from paramgen.zoo.layout import Form
@@ -25,8 +25,9 @@ class Start:
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """A translation zoo. Concepts of a `group` are trained together; `snapshots` are the steps that are kept."""
+    """A zoo. Concepts of a `group` are trained together; `snapshots` are the steps that are kept."""
 
+    task: Literal["translation", "classification"] = "translation"
     train: int
     validation: int
     test: int
@@ -42,8 +43,8 @@ class Recipe:
     snapshots: tuple[int, ...] = (60, 90, 120)
     rate: float = 3e-3
     adversarial: float = 0.01  # pix2pix weighs the distance 100 times (Isola et al., 2017, arXiv:1611.07004, §3.1)
-    pictures: int = 512
-    judged: int = 64  # pictures of which none is trained on
+    pictures: int = 512  # of each class, where there are classes
+    judged: int = 64  # of which none is trained on
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained."""

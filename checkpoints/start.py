@@ -6,20 +6,18 @@ after every episode, so that a kill costs one of them.
 
 import json
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
 import torch
-from jaxtyping import UInt8
 from safetensors import safe_open
 from torch import Tensor
 
-from checkpoints.concepts import Concept
-from checkpoints.ensemble import Pairs, outputs
-from checkpoints.generator import generator, targets, trained
-from checkpoints.pictures import edited
-from checkpoints.recipe import Recipe
+from checkpoints.ensemble import outputs
+from checkpoints.examples import Examples
+from checkpoints.kinds import Kind
+from checkpoints.networks import targets, trained
 from checkpoints.writing import write_tensors
 from paramgen.draws import slot_generator
 from paramgen.zoo.low_rank import RIGHT, first_factors, restore
@@ -28,15 +26,10 @@ NAME: Final = "start.safetensors"
 _OPTIMIZER: Final = "optimizer."
 
 
-def shared_start(
-    recipe: Recipe,
-    concepts: Sequence[Concept],
-    pictures: UInt8[Tensor, "batch 3 height width"],
-    folder: Path,
-    report: Callable[[int, int], None],
-) -> dict[str, Tensor]:
+def shared_start(kind: Kind, folder: Path, report: Callable[[int, int], None]) -> dict[str, Tensor]:
     """Return the base, trained from the library's own start on concepts of the training split only."""
-    base = {name: each.detach().clone() for name, each in generator(recipe.seed).state_dict().items()}
+    recipe = kind.recipe
+    base = {name: each.detach().clone() for name, each in kind.network.made(recipe.seed).state_dict().items()}
     if recipe.common and recipe.form == "low_rank":
         factors = first_factors(base, targets(base), rank=recipe.rank, seed=recipe.seed)
         base |= {name: each for name, each in factors.items() if name.endswith(RIGHT)}
@@ -44,23 +37,23 @@ def shared_start(
         each.requires_grad_()
     learner = torch.optim.Adam(base.values(), lr=recipe.start.rate)
     done = _resumed(folder / NAME, base, learner)
-    own = [concept for concept in concepts if concept.split == "train"]
+    own = [concept for concept in kind.concepts() if concept.split == "train"]
     for episode in range(done, recipe.start.episodes):
         report(episode, recipe.start.episodes)
         draw = random.Random(f"{recipe.seed} episode {episode}")
-        chosen = draw.sample(own, min(recipe.start.group, len(own)))
-        pairs = Pairs(inputs=pictures, targets=torch.stack([edited(concept, pictures) for concept in chosen]))
-        _episode(recipe, base, learner, pairs, episode)
+        examples = kind.examples(draw.sample(own, min(recipe.start.group, len(own))))
+        _episode(kind, examples, base, learner, episode)
         _save(folder / NAME, base, learner, episode + 1)
     report(recipe.start.episodes, recipe.start.episodes)
     return {name: each.detach() for name, each in base.items()}
 
 
 def _episode(
-    recipe: Recipe, base: dict[str, Tensor], learner: torch.optim.Optimizer, pairs: Pairs, episode: int
+    kind: Kind, examples: Examples, base: dict[str, Tensor], learner: torch.optim.Optimizer, episode: int
 ) -> None:
-    """Train the base and the factors of these concepts together, by the mean distance."""
-    count, module = len(pairs.targets), generator(recipe.seed)
+    """Train the base and the factors of these concepts together."""
+    recipe = kind.recipe
+    count, module = examples.tasks, kind.network.made(recipe.seed)
     slots, whole = targets(base), trained(base)
     first = {
         name: each.expand(count, *each.shape).clone().requires_grad_()
@@ -72,10 +65,10 @@ def _episode(
     places = slot_generator(recipe.seed, f"episode {episode}")
     stacked = frozenset((*slots, *whole))
     for _ in range(recipe.start.steps):
-        inputs, wanted = pairs.at(torch.randint(len(pairs.inputs), (recipe.start.batch,), generator=places))
+        inputs, wanted = examples.at(torch.randint(kind.trained_on, (recipe.start.batch,), generator=places))
         moved = {name: base[name] + change for name, change in changes.items()}
         state = restore(base, {**first, **moved}, scale=recipe.alpha / recipe.rank)
-        loss = (outputs(module, state, stacked, inputs) - wanted).abs().mean((1, 2, 3, 4)).sum()
+        loss = examples.off(outputs(module, state, stacked, examples, inputs), wanted).mean(1).sum()
         for optimizer in (learner, own):
             optimizer.zero_grad(set_to_none=True)
         loss.backward()

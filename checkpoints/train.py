@@ -10,18 +10,18 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from checkpoints.concepts import VERSION, Concept, concepts
+from checkpoints.classes import ClassConcept
+from checkpoints.concepts import VERSION, Concept
 from checkpoints.index import index
-from checkpoints.pictures import pictures
+from checkpoints.kinds import Kind, kind_of
 from checkpoints.recipe import Recipe
 from checkpoints.start import NAME as START
 from checkpoints.start import shared_start
-from checkpoints.units import Unit, layout_of, trained_unit, units
+from checkpoints.units import Made, Unit, layout_of, trained_unit, units
 from checkpoints.writing import read_shard_rows, write_json, write_layout, write_shard
 from paramgen.errors import OptionError, ZooError
 from paramgen.zoo.layout import NAME as LAYOUT
 from paramgen.zoo.reading import SHARDS, Skipped
-from paramgen.zoo.table import Row
 
 RUN: Final = "run.json"
 CONCEPTS: Final = "concepts.json"
@@ -29,7 +29,6 @@ LICENCE: Final = "Apache-2.0"
 
 Report = Callable[[str, int, int], None]
 """What is being made, how much of it is done, and how much there is."""
-_Made = list[tuple[Row, dict[str, Tensor]]]
 
 
 def train_zoo(
@@ -37,31 +36,39 @@ def train_zoo(
 ) -> tuple[int, list[Skipped]]:
     """Make or continue the zoo in `out`; return how many checkpoints its table has, and what was left out."""
     report("pictures", 0, 1)
-    given = pictures(data, recipe.pictures + recipe.judged)
-    chosen = concepts(train=recipe.train, validation=recipe.validation, test=recipe.test, seed=recipe.seed)
+    kind = kind_of(recipe, data)
     run = {
         "recipe": name,
         "identity": recipe.identity,
         "grammar": VERSION,
-        "pictures": hashlib.sha256(given.numpy().tobytes()).hexdigest(),
+        "pictures": hashlib.sha256(kind.pictures.numpy().tobytes()).hexdigest(),
         "settings": recipe.to_json(),
     }
     _begin(out, json.loads(json.dumps(run)), resume=resume)
-    write_json(out / CONCEPTS, [concept.to_json() for concept in chosen])
-    base = _base(out, recipe, chosen, given, report)
-    every = units(recipe, chosen)
+    write_json(out / CONCEPTS, [concept.to_json() for concept in kind.concepts()])
+    base = _base(out, kind, report)
+    every = units(recipe, kind.concepts())
     left = [unit for unit in every if not _whole(out / SHARDS / unit.shard)]
     about = {"licence": LICENCE, "source": f"train-zoo {name}", "revision": recipe.identity[:40]}
     make = _with_ray if ray else _here
     report("units", len(every) - len(left), len(every))
-    for done, (unit, made) in enumerate(make(left, recipe, base, given, about), len(every) - len(left) + 1):
+    for done, (unit, made) in enumerate(make(left, kind, base, about), len(every) - len(left) + 1):
         write_shard(out, unit.shard, made)
         report("units", done, len(every))
     return index(out)
 
 
 def read_concepts(folder: Path) -> list[Concept]:
-    """Return all concepts of a zoo, those for testing too."""
+    """Return all concepts of a translation zoo, those for testing too."""
+    return [Concept.from_json(each) for each in _concepts(folder)]
+
+
+def read_class_concepts(folder: Path) -> list[ClassConcept]:
+    """Return all concepts of a classifier zoo, those for testing too."""
+    return [ClassConcept.from_json(each) for each in _concepts(folder)]
+
+
+def _concepts(folder: Path) -> list[Any]:
     path = folder / CONCEPTS
     try:
         given = json.loads(path.read_text(encoding="utf-8"))
@@ -69,7 +76,7 @@ def read_concepts(folder: Path) -> list[Concept]:
         raise ZooError(f"{path} cannot be read: {type(error).__name__}. Get the zoo again.") from error
     if not isinstance(given, list):
         raise ZooError(f"{path} holds no list of concepts. Get the zoo again.")
-    return [Concept.from_json(each) for each in given]
+    return given
 
 
 def _begin(out: Path, run: Mapping[str, Any], *, resume: bool) -> None:
@@ -92,13 +99,11 @@ def _begin(out: Path, run: Mapping[str, Any], *, resume: bool) -> None:
         partial.unlink(missing_ok=True)
 
 
-def _base(out: Path, recipe: Recipe, chosen: Sequence[Concept], given: Tensor, report: Report) -> dict[str, Tensor]:
+def _base(out: Path, kind: Kind, report: Report) -> dict[str, Tensor]:
     if (out / LAYOUT).exists():
         return load_file(out / "base.safetensors")
-    base = shared_start(
-        recipe, chosen, given[: recipe.pictures], out, lambda done, total: report("shared start", done, total)
-    )
-    write_layout(out, layout_of(recipe, base), base)
+    base = shared_start(kind, out, lambda done, total: report("shared start", done, total))
+    write_layout(out, layout_of(kind, base), base)
     (out / START).unlink(missing_ok=True)
     return base
 
@@ -112,15 +117,15 @@ def _whole(path: Path) -> bool:
 
 
 def _here(
-    left: Sequence[Unit], recipe: Recipe, base: Mapping[str, Tensor], given: Tensor, about: Mapping[str, str]
-) -> Iterator[tuple[Unit, _Made]]:
+    left: Sequence[Unit], kind: Kind, base: Mapping[str, Tensor], about: Mapping[str, str]
+) -> Iterator[tuple[Unit, Made]]:
     for unit in left:
-        yield unit, trained_unit(unit, recipe, base, given, about)
+        yield unit, trained_unit(unit, kind, base, about)
 
 
 def _with_ray(
-    left: Sequence[Unit], recipe: Recipe, base: Mapping[str, Tensor], given: Tensor, about: Mapping[str, str]
-) -> Iterator[tuple[Unit, _Made]]:
+    left: Sequence[Unit], kind: Kind, base: Mapping[str, Tensor], about: Mapping[str, str]
+) -> Iterator[tuple[Unit, Made]]:
     """Train units on the machines of a Ray cluster, or on this one's processors; yield them as they are done.
 
     One processor trains one unit: on more threads the same unit would not have the same bytes. A unit whose machine is
@@ -131,13 +136,13 @@ def _with_ray(
     except ModuleNotFoundError as error:
         raise OptionError("--ray needs Ray, which is not installed. Type: pip install 'ray>=2'") from error
 
-    def train(unit: Unit, base: Mapping[str, Tensor], given: Tensor) -> _Made:
+    def train(unit: Unit, kind: Kind, base: Mapping[str, Tensor]) -> Made:
         torch.set_num_threads(1)
-        return trained_unit(unit, recipe, base, given, about)
+        return trained_unit(unit, kind, base, about)
 
     ray.init(ignore_reinit_error=True, include_dashboard=False, log_to_driver=False)
     try:
-        shared = ray.put(dict(base)), ray.put(given)
+        shared = ray.put(kind), ray.put(dict(base))
         task = ray.remote(num_cpus=1, max_retries=5)(train)
         waiting = {task.remote(unit, *shared): unit for unit in left}
         while waiting:

@@ -1,17 +1,14 @@
-"""One unit of a translation zoo: concepts that are trained together, and one shard. It is made whole or again."""
+"""One unit of a zoo: concepts that are trained together, and one shard. It is made whole or again."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import Any, Final, final
 
-import torch
-from jaxtyping import UInt8
 from torch import Tensor
 
-from checkpoints.concepts import Concept
-from checkpoints.ensemble import Ensemble, Pairs, stack
-from checkpoints.generator import CONFIG, SPEC, generator, targets, trained
-from checkpoints.pictures import edited
+from checkpoints.ensemble import Ensemble, stack
+from checkpoints.kinds import AnyConcept, Kind
+from checkpoints.networks import targets, trained
 from checkpoints.recipe import Recipe
 from checkpoints.writing import finite
 from paramgen.zoo.hashes import content_sha256
@@ -19,8 +16,11 @@ from paramgen.zoo.layout import Layout
 from paramgen.zoo.low_rank import RIGHT, first_factors
 from paramgen.zoo.table import Row
 
-REPEATS = (1, 2)
+REPEATS: Final = (1, 2)
 """The seeds of the concepts that are trained again."""
+
+Made = list[tuple[Row, dict[str, Tensor]]]
+"""Checkpoints, each with its row."""
 
 
 @final
@@ -30,7 +30,7 @@ class Unit:
 
     number: int
     seed: int
-    concepts: tuple[Concept, ...]
+    concepts: tuple[AnyConcept, ...]
 
     @property
     def shard(self) -> str:
@@ -38,7 +38,7 @@ class Unit:
         return f"{self.number:05d}.safetensors"
 
 
-def units(recipe: Recipe, concepts: Sequence[Concept]) -> list[Unit]:
+def units(recipe: Recipe, concepts: Sequence[AnyConcept]) -> list[Unit]:
     """Return all units of a recipe: every concept that is not for testing, then the repeated ones."""
     own = [concept for concept in concepts if concept.split != "test"]
     # Evenly chosen: the first concepts are single edits.
@@ -51,58 +51,47 @@ def units(recipe: Recipe, concepts: Sequence[Concept]) -> list[Unit]:
     return found
 
 
-def layout_of(recipe: Recipe, base: Mapping[str, Tensor]) -> Layout:
+def layout_of(kind: Kind, base: Mapping[str, Tensor]) -> Layout:
     """Return what zoo.json says of this recipe's checkpoints."""
+    recipe = kind.recipe
     low = recipe.form == "low_rank"
     return Layout(
-        spec=SPEC,
-        config=CONFIG,
-        task="translation",
+        spec=kind.network.spec,
+        config=kind.network.config,
+        task=recipe.task,
         form=recipe.form,
         rank=recipe.rank,
         alpha=recipe.alpha,
-        targets=targets(dict(base)) if low else (),
-        trained=trained(dict(base)) if low else (),
+        targets=targets(base) if low else (),
+        trained=trained(base) if low else (),
     )
 
 
-def trained_unit(
-    unit: Unit,
-    recipe: Recipe,
-    base: Mapping[str, Tensor],
-    pictures: UInt8[Tensor, "batch 3 height width"],
-    about: Mapping[str, str],
-) -> list[tuple[Row, dict[str, Tensor]]]:
+def trained_unit(unit: Unit, kind: Kind, base: Mapping[str, Tensor], about: Mapping[str, str]) -> Made:
     """Train a unit and return its checkpoints, those that are finite. `about` has licence, source and revision."""
-    pairs = Pairs(inputs=pictures, targets=torch.stack([edited(each, pictures) for each in unit.concepts]))
-    layout = layout_of(recipe, base)
-    own = stack(first_tensors(recipe, base), len(unit.concepts))
-    ensemble = Ensemble(generator(recipe.seed), base, own, pairs, recipe)
-    start = ensemble.distance(recipe.pictures)
-    inputs, wanted = pairs.at(torch.arange(recipe.pictures, len(pictures)))
-    nothing = (inputs - wanted).abs().flatten(1).mean(1)
+    recipe, examples = kind.recipe, kind.examples(unit.concepts)
+    own = stack(first_tensors(recipe, base), examples.tasks)
+    ensemble = Ensemble(kind.network.made(recipe.seed), base, own, examples, recipe)
+    always = {"start": ensemble.distance(kind.trained_on), **kind.without(examples)}
+    alike: dict[str, Any] = {"shard": unit.shard, "seed": unit.seed, "form": recipe.form, **about}
+    alike["architecture_sha256"] = layout_of(kind, base).architecture_sha256
     found = []
-    for snapshot in ensemble.run(recipe.pictures, seed=unit.seed):
-        for place, tensors in _finite(snapshot.tensors, len(unit.concepts)):
-            concept = unit.concepts[place]
-            measured = {"distance": snapshot.distance, "start": start, "nothing": nothing}
+    for snapshot in ensemble.run(kind.trained_on, seed=unit.seed):
+        figures = {**snapshot.figures, **always}
+        for place, concept in enumerate(unit.concepts):
+            tensors = {name: each[place].clone() for name, each in snapshot.tensors.items()}
             row = Row(
                 id=f"{concept.id}.s{unit.seed}.{snapshot.steps:05d}",
                 task=concept.id,
                 split=concept.split,
                 texts=concept.texts,
-                seed=unit.seed,
                 steps=snapshot.steps,
-                shard=unit.shard,
-                form=recipe.form,
-                metrics={name: round(float(values[place]), 6) for name, values in measured.items()},
-                licence=about["licence"],
-                source=about["source"],
-                revision=about["revision"],
-                architecture_sha256=layout.architecture_sha256,
+                metrics={name: round(float(values[place]), 6) for name, values in figures.items()},
                 content_sha256=content_sha256(tensors),
+                **alike,
             )
-            found.append((row, tensors))
+            if finite(tensors):
+                found.append((row, tensors))
     return found
 
 
@@ -110,14 +99,6 @@ def first_tensors(recipe: Recipe, base: Mapping[str, Tensor]) -> dict[str, Tenso
     """Return what every concept trains, as it begins: the factors and small slots, or all there is."""
     if recipe.form == "full":
         return {name: each for name, each in base.items() if not name.endswith(RIGHT)}
-    slots = targets(dict(base))
-    factors = first_factors(base, slots, rank=recipe.rank, seed=recipe.seed)
+    factors = first_factors(base, targets(base), rank=recipe.rank, seed=recipe.seed)
     own = {name: each for name, each in factors.items() if name not in base}
-    return own | {name: base[name] for name in trained(dict(base))}
-
-
-def _finite(stacked: Mapping[str, Tensor], count: int) -> Iterator[tuple[int, dict[str, Tensor]]]:
-    for place in range(count):
-        own = {name: each[place].clone() for name, each in stacked.items()}
-        if finite(own):
-            yield place, own
+    return own | {name: base[name] for name in trained(base)}

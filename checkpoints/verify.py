@@ -10,10 +10,9 @@ from typing import Any, Final, final
 
 import torch
 
-from checkpoints.ensemble import scaled
-from checkpoints.generator import SPEC, applied, generator
-from checkpoints.pictures import edited, pictures
-from checkpoints.train import RUN, read_concepts
+from checkpoints.kinds import kind_of
+from checkpoints.recipe import Recipe, Start
+from checkpoints.train import RUN
 from paramgen.errors import OptionError, ZooError
 from paramgen.zoo import Row, Skipped, Zoo
 
@@ -59,23 +58,25 @@ def verify(folder: Path, *, data: str | None, samples: int, report: Callable[[st
 
 
 def _measured_again(zoo: Zoo, rows: list[Row], data: str, report: Callable[[str, int, int], None]) -> dict[str, float]:
-    """Return how far each distance is from the one in the table."""
+    """Return how far each checkpoint's first figure is from the one in the table."""
     try:
         run = json.loads((zoo.folder / RUN).read_text(encoding="utf-8"))
-        count, judged = run["settings"]["pictures"], run["settings"]["judged"]
-        given = pictures(data, count + judged)
+        settings, pictures = run["settings"], run["pictures"]
+        recipe = Recipe(**settings | {"start": Start(**settings["start"]), "snapshots": tuple(settings["snapshots"])})
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ZooError(f"{zoo.folder / RUN} does not say what the zoo was made of. Leave out --data.") from error
-    if zoo.layout.spec != SPEC or hashlib.sha256(given.numpy().tobytes()).hexdigest() != run.get("pictures"):
+    kind = kind_of(recipe, data)
+    if hashlib.sha256(kind.pictures.numpy().tobytes()).hexdigest() != pictures:
         raise OptionError(f"--data {data} has other pictures than those that {zoo.folder} was trained on.")
-    own = {concept.id: concept for concept in read_concepts(zoo.folder)}
-    module = generator()
-    inputs = given[count:]
+    own = {concept.id: concept for concept in kind.concepts()}
+    module = kind.network.made(recipe.seed)
     found = {}
     for done, row in enumerate(rows):
         report("measuring", done, len(rows))
+        examples = kind.examples([own[row.task]])
+        inputs, wanted = examples.at(torch.arange(kind.trained_on, examples.count))
         with torch.no_grad():
-            made = applied(module, zoo.restore(row.id), scaled(inputs))
-        distance = (made - scaled(edited(own[row.task], inputs))).abs().mean()
-        found[row.id] = abs(float(distance) - row.metrics["distance"])
+            made = examples.applied(module, zoo.restore(row.id), inputs[0] if inputs.ndim == 5 else inputs)
+        name, figure = next(iter(examples.measured(made[None], wanted).items()))
+        found[row.id] = abs(float(figure.mean()) - row.metrics[name])
     return found

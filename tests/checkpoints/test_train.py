@@ -14,7 +14,8 @@ import torch
 
 from checkpoints.concepts import concepts
 from checkpoints.ensemble import Ensemble, Pairs, stack
-from checkpoints.generator import generator, targets
+from checkpoints.generator import generator
+from checkpoints.networks import targets
 from checkpoints.pictures import edited, pictures
 from checkpoints.recipe import Recipe
 from checkpoints.recipes import smoke
