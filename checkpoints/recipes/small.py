@@ -7,13 +7,16 @@ def config() -> Recipe:
     """Return the zoo; it shows the whole way, and is too small to generalize from."""
     return Recipe(
         train=64,
-        validation=4,
+        validation=3,
         test=9,
-        start=Start(episodes=4, steps=40, group=16, batch=4),
-        repeated=4,
+        start=Start(episodes=4, steps=60, group=16, batch=4),
+        rank=8,
+        alpha=8.0,
+        repeated=3,
         group=17,
         batch=4,
-        snapshots=(40, 80),
-        pictures=192,
-        judged=32,
+        snapshots=(20, 40),
+        rate=1e-2,
+        pictures=256,
+        judged=16,
     )
