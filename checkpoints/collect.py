@@ -6,11 +6,10 @@ checkpoint is executed, and what cannot be taken is skipped by name: no licence,
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, final
-
-from huggingface_hub import ModelCard
 
 from checkpoints.index import index
 from checkpoints.writing import finite, read_shard_rows, write_bytes, write_layout, write_shard
@@ -18,6 +17,7 @@ from paramgen._optional import require
 from paramgen.architectures import Architecture, read_config, resolve
 from paramgen.architectures.stored import Stored, stored, weight_files
 from paramgen.errors import CheckError, ParamgenError, ZooError
+from paramgen.export.card_data import known_of
 from paramgen.hub import COMMIT, FAILURES, commit_of, fetch_folder, reason
 from paramgen.zoo.hashes import content_sha256
 from paramgen.zoo.layout import Layout
@@ -123,7 +123,7 @@ def _add(found: Found, out: Path, licence: str | None) -> Path:
     tensors = {entry.name: entry.tensor() for entry in entries}
     if not finite(tensors):
         raise ZooError("it has values that are not finite")
-    own = _front(card, "license") or licence
+    own = known_of(found.folder).get("license") or licence
     if not own:
         raise ZooError("it has no licence: neither its README.md nor --licence names one")
     layout = Layout(spec=spec, config=config, task="collected", form="full", base=None)
@@ -131,8 +131,9 @@ def _add(found: Found, out: Path, licence: str | None) -> Path:
     content = content_sha256(tensors)
     id = f"{_PLAIN.sub('-', found.source).strip('-.')[:100]}-{content[:12]}"
     row = _row(found, id, layout, content, own, card)
-    if not (folder / SHARDS / row.shard).exists():
-        _refuse_again(folder, row)
+    if row.id not in (known := _known(folder)).values():
+        if content in known:
+            raise ZooError(f"it is the same as {known[content]}")
         write_layout(folder, layout, None)
         write_shard(folder, row.shard, [(row, tensors)])
         write_bytes(folder / CARDS / f"{id}.md", card.encode())
@@ -142,7 +143,7 @@ def _add(found: Found, out: Path, licence: str | None) -> Path:
 def _row(found: Found, id: str, layout: Layout, content: str, licence: str, card: str) -> Row:
     return Row(
         id=id,
-        task=_front(card, "pipeline_tag") or "unknown",
+        task="collected",
         split="train",
         texts=tuple(dict.fromkeys((_title(card) or found.source, found.source))),
         seed=0,
@@ -158,12 +159,14 @@ def _row(found: Found, id: str, layout: Layout, content: str, licence: str, card
     )
 
 
-def _refuse_again(folder: Path, row: Row) -> None:
-    """Refuse what another shard of the zoo has under another name."""
+def _known(folder: Path) -> dict[str, str]:
+    """Return the ids of a zoo's checkpoints by the hashes of their tensors; damaged shards have none."""
+    known: dict[str, str] = {}
     for path in sorted((folder / SHARDS).glob("*.safetensors")):
-        for each in read_shard_rows(path):
-            if isinstance(each, dict) and each.get("content_sha256") == row.content_sha256:
-                raise ZooError(f"it is the same as {each.get('id')}")
+        with suppress(ZooError):
+            rows = [Row.from_json(each) for each in read_shard_rows(path)]
+            known |= {row.content_sha256: row.id for row in rows}
+    return known
 
 
 def _entries(folder: Path) -> list[Stored]:
@@ -207,15 +210,6 @@ def _card(folder: Path) -> str:
         return ""
     with path.open(encoding="utf-8", errors="replace") as file:
         return file.read(MAX_CARD)
-
-
-def _front(card: str, key: str) -> str:
-    """Return one entry of the card's front matter, as far as it is plain text."""
-    try:
-        found = getattr(ModelCard(card, ignore_metadata_errors=True).data, key, None)
-    except Exception:  # whatever YAML, or a class for the metadata, makes of anybody's text
-        return ""
-    return found.strip()[:200] if isinstance(found, str) else ""
 
 
 def _title(card: str) -> str:

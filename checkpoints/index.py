@@ -1,7 +1,6 @@
 """Make index.parquet of what the shards say of themselves; duplicates and what is no row are dropped by name."""
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +14,7 @@ from paramgen.zoo.table import NAME, Row
 _TEXT: Final = "id task split shard form metrics licence source revision architecture_sha256 content_sha256".split()
 
 
-def index(folder: Path, report: Callable[[str], None] = lambda _: None) -> tuple[int, list[Skipped]]:
+def index(folder: Path) -> tuple[int, list[Skipped]]:
     """Write the table of all shards. Return how many checkpoints it has, and what was left out."""
     layout = read_layout(folder)
     rows: dict[str, Row] = {}
@@ -27,7 +26,6 @@ def index(folder: Path, report: Callable[[str], None] = lambda _: None) -> tuple
         except ZooError as error:
             skipped.append(Skipped(path.name, str(error)))
             continue
-        report(path.name)
         for each in given:
             try:
                 row = Row.from_json(each)

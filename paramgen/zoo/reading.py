@@ -19,6 +19,7 @@ SHARDS: Final = "shards"
 MAX_FILE: Final = 20_000_000_000  # bytes
 MAX_BASE: Final = 2_000_000_000
 _FLOATS: Final = ("F32", "F16", "BF16")
+_WITH_COUNTERS: Final = (*_FLOATS, "F64", "I64", "I32", "U8", "BOOL")  # whole networks have buffers, too
 
 
 @final
@@ -56,7 +57,7 @@ class Zoo:
             expected = _common(rows, listed)
         kept = []
         for row in rows:
-            reason = _fault(row, listed[row.shard], expected)
+            reason = _fault(row, listed[row.shard], expected, _FLOATS if base else _WITH_COUNTERS)
             if reason is None:
                 kept.append(row)
             else:
@@ -149,6 +150,7 @@ def _fault(
     row: Row,
     header: dict[str, tuple[str, tuple[int, ...]]] | str,
     expected: Mapping[str, tuple[int, ...]],
+    allowed: tuple[str, ...],
 ) -> str | None:
     if isinstance(header, str):
         return header
@@ -158,8 +160,8 @@ def _fault(
             return f"it has no tensor {name!r}"
         if found[1] != shape:
             return f"{name!r} is {found[1]}, the architecture's is {shape}"
-        if found[0] not in _FLOATS:
-            return f"{name!r} is {found[0]}; allowed are {', '.join(_FLOATS)}"
+        if found[0] not in allowed:
+            return f"{name!r} is {found[0]}; allowed are {', '.join(allowed)}"
     return None
 
 
