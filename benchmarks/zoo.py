@@ -1,4 +1,4 @@
-"""What a translation zoo holds: how good its checkpoints are, and how new its test concepts. `python -m benchmarks.zoo ZOO`.
+"""What a translation zoo holds: how good its checkpoints are, how new its tests. `python -m benchmarks.zoo ZOO`.
 
 A test concept's novelty is told by its effect, too: how far what it makes of pictures is from what the nearest training
 concept makes of them. Checkpoints from several seeds tell how far two runs of one concept are apart.
