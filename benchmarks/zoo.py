@@ -77,7 +77,7 @@ def _novelty(concepts: Sequence[Concept], known: set[str]) -> list[dict[str, Any
         if concept.split == "test":
             apart = (effects - edited(concept, scenes).float()).abs().flatten(1).mean(1)
             nearest = list(trained)[int(apart.argmin())]
-            row = {"id": concept.id, "novelty": concept.novelty, "text": concept.texts[0]}
+            row: dict[str, Any] = {"id": concept.id, "novelty": concept.novelty, "text": concept.texts[0]}
             found.append(row | {"nearest": nearest, "apart": round(float(apart.min()), 2)})
     return found
 
@@ -87,7 +87,7 @@ def main(
     name: Annotated[str, typer.Option(help="The result is cards/results/NAME.json.")],
 ) -> None:
     """Measure a zoo and keep the figures."""
-    result = {"result": name, "command": f"python -m benchmarks.zoo ZOO --name {name}"}
+    result: dict[str, Any] = {"result": name, "command": f"python -m benchmarks.zoo ZOO --name {name}"}
     result |= {"provenance": provenance(), **measured(zoo)}
     path = ROOT / "cards" / "results" / f"{name}.json"
     path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
