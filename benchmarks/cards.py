@@ -14,13 +14,18 @@ from typing import Annotated, Any, Final, final
 import typer
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
+from benchmarks import text_starts
 from benchmarks.denoised_table import memorization_table, starts_table
 from benchmarks.starts_table import JUDGED, markdown
 from paramgen.errors import OptionError, UnknownNameError
 from paramgen.export.folder import write_text
 
 ROOT: Final = Path(__file__).parents[1]
-DATA: Final = {"cifar10": ("uoft-cs/cifar10", "CIFAR-10"), "tiny": ("zh-plus/tiny-imagenet", "Tiny ImageNet")}
+DATA: Final = {
+    "cifar10": ("uoft-cs/cifar10", "CIFAR-10"),
+    "tiny": ("zh-plus/tiny-imagenet", "Tiny ImageNet"),
+    "wikitext2": ("Salesforce/wikitext", "WikiText-2"),
+}
 """The identifier and the name of each data set on the Hub."""
 
 Result = Mapping[str, Any]
@@ -59,6 +64,27 @@ def starts_figures(result: Result) -> list[EvalResult]:
     return found
 
 
+def text_figures(result: Result) -> list[EvalResult]:
+    """Return of how many networks the perplexity is lower than from the best simple start, and by how much."""
+    rows = result["summary"]["rows"]
+    figures = {
+        "share of networks and texts with a lower perplexity than from the best simple start": "wins",
+        "perplexity divided by that from the best simple start, median": "median_ratio",
+    }
+    names = ", ".join(dict.fromkeys(row["data"] for row in result["rows"]))
+    return [
+        EvalResult(
+            task_type="text-generation",
+            dataset_type="text",
+            dataset_name=names,
+            metric_type=key,
+            metric_name=f"{what}, {rows} rows",
+            metric_value=result["summary"][key],
+        )
+        for what, key in figures.items()
+    ]
+
+
 @final
 @dataclass(frozen=True, kw_only=True)
 class Card:
@@ -69,6 +95,7 @@ class Card:
     datasets: tuple[str, ...]
     texts: Mapping[str, Callable[[Result], str]]
     figures: Mapping[str, Callable[[Result], list[EvalResult]]]
+    metric: str = "accuracy"
 
 
 CARDS: Final = {
@@ -78,6 +105,14 @@ CARDS: Final = {
         datasets=("cifar10", "tiny"),
         texts={"vision_starts": markdown},
         figures={"vision_starts": starts_figures},
+    ),
+    "text": Card(
+        folder="text",
+        tags=("paramgen", "weight-initialization", "supernet", "text-generation"),
+        datasets=("wikitext2",),
+        texts={"text_starts": text_starts.markdown},
+        figures={"text_starts": text_figures},
+        metric="perplexity",
     ),
     "first-light": Card(
         folder="first_light",
@@ -122,7 +157,7 @@ def rendered(name: str) -> str:
         license="apache-2.0",
         tags=list(about.tags),
         datasets=[DATA[data][0] for data in about.datasets],
-        metrics=["accuracy"] if figures else None,
+        metrics=[about.metric] if figures else None,
         eval_results=figures or None,
     )
     for result, text in about.texts.items():

@@ -69,7 +69,7 @@ def measure(
     hypernet: Predictor, subject: Subject, images: Mapping[Split, Images], protocol: Protocol
 ) -> dict[str, Any]:
     """Return the figures of one network."""
-    view = view_of(subject.build, subject.resolution)
+    view = view_of(subject.build, torch.zeros(2, 3, subject.resolution, subject.resolution, device="meta"))
     zero_shot: dict[str, list[float]] = {"library": [], "hypernet": []}
     trained: dict[str, dict[str, list[float]]] = {"library": {}, "hypernet": {}}
     parameters = 0

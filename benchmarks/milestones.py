@@ -44,7 +44,7 @@ def measure(
 ) -> dict[str, Any]:
     """Return the accuracies of one network from each milestone, at once and after training; step 0 is the library."""
     build = network.factory(_CLASSES)
-    view = view_of(build, SIZE)
+    view = view_of(build, torch.zeros(2, 3, SIZE, SIZE, device="meta"))
     found: dict[str, dict[int, float]] = {"zero_shot": {}, "trained": {}}
     for step, hypernet in {_LIBRARY: None, **hypernets}.items():
         pairs = [

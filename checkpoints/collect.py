@@ -119,7 +119,7 @@ def _add(found: Found, out: Path, licence: str | None) -> Path:
     card = _card(found.folder)
     config = {key: value for key, value in read_config(found.folder).items() if key not in _PASSING}
     spec = _spec(config)
-    _refuse_shapes(entries, resolve(str(found.folder) if not spec.startswith("timm:") else spec), found.folder)
+    _refuse_shapes(entries, _described(spec, config, found.folder))
     tensors = {entry.name: entry.tensor() for entry in entries}
     if not finite(tensors):
         raise ZooError("it has values that are not finite")
@@ -130,7 +130,23 @@ def _add(found: Found, out: Path, licence: str | None) -> Path:
     folder = out / f"{_PLAIN.sub('-', spec)}-{layout.architecture_sha256[:12]}"
     content = content_sha256(tensors)
     id = f"{_PLAIN.sub('-', found.source).strip('-.')[:100]}-{content[:12]}"
-    row = _row(found, id, layout, content, own, card)
+    title = _title(card) or found.source
+    row = Row(
+        id=id,
+        task="collected",
+        split="train",
+        texts=tuple(dict.fromkeys((title, found.source))),
+        seed=0,
+        steps=0,
+        shard=f"{id}.safetensors"[-100:].lstrip("-._"),
+        form="full",
+        metrics={},
+        licence=own,
+        source=found.source,
+        revision=found.revision,
+        architecture_sha256=layout.architecture_sha256,
+        content_sha256=content,
+    )
     if row.id not in (known := _known(folder)).values():
         if content in known:
             raise ZooError(f"it is the same as {known[content]}")
@@ -138,25 +154,6 @@ def _add(found: Found, out: Path, licence: str | None) -> Path:
         write_shard(folder, row.shard, [(row, tensors)])
         write_bytes(folder / CARDS / f"{id}.md", card.encode())
     return folder
-
-
-def _row(found: Found, id: str, layout: Layout, content: str, licence: str, card: str) -> Row:
-    return Row(
-        id=id,
-        task="collected",
-        split="train",
-        texts=tuple(dict.fromkeys((_title(card) or found.source, found.source))),
-        seed=0,
-        steps=0,
-        shard=f"{id}.safetensors"[-100:].lstrip("-._"),
-        form="full",
-        metrics={},
-        licence=licence,
-        source=found.source,
-        revision=found.revision,
-        architecture_sha256=layout.architecture_sha256,
-        content_sha256=content,
-    )
 
 
 def _known(folder: Path) -> dict[str, str]:
@@ -190,7 +187,17 @@ def _spec(config: Mapping[str, Any]) -> str:
     raise ZooError("its config.json is none of diffusers', transformers' or timm's")
 
 
-def _refuse_shapes(entries: list[Stored], architecture: Architecture, folder: Path) -> None:
+def _described(spec: str, config: Mapping[str, Any], folder: Path) -> Architecture:
+    """Return the network that a config.json describes, without data."""
+    if not spec.startswith("timm:"):
+        return resolve(str(folder))
+    arguments = config.get("model_args")
+    return resolve(
+        spec, {"num_classes": config.get("num_classes", 1000)} | (arguments if isinstance(arguments, dict) else {})
+    )
+
+
+def _refuse_shapes(entries: list[Stored], architecture: Architecture) -> None:
     """Refuse tensors that are not those of the network that config.json describes."""
     wanted = {name: slot.shape for name, slot in architecture.manifest.items()}
     found = {entry.name: entry.shape for entry in entries}

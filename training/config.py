@@ -8,8 +8,8 @@ from typing import Literal, final
 from paramgen.errors import OptionError, UnknownNameError
 from paramgen.hypernets.config import HypernetConfig
 from paramgen.hypernets.supernet import SupernetConfig
-from training.spaces import families
-from training.spaces.design import RESOLUTIONS
+from training.spaces import families, families_of
+from training.spaces.design import RESOLUTIONS, Takes
 
 Precision = Literal["no", "bf16"]
 Part = Literal["all", "even", "odd"]
@@ -82,8 +82,8 @@ class Config:
     optimization: Optimization
     stages: tuple[Stage, ...]
     tasks: tuple[Task, ...] = (Task(),)
-    families: tuple[str, ...] = dataclasses.field(default_factory=lambda: tuple(families.names()))
-    resolutions: tuple[int, ...] = RESOLUTIONS  # sides of the images that designs may take
+    families: tuple[str, ...] = dataclasses.field(default_factory=lambda: families_of("images"))
+    resolutions: tuple[int, ...] = RESOLUTIONS  # sides of the images, or lengths of the texts, that designs may take
     budget: float = 1.0  # what a design may cost, in multiples of its family's limit
     pool: int = 240  # designs in the window
     judged: int = 6  # unseen designs of the training range, and as many beyond it, that it is judged on as it goes
@@ -104,6 +104,13 @@ class Config:
         for family in self.families or ("",):
             if family not in known:
                 raise UnknownNameError.of("family", family, known, "A family is a file of training/spaces.")
+        if len({families.get(family).takes for family in self.families}) > 1:
+            raise OptionError(f"{', '.join(self.families)} do not all take images, or all texts, as one run's must.")
+
+    @property
+    def takes(self) -> Takes:
+        """What all networks of the run take."""
+        return families.get(self.families[0]).takes
 
     def stage(self, step: int) -> Stage:
         """Return the stage that a step is part of."""

@@ -12,7 +12,7 @@ from training.losses import Batch, use_batch_statistics
 
 @torch.no_grad()
 def accuracy(network: nn.Module, state: Mapping[str, Tensor], batches: Sequence[Batch] | Iterator[Batch]) -> float:
-    """Return the share of images classified right, with batch statistics in batch norms."""
+    """Return the share of images, or of tokens, answered right, with batch statistics in batch norms."""
     use_batch_statistics(network)
     right = total = 0
     # Batch norms write to the buffers they are given: judge on copies.
@@ -20,8 +20,8 @@ def accuracy(network: nn.Module, state: Mapping[str, Tensor], batches: Sequence[
     device = next(iter(copies.values())).device
     for images, labels in batches:
         logits = functional_call(network, copies, (images.to(device),))
-        right += int((logits.argmax(1) == labels.to(device)).sum())
-        total += len(labels)
+        right += int((logits.argmax(-1) == labels.to(device)).sum())
+        total += labels.numel()
     return right / total
 
 

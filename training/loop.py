@@ -14,6 +14,7 @@ import torch
 
 from paramgen.errors import OptionError
 from paramgen.export.folder import write_text
+from paramgen.graphs.view import View
 from paramgen.hypernets.loading import Predictor, fresh
 from training import checkpoint, judge
 from training.clock import Clock
@@ -29,7 +30,7 @@ from training.window import Window
 
 CONFIG_NAME: Final = "config.json"
 MILESTONES: Final = "milestones"
-_JUDGED_IMAGES: Final = 640
+_JUDGED: Final = 640  # images, or windows of text
 _JUDGED_SPANS: Final[tuple[Span, ...]] = ("wide", "held_out")
 
 
@@ -51,7 +52,8 @@ class Run:
         check_folder(folder, config.to_json(), resume=resume)
         with self.accelerator.main_process_first():
             cache, device = folder.parent / "cache", self.accelerator.device
-            self.tasks = [load_task(task, data[task.name], cache, device) for task in config.tasks]
+            lengths = config.resolutions if config.takes == "text" else ()
+            self.tasks = [load_task(task, data[task.name], cache, device, lengths=lengths) for task in config.tasks]
         torch.manual_seed(config.seed)
         self.hypernet = fresh(config.hypernet).to(device)
         self.average = copy.deepcopy(self.hypernet).requires_grad_(False)
@@ -117,7 +119,7 @@ class Run:
         return clock
 
     def sample(self, stage: Stage, clock: Clock) -> list[Sampled]:
-        """Draw the step's networks, of which every process takes its share, and their images."""
+        """Draw the step's networks, of which every process takes its share, and what they learn from."""
         task = self._task()
         drawn = []
         for place in range(self.accelerator.process_index, stage.networks, self.accelerator.num_processes):
@@ -125,15 +127,13 @@ class Run:
             generator = torch.Generator().manual_seed(seed)
             design = replace(self.window.draw(self.step, generator), classes=task.classes)
             clock.lap("sample")
-            view = view_of_design(design)
+            view = view_for(design, task)
             clock.lap("trace")
             target = Target.of(design.build, view, seed=seed, device=self.accelerator.device)
             clock.lap("build")
             points = stage.objective.inner_steps + 1 if stage.objective.lookahead else 1
-            images, size = task.images["train", design.resolution], self.config.optimization.batch
-            batches = [images.draw(size, generator) for _ in range(points)]
-            # Convolutions take the layout of their images, and are a quarter faster on a core with channels last.
-            batches = [(each.contiguous(memory_format=torch.channels_last), labels) for each, labels in batches]
+            examples, size = task.examples["train", design.resolution], self.config.optimization.batch
+            batches = [examples.draw(size, generator) for _ in range(points)]
             clock.lap("data")
             drawn.append(Sampled(place, self.config.families.index(family_of(design)), target, batches))
         return drawn
@@ -179,7 +179,7 @@ class Run:
 
     @torch.no_grad()
     def _judge(self) -> dict[str, float]:
-        """Return the accuracy at once of the average on unseen networks and the first task's test images."""
+        """Return the accuracy at once of the average on unseen networks and the first task's test split."""
         found: dict[str, float] = {}
         task, config = self.tasks[0], self.config
         for span in _JUDGED_SPANS:
@@ -192,11 +192,11 @@ class Run:
                 resolutions=config.resolutions,
             )
             for index, design in enumerate(designs):
-                view = view_of_design(design)
+                view = view_for(design, task)
                 seed = seed_of(config.seed, "judge", index)
                 target = Target.of(design.build, view, seed=seed, device=self.accelerator.device)
                 state = target.state | target.predict(self.average)
-                batches = task.images["test", design.resolution].batches(64, limit=_JUDGED_IMAGES)
+                batches = task.examples["test", design.resolution].batches(64, limit=_JUDGED)
                 accuracy = judge.accuracy(target.network, state, batches)
                 found[f"{span} {type(design).__name__} {index}"] = round(accuracy, 4)
         return found
@@ -211,10 +211,10 @@ class Run:
         self.step, self.skipped = rest["step"], rest["skipped"]
 
     def _data(self) -> dict[str, list[int]]:
-        """Return what tells the tasks' data apart: classes, training images, test images."""
-        size = max(size for _, size in self.tasks[0].images)
+        """Return what tells the tasks' data apart: classes, and the sizes of both splits."""
+        size = max(size for _, size in self.tasks[0].examples)
         return {
-            task.name: [task.classes, *(len(task.images[split, size]) for split in ("train", "test"))]
+            task.name: [task.classes, *(len(task.examples[split, size]) for split in ("train", "test"))]
             for task in self.tasks
         }
 
@@ -240,6 +240,12 @@ def rate_at(step: int, optimization: Optimization) -> float:
     progress = (step - optimization.warmup) / max(1, optimization.steps - optimization.warmup)
     cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
     return optimization.rate * (optimization.floor + (1 - optimization.floor) * cosine)
+
+
+def view_for(design: Design, task: TaskData) -> View:
+    """Return what a hypernet sees of a design that is trained on a task."""
+    view = view_of_design(design)
+    return view if task.spelling is None else replace(view, spelling=task.spelling)
 
 
 def _optimizer(hypernet: Predictor, optimization: Optimization) -> torch.optim.Optimizer:

@@ -61,12 +61,13 @@ def descend(
     right = torch.zeros(())
     for index, (images, labels) in enumerate(batches):
         logits = functional_call(network, {**state, **leaves}, (images,)).float()
-        loss = nn.functional.cross_entropy(logits, labels, label_smoothing=objective.label_smoothing)
+        scores, answers = logits.flatten(0, -2), labels.flatten()  # of a text, every token is one
+        loss = nn.functional.cross_entropy(scores, answers, label_smoothing=objective.label_smoothing)
         optimizer.zero_grad()
         loss.backward()
         losses.append(loss.detach())
         if index == 0:
-            right = (logits.argmax(1) == labels).float().mean()
+            right = (logits.argmax(-1) == labels).float().mean()
         _add(gradient, leaves, _share(index, len(batches), objective))
         if index + 1 < len(batches):
             optimizer.step()

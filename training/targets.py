@@ -32,27 +32,28 @@ class Target:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = build().to(device)
-        return cls(network, {name: tensor.detach() for name, tensor in network.state_dict().items()}, view)
+        own = {name for named in (network.named_parameters(), network.named_buffers()) for name, _ in named}
+        state = network.state_dict()  # of tied tensors, the first name is the network's own
+        return cls(network, {name: tensor.detach() for name, tensor in state.items() if name in own}, view)
 
     def predict(self, hypernet: Predictor) -> dict[str, Tensor]:
         """Return the tensors that the hypernet predicts for this start."""
         return dict(hypernet(self.view, base=self.state.__getitem__))
 
 
-def view_of(build: Callable[[], nn.Module], resolution: int) -> View:
-    """Trace a network on the meta device and return what a hypernet sees of it."""
+def view_of(build: Callable[[], nn.Module], example: Tensor) -> View:
+    """Trace a network on the meta device, where the example is, and return what a hypernet sees of it."""
     with torch.device("meta"):
         network = build().eval()
-        images = torch.empty(2, 3, resolution, resolution)
     manifest = read_manifest(network, {})
-    graph = trace(network, manifest, ((images,), {}))
+    graph = trace(network, manifest, ((example,), {}))
     return native_view(graph, manifest)
 
 
 @functools.lru_cache(maxsize=4096)
 def view_of_design(design: Design) -> View:
     """Trace a design, once."""
-    return view_of(design.network, design.resolution)
+    return view_of(design.network, design.example(2, "meta"))
 
 
 def seed_of(seed: int, *place: object) -> int:

@@ -23,7 +23,7 @@ from paramgen.comparison.training import Bench, train
 from paramgen.errors import OptionError, one_line
 from paramgen.graphs.wire import graph_hash
 from paramgen.initializers import Initializer, initializer_of
-from paramgen.initializers.auto import Chosen
+from paramgen.initializers.chosen import Chosen
 from paramgen.initializers.library import KEPT, LIBRARY, PLAIN
 from paramgen.prediction import Prediction
 
@@ -210,6 +210,15 @@ def _refuse_starts(subject: Subject, starts: Mapping[str, Initializer]) -> None:
             subject.notes.append(f"{init} has no rule for any part of {subject.name}: it is the library's own start.")
 
 
+def _described(initializer: Initializer, benches: Sequence[Bench]) -> dict[str, Any]:
+    """Return what identifies a start, and what it chooses for each architecture if it chooses."""
+    settled = {
+        bench.subject.name: initializer.settled(bench.subject.architecture, bench.subject.graph) for bench in benches
+    }
+    chosen = {name: dict(start.describe()) for name, start in settled.items() if isinstance(start, Chosen)}
+    return {**initializer.describe(), **({"for": chosen} if chosen else {})}
+
+
 def _refuse_inside(out: Path, data: Data) -> None:
     """Raise an error if our own pictures would be taken for data by the next call."""
     if isinstance(data, (str, Path)) and Path(data).is_dir() and out.resolve().is_relative_to(Path(data).resolve()):
@@ -247,7 +256,7 @@ def _settings(benches: Sequence[Bench], starts: Mapping[str, Initializer], mater
     settings = {
         **material.protocol.to_json(),
         "architectures": {bench.subject.name: graph_hash(bench.subject.graph) for bench in benches},
-        "inits": {init: dict(initializer.describe()) for init, initializer in starts.items()},
+        "inits": {init: _described(initializer, benches) for init, initializer in starts.items()},
         "data": material.identity,
         "mixed_precision": benches[0].accelerator.mixed_precision,
         "version": version("paramgen"),

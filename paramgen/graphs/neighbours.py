@@ -1,10 +1,10 @@
-"""What stands around a weight: what its data comes from and goes to, and at which scale of the image."""
+"""What stands around a weight: what its data comes from and goes to, and at which scale, or in what text."""
 
 from collections.abc import Mapping
 from math import log2
 from typing import Final, NamedTuple, final
 
-from paramgen.graphs.ops import WEIGHTS
+from paramgen.graphs.ops import NORMS, WEIGHTS
 from paramgen.graphs.roles import Flow
 from paramgen.graphs.schema import Graph
 
@@ -13,6 +13,9 @@ _ATTENTION: Final = frozenset(("attention", "softmax", "matmul"))
 _ENDS: Final = WEIGHTS | _ATTENTION | {"sum", "concat", "input", "output"}
 _KINDS: Final[Mapping[str, str]] = {"conv": "conv", "depthwise_conv": "dw", "dilated_conv": "conv", "linear": "pw"}
 TOKENS: Final = "tokens"
+ROTARY: Final = "rotary"
+ABSOLUTE: Final = "absolute"
+POST_NORM: Final = "postnorm"
 
 
 class _Met(NamedTuple):
@@ -32,6 +35,7 @@ class Neighbours:
         flow = Flow(graph)
         self.nodes, self.before, self.after = flow.nodes, flow.before, flow.after
         self.input = next((node.shape[-1] for node in graph.nodes if node.op == "input" and len(node.shape) == 4), 0)
+        self.tokens = TOKENS if self.input else self._text()
         self._sides = self._measure()
 
     def kind(self, index: int) -> str:
@@ -59,9 +63,20 @@ class Neighbours:
         return node.op == "conv" and len(node.shape) == 4 and node.shape[1] in (1, 3)
 
     def scale(self, index: int) -> str:
-        """Return how often the side of the image was halved, up to and with the node; `tokens` where it has none."""
+        """Return how often the side of the image was halved, up to and with the node; without one, what tokens are."""
         side = self._sides[index]
-        return TOKENS if side is None else str(round(log2(max(1.0, self.input / side))))
+        return self.tokens if side is None else str(round(log2(max(1.0, self.input / side))))
+
+    def looks_up(self, index: int) -> bool:
+        """Whether a node looks up what the network is given, as words are."""
+        return self.nodes[index].op == "embedding" and any(
+            self.nodes[node].op == "input" for node in self.before[index]
+        )
+
+    def looks_up_positions(self, index: int) -> bool:
+        """Whether a node looks up rows that depend on nothing given, and adds them to what does."""
+        alone = self.nodes[index].op == "embedding" and not self.before[index]
+        return alone and len(self.after[index]) == 1 and self.nodes[self.after[index][0]].op == "sum"
 
     def behind(self, index: int) -> str:
         """Return the name of what a weight's data comes from."""
@@ -86,8 +101,8 @@ class Neighbours:
         return parts[others[0]][0] if others else None
 
     def mixes_tokens(self, index: int) -> bool:
-        """Whether a linear weight maps tokens to tokens, as in a Mixer, instead of channels to channels."""
-        if self.nodes[index].op != "linear":
+        """Whether a linear weight maps tokens to tokens, as in an image's Mixer, instead of channels to channels."""
+        if self.nodes[index].op != "linear" or not self.input:
             return False
         met = self._met(index, self.before)
         if met is None:
@@ -126,7 +141,8 @@ class Neighbours:
             if op in _ENDS and not self._takes_parameter(here.node):
                 met.append(here)
                 continue
-            passed = (here.activated or op in _ACTIVATIONS, here.pooled or self._pools(here.node))
+            activated = op in _ACTIVATIONS or self._written_gelu(here.node)
+            passed = (here.activated or activated, here.pooled or self._pools(here.node))
             gated = here.gated or op == "sigmoid"
             stack.extend(_Met(node, *passed, gated) for node in neighbours[here.node])
         straight = [end for end in met if not end.pooled and not end.gated]
@@ -136,6 +152,29 @@ class Neighbours:
         """Whether a node only adds or appends a parameter: a position table, a class token."""
         joins = self.nodes[index].op in ("sum", "concat")
         return joins and any(self.nodes[node].op == "parameter" for node in self.before[index])
+
+    def _written_gelu(self, index: int) -> bool:
+        """Whether a product is that of a value and its tanh, as GPT-2's GELU is written out."""
+        if self.nodes[index].op != "multiply":
+            return False
+        factors = self.before[index]
+        return any(self.nodes[node].op == "tanh" and self.before[node][0] in factors for node in factors)
+
+    def _text(self) -> str:
+        """Return what the tokens of a text are: by the norm behind its sums, or by how positions are told."""
+        ops = [node.op for node in self.nodes]
+        if any(op == "sum" and any(self._normalized(node) for node in self.before[at]) for at, op in enumerate(ops)):
+            return POST_NORM
+        turned = (
+            op == "concat" and any(ops[node] == "negate" for node in self.before[at]) for at, op in enumerate(ops)
+        )
+        return ROTARY if any(turned) else ABSOLUTE
+
+    def _normalized(self, index: int) -> bool:
+        """Whether a node is what a norm returns."""
+        while self.nodes[index].op == "bias":
+            index = self.before[index][0]
+        return self.nodes[index].op in NORMS
 
     def _pools(self, index: int) -> bool:
         """Whether a node takes the mean over the whole image."""

@@ -1,14 +1,15 @@
-"""Where each slot of an image classifier stands: the address under which networks of all sizes share weights.
+"""Where each slot of an image classifier or a language model stands: the address under which networks share weights.
 
 Two networks of one family are different graphs of the same places: a place is what a weight does (3x3, depthwise,
 pointwise, ...), what its data comes from and goes to (the residual stream, another weight, an attention), at which
 scale of the image, and how far along the depth. Norms, biases and layer scales stand with the weight they belong to.
+Texts have no scale: there the way of telling positions stands in its place, since it decides what attention learns.
 The idea of one set of weights for networks of many widths and depths is Once-for-All's (Cai et al., 2020,
 arXiv:1908.09791); here the address is read off the graph, so that any network has it.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from math import isqrt, prod
 from typing import Final, Literal, final
@@ -19,7 +20,9 @@ from paramgen.graphs.ops import NORMS
 from paramgen.graphs.schema import Graph, Node
 from paramgen.manifest import Manifest
 
-Form = Literal["weight", "vector", "position"]
+Form = Literal["weight", "vector", "position", "table"]
+WORDS: Final = "words"
+"""What the table of tokens is called, and every network that is a language model has."""
 _BEHIND: Final[Mapping[str, str]] = {"weight": "bias", "post_scale": "post_bias", "pre_scale": "pre_bias"}
 """Part that a bias is, by the part in front of it."""
 
@@ -60,11 +63,12 @@ class Place:
 
 
 def places_of(graph: Graph, manifest: Manifest) -> dict[str, Place]:
-    """Return the place of each slot that has one; empty for what takes no images or ends in no classifier."""
+    """Return the place of each slot that has one; empty for what neither classifies images nor looks up tokens."""
     reader = _Reader(graph, manifest)
     weights = reader.weights()
     names = {piece.name for place in weights.values() for piece in place.pieces}
-    if not any(name.startswith("stem") for name in names) or not any(name.startswith("head") for name in names):
+    classifies = any(name.startswith("stem") for name in names) and any(name.startswith("head") for name in names)
+    if not classifies and not any(name.startswith(WORDS) for name in names):
         return {}
     return weights | reader.vectors(weights)
 
@@ -94,6 +98,8 @@ class _Reader:
         node = self.nodes[index]
         kind = self.near.kind(index)
         shape = self.manifest[slot].shape
+        if node.op == "embedding":
+            return self._table(slot, index)
         if (
             not kind
             or len(shape) not in (2, 4)
@@ -104,6 +110,8 @@ class _Reader:
         in_out = node.attributes.get("layout") == "in_out"
         outputs = shape[1] if in_out else shape[0]
         name = self._name(index, kind, outputs)
+        if name.startswith("head@") and not in_out:
+            return Place(slot=slot, shape=shape, form="table", part="weight", pieces=(Piece(name, 0, outputs),))
         shares = self.shares.get(slot)
         if shares is None:
             pieces: tuple[Piece, ...] = (Piece(name, 0, outputs),)
@@ -111,13 +119,21 @@ class _Reader:
             pieces = tuple(Piece(f"{name}:{part}", start, stop) for part, start, stop in shares)
         return Place(slot=slot, shape=shape, form="weight", part="weight", pieces=pieces, in_out=in_out)
 
+    def _table(self, slot: str, index: int) -> Place | None:
+        """Return the place of a table of tokens or of positions."""
+        near, shape = self.near, self.manifest[slot].shape
+        if len(shape) != 2 or near.input or not (near.looks_up(index) or near.looks_up_positions(index)):
+            return None
+        name = f"{WORDS if near.looks_up(index) else 'positions'}@{near.tokens}"
+        return Place(slot=slot, shape=shape, form="table", part="weight", pieces=(Piece(name, 0, shape[0]),))
+
     def _name(self, index: int, kind: str, outputs: int) -> str:
         near, stride = self.near, self.near.stride(index)
         if near.is_stem(index):
             return f"stem{self.nodes[index].shape[-1]}by{stride}"
         behind, ahead = near.behind(index), near.ahead(index)
         if ahead == "output":
-            return f"head{outputs}"
+            return f"head{outputs}" if near.input else f"head@{near.tokens}"
         return f"{behind}>{kind}{'s' if stride > 1 else ''}>{ahead}@{near.scale(index)}"
 
     def vectors(self, weights: Mapping[str, Place]) -> dict[str, Place]:
@@ -125,6 +141,7 @@ class _Reader:
         found: dict[str, Place] = {}
         place: Place | None
         parts = {self.first[slot]: (slot, "weight") for slot in weights}  # node: the weight it belongs to, and as what
+        tables = {slot for slot, place in weights.items() if place.form == "table"}
         for slot, index in self.first.items():
             node = self.nodes[index]
             if slot in weights or not self.manifest[slot].dtype.is_floating_point:
@@ -132,7 +149,7 @@ class _Reader:
             if node.op == "parameter":
                 place = self._parameter(slot, index, parts, weights)
             else:
-                owner = self._owner(index, node, parts)
+                owner = self._owner(index, node, parts, tables)
                 if owner is None or owner[0] not in weights:
                     continue
                 parts[index] = owner
@@ -141,7 +158,9 @@ class _Reader:
                 found[slot] = place
         return found
 
-    def _owner(self, index: int, node: Node, parts: Mapping[int, tuple[str, str]]) -> tuple[str, str] | None:
+    def _owner(
+        self, index: int, node: Node, parts: Mapping[int, tuple[str, str]], tables: Collection[str]
+    ) -> tuple[str, str] | None:
         """Return the weight that a norm or bias belongs to: the one in front of it, else the next one behind it."""
         before = self.near.before[index]
         owner = parts.get(before[0]) if len(before) == 1 else None
@@ -149,7 +168,7 @@ class _Reader:
             return (owner[0], _BEHIND[owner[1]]) if owner and owner[1] in _BEHIND else None
         if node.op not in NORMS:
             return None
-        if owner and owner[1] in ("weight", "bias"):
+        if owner and owner[1] in ("weight", "bias") and owner[0] not in tables:
             return owner[0], "post_scale"
         following = self.near.next_weight(index)
         slot = None if following is None else self.nodes[following].slot

@@ -42,3 +42,4 @@ class View:
     places: Mapping[str, Place] = field(
         default_factory=dict
     )  # by slot; empty where there are none, or are not asked for
+    spelling: Int64[Tensor, "rows letters"] | None = None  # of a text network's tokens: bytes from the first, then -1

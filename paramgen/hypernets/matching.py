@@ -10,6 +10,7 @@ from paramgen.graphs.places import Piece, Place
 _SHIFTS: Final = (0, 1, -1, 2, -2)
 _WORTH: Final = 1.5  # a move must find so many times as much: where a stem fits, the scales behind it do
 _SCALE: Final = re.compile(r"@(\d+)")
+_TOKENS: Final = re.compile(r"@[a-z]")
 _STEM: Final = re.compile(r"stem(\d+)by(\d+)")
 
 Matches = dict[str, list[tuple[Piece, str]]]
@@ -18,7 +19,7 @@ Matches = dict[str, list[tuple[Piece, str]]]
 
 def shared_name(name: str, place: Place, *, token_steps: int, image_steps: int) -> str:
     """Return the name of the shared weight of a piece called `name`: the place's nearest step of the depth decides."""
-    steps = token_steps if "@tokens" in name else image_steps
+    steps = token_steps if _TOKENS.search(name) else image_steps
     return f"{name}/{round(place.depth * (steps - 1))}:{place.part}"
 
 

@@ -2,7 +2,7 @@
 
 The predicted weight of a slot is the leading corner of the shared weight at its place, as in slimmable networks (Yu et
 al., 2019, arXiv:1812.08928, §3.1). What the slot has beyond the corner is the library's own start: new channels begin
-at random, and what they add to the shared ones is scaled down.
+at random, and what they add to the shared ones is scaled down. Rows of tokens are made of the bytes that spell them.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,11 +16,12 @@ from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
 from paramgen.errors import HypernetError
-from paramgen.graphs.places import Piece, Place
+from paramgen.graphs.places import WORDS, Piece, Place
 from paramgen.graphs.view import View
 from paramgen.hypernets.checks import within
 from paramgen.hypernets.hypernet import Start
 from paramgen.hypernets.matching import Matches, matched
+from paramgen.hypernets.spelled import BYTES, LETTERS, LETTERS_PART, alike, byte_spelling, letters_name, spelled
 from paramgen.hypernets.storage import CONFIG, WEIGHTS, file_sha256, locate, read_json, read_weights, save
 
 KIND: Final = "supernet"
@@ -30,6 +31,8 @@ MAX_ELEMENTS: Final = 1 << 28
 MAX_DIMENSIONS: Final = 4
 MAX_SIZE: Final = 1 << 16  # of one dimension
 TABLE_SIDE: Final = 8  # tokens along one side of the shared position table
+_SMALL: Final = ("head", "positions", WORDS)
+_FILLED: Final = {"post_scale": 1.0, "pre_scale": 1.0, "layer_scale": 0.1}
 _NUMBERS: Final[Mapping[str, type]] = {"token_steps": int, "image_steps": int, "spill": float}
 
 
@@ -95,11 +98,13 @@ class Supernet(nn.Module, PyTorchModelHubMixin, library_name="paramgen", tags=["
             part = name.rpartition(":")[2]
             if part == "weight":
                 deviation = shared[0].numel() ** -0.5
-                shared.normal_(0.0, 0.02 if name.startswith("head") else deviation, generator=generator)
+                shared.normal_(0.0, 0.02 if name.startswith(_SMALL) else deviation, generator=generator)
             elif part in ("position", "class_token"):
                 shared.normal_(0.0, 0.02, generator=generator)
             else:
-                shared.fill_({"post_scale": 1.0, "pre_scale": 1.0, "layer_scale": 0.1}.get(part, 0.0))
+                shared.fill_(_FILLED.get(part, 0.0))
+            if part == LETTERS_PART:
+                shared[:LETTERS] = 1.0
 
     def slots(self, view: View) -> tuple[str, ...]:
         """Return the slots that it fills, at least in part."""
@@ -130,22 +135,44 @@ class Supernet(nn.Module, PyTorchModelHubMixin, library_name="paramgen", tags=["
             raise HypernetError("A supernet fills parts of slots: pass `base`, the library's own start of each slot.")
         for slot, pieces in self._matches(view).items():
             shared = [(piece, self.shared[name]) for piece, name in pieces]
-            yield slot, self._filled(view.places[slot], shared, base(slot))
+            yield slot, self._filled(view, view.places[slot], shared, base(slot))
 
     def together(self, networks: Sequence[tuple[View, Start | None]]) -> list[dict[str, Tensor]]:
         """Return every network's weights by slot."""
         return [dict(self(view, base)) for view, base in networks]
 
-    def _filled(self, place: Place, pieces: Sequence[tuple[Piece, Tensor]], start: Tensor) -> Tensor:
+    def _filled(self, view: View, place: Place, pieces: Sequence[tuple[Piece, Tensor]], start: Tensor) -> Tensor:
         if tuple(start.shape) != place.shape:
             raise HypernetError(f"The start of {place.slot!r} is of shape {tuple(start.shape)}, not {place.shape}.")
         value = start.detach().to(pieces[0][1], copy=True)
         if place.form == "position":
-            return _table(value, pieces[0][1])
-        view = value.t() if place.in_out else value
+            return _position_table(value, pieces[0][1])
+        if (letters := self._letters(place)) is not None:
+            return self._words(value, pieces[0][1], letters, view.spelling)
+        outputs = value.t() if place.in_out else value
         for piece, shared in pieces:
-            rows = view[piece.start : piece.stop if piece.stop >= 0 else None]
+            rows = outputs[piece.start : piece.stop if piece.stop >= 0 else None]
             self._cut(rows, _grey(shared) if place.grey else shared)
+        return value
+
+    def _letters(self, place: Place) -> Tensor | None:
+        """Return the scales of letters that go with a table of bytes; None for what has no rows of tokens."""
+        name = letters_name(place.pieces[0].name) if place.form == "table" else ""
+        return self.shared[name] if name in self._known else None
+
+    def _words(self, value: Tensor, table: Tensor, letters: Tensor, spelling: Tensor | None) -> Tensor:
+        """Write the rows of tokens; where nothing spells them, rows like those of the bytes."""
+        width = min(value.shape[1], table.shape[1])
+        if spelling is None and len(value) == BYTES:
+            spelling = byte_spelling()
+        if spelling is None:
+            value[:, :width] = alike(table[:, :width], value[:, :width])
+            return value
+        count = min(len(value), len(spelling))  # a vocabulary is often padded to a round number
+        spelling = spelling[:count, :LETTERS].to(table.device)
+        rows = spelled(table[:, :width], letters[:, :width], spelling)
+        there = (spelling >= 0).any(1, keepdim=True)  # special tokens keep their start
+        value[:count, :width] = torch.where(there, rows, value[:count, :width])
         return value
 
     def _cut(self, rows: Tensor, shared: Tensor) -> None:
@@ -214,12 +241,14 @@ def _holds(shared: Tensor, place: Place, piece: Piece) -> bool:
     shape = place.shape[::-1] if place.in_out else place.shape
     if place.form == "position":
         return len(shared) >= shape[-1] and isqrt(shape[1]) ** 2 == shape[1]
+    if place.form == "table":
+        return shared.shape[1] >= shape[1] and (len(shared) >= shape[0] or piece.name.startswith(("head", WORDS)))
     if place.form == "vector":
         return len(shared) >= (max(shape) if piece.stop < 0 else piece.stop - piece.start)
     return len(shared) >= piece.stop - piece.start and shared.shape[1] >= shape[1]
 
 
-def _table(value: Tensor, shared: Tensor) -> Tensor:
+def _position_table(value: Tensor, shared: Tensor) -> Tensor:
     """Return a position table (1, tokens, width) with the shared one scaled to its side; other tokens stay."""
     tokens, width = value.shape[1], min(value.shape[2], len(shared))
     side = isqrt(tokens)

@@ -19,6 +19,7 @@ from paramgen.errors import OptionError, one_line
 from paramgen.graphs.kinds import FAMILIES, WORDS, Family, family_of
 from paramgen.graphs.schema import Graph
 from paramgen.initializers import Initializer, NamedTensors, initializer_of, initializers
+from paramgen.initializers.chosen import Chosen
 
 AUTO, LIBRARY = "auto", "library"
 TABLE: Final = "measured.json"
@@ -91,38 +92,6 @@ class Table:
         if unknown := set(given) - set(FAMILIES):
             raise OptionError(f"{TABLE} has the unknown family {min(unknown)!r}. {_ADVICE}")
         return cls(result=result, hypernet=hypernet, families=given, sha256=sha256(text.encode()).hexdigest())
-
-
-@final
-@dataclass(frozen=True, kw_only=True)
-class Chosen(Initializer):
-    """A start that was chosen for one network, and why."""
-
-    init: str
-    family: Family
-    reason: str
-    initializer: Initializer
-
-    def rules(self, architecture: Architecture, graph: Graph) -> Mapping[str, str]:
-        """The rules of the chosen start."""
-        return self.initializer.rules(architecture, graph)
-
-    def tensors(self, architecture: Architecture, graph: Graph, *, seed: int) -> NamedTensors:
-        """The tensors of the chosen start."""
-        return self.initializer.tensors(architecture, graph, seed=seed)
-
-    def describe(self) -> Mapping[str, Any]:
-        """Return what was chosen and why, and what else identifies the chosen start."""
-        return {**self.chosen, **self.initializer.describe()}
-
-    def inherited(self) -> Mapping[str, Any]:
-        """Whose weights the chosen start uses."""
-        return self.initializer.inherited()
-
-    @property
-    def chosen(self) -> dict[str, str]:
-        """What was chosen and why, as JSON."""
-        return {"chosen": self.init, "family": self.family, "reason": self.reason}
 
 
 @final

@@ -1,7 +1,7 @@
 """Weights predicted by a graph hypernet: the shipped one, one in a folder, or one on the Hub."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Literal, final
@@ -10,9 +10,12 @@ import torch
 from torch import Tensor
 
 from paramgen.architectures import Architecture
+from paramgen.architectures.processors import read_tokenizer
+from paramgen.architectures.spelling import letters_of
 from paramgen.errors import OptionError
 from paramgen.export.card_data import known_of
 from paramgen.foreign.named import Named, named
+from paramgen.graphs.kinds import WORDS, family_of
 from paramgen.graphs.native import native_view
 from paramgen.graphs.published.view import published_view
 from paramgen.graphs.published.vocabulary import Family
@@ -24,23 +27,26 @@ from paramgen.hypernets.decoders.low_rank_vectors import LowRankVectorsConfig
 from paramgen.hypernets.hypernet import Hypernet
 from paramgen.hypernets.loading import Predictor
 from paramgen.hypernets.normalization import InitializerRange
+from paramgen.hypernets.spelled import LETTERS
 from paramgen.hypernets.storage import shipped
 from paramgen.hypernets.supernet import Supernet
 from paramgen.initializers import Initializer, NamedTensors, initializers
+from paramgen.initializers.chosen import Chosen
 from paramgen.initializers.library import library_rule, library_start
 
 HYPERNET, IN_PART = "hypernet", "hypernet in part"
-SHIPPED = "vision"
+SHIPPED, TEXT = "vision", "text"
 
 
 @final
 @initializers.register("hypernet")
 @dataclass(frozen=True, kw_only=True)
 class HypernetInitializer(Initializer):
-    """What a hypernet predicts: the shipped one or hypernet:FOLDER, FILE or REPO[@REVISION][:FILE]; rest: `library`."""
+    """What a hypernet predicts: a shipped one or hypernet:FOLDER, FILE or REPO[@REVISION][:FILE]; rest: `library`."""
 
     path: str = ""  # a folder, a published file, a Hub repository, or the name of one that comes with paramgen
     softmax: Literal["explicit", "fused"] = "explicit"  # how a published hypernet is shown attention
+    tokenizer: str = ""  # of a language model that reads no bytes: rows of tokens are made of how they are spelled
 
     def __post_init__(self) -> None:
         if self.softmax not in ("explicit", "fused"):
@@ -48,15 +54,28 @@ class HypernetInitializer(Initializer):
 
     def rules(self, architecture: Architecture, graph: Graph) -> Mapping[str, str]:
         """`hypernet` for what it fills, `hypernet in part` for slots larger than its weights; the rest is `library`."""
+        if (other := self.settled(architecture, graph)) is not self:
+            return other.rules(architecture, graph)
         view = self._view(architecture, graph)
         predicted = dict.fromkeys(self.model.slots(view), HYPERNET)
         if isinstance(self.model, Supernet):
             predicted |= dict.fromkeys(predicted.keys() - self.model.whole(view), IN_PART)
         return {slot.name: predicted.get(slot.name, library_rule(slot)) for slot in architecture.manifest.filled}
 
+    def settled(self, architecture: Architecture, graph: Graph) -> Initializer:
+        """Return the shipped hypernet for this kind of network, where none is named."""
+        family = family_of(graph)
+        if self.path or family != "text_transformer":
+            return self
+        reason = f"{WORDS[family]}: of the hypernets that come with paramgen, it is the one for texts"
+        return Chosen(init=f"hypernet:{TEXT}", family=family, reason=reason, initializer=replace(self, path=TEXT))
+
     @torch.no_grad()
     def tensors(self, architecture: Architecture, graph: Graph, *, seed: int) -> NamedTensors:
         """Yield the predicted slots group by group, then the library's."""
+        if (other := self.settled(architecture, graph)) is not self:
+            yield from other.tensors(architecture, graph, seed=seed)
+            return
         manifest = architecture.manifest
         predicted: set[str] = set()
 
@@ -71,7 +90,8 @@ class HypernetInitializer(Initializer):
                 yield slot.name, library_start(slot, seed)
 
     def _view(self, architecture: Architecture, graph: Graph) -> View:
-        return _view_of(self.model, architecture, graph, self.softmax)
+        view = _view_of(self.model, architecture, graph, self.softmax)
+        return replace(view, spelling=_spelling(self.tokenizer)) if self.tokenizer else view
 
     def describe(self) -> Mapping[str, Any]:
         """Return where the hypernet is from, its commit, the sha256 of its weights, and the published file."""
@@ -81,6 +101,8 @@ class HypernetInitializer(Initializer):
             described["revision"] = self._named.revision
         if self._published:
             described["softmax"] = self.softmax
+        if self.tokenizer:
+            described["tokenizer"] = self.tokenizer
         if self._named.origin is not None:
             described["published"] = self._named.origin.to_json()
         return described
@@ -132,6 +154,12 @@ def _view_of(model: Predictor, architecture: Architecture, graph: Graph, softmax
         cutoff=cutoff,
         softmax=softmax,
     )
+
+
+@lru_cache(maxsize=1)
+def _spelling(tokenizer: str) -> Tensor:
+    reader = read_tokenizer(tokenizer)
+    return letters_of(reader.convert_ids_to_tokens(range(len(reader))), LETTERS)
 
 
 def published_family(config: HypernetConfig) -> Family:

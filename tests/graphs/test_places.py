@@ -67,5 +67,30 @@ def test_what_mixes_tokens_has_no_place() -> None:
     assert names(found, "blocks.1.mlp_channels.fc1.weight") == ["stream>pw>pw@tokens"]
 
 
-def test_text_has_no_places() -> None:
-    assert places("transformers:GPT2LMHeadModel?n_layer=1&n_embd=64&n_head=2&vocab_size=100") == {}
+SMALL = "hidden_size=32&num_hidden_layers=2&num_attention_heads=4&intermediate_size=64&vocab_size=256"
+
+
+def test_language_models_have_a_place_for_every_slot() -> None:
+    gpt2 = places("transformers:GPT2LMHeadModel?n_layer=2&n_embd=32&n_head=2&n_positions=64&vocab_size=256")
+    assert names(gpt2, "transformer.wte.weight") == ["words@absolute"]
+    assert names(gpt2, "transformer.wpe.weight") == ["positions@absolute"]
+    assert names(gpt2, "transformer.h.1.mlp.c_fc.weight") == ["stream>pw>pw@absolute"]  # by a GELU that is written out
+    assert names(gpt2, "transformer.h.1.mlp.c_proj.weight") == ["pw>pw>stream@absolute"]
+    fused = gpt2["transformer.h.1.attn.c_attn.weight"]
+    assert fused.in_out and [piece.name.rpartition(":")[2] for piece in fused.pieces] == ["query", "key", "value"]
+    assert len(gpt2) == 2 + 2 * 12 + 2
+    llama = places(f"transformers:LlamaForCausalLM?{SMALL}&num_key_value_heads=2")
+    assert names(llama, "lm_head.weight") == ["head@rotary"] and llama["lm_head.weight"].form == "table"
+    assert names(llama, "model.layers.1.mlp.gate_proj.weight") == ["stream>pw>pw@rotary"]
+    assert names(llama, "model.layers.1.mlp.up_proj.weight") == ["stream>pw>stream@rotary"]
+    assert llama["model.layers.0.input_layernorm.weight"].part == "pre_scale"
+    assert len(llama) == 2 + 2 * 9 + 1
+
+
+def test_blocks_that_normalize_behind_their_sums_are_places_of_their_own() -> None:
+    found = places(f"transformers:BertForMaskedLM?{SMALL}")
+    assert {
+        name.rpartition("@")[2].partition(":")[0]
+        for place in found.values()
+        for name in (piece.name for piece in place.pieces)
+    } == {"postnorm"}

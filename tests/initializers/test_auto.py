@@ -14,7 +14,8 @@ import paramgen
 from paramgen.errors import ParamgenError
 from paramgen.graphs.kinds import FAMILIES
 from paramgen.initializers import auto, initializer_of
-from paramgen.initializers.auto import Chosen, Table
+from paramgen.initializers.auto import Table
+from paramgen.initializers.chosen import Chosen
 from paramgen.prediction import prepare
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tokenizers import ByteLevelBPETokenizer
 from torch import nn
 
 import paramgen
@@ -114,3 +115,33 @@ def test_the_shipped_one_is_small_and_says_what_it_is() -> None:
     assert (folder / "model.safetensors").stat().st_size <= 12_000_000
     assert {str(tensor.dtype) for tensor in load_file(folder / "model.safetensors").values()} == {"torch.bfloat16"}
     assert (folder / "README.md").is_file()
+
+
+GPT2 = "transformers:GPT2LMHeadModel?n_layer=2&n_embd=32&n_head=2&n_positions=64"
+
+
+@shipped
+def test_a_language_model_gets_the_hypernet_for_texts_and_it_is_said() -> None:
+    prediction = paramgen.predict(f"{GPT2}&vocab_size=256", init="hypernet", seed=1)
+    assert prediction.chosen["chosen"] == "hypernet:text" and "for texts" in prediction.chosen["reason"]
+    assert set(prediction.rules.values()) == {"hypernet"}
+    named = paramgen.predict(f"{GPT2}&vocab_size=256", init="hypernet:text", seed=1).state_dict()
+    unsettled = initializer_of("hypernet").tensors(prediction.architecture, prediction.graph, seed=1)
+    for name, tensor in {**prediction.state_dict(), **dict(unsettled)}.items():
+        assert torch.equal(tensor, named[name])
+
+
+@shipped
+def test_rows_of_tokens_are_made_of_their_letters_where_a_tokenizer_tells_them(tmp_path: Path) -> None:
+    tokenizer = ByteLevelBPETokenizer()
+    tokenizer.train_from_iterator(["the thin thing and the end\n"] * 9, vocab_size=280, show_progress=False)
+    file = tmp_path / "tokenizer.json"
+    tokenizer.save(str(file))
+    rows = tokenizer.get_vocab_size()
+    spec = f"{GPT2}&vocab_size={rows}"
+    spelled = paramgen.predict(spec, init=f"hypernet?tokenizer={file}").state_dict()["transformer.wte.weight"]
+    table = paramgen.predict(f"{GPT2}&vocab_size=256", init="hypernet").state_dict()["transformer.wte.weight"]
+    single = [tokenizer.token_to_id(letter) for letter in "thin"]
+    assert torch.equal(spelled[single], table[[ord(letter) for letter in "thin"]])
+    unknown = paramgen.predict(spec, init="hypernet").state_dict()["transformer.wte.weight"]
+    assert not torch.equal(unknown, spelled) and len(unknown.unique(dim=0)) == rows

@@ -1,11 +1,12 @@
 from math import prod
 
+import pytest
 import torch
 
 from paramgen.hypernets.loading import fresh
 from paramgen.hypernets.supernet import Supernet
 from training.config import Config
-from training.recipes import vision
+from training.recipes import text, vision
 from training.sharing import shared_tensors
 from training.spaces import sample
 from training.targets import Target, view_of_design
@@ -37,3 +38,15 @@ def test_the_vision_recipe_has_what_its_designs_ask_for_and_fits_into_the_wheel(
     target = Target.of(design.build, view, seed=0, device=torch.device("cpu"))
     weights = target.predict(supernet)
     assert weights.keys() == dict(target.network.named_parameters()).keys()
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
+def test_the_text_recipe_has_what_its_designs_ask_for_and_fits_into_the_wheel(family: str) -> None:
+    config = text.config()
+    supernet = fresh(config.hypernet)
+    assert isinstance(supernet, Supernet)
+    assert 2 * sum(prod(shape) for shape in supernet.config.tensors.values()) < 12e6
+    generator = torch.Generator().manual_seed(1)
+    design = sample(generator, family=family, span="wide", resolutions=config.resolutions)
+    target = Target.of(design.build, view_of_design(design), seed=0, device=torch.device("cpu"))
+    assert target.predict(supernet).keys() == {name for name, _ in target.network.named_parameters()}

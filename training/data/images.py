@@ -50,7 +50,9 @@ class Images:
         images = _normalize(self.pixels[index])
         flip = (torch.rand(count, generator=generator) < 0.5).to(self.labels.device)
         images = torch.where(flip[:, None, None, None], images.flip(-1), images)
-        return _shift(images, images.shape[-1] // 16, generator), self.labels[index]
+        shifted = _shift(images, images.shape[-1] // 16, generator)
+        # Convolutions take the layout of their images, and are a quarter faster on a core with channels last.
+        return shifted.contiguous(memory_format=torch.channels_last), self.labels[index]
 
     def batches(self, size: int, *, limit: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the split in batches, shuffled once and always alike, without the last incomplete one."""

@@ -1,4 +1,4 @@
-"""The data sets of a run: where the command line says they are, checked against what the recipe asks for."""
+"""The data of a run: where the command line says it is, checked against what the recipe asks for."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,21 +6,24 @@ from pathlib import Path
 from typing import final
 
 import torch
+from torch import Tensor
 
 from paramgen.errors import OptionError
 from training.config import Part, Task
 from training.data.images import Images, Split, load_set
+from training.data.texts import Texts, load_texts
 from training.spaces.design import RESOLUTIONS
 
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class TaskData:
-    """One task's images at every resolution of the spaces."""
+    """One task's images at every resolution of the spaces, or its texts at every length."""
 
     name: str
     classes: int
-    images: Mapping[tuple[Split, int], Images]
+    examples: Mapping[tuple[Split, int], Images] | Mapping[tuple[Split, int], Texts]
+    spelling: Tensor | None = None  # of a text's tokens
 
 
 def places(given: Sequence[str], tasks: Sequence[Task]) -> dict[str, Path]:
@@ -35,8 +38,16 @@ def places(given: Sequence[str], tasks: Sequence[Task]) -> dict[str, Path]:
     return {name: Path(path) for name, path in pairs}
 
 
-def load_task(task: Task, source: Path, cache: Path, device: torch.device) -> TaskData:
-    """Read a task's images onto the device."""
+def load_task(
+    task: Task, source: Path, cache: Path, device: torch.device, *, lengths: tuple[int, ...] = ()
+) -> TaskData:
+    """Read a task's images onto the device, or, where `lengths` of windows are given, its texts."""
+    if lengths:
+        if task.classes is None:
+            raise OptionError(f"The recipe's {task.name} needs the size of its vocabulary as `classes`.")
+        texts, spelling = load_texts(source, task.classes, lengths)
+        placed = {key: split.to(device) for key, split in texts.items()}
+        return TaskData(task.name, task.classes, placed, spelling.to(device))
     images = {key: part_of(split, task.part) for key, split in load_set(source, RESOLUTIONS, cache).items()}
     classes = len(next(iter(images.values())).classes)
     if task.classes not in (None, classes):

@@ -17,6 +17,7 @@ Norm = Literal["batch", "group", "none"]
 Start = Literal["library", "he", "truncated"]
 Span = Literal["small", "wide", "held_out"]
 """Which sizes to draw: a few small ones, all between those, or ones beyond anything in training."""
+Takes = Literal["images", "text"]
 Stem = Literal["plain", "strided", "pooled", "patch"]
 
 ACTIVATIONS: Sequence[Activation] = ("relu", "gelu", "silu")
@@ -26,10 +27,15 @@ RESOLUTIONS = (16, 32)
 
 @dataclass(frozen=True, kw_only=True)
 class Design(abc.ABC):
-    """What one network looks like; `resolution` is the side of the images it takes, `classes` what it tells apart."""
+    """What one network looks like.
+
+    `resolution` is the side of the images it takes, or the length of the texts; `classes` is how many answers it tells
+    apart: of a language model, its vocabulary.
+    """
 
     limit: ClassVar[int] = 2_500_000
     """Multiplications of one image's forward pass that training may spend: some 25 ms a step of 64 on one core."""
+    takes: ClassVar[Takes] = "images"
 
     resolution: int = 16
     activation: Activation = "relu"
@@ -51,17 +57,20 @@ class Design(abc.ABC):
         apply_start(network, self.start)
         return network
 
+    def example(self, count: int, device: str) -> Tensor:
+        """Return `count` inputs of zeros."""
+        return torch.zeros(count, 3, self.resolution, self.resolution, device=device)
+
     def cost(self) -> int:
-        """Multiplications of one forward pass of one image."""
+        """Multiplications of one forward pass of one image or text."""
         with torch.device("meta"):
             network = self.network().eval()
         # On real zeros: following a small network on the meta device takes three times as long as running it.
         network = network.to_empty(device="cpu")
         for tensor in network.state_dict().values():
             tensor.zero_()
-        images = torch.zeros(1, 3, self.resolution, self.resolution)
         with FlopCounterMode(display=False) as counter, torch.no_grad(), _plain_attention():
-            network(images)
+            network(self.example(1, "cpu"))
         return counter.get_total_flops() // 2
 
 

@@ -1,0 +1,92 @@
+"""Text as numbers, whole on the device that trains: bytes, or the tokens of a vocabulary made of the text itself."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final, final
+
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+
+from paramgen.architectures.spelling import letters_of
+from paramgen.comparison.data.text import folder_text
+from paramgen.errors import OptionError
+from paramgen.hypernets.spelled import BYTES, LETTERS
+from training.data.images import Split
+
+SPLITS: Final[tuple[Split, ...]] = ("train", "test")
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Texts:
+    """One split, read in windows of one length."""
+
+    tokens: Int64[Tensor, " tokens"]
+    length: int
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def to(self, device: torch.device) -> "Texts":
+        """Return the same text on a device."""
+        return replace(self, tokens=self.tokens.to(device))
+
+    def draw(self, count: int, generator: torch.Generator) -> tuple[Int64[Tensor, "batch length"], Tensor]:
+        """Return `count` windows from random places, and each one's next tokens."""
+        starts = torch.randint(len(self) - self.length, (count, 1), generator=generator)
+        return self._windows(starts)
+
+    def batches(self, size: int, *, limit: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield windows side by side, spread over the text, at most `limit` of them."""
+        starts = torch.arange(0, len(self) - self.length, self.length)
+        every = max(1, len(starts) // (limit or len(starts)))
+        for chosen in starts[::every][:limit].split(size):
+            yield self._windows(chosen[:, None])
+
+    def _windows(self, starts: Int64[Tensor, "batch 1"]) -> tuple[Tensor, Tensor]:
+        places = (starts + torch.arange(self.length + 1)).to(self.tokens.device)
+        windows = self.tokens[places]
+        return windows[:, :-1], windows[:, 1:]
+
+
+def load_texts(
+    source: Path, vocabulary: int, lengths: tuple[int, ...]
+) -> tuple[dict[tuple[Split, int], Texts], Int64[Tensor, "rows letters"]]:
+    """Return a text file's, or a folder's, splits in windows of every length, and how the vocabulary is spelled.
+
+    A vocabulary of 256 is that of bytes. A larger one is byte-level BPE (Sennrich et al., 2016, arXiv:1508.07909)
+    of the training split, made here by `tokenizers`; the same text makes the same.
+    """
+    text = folder_text(source)
+    parts = {"train": text.train, "test": text.test}
+    if vocabulary == BYTES:
+        spelling = torch.arange(BYTES)[:, None]
+        tokens = {which: torch.tensor(list(part.encode())) for which, part in parts.items()}
+    else:
+        tokens, spelling = _subwords(parts, vocabulary)
+    short = min(map(len, tokens.values()))
+    if short <= max(lengths):
+        raise OptionError(f"--data {source} has a split of {short} tokens; windows are of {max(lengths)}. Give more.")
+    return {(split, length): Texts(tokens[split], length) for split in SPLITS for length in lengths}, spelling
+
+
+def _subwords(parts: dict[str, str], vocabulary: int) -> tuple[dict[str, Tensor], Tensor]:
+    from tokenizers import ByteLevelBPETokenizer
+
+    if vocabulary < BYTES:
+        raise OptionError(f"A vocabulary of {vocabulary} has not even the {BYTES} bytes.")
+    tokenizer = ByteLevelBPETokenizer()
+    tokenizer.train_from_iterator(parts["train"].splitlines(keepends=True), vocab_size=vocabulary, show_progress=False)
+    if tokenizer.get_vocab_size() != vocabulary:
+        raise OptionError(
+            f"The text makes a vocabulary of {tokenizer.get_vocab_size()}; asked were {vocabulary}. Give more."
+        )
+    tokens = {
+        which: torch.tensor(
+            [token for line in tokenizer.encode_batch(part.splitlines(keepends=True)) for token in line.ids]
+        )
+        for which, part in parts.items()
+    }
+    return tokens, letters_of([tokenizer.id_to_token(token) for token in range(vocabulary)], LETTERS)
