@@ -1,4 +1,4 @@
-"""Make the table that `--init auto` reads: `python -m benchmarks.choose cards/results/vision_starts.json`.
+"""Make the table that `--init auto` reads, of all results that there are: `python -m benchmarks.choose`.
 
 For each family of networks it ranks the starts that beat the library's own by more than the noise, by their mean final
 accuracy over the family's rows (a row is one network on one data set). A start is left out if it was not measured on
@@ -11,7 +11,8 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite, sqrt
+from functools import partial
+from math import exp, isfinite, sqrt
 from pathlib import Path
 from statistics import mean, variance
 from typing import Annotated, Any, Final, final
@@ -24,62 +25,82 @@ from paramgen.errors import OptionError, ParamgenError
 from paramgen.export.folder import write_text
 from paramgen.graphs.kinds import FAMILIES, Family, family_of
 from paramgen.initializers import initializer_of
-from paramgen.initializers.auto import AUTO, LIBRARY, TABLE, Table
-from paramgen.initializers.hypernet import HYPERNET
+from paramgen.initializers.auto import AUTO, LIBRARY, TABLE, Metric, Table
+from paramgen.initializers.hypernet import HYPERNET, SHIPPED, TEXT
 from paramgen.prediction import describe
 
-TABLE_FILE: Final = Path(__file__).parents[1] / "paramgen" / "initializers" / TABLE
+ROOT: Final = Path(__file__).parents[1]
+TABLE_FILE: Final = ROOT / "paramgen" / "initializers" / TABLE
+RESULTS: Final = tuple(ROOT / "cards" / "results" / f"{name}.json" for name in ("vision_starts", "text_starts"))
+TEXT_FAMILY: Final = "text_transformer"
 _SHAPE: Final = "it has rows of network, family, data and starts, each start with final: values; and steps and seeds"
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One network on one data set: the final accuracies of each start, one for each seed."""
+    """One network on one data set: the final values of each start, one for each seed; more is better.
+
+    They are accuracies, or the logarithms of perplexities, negated.
+    """
 
     network: str
     family: Family
     data: str
     parameters: int
     starts: Mapping[str, tuple[float, ...]]
+    steps: int
+    seeds: int
+    metric: Metric = "accuracy"
 
 
 def main(
-    result: Annotated[Path, typer.Argument(help="What benchmarks.starts wrote.")],
+    results: Annotated[
+        list[Path] | None, typer.Argument(help="What benchmarks.starts and benchmarks.text_starts wrote.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="The table.")] = TABLE_FILE,
 ) -> None:
     """Choose, print the table and write it."""
-    rows, steps, seeds = read(result)
-    families = {family: entry(rows, family, steps=steps, seeds=seeds) for family in FAMILIES}
-    learned = any(start["init"] == HYPERNET for each in families.values() for start in each["starts"])
-    hypernet = shipped() if learned else None
-    text = json.dumps({"result": result.name, "hypernet": hypernet, "families": families}, indent=1) + "\n"
+    chosen = results or [file for file in RESULTS if file.is_file()]
+    rows = [row for result in chosen for row in read(result)]
+    families = {family: entry(rows, family) for family in FAMILIES}
+    learned = [
+        TEXT if family == TEXT_FAMILY else SHIPPED
+        for family, each in families.items()
+        if any(start["init"] == HYPERNET for start in each["starts"])
+    ]
+    hypernets = {name: shipped(name) for name in sorted(set(learned))}
+    named = [result.name for result in chosen]
+    text = json.dumps({"results": named, "hypernets": hypernets, "families": families}, indent=1) + "\n"
     table = Table.parse(text)  # what auto would refuse is not written
     write_text(out, text)
     for family, measured in table.families.items():
         print(f"{family:<20} {measured.reason(next(iter(measured.starts)), family)}")
 
 
-def read(result: Path) -> tuple[list[Row], int, int]:
-    """Return the rows of a result, its steps and its number of seeds."""
+def read(result: Path) -> list[Row]:
+    """Return the rows of a result."""
     try:
         data = json.loads(result.read_text(encoding="utf-8"))
-        ours = "hypernet" in data and data["hypernet"]["sha256"] == shipped()
-        rows = [_row(row, ours=ours) for row in data["rows"]]
-        seeds = data["seeds"]
-        return rows, int(data["steps"]), seeds if isinstance(seeds, int) else len(seeds)
+        metric: Metric = "perplexity" if data.get("metric") == "perplexity" else "accuracy"
+        name = TEXT if metric == "perplexity" else SHIPPED
+        ours = "hypernet" in data and data["hypernet"]["sha256"] == shipped(name)
+        seeds = data["seeds"] if isinstance(data["seeds"], int) else len(data["seeds"])
+        made = partial(_row, ours=ours, steps=int(data["steps"]), seeds=seeds, metric=metric)
+        return [made(row) for row in data["rows"]]
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise OptionError(f"{result} is no result of benchmarks.starts ({error!r}): {_SHAPE}.") from error
 
 
-def shipped() -> str:
-    """Return the sha256 of the hypernet that comes with paramgen."""
-    return str(initializer_of(HYPERNET).describe()["sha256"])
+def shipped(name: str) -> str:
+    """Return the sha256 of a hypernet that comes with paramgen."""
+    return str(initializer_of(f"{HYPERNET}:{name}").describe()["sha256"])
 
 
-def _row(row: Mapping[str, Any], *, ours: bool) -> Row:
+def _row(row: Mapping[str, Any], *, ours: bool, steps: int, seeds: int, metric: Metric) -> Row:
+    sign = 1 if metric == "accuracy" else -1
     starts = {
-        str(init): tuple(float("nan") if value is None else float(value) for value in start["final"]["values"])
+        str(init): tuple(float("nan") if value is None else sign * float(value) for value in start["final"]["values"])
         for init, start in row["starts"].items()
         if start.get("final") and (ours or init != HYPERNET)
     }
@@ -87,11 +108,18 @@ def _row(row: Mapping[str, Any], *, ours: bool) -> Row:
         raise OptionError(f"The row of {row['network']} on {row['data']} lacks the start {LIBRARY}; measure it, too.")
     family = _family(row["network"], row["family"])
     return Row(
-        network=row["network"], family=family, data=row["data"], parameters=int(row["parameters"]), starts=starts
+        network=row["network"],
+        family=family,
+        data=row["data"],
+        parameters=int(row["parameters"]),
+        starts=starts,
+        steps=steps,
+        seeds=seeds,
+        metric=metric,
     )
 
 
-def entry(rows: Sequence[Row], family: Family, *, steps: int, seeds: int) -> dict[str, Any]:
+def entry(rows: Sequence[Row], family: Family) -> dict[str, Any]:
     """Return what the table says of a family."""
     own = [row for row in rows if row.family == family]
     if not own or family == "other":
@@ -99,8 +127,16 @@ def entry(rows: Sequence[Row], family: Family, *, steps: int, seeds: int) -> dic
         return {"starts": [{"init": LIBRARY, "accuracy": None}], **nothing}
     better = {init: _accuracy(own, init) for init in sorted(own[0].starts) if _wins(own, init)}
     ranked = sorted(better.items(), key=lambda pair: -pair[1]) + [(LIBRARY, _accuracy(own, LIBRARY))]
+    metric, steps, seeds = own[0].metric, own[0].steps, own[0].seeds
+    if any((row.metric, row.steps, row.seeds) != (metric, steps, seeds) for row in own):
+        raise OptionError(f"The rows of the family {family!r} were not all measured alike. Give one of their results.")
+
+    def said(value: float) -> float:
+        return round(value if metric == "accuracy" else exp(-value), 4)
+
     return {
-        "starts": [{"init": init, "accuracy": round(accuracy, 4)} for init, accuracy in ranked],
+        "metric": metric,
+        "starts": [{"init": init, metric: said(value)} for init, value in ranked],
         "networks": sorted({row.network for row in own}),
         "data": sorted({row.data for row in own}),
         "steps": steps,

@@ -22,9 +22,11 @@ from benchmarks.provenance import provenance
 from paramgen.comparison import Event, Protocol, compare
 from paramgen.errors import OptionError, ParamgenError
 from paramgen.export.folder import write_text
+from paramgen.initializers import initializer_of
 
 RESULT: Final = Path(__file__).parents[1] / "cards" / "results" / "text_starts.json"
 JUDGED: Final = "hypernet"
+SHIPPED: Final = "hypernet:text"
 STARTS: Final = ("library", JUDGED, "orthogonal", "mimetic", "scaled")
 LENGTH: Final = 64
 PROTOCOL: Final = {
@@ -70,6 +72,7 @@ def row_of(data: str, architecture: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "data": data,
         "network": name,
+        "family": "text_transformer",
         "made_by": architecture["name"],
         "beyond": name in BEYOND,
         "parameters": architecture["parameters"],
@@ -146,16 +149,28 @@ def _run(given: argparse.Namespace, protocol: Protocol) -> None:
             out = given.out / data / name
             found = compare(NETWORKS[name], path, given.starts, protocol, out, progress=_said)
             rows.append(row_of(data, found.values["architectures"][0]))
-            hypernet = found.values["settings"]["inits"].get(JUDGED, {})
-            result = {"summary": summary_of(rows), "protocol": protocol.to_json(), "hypernet": hypernet}
-            ordered = sorted(rows, key=lambda row: [each for each, _ in texts].index(row["data"]))
-            write_text(given.result, json.dumps({**result, "rows": ordered, **provenance()}, indent=1) + "\n")
+            write_text(given.result, json.dumps(result_of(rows, protocol), indent=1) + "\n")
+
+
+def result_of(rows: Sequence[Mapping[str, Any]], protocol: Protocol) -> dict[str, Any]:
+    """Return everything that has ended, text by text, with where it comes from."""
+    given = protocol.to_json()
+    order = list(dict.fromkeys(row["data"] for row in rows))
+    return {
+        "metric": "perplexity",
+        "summary": summary_of(rows),
+        **{key: given[key] for key in ("steps", "seeds", "rates", "batch", "length")},
+        "hypernet": dict(initializer_of(SHIPPED).describe()),
+        "protocol": given,
+        "rows": sorted(rows, key=lambda row: order.index(row["data"])),
+        **provenance(),
+    }
 
 
 def _said(event: Event) -> None:
     if event.ended is not None:
-        final = event.ended.get("final", event.ended.get("reason"))
-        sys.stderr.write(f"{event.run.architecture} {event.run.init} {event.run.rate:g} {event.run.seed}: {final}\n")
+        came = event.ended["loss"][-1] if event.ended["status"] == "finished" else event.ended["status"]
+        sys.stderr.write(f"{event.run.architecture} {event.run.init} {event.run.rate:g} {event.run.seed}: {came}\n")
 
 
 def _loss(start: Mapping[str, Any]) -> float:

@@ -1,7 +1,7 @@
 """The start that measured best for the kind of network at hand, by a table of measurements that comes with paramgen.
 
 `measured.json` says for each family of networks (`paramgen.graphs.kinds`) which starts trained better than the
-library's own by more than the noise, best first; `python -m benchmarks.choose` makes it from a benchmark's result.
+library's own by more than the noise, best first; `python -m benchmarks.choose` makes it from the benchmarks' results.
 """
 
 import json
@@ -12,7 +12,7 @@ from hashlib import sha256
 from importlib.resources import files
 from math import isfinite
 from types import MappingProxyType
-from typing import Any, Final, final
+from typing import Any, Final, Literal, final
 
 from paramgen.architectures import Architecture
 from paramgen.errors import OptionError, one_line
@@ -20,20 +20,23 @@ from paramgen.graphs.kinds import FAMILIES, WORDS, Family, family_of
 from paramgen.graphs.schema import Graph
 from paramgen.initializers import Initializer, NamedTensors, initializer_of, initializers
 from paramgen.initializers.chosen import Chosen
+from paramgen.initializers.hypernet import HypernetInitializer
 
 AUTO, LIBRARY = "auto", "library"
+Metric = Literal["accuracy", "perplexity"]
 TABLE: Final = "measured.json"
 REACH: Final = 4  # a start is taken for networks of up to so many times the elements of the largest that was measured
 MAX_RUN: Final = 500_000_000  # elements of a network that may be run, and so be in memory, without being asked for
-_ADVICE: Final = "Make it again: python -m benchmarks.choose cards/results/vision_starts.json"
+_ADVICE: Final = "Make it again: python -m benchmarks.choose"
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """What was measured on one family: accuracies of the starts from 0 to 1, the library's own last."""
+    """What was measured on one family: accuracies of the starts, or perplexities; the library's own comes last."""
 
     starts: Mapping[str, float | None]  # None: not measured
+    metric: Metric = "accuracy"
     networks: tuple[str, ...] = ()
     data: tuple[str, ...] = ()
     steps: int = 0
@@ -61,19 +64,26 @@ class Measured:
             f"{_count(len(self.networks), 'network')} of this kind ({', '.join(self.data)}; "
             f"{_count(self.steps, 'step')}, {_count(self.seeds, 'seed')})"
         )
-        library = _percent(self.starts[LIBRARY])
+        library = self._said(LIBRARY)
         if chosen == LIBRARY:
             return f"{WORDS[family]}: no start trained better than library ({library}) by more than the noise on {on}"
-        return f"{WORDS[family]}: {chosen} reached {_percent(self.starts[chosen])} and library {library} on {on}"
+        reached = self._said(chosen) if self.metric == "accuracy" else f"a perplexity of {self._said(chosen)}"
+        return f"{WORDS[family]}: {chosen} reached {reached} and library {library} on {on}"
+
+    def _said(self, init: str) -> str:
+        value = self.starts[init]
+        if value is None:
+            return "-"
+        return f"{value:.1%}".replace("%", " %") if self.metric == "accuracy" else f"{value:.2f}"
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """What was measured on each family; `result` names the file in cards/results, `sha256` is the table's own."""
+    """What was measured on each family; `results` are files of cards/results, `sha256` is the table's own."""
 
-    result: str | None
-    hypernet: str | None  # sha256 of the shipped hypernet's weights when it was measured
+    results: tuple[str, ...]
+    hypernets: Mapping[str, str]  # by name the sha256 of the weights of those that ship when they were measured
     families: Mapping[Family, Measured]
     sha256: str
 
@@ -83,7 +93,7 @@ class Table:
         try:
             data = json.loads(text)
             given = {name: _measured(name, entry) for name, entry in data["families"].items()}
-            result, hypernet = data["result"], data["hypernet"]
+            results, hypernets = tuple(map(str, data["results"])), dict(data["hypernets"])
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             what = f"{type(error).__name__}: {one_line(error)}"
             raise OptionError(f"{TABLE} is no table of measurements ({what}). {_ADVICE}") from error
@@ -91,7 +101,7 @@ class Table:
             raise OptionError(f"{TABLE} lacks the family {min(missing)!r}. {_ADVICE}")
         if unknown := set(given) - set(FAMILIES):
             raise OptionError(f"{TABLE} has the unknown family {min(unknown)!r}. {_ADVICE}")
-        return cls(result=result, hypernet=hypernet, families=given, sha256=sha256(text.encode()).hexdigest())
+        return cls(results=results, hypernets=hypernets, families=given, sha256=sha256(text.encode()).hexdigest())
 
 
 @final
@@ -115,7 +125,7 @@ class Auto(Initializer):
         passed: dict[str, list[str]] = {}
         for init in measured.starts:
             initializer = _start(init)
-            hindrance = None if init == LIBRARY else _hindrance(initializer, architecture, measured)
+            hindrance = None if init == LIBRARY else _hindrance(initializer, architecture, graph, measured)
             if hindrance is None:
                 reason = measured.reason(init, family, passed)
                 return Chosen(init=init, family=family, reason=reason, initializer=initializer)
@@ -138,10 +148,12 @@ def _start(init: str) -> Initializer:
     return initializer_of(init)
 
 
-def _hindrance(initializer: Initializer, architecture: Architecture, measured: Measured) -> str | None:
+def _hindrance(initializer: Initializer, architecture: Architecture, graph: Graph, measured: Measured) -> str | None:
     """Say why a start is not taken without being asked for; None if it is."""
     if architecture.manifest.elements > REACH * measured.largest:
         return f"on networks of up to {measured.largest:,} parameters only, which says little of this one"
+    if isinstance(initializer, HypernetInitializer) and not initializer.knows(architecture, graph):
+        return "it knows no part of this one"
     if not initializer.runs_network:
         return None
     if architecture.module is None or architecture.example is None:
@@ -152,31 +164,30 @@ def _hindrance(initializer: Initializer, architecture: Architecture, measured: M
 
 
 def _measured(family: str, entry: Mapping[str, Any]) -> Measured:
-    ranked = {str(start["init"]): start["accuracy"] for start in entry["starts"]}
-    for init, accuracy in ranked.items():
+    metric: Metric = "perplexity" if entry.get("metric") == "perplexity" else "accuracy"
+    ranked = {str(start["init"]): start[metric] for start in entry["starts"]}
+    for init, value in ranked.items():
         initializer_of(init)  # an unknown name is an error of its own
-        plain = isinstance(accuracy, (int, float)) and isfinite(accuracy) and 0 <= accuracy <= 1
-        if init.partition("?")[0] == AUTO or ":" in init.partition("?")[0] or not (plain or accuracy is None):
-            raise OptionError(f"{TABLE} has the start {init!r} at {accuracy} for {family!r}. {_ADVICE}")
+        plain = isinstance(value, (int, float)) and isfinite(value) and (0 <= value <= 1 or metric == "perplexity")
+        if init.partition("?")[0] == AUTO or ":" in init.partition("?")[0] or not (plain or value is None):
+            raise OptionError(f"{TABLE} has the start {init!r} at {value} for {family!r}. {_ADVICE}")
     order = list(ranked)
-    values = [-1.0 if accuracy is None else accuracy for accuracy in ranked.values()]
-    if order[-1:] != [LIBRARY] or len(order) != len(entry["starts"]) or values != sorted(values, reverse=True):
+    values = [-1.0 if value is None else value for value in ranked.values()]
+    best_first = sorted(values, reverse=metric == "accuracy")
+    if order[-1:] != [LIBRARY] or len(order) != len(entry["starts"]) or values != best_first:
         raise OptionError(f"{TABLE} ranks {', '.join(order)} for {family!r}: best first, {LIBRARY} last. {_ADVICE}")
     networks = tuple(entry["networks"])
     if (None in ranked.values()) == bool(networks):
-        raise OptionError(f"{TABLE} has {len(networks)} networks and accuracies {values} for {family!r}. {_ADVICE}")
+        raise OptionError(f"{TABLE} has {len(networks)} networks and values {values} for {family!r}. {_ADVICE}")
     return Measured(
         starts=ranked,
+        metric=metric,
         networks=networks,
         data=tuple(entry["data"]),
         steps=entry["steps"],
         seeds=entry["seeds"],
         largest=entry["largest"],
     )
-
-
-def _percent(accuracy: float | None) -> str:
-    return "-" if accuracy is None else f"{accuracy:.1%}".replace("%", " %")
 
 
 def _count(number: int, what: str) -> str:

@@ -62,6 +62,10 @@ class HypernetInitializer(Initializer):
             predicted |= dict.fromkeys(predicted.keys() - self.model.whole(view), IN_PART)
         return {slot.name: predicted.get(slot.name, library_rule(slot)) for slot in architecture.manifest.filled}
 
+    def knows(self, architecture: Architecture, graph: Graph) -> bool:
+        """Whether it fills any part of a network."""
+        return not {HYPERNET, IN_PART}.isdisjoint(self.rules(architecture, graph).values())
+
     def settled(self, architecture: Architecture, graph: Graph) -> Initializer:
         """Return the shipped hypernet for this kind of network, where none is named."""
         family = family_of(graph)

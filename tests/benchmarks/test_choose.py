@@ -22,9 +22,9 @@ def choose(tmp_path: Path, *rows: dict[str, Any], **more: Any) -> dict[str, floa
     """Return what was chosen for ConvNeXts."""
     result = tmp_path / "result.json"
     result.write_text(json.dumps({"rows": rows, "steps": 500, "seeds": 3, **more}))
-    main(result, tmp_path / "measured.json")
+    main([result], tmp_path / "measured.json")
     table = Table.parse((tmp_path / "measured.json").read_text())
-    assert table.result == "result.json" and table.families["mlp"].starts == {"library": None}
+    assert table.results == ("result.json",) and table.families["mlp"].starts == {"library": None}
     return dict(table.families["convnext"].starts)
 
 
@@ -63,11 +63,11 @@ def test_what_was_not_measured_everywhere_or_does_not_come_with_paramgen_is_no_d
 
 
 def test_only_the_hypernet_that_ships_can_be_the_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmarks.choose.shipped", lambda: "ours")
+    monkeypatch.setattr("benchmarks.choose.shipped", lambda name: "ours")
     one = row({"library": LIBRARY, "hypernet": [0.8, 0.81, 0.82]})
     assert choose(tmp_path, one, hypernet={"sha256": "another"}) == {"library": 0.41}
     assert choose(tmp_path, one, hypernet={"sha256": "ours"}) == {"hypernet": 0.81, "library": 0.41}
-    assert Table.parse((tmp_path / "measured.json").read_text()).hypernet == "ours"
+    assert Table.parse((tmp_path / "measured.json").read_text()).hypernets == {"vision": "ours"}
 
 
 @pytest.mark.parametrize(
@@ -84,5 +84,5 @@ def test_what_cannot_be_used_is_refused_and_nothing_is_written(tmp_path: Path, c
     result = tmp_path / "result.json"
     result.write_text(json.dumps(content))
     with pytest.raises(ParamgenError) as refusal:
-        main(result, tmp_path / "measured.json")
+        main([result], tmp_path / "measured.json")
     assert said in str(refusal.value) and not (tmp_path / "measured.json").exists()

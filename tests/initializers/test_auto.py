@@ -36,7 +36,7 @@ def content(*starts: tuple[str, float | None], **changes: Any) -> dict[str, Any]
     ranked = [{"init": init, "accuracy": accuracy} for init, accuracy in starts]
     own = {"starts": ranked, "networks": ["a", "b"], "data": ["CIFAR-10"], "steps": 500, "seeds": 3}
     own |= {"largest": 1_000, **changes}
-    return {"result": "r.json", "hypernet": None, "families": {**dict.fromkeys(FAMILIES, nothing), "plain_cnn": own}}
+    return {"results": ["r.json"], "hypernets": {}, "families": {**dict.fromkeys(FAMILIES, nothing), "plain_cnn": own}}
 
 
 @pytest.fixture
@@ -102,9 +102,9 @@ def test_what_must_run_the_network_gives_way_where_it_cannot(fake: Fake, monkeyp
 
 BROKEN: list[tuple[dict[str, Any] | str, str]] = [
     ("{", "no table"),
-    ({"families": {}}, "'result'"),
-    ({"result": None, "hypernet": None, "families": {}}, "lacks the family"),
-    ({"result": None, "families": {"mlp": {"starts": 3}}}, "no table"),
+    ({"families": {}}, "'results'"),
+    ({"results": [], "hypernets": {}, "families": {}}, "lacks the family"),
+    ({"results": [], "families": {"mlp": {"starts": 3}}}, "no table"),
     (content(("hypernte", 0.5), ("library", 0.4)), "Unknown initializer 'hypernte'"),
     (content(("he?modus=fan_out", 0.5), ("library", 0.4)), "modus"),
     (content(("hypernet:some/folder", 0.5), ("library", 0.4)), "'hypernet:some/folder' at 0.5"),
@@ -136,10 +136,10 @@ def test_the_table_in_the_wheel_is_whole_and_its_result_is_kept() -> None:
     shipped = auto.table()
     assert tuple(shipped.families) == FAMILIES
     results = Path(__file__).parents[2] / "cards" / "results"
-    assert shipped.result is None or (results / shipped.result).is_file()
-    if any("hypernet" in measured.starts for measured in shipped.families.values()):
-        assert shipped.hypernet == initializer_of("hypernet").describe()["sha256"]  # what was measured is what ships
-    assert shipped.result is not None or all(not measured.networks for measured in shipped.families.values())
+    assert shipped.results and all((results / result).is_file() for result in shipped.results)
+    assert any("hypernet" in measured.starts for measured in shipped.families.values()) and shipped.hypernets
+    for name, digest in shipped.hypernets.items():  # what was measured is what ships
+        assert digest == initializer_of(f"hypernet:{name}").describe()["sha256"]
 
 
 def test_a_graph_alone_has_a_default_too(command: "Command", own: Path) -> None:
