@@ -28,7 +28,6 @@ from checkpoints.generator import generator
 from checkpoints.pictures import edited, pictures
 from checkpoints.recipe import Recipe, Start
 from checkpoints.train import read_concepts
-from paramgen._optional import require
 from paramgen.diffusion.loading import open_pipeline
 from paramgen.errors import ParamgenError
 from paramgen.export.folder import write_text
@@ -71,13 +70,14 @@ def trained(states: Sequence[State], pairs: Pairs, *, steps: int, rate: float) -
 @torch.no_grad()
 def _judged(ensemble: Ensemble) -> list[tuple[float, float]]:
     """Return L1 and SSIM of every network on the pictures that none is trained on."""
-    similarity = require("skimage.metrics", extra="compare").structural_similarity
+    from skimage.metrics import structural_similarity  # pip install --group benchmarks
+
     inputs, wanted = ensemble.pairs.at(torch.arange(TRAINED, TRAINED + JUDGED))
     made = ensemble.outputs(inputs).clamp(-1, 1)
     found = []
     for own, target in zip(made, wanted, strict=True):
         both = zip(own.numpy(), target.numpy(), strict=True)
-        ssim = mean(float(similarity(one, other, channel_axis=0, data_range=2.0)) for one, other in both)
+        ssim = mean(float(structural_similarity(one, other, channel_axis=0, data_range=2.0)) for one, other in both)
         found.append((float((own - target).abs().mean()), ssim))
     return found
 
