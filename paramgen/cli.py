@@ -111,22 +111,13 @@ def predict(
         )
         if not dry_run:
             _refuse_folder(folder, overwrite)
-        changes, example = _overrides(overrides), _example(example_input)
-        prediction = prepare(
-            arch,
-            init=init,
-            prompt=prompt or None,
-            seed=seed,
-            dtype=dtype,
-            overrides=changes,
-            example_input=example,
-            endpoint=endpoint,
-        )
+        words: dict[str, Any] = {"init": init, "prompt": prompt or None, "seed": seed, "dtype": dtype}
+        words |= {"overrides": _overrides(overrides), "example_input": _example(example_input)}
+        prediction = prepare(arch, **words, endpoint=endpoint)
         copied = companions(prediction.architecture.layout, tokenizer=tokenizer, image_processor=image_processor)
-        planned = plan_files(prediction, max_shard)
+        planned = planned_files(prediction, plan_files(prediction, max_shard))
     if dry_run:
-        reporter.plan(describe_prediction(prediction, planned_files(prediction, planned)))
-        return
+        return reporter.plan(describe_prediction(prediction, planned))
     with reporter.progress(prediction.architecture.manifest.elements) as advance:
         written = write_prediction(
             prediction,
