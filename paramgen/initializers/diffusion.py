@@ -92,12 +92,12 @@ class DiffusionInitializer(Initializer):
 
     def describe(self) -> Mapping[str, Any]:
         """Return the pipeline and its hash, the words, and which of the texts it was trained on are nearest."""
-        opened = self._opened
+        prompts, opened = self._prompts, self._opened  # in this order: a bad prompt is refused before anything is read
         return {
             "pipeline": self._name,
             "sha256": opened.sha256,
             **({} if opened.revision is None else {"revision": opened.revision}),
-            "prompt": "; ".join(self._prompts),
+            "prompt": "; ".join(prompts),
             "similarity": self._nearest[0][1],
             "nearest": "; ".join(f"{text} ({similarity:.2f})" for text, similarity in self._nearest),
             "far": self._far,

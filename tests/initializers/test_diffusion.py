@@ -28,6 +28,7 @@ def drawn(
     return dict(initializer.tensors(*own, seed=seed))
 
 
+@pytest.mark.slow
 def test_a_prompt_is_enough_for_a_folder_that_diffusers_loads(
     pipeline_folder: Path, tmp_path: Path, command: Command
 ) -> None:
