@@ -42,6 +42,7 @@ class WeightCodec(ModelMixin, ConfigMixin):
         slots: Mapping[str, Sequence[int]],
         width: int,
         components: int = 0,
+        *,
         form: Form = "full",
         scale: float = 1.0,
         shared: Mapping[str, Sequence[int]] | None = None,

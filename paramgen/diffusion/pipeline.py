@@ -70,6 +70,7 @@ class WeightDiffusionPipeline(DiffusionPipeline):
         start: ModelMixin,
         prompts: KnownPrompts,
         scheduler: Any,
+        *,
         text_model: str = MINILM,
         text_revision: str = REVISION,
         output: str = "direct",
