@@ -105,13 +105,14 @@ def served(**settings: object) -> Iterator[tuple[str, int]]:
     command = [sys.executable, "-m", "serve"]
     with subprocess.Popen(command, cwd=ROOT, env=os.environ | environment, stderr=subprocess.DEVNULL) as process:
         try:
-            _await(f"http://127.0.0.1:{port}")
+            await_ready(f"http://127.0.0.1:{port}")
             yield f"http://127.0.0.1:{port}", process.pid
         finally:
             process.terminate()
 
 
-def _await(url: str) -> None:
+def await_ready(url: str) -> None:
+    """Wait until a server answers."""
     for _ in range(600):
         with suppress(httpx2.TransportError):
             if httpx2.get(f"{url}/ready", trust_env=False).status_code == 200:

@@ -13,7 +13,7 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from math import exp
+from math import exp, inf, isfinite
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
@@ -90,13 +90,14 @@ def summary_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         return {}
     ratios = [row["ratio"] for row in rows]
     steps = [row["steps_to_best_simple"] for row in rows]
-    last = next(iter(rows[0]["starts"].values()))["steps"][-1]
+    middle = median(inf if step is None else step for step in steps)
     return {
         "rows": len(rows),
         "wins": round(sum(ratio < 1 - TIE for ratio in ratios) / len(rows), 4),
         "wins_or_ties": round(sum(ratio <= 1 + TIE for ratio in ratios) / len(rows), 4),
         "median_ratio": round(median(ratios), 4),
-        "median_steps_ratio": round(median(0.0 if step is None else last / max(1, step) for step in steps), 3),
+        "reached": round(sum(step is not None for step in steps) / len(rows), 4),
+        "median_steps": round(middle, 1) if isfinite(middle) else None,
     }
 
 
@@ -105,7 +106,7 @@ def markdown(result: Mapping[str, Any]) -> str:
     found = result["summary"]
     lines = [
         f"{found['rows']} rows: lower perplexity than the best simple start on {found['wins']:.0%}; in the median "
-        f"{1 - found['median_ratio']:.0%} lower, and {found['median_steps_ratio']:g} times fewer steps to its end."
+        f"{1 - found['median_ratio']:.0%} lower, and as low as that start ends after {found['median_steps']} steps."
     ]
     inits = [init for init in STARTS if init in result["rows"][0]["perplexity"]]
     for data in dict.fromkeys(row["data"] for row in result["rows"]):

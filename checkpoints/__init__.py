@@ -1,1 +1,1 @@
-"""Which hypernets have been published. An application of the repository, not of the wheel."""
+"""Zoos of trained checkpoints, and which hypernets have been published. An application, not of the wheel."""

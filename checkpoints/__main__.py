@@ -32,7 +32,7 @@ def train_zoo(
     ray: Annotated[bool, typer.Option("--ray", help="Train on all processors of a Ray cluster, or of here.")] = False,
     as_json: _Json = False,
 ) -> None:
-    """Train many small networks, each on an edit of pictures that it has words for."""
+    """Train many small networks, each on a task that has words: an edit of pictures, or two classes to tell apart."""
     with _told():
         from checkpoints.train import train_zoo as train
 

@@ -29,6 +29,7 @@ def result(argument: str) -> str:
         "speed": speed,
         "training": training,
         "load": load,
+        "memory": memory,
     }
     return f"{makers[kind](found)}\n\n{provenance(name, found)}" if kind != "summary" else makers[kind](found)
 
@@ -142,6 +143,24 @@ def load(found: Result) -> str:
         f"A fast reader takes {slow['beside_p50_ms']:.0f} ms beside {slow['slow_readers']} that hardly read, and "
         f"{slow['alone_p50_ms']:.0f} ms alone."
     )
+    return "\n".join(lines)
+
+
+def memory(found: Result) -> str:
+    """Return a table of what workers share, and what a server keeps of a thousand connections."""
+    lines = ["| workers | memory of all | of it the hypernet |", "|--:|--:|--:|"]
+    lines += [
+        f"| {row['workers']} | {sum(row['pss_mib']):,.0f} MiB | {row['hypernet_kb']['Pss'] / 1024:.1f} MiB |"
+        for row in found["workers"]
+    ]
+    crowd = found["crowd"]
+    answers = [f"{count} times {status}" for status, count in sorted(crowd["rounds"][-1]["answers"].items())]
+    lines += [
+        "",
+        f"Of {crowd['connections']:,} connections that ask at once, the last of {len(crowd['rounds'])} rounds was "
+        f"answered {' and '.join(answers)} (come back). Memory after each round: "
+        f"{', '.join(f'{value:,.0f}' for value in crowd['rss_mib'])} MiB.",
+    ]
     return "\n".join(lines)
 
 

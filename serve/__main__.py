@@ -1,13 +1,12 @@
 """`python -m serve`: the application under uvicorn, with limits on what comes before a request and after the last."""
 
 import sys
-from functools import partial
 
 import uvicorn
 from pydantic import ValidationError
 
 from paramgen.errors import ParamgenError, one_line
-from serve.connections import Connection
+from serve.connections import allow_descriptors, connection_class
 from serve.settings import Settings
 
 
@@ -24,12 +23,12 @@ def main() -> int:
         return _refused(f"PARAMGEN_SERVE_{name}: {first['msg']}")
     except (ParamgenError, ValueError) as error:
         return _refused(str(error))
+    allow_descriptors()
     uvicorn.run(
         app,
         host=settings.host,
         port=settings.port,
-        http=partial(Connection, seconds=settings.body_seconds / 2),  # type: ignore[arg-type]
-        limit_concurrency=settings.connections,
+        http=connection_class(settings),
         timeout_graceful_shutdown=round(settings.seconds),
         log_config=None,
         server_header=False,

@@ -49,7 +49,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.service, app.state.metrics = service, metrics
     app.include_router(router)
     app.include_router(page)
-    app.add_middleware(Gate, access=Access(settings), metrics=metrics)
+    app.add_middleware(Gate, access=Access(settings), metrics=metrics, most=settings.connections)
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     return app

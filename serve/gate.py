@@ -3,6 +3,7 @@
 import re
 import secrets
 import time
+from http import HTTPStatus
 from typing import Any, Final, final
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -11,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from serve.access import Access
 from serve.limits import Cancelled
 from serve.monitoring import LOGGER, Metrics
-from serve.problems import Problem, problem_of, problem_response
+from serve.problems import RETRY, Problem, problem_of, problem_response
 from serve.stream import Gone, drop_body
 
 OPEN: Final = ("/", "/health", "/ready", "/docs", "/openapi.json")
@@ -24,8 +25,9 @@ _HEADERS: Final = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-r
 class Gate:
     """ASGI middleware. Whatever happens behind it, the caller gets an answer without a traceback, or a cut one."""
 
-    def __init__(self, app: ASGIApp, *, access: Access, metrics: Metrics) -> None:
-        self._app, self._access, self._metrics = app, access, metrics
+    def __init__(self, app: ASGIApp, *, access: Access, metrics: Metrics, most: int) -> None:
+        self._app, self._access, self._metrics, self._most = app, access, metrics, most
+        self._inside = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request in, and see it out."""
@@ -33,14 +35,22 @@ class Gate:
             await self._app(scope, receive, send)
             return
         passage = _Passage(scope, send)
+        self._inside += 1
         try:
             if scope["path"] not in OPEN and not scope["path"].startswith(OPEN_BELOW):
                 passage.caller = self._access.admit(scope, Headers(scope=scope))
+                self._refuse_many()
             await self._app(scope, receive, passage.send)
         except Exception as error:  # the last place to answer
             await passage.fail(error, receive)
         finally:
+            self._inside -= 1
             passage.record(self._metrics)
+
+    def _refuse_many(self) -> None:
+        if self._inside > self._most:
+            detail = f"{self._most} requests are being answered, which is all there is room for. Try again."
+            raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, RETRY)
 
 
 def _unfinished(message: Message) -> Message:

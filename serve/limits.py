@@ -94,7 +94,6 @@ class Line:
             raise Problem(
                 HTTPStatus.TOO_MANY_REQUESTS, f"{self._taken} predictions are running or waiting. Try again.", RETRY
             )
-        self._taken += 1
         loop = asyncio.get_running_loop()
 
         def guarded() -> T:
@@ -102,7 +101,8 @@ class Line:
             with watch:
                 return work()
 
-        future = self._pool.submit(guarded)
+        future = self._pool.submit(guarded)  # which may be refused a thread
+        self._taken += 1
         future.add_done_callback(lambda _: _later(loop, self._leave))
         return future
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from hashlib import sha256
 from importlib.metadata import version
-from importlib.resources import files
 from typing import Any, Final, final
 
 import torch
@@ -21,9 +20,9 @@ from paramgen.graphs.schema import Graph
 from paramgen.graphs.wire import graph_from_data, graph_to_json
 from paramgen.initializers import Initializer, initializer_of
 from paramgen.initializers.auto import MAX_RUN
+from paramgen.names import checked_arch, checked_init, shipped_hypernets
 from paramgen.prediction import Asked, Prediction, describe, settled
 from paramgen.writing import plan_files
-from serve.names import checked_arch, checked_init
 from serve.schemas import PredictRequest
 from serve.settings import Settings
 
@@ -62,12 +61,6 @@ class Order:
         return self.plan.sizes[self.file]
 
 
-def shipped() -> list[str]:
-    """Return the names of the hypernets that come with paramgen."""
-    folder = files("paramgen") / "pretrained"
-    return sorted(entry.name for entry in folder.iterdir() if (entry / "config.json").is_file())
-
-
 def network_of(arch: str | None, overrides: Mapping[str, Any], graph: Any, settings: Settings) -> Network:
     """Build a named network or read a graph, within the limits."""
     if (arch is None) == (graph is None):
@@ -85,7 +78,7 @@ def network_of(arch: str | None, overrides: Mapping[str, Any], graph: Any, setti
 
 def order_of(network: Network, request: PredictRequest, settings: Settings) -> Order:
     """Choose the start and plan the file."""
-    init = checked_init(request.init, {*shipped(), *settings.hypernets})
+    init = checked_init(request.init, {*shipped_hypernets(), *settings.hypernets})
     prediction = settled(
         network.architecture,
         network.graph,

@@ -1,7 +1,9 @@
 """Errors as `application/problem+json` (RFC 9457): the one line of the command line, and never a traceback."""
 
 import json
+import re
 from collections.abc import Mapping
+from errno import EDQUOT, EMFILE, ENFILE, ENOMEM, ENOSPC
 from http import HTTPStatus
 from typing import Any, final
 
@@ -25,14 +27,37 @@ def problem_of(error: Exception, request_id: str) -> Problem:
     """Return what the caller is told of an error; of an unexpected one, only the request's id."""
     if isinstance(error, Problem):
         return error
+    if short := shortage(error):
+        return short
     if isinstance(error, ParamgenError):
         return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, one_line(error))
-    if isinstance(error, MemoryError):
-        return Problem(HTTPStatus.SERVICE_UNAVAILABLE, "The server is out of memory. Try again later.", RETRY)
     return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, f"An unexpected error. Report it with the id {request_id}.")
 
 
+def shortage(error: BaseException | None) -> Problem | None:
+    """Return the problem that the machine has too little of something, if an error or its cause says so."""
+    while error is not None:
+        said = ""
+        if isinstance(error, OSError):
+            said = _SHORT.get(error.errno or 0, "")
+        elif isinstance(error, MemoryError) or (type(error) is RuntimeError and _NO_MEMORY.search(str(error))):
+            said = _SHORT[ENOMEM]
+        if said:
+            return Problem(HTTPStatus.SERVICE_UNAVAILABLE, f"{said}. Try again later.", RETRY)
+        error = error.__cause__
+    return None
+
+
 RETRY: Mapping[str, str] = {"Retry-After": "5"}
+# torch has no class of its own for the host's memory, nor Python for threads.
+_NO_MEMORY = re.compile(r"can't (?:allocate memory|start new thread)")
+_SHORT: Mapping[int, str] = {
+    ENOSPC: "The disk is full",
+    EDQUOT: "The disk is full",
+    ENOMEM: "The server is out of memory",
+    EMFILE: "The server has too many files open",
+    ENFILE: "The server has too many files open",
+}
 
 
 def problem_response(problem: Problem, request_id: str) -> Response:

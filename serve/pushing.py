@@ -12,19 +12,19 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from paramgen.errors import OptionError, one_line
+from paramgen.names import REPOSITORY
 from paramgen.writing import write_prediction
 from serve.limits import Watch
 from serve.orders import Order
 from serve.problems import Problem
 
 HEADER: Final = "x-hub-token"
-_REPO: Final = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
 _TOKEN: Final = re.compile(r"[\w.-]{1,300}", re.ASCII)
 
 
 def pushing(order: Order, repo: str, token: str, *, parent: Path | None, watch: Watch) -> Callable[[], dict[str, Any]]:
     """Return the work that writes the folder, pushes it, and tells what is on the Hub then."""
-    if not _REPO.fullmatch(repo):
+    if not REPOSITORY.fullmatch(repo):
         raise OptionError(f"Cannot push to {one_line(repo)!r}. Allowed: OWNER/NAME")
     layout = order.prediction.architecture.layout
     if order.prediction.asked.arch is None and layout.source != "module":

@@ -9,8 +9,8 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from paramgen.errors import OptionError
 from paramgen.listing import names_of
-from serve.names import INITIALIZERS, SOURCES
-from serve.orders import Order, shipped
+from paramgen.names import INITIALIZERS, SOURCES, shipped_hypernets
+from serve.orders import Order
 from serve.problems import Problem
 from serve.reading import json_of, request_of_query
 from serve.schemas import EXAMPLES, NetworkRequest, PredictRequest, validated
@@ -76,7 +76,8 @@ async def named_order(
 NamedOrder = Annotated[Order, Depends(named_order)]
 
 
-@router.api_route("/v1/weights", methods=["GET", "HEAD"], responses=ANSWERS, response_class=Response)
+@router.get("/v1/weights", responses=ANSWERS, response_class=Response)
+@router.head("/v1/weights", responses=ANSWERS, response_class=Response)
 async def weights(request: Request, order: NamedOrder) -> Response:
     """Return a named network's weights file; `set=key=value` may be repeated. Any cache or range reader can ask."""
     return await service_of(request).weights(request, order)
@@ -110,7 +111,7 @@ async def initializers(request: Request) -> dict[str, str]:
 @router.get("/v1/hypernets")
 async def hypernets(request: Request) -> list[str]:
     """Return what may stand after `hypernet:`."""
-    return sorted({*shipped(), *service_of(request).settings.hypernets})
+    return sorted({*shipped_hypernets(), *service_of(request).settings.hypernets})
 
 
 @router.get("/health")

@@ -52,6 +52,7 @@ class Settings(BaseSettings):
     reader_seconds: Seconds = 3600
     """For a reader to take everything."""
     connections: Count = 512
+    """Whose requests are answered at once; whoever asks then is told to come back. Twice as many may be open."""
 
     spool: Path | None = None
     """Where files are while they are predicted and read; None: the system's place for temporary files."""

@@ -15,7 +15,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from errno import EDQUOT, ENOSPC
 from hashlib import sha256
 from http import HTTPStatus
 from pathlib import Path
@@ -23,7 +22,7 @@ from tempfile import TemporaryFile
 from typing import Final, final
 
 from serve.limits import Cancelled, Line, Watch
-from serve.problems import RETRY, Problem
+from serve.problems import RETRY, Problem, shortage
 from serve.recent import Recent
 
 PIECE: Final = 1 << 18
@@ -227,8 +226,6 @@ def _hand_over(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> Non
 
 def _told(error: BaseException) -> BaseException:
     """Return what a reader is told: each its own, as a traceback grows with every raise."""
-    if isinstance(error, OSError) and error.errno in (ENOSPC, EDQUOT):
-        return Problem(HTTPStatus.SERVICE_UNAVAILABLE, "The disk is full. Try again later.", RETRY)
     if isinstance(error, Problem):
         return Problem(error.status, error.detail, error.headers)
-    return error
+    return shortage(error) or error

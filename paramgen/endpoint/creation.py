@@ -5,10 +5,10 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final, final
 
 from paramgen.errors import EndpointError, OptionError, one_line
+from paramgen.names import REPOSITORY
 
 TYPES: Final = ("authenticated", "private", "public")
 _NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?")
-_REPO: Final = re.compile(r"\w[\w.-]{0,95}/\w[\w.-]{0,95}", re.ASCII)
 
 
 @final
@@ -35,7 +35,7 @@ class Wanted:
             raise OptionError(
                 f"The endpoint's name is {self.name!r}; allowed are up to 32 small letters, digits and hyphens inside."
             )
-        if not _REPO.fullmatch(self.repository):
+        if not REPOSITORY.fullmatch(self.repository):
             raise OptionError(f"The repository is {self.repository!r}. Type: --repository OWNER/NAME")
         if self.type not in TYPES:
             raise OptionError(f"Unknown --type {self.type!r}. Allowed: {', '.join(TYPES)}")

@@ -4,33 +4,28 @@ The toolkit around it lets nothing out but JSON, runs one request at a time, and
 huggingface_hub 0.x. So nothing of theirs is imported before it is needed: a graph needs neither.
 """
 
-import re
 from base64 import b64encode
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
-from importlib.resources import files
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final, final
 
-from paramgen.architectures import Architecture, is_config_folder
+from paramgen.architectures import Architecture
 from paramgen.errors import OptionError, OutputError, ParamgenError, one_line
 from paramgen.graphs.schema import Graph
 from paramgen.graphs.wire import graph_from_data
 from paramgen.initializers import initializer_of
 from paramgen.initializers.auto import MAX_RUN
+from paramgen.names import REPOSITORY, checked_arch, checked_init, shipped_hypernets
 from paramgen.prediction import DTYPES, Asked, Prediction, describe, settled
 from paramgen.writing import plan_files, write_prediction
 
 MAX_ANSWERED: Final = 64 * 2**20
 MAX_PUSHED: Final = 16 * 10**9
-SOURCES: Final = ("diffusers", "timm", "torchvision", "transformers")
-STARTS: Final = ("auto", "he", "hypernet", "idinit", "library", "lsuv", "mimetic", "orthogonal", "xavier")
 _INPUTS: Final = ("arch", "graph")
 _PARAMETERS: Final = ("init", "seed", "dtype", "push", "token")
 _NEWEST: Final = {"transformers": 5}  # the major version that our readers of a library are written for
-_NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]{0,199}", re.ASCII)
-_REPO: Final = re.compile(r"\w[\w.-]{0,95}/\w[\w.-]{0,95}", re.ASCII)
 _USAGE: Final = 'Send {"inputs": {"arch": "timm:resnet18"}}, or {"inputs": {"graph": what paramgen graph writes}}'
 
 
@@ -50,7 +45,7 @@ class EndpointHandler:
             _refuse_large(prediction, MAX_ANSWERED)
         else:
             _refuse_large(prediction, MAX_PUSHED)
-            if not isinstance(push, str) or not _REPO.fullmatch(push) or not isinstance(token, str) or not token:
+            if not isinstance(push, str) or not REPOSITORY.fullmatch(push) or not isinstance(token, str) or not token:
                 raise OptionError('To push, send both in "parameters": "push": "OWNER/NAME", "token": your own.')
         with TemporaryDirectory() as made:
             folder = Path(made) / "start"
@@ -71,7 +66,9 @@ def _prediction(inputs: Any, given: Any) -> Prediction:
         raise OptionError(f"The seed is {one_line(repr(seed))}; allowed are 0 to 2**63 - 1.")
     if dtype is not None and dtype not in DTYPES:
         raise OptionError(f"Unknown dtype {one_line(repr(dtype))}. Known: {', '.join(DTYPES)}")
-    initializer = initializer_of(_checked_init(init))
+    if not isinstance(init, str):
+        raise OptionError(f"The start is {one_line(repr(init))}; it must be a name, as in he or auto.")
+    initializer = initializer_of(checked_init(init, shipped_hypernets()))
     arch = inputs.get("arch")
     architecture, graph = _named(arch) if "arch" in inputs else graph_from_data(inputs["graph"])
     asked = Asked(arch=arch)
@@ -81,32 +78,18 @@ def _prediction(inputs: Any, given: Any) -> Prediction:
     return found
 
 
-def _checked_init(init: Any) -> str:
-    """Return a start that reads nothing but what ships; as on the command line, options follow a question mark."""
-    kind, _, options = str(init).partition("?")
-    name, colon, argument = kind.partition(":")
-    shipped = {entry.name for entry in (files("paramgen") / "pretrained").iterdir() if entry.is_dir()}
-    fits = not colon or (name == "hypernet" and argument in shipped)
-    reading = re.search(r"(?:^|&)\s*(?:path|data|batch)\s*=", options)
-    if not isinstance(init, str) or name not in STARTS or not fits or reading:
-        raise OptionError(f"The start {one_line(repr(init))} is not served. Served: {', '.join(STARTS)}")
-    return init
-
-
 def _named(arch: Any) -> tuple[Architecture, Graph]:
-    """Build a network by a library's name: no path, no code, no option; the graph says everything else."""
+    """Build a network by a library's name; of any other, the graph says everything."""
     from paramgen.architectures.aliases import ALIASES
 
-    source, colon, name = str(arch).rpartition(":")
-    fits = (source in SOURCES) if colon else (name in ALIASES)
-    if not isinstance(arch, str) or not fits or not _NAME.fullmatch(name):
-        raise OptionError(f"{one_line(repr(arch))} is not served. {_USAGE}")
-    if name.endswith((".py", ".json")) or is_config_folder(arch):
-        raise OptionError(f"{one_line(arch)!r} names a file. {_USAGE}")
-    source = (ALIASES.get(arch) or arch).partition(":")[0]
-    _refuse_old(source, arch)
+    if not isinstance(arch, str):
+        raise OptionError(f"{one_line(repr(arch))} is no name. {_USAGE}")
+    name, overrides = checked_arch(arch, {})
+    source, colon, _ = ALIASES.get(name, name).partition(":")
+    if colon:
+        _refuse_old(source, name)
     try:
-        return describe(arch)
+        return describe(name, overrides=overrides)
     except ParamgenError:
         raise
     except (ImportError, AttributeError, TypeError, ValueError, RuntimeError) as error:  # of a version we do not know

@@ -16,7 +16,6 @@ BYTES: Final = 256
 LETTERS: Final = 8
 """Bytes of a token that count, from the first on."""
 LETTERS_PART: Final = "letters"
-_PRINTABLE: Final = slice(32, 127)
 
 
 def letters_name(table: str) -> str:
@@ -47,13 +46,3 @@ def spelled(
         rows = rows + table[byte] * scales[place] * there[:, place, None]
     length = there.sum(1).clamp(min=1)
     return rows * length.rsqrt()[:, None] + lengths[length - 1]
-
-
-def alike(table: Float[Tensor, "256 width"], start: Float[Tensor, "rows width"]) -> Float[Tensor, "rows width"]:
-    """Return rows with the mean and the covariance of the printable bytes' rows, drawn by means of a random start."""
-    known = table[_PRINTABLE].double()
-    mean = known.mean(0)
-    values, directions = torch.linalg.eigh((known - mean).t() @ (known - mean) / (len(known) - 1))
-    noise = start.double()
-    noise = (noise - noise.mean()) / noise.std().clamp(min=1e-12)
-    return (mean + (noise * values.clamp(min=0).sqrt()) @ directions.t()).to(start.dtype)

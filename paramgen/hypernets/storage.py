@@ -65,8 +65,12 @@ def save(module: nn.Module, config: Mapping[str, Any], folder: Path) -> None:
     (folder / WEIGHTS).chmod((folder / CONFIG).stat().st_mode)
 
 
-def read_weights(path: Path, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors of a file in float32, if they are exactly the expected ones and all finite."""
+def read_weights(path: Path, expected: Mapping[str, Tensor], *, as_stored: bool = False) -> dict[str, Tensor]:
+    """Return the tensors of a file, if they are exactly the expected ones and all finite.
+
+    They are in float32. What is so in the file, or wanted `as_stored`, is mapped, and all processes that read it share
+    the pages.
+    """
     try:
         with safe_open(path, framework="pt") as file:
             names = set(file.keys())
@@ -79,7 +83,8 @@ def read_weights(path: Path, expected: Mapping[str, Tensor]) -> dict[str, Tensor
                         f"{path}: {name} is {dtype} of shape {shape}; {CONFIG} asks for {tuple(tensor.shape)}, "
                         f"allowed are {', '.join(_DTYPES)}."
                     )
-            return {name: _finite(path, name, file.get_tensor(name)) for name in expected}
+            found = {name: _finite(path, name, file.get_tensor(name)) for name in expected}
+            return found if as_stored else {name: tensor.to(torch.float32) for name, tensor in found.items()}
     except (SafetensorError, OSError) as error:
         raise HypernetError(f"{path} cannot be read: {error}. Get the file again.") from error
 
@@ -102,7 +107,6 @@ def _check_names(path: Path, names: set[str], expected: Mapping[str, Tensor]) ->
 
 
 def _finite(path: Path, name: str, tensor: Tensor) -> Tensor:
-    tensor = tensor.to(torch.float32)
     if not bool(torch.isfinite(tensor).all()):
         raise HypernetError(f"{path}: {name} holds values that are not finite. Get the file again.")
     return tensor

@@ -21,7 +21,7 @@ from paramgen.graphs.view import View
 from paramgen.hypernets.checks import within
 from paramgen.hypernets.hypernet import Start
 from paramgen.hypernets.matching import Matches, matched
-from paramgen.hypernets.spelled import BYTES, LETTERS, LETTERS_PART, alike, byte_spelling, letters_name, spelled
+from paramgen.hypernets.spelled import BYTES, LETTERS, LETTERS_PART, byte_spelling, letters_name, spelled
 from paramgen.hypernets.storage import CONFIG, WEIGHTS, file_sha256, locate, read_json, read_weights, save
 
 KIND: Final = "supernet"
@@ -121,7 +121,13 @@ class Supernet(nn.Module, PyTorchModelHubMixin, library_name="paramgen", tags=["
 
     def _matches(self, view: View) -> Matches:
         config = self.config
-        return matched(view.places, self._known, token_steps=config.token_steps, image_steps=config.image_steps)
+        found = matched(view.places, self._known, token_steps=config.token_steps, image_steps=config.image_steps)
+        # Blocks behind rows of tokens that they do not know train worse than the library's own: training/LOG.md.
+        return found if all(self._can_spell(view.places[slot], view) for slot in found) else {}
+
+    def _can_spell(self, place: Place, view: View) -> bool:
+        """Whether the rows of a table of tokens can be made; of what is no such table, yes."""
+        return self._letters(place) is None or view.spelling is not None or place.shape[0] == BYTES
 
     def forward(self, view: View, base: Start | None = None) -> Iterator[tuple[str, Tensor]]:
         """Return an iterator over (slot, weight), one for each of `slots(view)`, differentiable.
@@ -134,7 +140,7 @@ class Supernet(nn.Module, PyTorchModelHubMixin, library_name="paramgen", tags=["
         if base is None:
             raise HypernetError("A supernet fills parts of slots: pass `base`, the library's own start of each slot.")
         for slot, pieces in self._matches(view).items():
-            shared = [(piece, self.shared[name]) for piece, name in pieces]
+            shared = [(piece, self._weight(name)) for piece, name in pieces]
             yield slot, self._filled(view, view.places[slot], shared, base(slot))
 
     def together(self, networks: Sequence[tuple[View, Start | None]]) -> list[dict[str, Tensor]]:
@@ -158,16 +164,16 @@ class Supernet(nn.Module, PyTorchModelHubMixin, library_name="paramgen", tags=["
     def _letters(self, place: Place) -> Tensor | None:
         """Return the scales of letters that go with a table of bytes; None for what has no rows of tokens."""
         name = letters_name(place.pieces[0].name) if place.form == "table" else ""
-        return self.shared[name] if name in self._known else None
+        return self._weight(name) if name in self._known else None
+
+    def _weight(self, name: str) -> Tensor:
+        """Return a shared weight to compute with; it is kept as it is stored."""
+        return self.shared[name].float()
 
     def _words(self, value: Tensor, table: Tensor, letters: Tensor, spelling: Tensor | None) -> Tensor:
-        """Write the rows of tokens; where nothing spells them, rows like those of the bytes."""
+        """Write the rows of tokens."""
         width = min(value.shape[1], table.shape[1])
-        if spelling is None and len(value) == BYTES:
-            spelling = byte_spelling()
-        if spelling is None:
-            value[:, :width] = alike(table[:, :width], value[:, :width])
-            return value
+        spelling = byte_spelling() if spelling is None else spelling
         count = min(len(value), len(spelling))  # a vocabulary is often padded to a round number
         spelling = spelling[:count, :LETTERS].to(table.device)
         rows = spelled(table[:, :width], letters[:, :width], spelling)
@@ -195,13 +201,13 @@ class Supernet(nn.Module, PyTorchModelHubMixin, library_name="paramgen", tags=["
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **download: Any) -> "Supernet":
-        """Return the supernet of a folder or Hub repository, in float32 and evaluation mode."""
+        """Return the supernet of a folder or Hub repository, as it is stored, to predict with."""
         name = str(pretrained_model_name_or_path)
         config = SupernetConfig.from_json(read_json(locate(name, CONFIG, **download)))
         file = locate(name, WEIGHTS, **download)
         with torch.device("meta"):
             supernet = cls(config)
-        supernet.load_state_dict(read_weights(file, supernet.state_dict()), assign=True)
+        supernet.load_state_dict(read_weights(file, supernet.state_dict(), as_stored=True), assign=True)
         supernet.file = file
         return supernet.eval()
 

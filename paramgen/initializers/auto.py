@@ -20,7 +20,7 @@ from paramgen.graphs.kinds import FAMILIES, WORDS, Family, family_of
 from paramgen.graphs.schema import Graph
 from paramgen.initializers import Initializer, NamedTensors, initializer_of, initializers
 from paramgen.initializers.chosen import Chosen
-from paramgen.initializers.hypernet import HypernetInitializer
+from paramgen.initializers.hypernet import FILLS_NOTHING, UNREAD, HypernetInitializer
 
 AUTO, LIBRARY = "auto", "library"
 Metric = Literal["accuracy", "perplexity"]
@@ -153,7 +153,7 @@ def _hindrance(initializer: Initializer, architecture: Architecture, graph: Grap
     if architecture.manifest.elements > REACH * measured.largest:
         return f"on networks of up to {measured.largest:,} parameters only, which says little of this one"
     if isinstance(initializer, HypernetInitializer) and not initializer.knows(architecture, graph):
-        return "it knows no part of this one"
+        return FILLS_NOTHING + (f": {UNREAD}" if family_of(graph) == "text_transformer" else "")
     if not initializer.runs_network:
         return None
     if architecture.module is None or architecture.example is None:

@@ -36,6 +36,10 @@ from paramgen.initializers.library import library_rule, library_start
 
 HYPERNET, IN_PART = "hypernet", "hypernet in part"
 SHIPPED, TEXT = "vision", "text"
+FILLS_NOTHING = "it fills nothing here"
+UNREAD = (
+    "it knows no such blocks, or not which bytes its tokens are spelled with. Type: --init 'hypernet?tokenizer=FOLDER'"
+)
 
 
 @final
@@ -71,8 +75,11 @@ class HypernetInitializer(Initializer):
         family = family_of(graph)
         if self.path or family != "text_transformer":
             return self
+        chosen = replace(self, path=TEXT)
         reason = f"{WORDS[family]}: of the hypernets that come with paramgen, it is the one for texts"
-        return Chosen(init=f"hypernet:{TEXT}", family=family, reason=reason, initializer=replace(self, path=TEXT))
+        if not chosen.knows(architecture, graph):
+            reason += f"; {FILLS_NOTHING}: {UNREAD}"
+        return Chosen(init=f"hypernet:{TEXT}", family=family, reason=reason, initializer=chosen)
 
     @torch.no_grad()
     def tensors(self, architecture: Architecture, graph: Graph, *, seed: int) -> NamedTensors:

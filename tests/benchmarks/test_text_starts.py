@@ -29,8 +29,13 @@ def test_a_row_compares_with_the_best_simple_start() -> None:
 def test_a_summary_counts_wins_ties_and_steps() -> None:
     rows = [row(6.0, 30.0), row(8.02, None), row(9.0, None)]
     assert summary_of(rows) == {
-        "rows": 3, "wins": 0.3333, "wins_or_ties": 0.6667, "median_ratio": 1.0025, "median_steps_ratio": 0.0
-    }  # fmt: skip
+        "rows": 3,
+        "wins": 0.3333,
+        "wins_or_ties": 0.6667,
+        "median_ratio": 1.0025,
+        "reached": 0.3333,
+        "median_steps": None,
+    }
     shown = markdown({"summary": summary_of(rows), "rows": rows})
     assert "| `llama-80` | 7 | 10.00 | 6.00 | 8.00 | -25.0% |" in shown
 

@@ -17,6 +17,7 @@ from paramgen.endpoint.handler import EndpointHandler
 from paramgen.errors import OptionError, OutputError, ParamgenError
 from paramgen.graphs.wire import graph_to_json
 from serve import handler as served
+from tests.hub.connected import connected
 
 # The toolkit puts the folder first on the path and executes handler.py; `inputs` come on stdin.
 TOOLKIT = """
@@ -76,7 +77,7 @@ def test_alone_in_a_folder_it_answers_the_file_of_predict(graph: dict[str, Any],
     (tmp_path / "empty").mkdir()
     requests = [
         {"inputs": {"graph": graph}, "parameters": {"init": "hypernet", "seed": 3, "dtype": "bfloat16"}},
-        {"inputs": "timm:resnet10t", "parameters": {"init": "he"}},
+        {"inputs": "timm:resnet10t?num_classes=7", "parameters": {"init": "he"}},
         {"inputs": {"arch": "my.py:build"}},
     ]
     found = asked(tmp_path / "endpoint", tmp_path / "empty", requests)
@@ -85,7 +86,7 @@ def test_alone_in_a_folder_it_answers_the_file_of_predict(graph: dict[str, Any],
     (tmp_path / "g.json").write_text(json.dumps(graph), encoding="utf-8")
     given = {"init": "hypernet", "seed": 3, "dtype": "bfloat16"}
     assert is_what_predict_writes(found["answers"][0], str(tmp_path / "g.json"), tmp_path / "a", **given)
-    assert is_what_predict_writes(found["answers"][1], "timm:resnet10t", tmp_path / "b", init="he")
+    assert is_what_predict_writes(found["answers"][1], "timm:resnet10t?num_classes=7", tmp_path / "b", init="he")
     assert found["answers"][2]["kind"] == "OptionError"
 
 
@@ -183,6 +184,27 @@ def test_a_failed_push_does_not_tell_the_token(graph: dict[str, Any], monkeypatc
     with pytest.raises(OutputError, match="Pushing to 'me/x' failed: RuntimeError: 401 for ...") as refused:
         EndpointHandler()({"inputs": {"graph": graph}, "parameters": {"push": "me/x", "token": "hf_secret"}})
     assert refused.value.__cause__ is None
+
+
+@pytest.mark.filterwarnings("default:Use .content")  # huggingface_hub's own
+def test_a_push_is_the_callers_and_private(
+    graph: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = {"init": "he", "push": "other/start"}
+    with connected(tmp_path, monkeypatch, xet=False, token="hf_me") as hub:
+        data = {"inputs": {"graph": graph}, "parameters": {**given, "token": "hf_other"}}
+        answer = EndpointHandler()(data)
+        pushed = hub.store["other/start"]  # where the endpoint's own token may not write
+        with pytest.raises(OutputError, match="Pushing to 'other/start' failed") as refused:
+            EndpointHandler()({**data, "parameters": {**given, "token": "hf_me"}})
+    assert pushed.private and answer["commit"] == pushed.refs["main"] and answer["pushed"] == f"{hub.url}/other/start"
+    (tmp_path / "g.json").write_text(json.dumps(graph), encoding="utf-8")
+    paramgen.write(str(tmp_path / "g.json"), tmp_path / "start", init="he", verify=False)
+    tree = pushed.tree(pushed.refs["main"])
+    weights = (tmp_path / "start" / "model.safetensors").read_bytes()
+    assert tree["model.safetensors"].sha256 == sha256(weights).hexdigest()
+    assert tree.keys() - {".gitattributes"} == {path.name for path in (tmp_path / "start").iterdir()}
+    assert "hf_" not in str(answer) + str(refused.value)
 
 
 def test_the_service_has_the_same_handler() -> None:

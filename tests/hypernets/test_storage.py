@@ -7,9 +7,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+import paramgen
 from paramgen.errors import HypernetError
 from paramgen.hypernets.config import HypernetConfig
 from paramgen.hypernets.hypernet import Hypernet
+from paramgen.hypernets.loading import load
+
+VISION = Path(str(paramgen.__file__)).parent / "pretrained" / "vision"
 
 
 @pytest.fixture
@@ -55,6 +59,18 @@ def test_bfloat16_files_are_read_as_float32(folder: Path, departing: HypernetCon
     torch.testing.assert_close(
         hypernet.encoder.edges.code.weight, state["encoder.edges.code.weight"], rtol=1e-2, atol=0
     )
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").is_file(), reason="the system does not tell what is mapped")
+@pytest.mark.parametrize("stored", ["a hypernet in float32", "a supernet in bfloat16"])
+def test_processes_share_the_pages_of_the_file(stored: str, folder: Path) -> None:
+    read = folder if stored == "a hypernet in float32" else VISION
+    predictor = load(str(read))
+    kept = str((read / "model.safetensors").resolve())
+    lines = Path("/proc/self/maps").read_text(encoding="utf-8").splitlines()
+    ranges = [line.partition(" ")[0].split("-") for line in lines if line.endswith(kept)]
+    for parameter in predictor.parameters():
+        assert any(int(first, 16) <= parameter.data_ptr() < int(last, 16) for first, last in ranges)
 
 
 def test_the_hash_is_that_of_the_file(folder: Path, departing: HypernetConfig) -> None:

@@ -113,8 +113,8 @@ BROKEN: list[tuple[dict[str, Any] | str, str]] = [
     (content(("library", 0.4), ("he", 0.3)), "best first, library last"),
     (content(("he", 0.5)), "best first, library last"),
     (content(("he", 50.0), ("library", 40.0)), "'he' at 50.0"),
-    (content(("library", None)), "2 networks and accuracies"),
-    (content(("library", 0.4), networks=[]), "0 networks and accuracies"),
+    (content(("library", None)), "2 networks and values"),
+    (content(("library", 0.4), networks=[]), "0 networks and values"),
 ]
 
 
@@ -175,3 +175,10 @@ def test_it_is_the_default_everywhere(tmp_path: Path) -> None:
 def test_auto_takes_no_argument() -> None:
     with pytest.raises(ParamgenError, match="takes no argument"):
         prepare(cnn(), init="auto:he", example_input=((IMAGES,), {}))
+
+
+def test_a_language_model_is_predicted_if_it_is_known_how_its_tokens_are_spelled() -> None:
+    spec = "transformers:GPT2LMHeadModel?n_layer=1&n_embd=48&n_head=3&n_positions=32"
+    assert paramgen.predict(f"{spec}&vocab_size=256").chosen["chosen"] == "hypernet"
+    chosen = paramgen.predict(f"{spec}&vocab_size=300").chosen
+    assert chosen["chosen"] == "library" and "hypernet?tokenizer=FOLDER" in chosen["reason"]

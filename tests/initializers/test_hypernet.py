@@ -143,5 +143,5 @@ def test_rows_of_tokens_are_made_of_their_letters_where_a_tokenizer_tells_them(t
     table = paramgen.predict(f"{GPT2}&vocab_size=256", init="hypernet").state_dict()["transformer.wte.weight"]
     single = [tokenizer.token_to_id(letter) for letter in "thin"]
     assert torch.equal(spelled[single], table[[ord(letter) for letter in "thin"]])
-    unknown = paramgen.predict(spec, init="hypernet").state_dict()["transformer.wte.weight"]
-    assert not torch.equal(unknown, spelled) and len(unknown.unique(dim=0)) == rows
+    unknown = paramgen.predict(spec, init="hypernet")
+    assert set(unknown.rules.values()) == {"library"} and "hypernet?tokenizer=" in unknown.chosen["reason"]

@@ -5,7 +5,6 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ import uvicorn
 import paramgen
 from paramgen.graphs.wire import graph_to_json
 from serve.app import create_app
-from serve.connections import Connection
+from serve.connections import connection_class
 from serve.service import Service
 from serve.settings import Settings
 
@@ -81,7 +80,7 @@ def serve() -> Iterator[Serve]:
         listening = socket.create_server(("127.0.0.1", 0))
         config = uvicorn.Config(
             app,
-            http=partial(Connection, seconds=chosen.body_seconds / 2),  # type: ignore[arg-type]
+            http=connection_class(chosen),
             log_config=None,
             timeout_graceful_shutdown=1,
         )

@@ -1,10 +1,12 @@
 """Many at once: a bounded line, readers who leave or do not read, and nothing that one caller has of another."""
 
+import resource
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -136,13 +138,44 @@ def test_what_does_not_fit_the_spool_is_told_to_come_back(serve: Any, graphs: Gr
     assert running.predict({"graph": graphs(), "init": "he"}, Range="bytes=0-20").status_code == 206
 
 
-def test_two_hundred_connections(serve: Any) -> None:
-    running = serve()
-    connections = [socket.create_connection(("127.0.0.1", running.port), timeout=20) for _ in range(200)]
-    for connection in connections:
+@pytest.fixture
+def descriptors() -> Iterator[None]:
+    """A thousand connections have two ends in this process."""
+    least, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most != resource.RLIM_INFINITY and most < 2500:
+        pytest.skip("too few files may be open here")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(least, 2500), most))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (least, most))
+
+
+def test_of_a_thousand_silent_connections_the_newest_are_kept(serve: Any, graphs: Graphs, descriptors: None) -> None:
+    running = serve(connections=100)
+    silent = [socket.create_connection(("127.0.0.1", running.port), timeout=20) for _ in range(1000)]
+    assert running.predict({"graph": graphs(), "init": "he"}).status_code == 200  # nobody has to wait for them
+    dropped, kept = silent[:801], silent[801:]
+    for connection in kept:
         connection.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
-    assert all(connection.recv(1000).startswith(b"HTTP/1.1 200") for connection in connections)
-    for connection in connections:
+    assert all(connection.recv(1000).startswith(b"HTTP/1.1 200") for connection in kept)
+    for connection in dropped:
+        with suppress(ConnectionResetError):
+            assert connection.recv(1) == b""
+    for connection in silent:
+        connection.close()
+
+
+def test_more_requests_than_there_is_room_for(serve: Any, graphs: Graphs, stopped: threading.Event) -> None:
+    running = serve(predictions=1, connections=3)
+    body = {"graph": graphs(), "init": "library", "seed": 7}
+    assert running.predict(body, Range="bytes=0-7").status_code == 206
+    asked = [ask(running, encoded(running, body)) for _ in range(3)]
+    until(lambda: sum(spooled.readers for spooled in running.service.spool._shared.values()) == 3)
+    refused = running.predict(body)
+    assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")
+    assert running.client.get("/health").status_code == 200
+    stopped.set()
+    assert all(connection.recv(100).startswith(b"HTTP/1.1 200") for connection in asked)
+    for connection in asked:
         connection.close()
 
 

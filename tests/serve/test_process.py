@@ -1,6 +1,7 @@
 """`python -m serve` as an operator runs it: started, asked, told to end, and nothing cut."""
 
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -62,6 +63,25 @@ def test_it_ends_when_the_last_answer_is_whole(graphs: Graphs) -> None:
         assert started.stderr is not None
         lines = started.stderr.read().splitlines()
         assert lines and all(line.startswith("{") for line in lines)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="the memory of a process cannot be limited here")
+def test_a_prediction_that_finds_no_memory_is_a_problem_and_the_server_goes_on(graphs: Graphs) -> None:
+    with process(requests_per_minute="0") as (started, url), httpx2.Client(timeout=60, trust_env=False) as client:
+        ready(url)
+        small = {"graph": graphs(), "init": "library"}
+        expected = client.post(f"{url}/v1/predict", json=small).content
+        pages = int(Path(f"/proc/{started.pid}/statm").read_text(encoding="utf-8").split()[0])
+        most = pages * resource.getpagesize() + 300 * 2**20
+        resource.prlimit(started.pid, resource.RLIMIT_AS, (most, most))
+        within = {"Range": "bytes=200000000-200000000"}  # of the one matrix of 400 MB
+        wide = {"graph": graphs(width=10_000, depth=1), "init": "library"}
+        large = client.post(f"{url}/v1/predict", json=wide, headers=within)
+        assert (large.status_code, large.headers["retry-after"]) == (503, "5")
+        assert large.json()["detail"] == "The server is out of memory. Try again later."
+        assert client.post(f"{url}/v1/predict", json=small).content == expected
+        assert client.post(f"{url}/v1/predict", json={**small, "seed": 1}).status_code == 200
 
 
 @pytest.mark.slow

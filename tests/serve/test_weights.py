@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 import paramgen
 import paramgen.initializers.library
-from serve.names import INITIALIZERS
+from paramgen.names import INITIALIZERS
 
 Graphs = Callable[..., dict[str, Any]]
 

@@ -1,7 +1,8 @@
-"""What may be asked for by name. A service knows names, never paths, code or somebody's repository."""
+"""What somebody else may ask for by name. A service knows names, never paths, code or somebody's repository."""
 
 import re
 from collections.abc import Collection, Mapping
+from importlib.resources import files
 from math import isfinite
 from typing import Any, Final
 
@@ -14,8 +15,10 @@ INITIALIZERS: Final = ("auto", "he", "hypernet", "idinit", "library", "lsuv", "m
 MAX_OPTIONS: Final = 64
 MAX_NUMBER: Final = 10**6  # labels, for one, become a table before any limit on a network's size is met
 MAX_NESTING: Final = 4
-_NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
+REPOSITORY: Final = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
+_NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]{0,199}", re.ASCII)
 _KEY: Final = re.compile(r"[A-Za-z][\w.]*", re.ASCII)
+_READING: Final = frozenset({"batch", "data", "path", "tokenizer"})  # options by which a start reads files, or much
 _WORD: Final = re.compile(r"[\w.+-]{0,100}", re.ASCII)
 # Options by which a library would read files, or fetch weights or even code.
 _REACHING: Final = re.compile(
@@ -30,10 +33,11 @@ def checked_arch(arch: str, overrides: Mapping[str, Any]) -> tuple[str, dict[str
     overrides = {**typed, **overrides}
     source, colon, name = bare.rpartition(":")
     known = not colon or source in SOURCES
-    if not known or not _NAME.fullmatch(name) or name.endswith((".py", ".json")) or is_config_folder(name):
+    reaches = name.endswith((".py", ".json")) or is_config_folder(name) or is_config_folder(bare)
+    if not known or not _NAME.fullmatch(name) or reaches:
         raise OptionError(
             f"{one_line(bare)!r} is not served. Allowed: an alias, or a name in {', '.join(SOURCES)}, as in "
-            "timm:resnet18; of your own network, send the graph. See /v1/architectures"
+            "timm:resnet18 (paramgen list has all); of your own network, send the graph."
         )
     if len(overrides) > MAX_OPTIONS:
         raise OptionError(f"{len(overrides)} options are set; allowed are {MAX_OPTIONS}.")
@@ -67,6 +71,12 @@ def _plain(value: Any) -> bool:
     return value is None
 
 
+def shipped_hypernets() -> list[str]:
+    """Return the names of the hypernets that come with paramgen."""
+    folder = files("paramgen") / "pretrained"
+    return sorted(entry.name for entry in folder.iterdir() if (entry / "config.json").is_file())
+
+
 def checked_init(init: str, hypernets: Collection[str]) -> str:
     """Return the name of a start that reads nothing but what ships, or what the operator allows."""
     kind, colon, argument = init.partition("?")[0].partition(":")
@@ -76,6 +86,6 @@ def checked_init(init: str, hypernets: Collection[str]) -> str:
         served = ", ".join(f"hypernet:{name}" for name in sorted(hypernets))
         raise OptionError(f"The start {one_line(init)!r} is not served. Served: {served}")
     options = set(split_spec(init)[1])
-    if reaching := options & {"path", "data", "batch"}:
+    if reaching := options & _READING:
         raise OptionError(f"The option {min(reaching)!r} of {kind!r} is not served.")
     return init
