@@ -83,15 +83,13 @@ def write(
         **options: As for `predict`.
 
     """
-    from paramgen.architectures.processors import companions
-    from paramgen.writing import write_prediction
+    from paramgen.writing import companions_of, write_prediction
 
     prediction = predict(arch, **options)
-    layout = prediction.architecture.layout
     return write_prediction(
         prediction,
         Path(folder),
-        copied=companions(layout, tokenizer=tokenizer, image_processor=image_processor),
+        copied=companions_of(prediction, tokenizer=tokenizer, image_processor=image_processor),
         max_shard=max_shard,
         overwrite=overwrite,
         verify=verify,
@@ -186,6 +184,7 @@ def compare(
     overrides: Mapping[str, Any] | None = None,
     example_input: Any = None,
     tokenizer: str | None = None,
+    vocabulary: int | None = None,
     progress: "Callable[[Event], None] | None" = None,
     **protocol: Any,
 ) -> "Results":
@@ -199,6 +198,7 @@ def compare(
         overrides: As for `predict`.
         example_input: As for `predict`.
         tokenizer: For a text: a folder, a tokenizer.json or a Hub repository; without it, bytes are learnt.
+        vocabulary: For a text: number of tokens of a tokenizer that is trained on it, and kept in `out`.
         progress: Called with an `Event` as training goes on.
         **protocol: The fields of `paramgen.comparison.Protocol`: steps, seeds, rates, batch, ...
 
@@ -215,6 +215,7 @@ def compare(
         overrides=overrides,
         example_input=_inputs(example_input),
         tokenizer=tokenizer,
+        vocabulary=vocabulary,
         progress=progress,
     )
 

@@ -29,6 +29,7 @@ from paramgen.cli_options import (
     Tokenizer,
 )
 from paramgen.cli_push import Message, Public, PullRequest, Revision, early_target, push, push_written
+from paramgen.cli_tokenizer import tokenizer as tokenizer_command
 from paramgen.errors import OptionError, ParamgenError
 
 app = typer.Typer(
@@ -103,8 +104,7 @@ def predict(
     target = early_target(push, public=public, revision=revision, pr=pr, message=message)
     with reporter.stage("Building and tracing"):
         from paramgen.api import predict as prepare
-        from paramgen.architectures.processors import companions
-        from paramgen.writing import describe_prediction, plan_files, planned_files, write_prediction
+        from paramgen.writing import companions_of, described_plan, plan_files, write_prediction
 
         folder = _folder(
             out, arch or "-".join((prompt or ["start"])[0].split())[:40], context if target is not None else None
@@ -114,10 +114,10 @@ def predict(
         words: dict[str, Any] = {"init": init, "prompt": prompt or None, "seed": seed, "dtype": dtype}
         words |= {"overrides": _overrides(overrides), "example_input": _example(example_input)}
         prediction = prepare(arch, **words, endpoint=endpoint)
-        copied = companions(prediction.architecture.layout, tokenizer=tokenizer, image_processor=image_processor)
-        planned = planned_files(prediction, plan_files(prediction, max_shard))
+        copied = companions_of(prediction, tokenizer=tokenizer, image_processor=image_processor)
+        planned = plan_files(prediction, max_shard)
     if dry_run:
-        return reporter.plan(describe_prediction(prediction, planned))
+        return reporter.plan(described_plan(prediction, planned))
     with reporter.progress(prediction.architecture.manifest.elements) as advance:
         written = write_prediction(
             prediction,
@@ -190,6 +190,7 @@ def graph(
 app.command()(compare)
 app.command()(card)
 app.command()(push)
+app.command(name="tokenizer")(tokenizer_command)
 app.add_typer(endpoint_app, name="endpoint")
 
 

@@ -50,6 +50,13 @@ TestExamples = Annotated[int, typer.Option("--test-examples", help="Images or wi
 Tokenizer = Annotated[
     str | None, typer.Option("--tokenizer", metavar="DIR|FILE|REPO", help="For a text; without it, bytes are learnt.")
 ]
+Vocabulary = Annotated[
+    int | None,
+    typer.Option("--vocabulary", help="For a text: train a byte-level BPE tokenizer of so many tokens on it."),
+]
+Length = Annotated[
+    int | None, typer.Option("--length", help="Of the windows of a text, in tokens; 128, or fewer positions.")
+]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change the config, as for predict. Repeatable.")
 ]
@@ -72,8 +79,9 @@ def compare(
     full_grid: FullGrid = False,
     train_examples: TrainExamples = 50_000,
     test_examples: TestExamples = 2_000,
-    length: Annotated[int, typer.Option("--length", help="Of the windows of a text, in tokens, at most.")] = 128,
+    length: Length = None,
     tokenizer: Tokenizer = None,
+    vocabulary: Vocabulary = None,
     overrides: Overrides = None,
     example_input: ExampleInput = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print results.json and nothing else.")] = False,
@@ -104,6 +112,7 @@ def compare(
             overrides=parse_overrides(overrides or ()),
             example_input=None if example_input is None else parse_example_input(example_input),
             tokenizer=tokenizer,
+            vocabulary=vocabulary,
             progress=advance,
             steps=steps,
             seeds=seeds,

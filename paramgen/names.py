@@ -11,7 +11,7 @@ from paramgen.architectures.overrides import split_spec
 from paramgen.errors import OptionError, one_line
 
 SOURCES: Final = ("diffusers", "timm", "torchvision", "transformers")
-INITIALIZERS: Final = ("auto", "he", "hypernet", "idinit", "library", "lsuv", "mimetic", "orthogonal", "xavier")
+INITIALIZERS: Final = tuple("auto he hypernet idinit library lir lsuv mimetic mup orthogonal scaled xavier".split())
 MAX_OPTIONS: Final = 64
 MAX_NUMBER: Final = 10**6  # labels, for one, become a table before any limit on a network's size is met
 MAX_NESTING: Final = 4

@@ -17,8 +17,7 @@ from paramgen.errors import OptionError, TraceError
 from paramgen.graphs.schema import Graph
 from paramgen.graphs.trace import trace
 from paramgen.graphs.wire import MAX_BYTES, graph_from_json
-from paramgen.initializers import Initializer, initializer_of
-from paramgen.initializers.chosen import Chosen
+from paramgen.initializers import Chosen, Initializer, initializer_of
 from paramgen.manifest import Slot
 
 DTYPES: Mapping[str, torch.dtype] = {

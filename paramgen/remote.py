@@ -25,8 +25,7 @@ from paramgen.errors import EndpointError, OptionError, one_line
 from paramgen.export.plan import Plan
 from paramgen.graphs.schema import Graph
 from paramgen.graphs.wire import graph_to_json
-from paramgen.initializers import Initializer, NamedTensors, initializer_of
-from paramgen.initializers.chosen import Chosen
+from paramgen.initializers import Chosen, Initializer, NamedTensors, initializer_of
 from paramgen.prediction import Prediction, settled
 from paramgen.writing import plan_files
 

@@ -15,7 +15,7 @@ from typing import Any, Final, final
 import torch
 from torch import Tensor, nn
 
-from paramgen.architectures.processors import Companions
+from paramgen.architectures.processors import Companions, companions
 from paramgen.checking import REPORT, Checked, digest, verify_folder
 from paramgen.errors import CheckError, OptionError
 from paramgen.export.card import CARD, card_text
@@ -23,9 +23,11 @@ from paramgen.export.folder import checked_target, transaction
 from paramgen.export.plan import Entry, Plan, plan
 from paramgen.export.writer import SafetensorsWriter, pieces
 from paramgen.graphs.wire import graph_hash
+from paramgen.initializers import Chosen
 from paramgen.prediction import Prediction
 
 CONFIG: Final = "config.json"
+_TRIED: Final = 1 << 23  # elements of a slot that is tried for an estimate, if there is one
 _SERIAL: Final = 1 << 14  # elements; torch divides sums of more than 2**15 among threads
 
 Advance = Callable[[str, int], None]
@@ -89,6 +91,47 @@ def plan_files(prediction: Prediction, max_shard: int | str) -> Plan:
 def planned_files(prediction: Prediction, planned: Plan) -> dict[str, int]:
     """Return every file of the folder that its library reads, but what is copied into it, with its size in bytes."""
     return {**planned.files, **{name: len(text.encode()) for name, text in _texts(prediction).items()}}
+
+
+def companions_of(prediction: Prediction, *, tokenizer: str | None, image_processor: str | None) -> Companions:
+    """Return what is to be saved beside the weights: what was asked for, or else what the start brings with it."""
+    brought = prediction.initializer.brought.get("tokenizer")
+    return companions(prediction.architecture.layout, tokenizer=tokenizer or brought, image_processor=image_processor)
+
+
+def described_plan(prediction: Prediction, planned: Plan) -> dict[str, Any]:
+    """Return what a prediction would write, and about how long that would take where it can be said."""
+    seconds = estimated_seconds(prediction)
+    timed = {} if seconds is None else {"estimated_seconds": float(f"{seconds:.2g}")}
+    return describe_prediction(prediction, planned_files(prediction, planned)) | timed
+
+
+def estimated_seconds(prediction: Prediction) -> float | None:
+    """Return about how long it takes to draw, hash and write everything, from one slot for each rule.
+
+    What is drawn is hashed while the next is drawn, so the slower of the two counts. None where a start makes
+    everything together, of which no part can be tried alone.
+    """
+    initializer = prediction.initializer
+    if not (initializer.initializer if isinstance(initializer, Chosen) else initializer).slot_by_slot:
+        return None
+    filled = prediction.architecture.manifest.filled
+    drawing = finishing = 0.0
+    for rule, elements in prediction.by_rule.items():
+        slots = (slot for slot in filled if prediction.rules[slot.name] == rule and slot.elements)
+        tried = min(slots, key=lambda slot: abs(slot.elements - _TRIED), default=None)
+        if tried is None:
+            continue
+        part, share = prediction.only([tried.name]), elements / tried.elements
+        for _ in range(2):  # the first time, libraries still warm up
+            begun = perf_counter()
+            ((_, tensor),) = part
+            drawn = perf_counter()
+            _statistics(tensor)
+            ended = perf_counter()
+        drawing += share * (drawn - begun)
+        finishing += share * (ended - drawn)
+    return max(drawing, finishing)
 
 
 def entries_of(prediction: Prediction) -> Iterator[Entry]:

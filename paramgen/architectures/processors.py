@@ -24,7 +24,7 @@ def companions(layout: Layout, *, tokenizer: str | None, image_processor: str | 
     found: dict[tuple[str, str], Any] = {}
     if tokenizer is not None:
         read = found["--tokenizer", tokenizer] = read_tokenizer(tokenizer)
-        _refuse_larger(read, tokenizer, layout.config)
+        refuse_larger(read, tokenizer, layout.config)
     if image_processor is not None:
         found["--image-processor", image_processor] = _read_image_processor(image_processor)
     return found
@@ -75,7 +75,7 @@ def _refuse_huge(name: str) -> None:
             raise OptionError(f"{file} has more than {MAX_BYTES:,} bytes, which no tokenizer needs. Give another.")
 
 
-def _refuse_larger(tokenizer: Any, name: str, config: Mapping[str, Any]) -> None:
+def refuse_larger(tokenizer: Any, name: str, config: Mapping[str, Any]) -> None:
     """Refuse a tokenizer whose ids reach beyond the network's table; a larger table is common, and no fault."""
     tables = {"": config, **{f"{part}.": config.get(part) or {} for part in ("text_config", "decoder")}}
     sizes = {prefix: table["vocab_size"] for prefix, table in tables.items() if type(table.get("vocab_size")) is int}

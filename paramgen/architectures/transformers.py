@@ -184,6 +184,15 @@ def _config_and_class(name: str, overrides: Mapping[str, Any] | None = None) -> 
     return _config(config_class, given, overrides or {}, f"transformers:{name}"), model_class
 
 
+def completed_config(folder: Path) -> dict[str, Any]:
+    """Return the config.json of a folder with what transformers adds to it; no model is built."""
+    if not is_config_folder(str(folder)):
+        raise ArchitectureError(f"{str(folder)!r} has no config.json. Give a folder that save_pretrained wrote.")
+    config, model_class = _config_and_class(str(folder))
+    config.architectures = [model_class.__name__]
+    return json.loads(config.to_json_string(use_diff=False))
+
+
 def _config(config_class: Any, given: dict[str, Any], overrides: Mapping[str, Any], what: str) -> Any:
     """Return a config of `given` values and overrides; dots reach into nested configs."""
     try:

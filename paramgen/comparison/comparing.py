@@ -22,8 +22,7 @@ from paramgen.comparison.subjects import Asked, Subject, subject_of, try_out
 from paramgen.comparison.training import Bench, train
 from paramgen.errors import OptionError, one_line
 from paramgen.graphs.wire import graph_hash
-from paramgen.initializers import Initializer, initializer_of
-from paramgen.initializers.chosen import Chosen
+from paramgen.initializers import Chosen, Initializer, initializer_of
 from paramgen.initializers.library import KEPT, LIBRARY, PLAIN
 from paramgen.prediction import Prediction
 
@@ -54,6 +53,7 @@ def compare(
     overrides: Mapping[str, Any] | None = None,
     example_input: Inputs | None = None,
     tokenizer: str | None = None,
+    vocabulary: int | None = None,
     cache: Path | None = None,
     progress: Progress | None = None,
 ) -> Results:
@@ -68,6 +68,7 @@ def compare(
         overrides: As for `predict`, for all architectures.
         example_input: As for `predict`, for all architectures.
         tokenizer: For a text: a folder, a tokenizer.json or a Hub repository. Without it, bytes are learnt.
+        vocabulary: For a text: number of tokens of a tokenizer that is trained on it, and kept in `out`.
         cache: Where decoded images are kept; without it, in `out`.
         progress: Called after every part of a run, and when one has ended.
 
@@ -80,7 +81,13 @@ def compare(
         require("matplotlib", extra="compare")  # now, and not after hours of training
         _refuse_inside(out, data)
     accelerator = _accelerator()
-    material = Material(data, protocol, tokenizer=tokenizer, cache=out / CACHE if cache is None and out else cache)
+    material = Material(
+        data,
+        protocol,
+        tokenizer=tokenizer,
+        vocabulary=vocabulary,
+        cache=out / CACHE if cache is None and out else cache,
+    )
     benches = []
     for asked in _listed(architectures):
         subject = subject_of(asked, material.kind, material.answers, overrides=overrides, example=example_input)
@@ -93,6 +100,8 @@ def compare(
     store.refuse_others(settings)
     store.begin(settings)
     material.keep()
+    if out is not None:
+        material.keep_tokenizer(out / "tokenizer")
     worker = _Worker(started, protocol, store, len(benches), progress)
     for bench in benches:
         worker.run_all(replace(bench, task=bench.task.to(accelerator.device)))

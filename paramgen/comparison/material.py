@@ -9,10 +9,11 @@ from torch import Tensor
 
 from paramgen.comparison.data import open_data
 from paramgen.comparison.data.text import TextSet, Tokens, tokenized
-from paramgen.comparison.protocol import Protocol
+from paramgen.comparison.protocol import LENGTH, Protocol
 from paramgen.comparison.subjects import Subject
 from paramgen.comparison.tasks import ImageTask, Task, TextTask
 from paramgen.errors import OptionError
+from paramgen.export.folder import transaction
 from paramgen.images.sets import ImageSet, Pixels, decoded, keep, kept_at, resized
 
 Data = str | Path | ImageSet | TextSet | tuple[Pixels, Pixels]
@@ -25,16 +26,27 @@ _SAMPLE = 4096  # images whose channels are measured
 class Material:
     """Opens the data, decodes each size once, and keeps what was decoded only when it is asked to."""
 
-    def __init__(self, data: Data, protocol: Protocol, *, tokenizer: str | None, cache: Path | None) -> None:
+    def __init__(
+        self,
+        data: Data,
+        protocol: Protocol,
+        *,
+        tokenizer: str | None,
+        cache: Path | None,
+        vocabulary: int | None = None,
+    ) -> None:
         self.protocol = protocol
         self._opened = open_data(str(data)) if isinstance(data, (str, Path)) else data
         self._cache = cache
         self._sizes: dict[tuple[int, int, int], tuple[Pixels, Pixels]] = {}
         self._tokens: Tokens | None = None
         if isinstance(self._opened, TextSet):
-            self._tokens = tokenized(self._opened, tokenizer)
+            self._tokens = tokenized(self._opened, tokenizer, vocabulary)
         elif tokenizer is not None:
             raise OptionError("--tokenizer is for a text; the data are images.")
+        elif vocabulary is not None:
+            raise OptionError("--vocabulary is for a text; the data are images.")
+        self._trained = vocabulary is not None
 
     @property
     def kind(self) -> str:
@@ -87,6 +99,12 @@ class Material:
         mean, deviation = _normalization(subject, train.pixels)
         return ImageTask(train=train, test=test, classes=self._classes, mean=mean, deviation=deviation)
 
+    def keep_tokenizer(self, folder: Path) -> None:
+        """Write a tokenizer that was trained for this comparison, if there is one: a model that is kept needs it."""
+        if self._trained and self._tokens is not None and not folder.exists():
+            with transaction(folder) as partial:
+                self._tokens.tokenizer.save_pretrained(partial)
+
     def keep(self) -> None:
         """Keep what was decoded, so that the next call need not."""
         for shape, pixels in self._sizes.items():
@@ -117,17 +135,22 @@ class Material:
         return kept_at(self._opened, shape, **self._limits(), cache=self._cache)
 
     def _length(self, subject: Subject) -> int:
-        """Return the length of a window: what was asked for, or what the architecture takes if that is less."""
-        config = getattr(subject.template, "config", None)
+        """Return the length of a window: what was asked for, or what the architecture takes if nothing was."""
+        config, asked = getattr(subject.template, "config", None), self.protocol.length
         most = next((value for name in _LENGTHS if isinstance(value := getattr(config, name, None), int)), None)
+        if most is not None and asked is not None and asked > most:
+            raise OptionError(
+                f"--length is {asked}, but {subject.name} has {most} positions. Type: --length {most}, or --set "
+                f"{next(name for name in _LENGTHS if hasattr(config, name))}={asked}"
+            )
         if most is None:
             most = int(subject.example.shape[1])
-            if most < self.protocol.length:
+            if most < (asked or LENGTH):
                 subject.notes.append(
                     f"{subject.name} is shown {most} tokens at a time, as in its example input; type --example-input "
-                    f"2x{self.protocol.length}:long if it takes more."
+                    f"2x{asked or LENGTH}:long if it takes more."
                 )
-        return min(self.protocol.length, most)
+        return min(asked or LENGTH, most)
 
 
 def _first(given: Pixels, count: int) -> Pixels:

@@ -7,6 +7,7 @@ from typing import Any, Literal, final
 from paramgen.errors import OptionError
 
 MAX_STEPS = 10_000_000
+LENGTH = 128
 
 
 @final
@@ -26,13 +27,13 @@ class Protocol:
     full_grid: bool = False  # every rate for every seed, instead of the grid for seed 0 and the best rate for the rest
     train_examples: int = 50_000
     test_examples: int = 2_000
-    length: int = 128  # of the windows of a text, in tokens; less where the architecture takes less
+    length: int | None = None  # of the windows of a text, in tokens; None: 128, or what the architecture takes
 
     def __post_init__(self) -> None:
         for name in ("steps", "seeds", "evaluations", "train_examples", "test_examples"):
             _refuse(name, getattr(self, name), 1)
         _refuse("batch", self.batch, 2)
-        _refuse("length", self.length, 2)
+        _refuse("length", LENGTH if self.length is None else self.length, 2)
         _refuse_rates(self.rates)
         if self.schedule not in ("cosine", "constant"):
             raise OptionError(f"The schedule is {self.schedule!r}. Allowed: cosine, constant. Type: --schedule cosine")
@@ -59,7 +60,7 @@ class Protocol:
 
     def to_json(self) -> dict[str, Any]:
         """Return every field."""
-        return asdict(self) | {"rates": list(self.rates)}
+        return asdict(self) | {"rates": list(self.rates), "length": self.length or LENGTH}
 
 
 def parse_rates(text: str) -> tuple[float, ...]:

@@ -20,10 +20,20 @@ from paramgen.export.markdown import cell, code, fenced, prose, shell, without_f
 CARD: Final = "README.md"
 TEMPLATE: Final = "card.md"
 _SEAL: Final = re.compile(r"\n<!-- paramgen made this card: ([0-9a-f]{64}) -->\n\Z")
-_WORDS: Final = {"sha256": "its sha256", "larger_model": "larger model", "measured": "table of measurements"}
+_WORDS: Final = {
+    "sha256": "its sha256",
+    "larger_model": "larger model",
+    "smaller_model": "smaller model",
+    "trained_model": "trained model",
+    "measured": "table of measurements",
+}
 _DEFAULT_SHARD: Final = "5GB"
 _NEW: Final = "Training begins at them: train the network before you use it."
-_TAKEN: Final = "Some were taken from a larger model, which does not make one of this: train it before you use it."
+_NATURES: Final = {
+    "larger_model": "Some were taken from a larger model, which does not make one of this: train it before you use it.",
+    "smaller_model": "They compute what a smaller model computes; what is new in them is to be trained.",
+    "trained_model": "They are a trained model's, with tables for another tokenizer: train it before you use it.",
+}
 
 
 @final
@@ -76,7 +86,7 @@ def card_text(
         ModelCardData(**data),
         template_str=(files("paramgen.export") / TEMPLATE).read_text(encoding="utf-8"),
         subject=data["tags"][2] if len(data["tags"]) > 2 else code(without_folders(record["spec"])),
-        nature=_TAKEN if record["initializer"].get("larger_model") else _NEW,
+        nature=next((text for key, text in _NATURES.items() if record["initializer"].get(key)), _NEW),
         loading=loading,
         note_on_loading=note,
         facts=_facts(record),

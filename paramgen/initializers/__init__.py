@@ -6,14 +6,16 @@ An initializer sees the architecture and its graph, names the rule of every slot
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields
-from typing import Any, ClassVar
+from dataclasses import dataclass, fields
+from math import inf
+from typing import Any, ClassVar, final
 
 from torch import Tensor
 
 from paramgen.architectures import Architecture
 from paramgen.architectures.overrides import split_spec
 from paramgen.errors import OptionError, UnknownNameError
+from paramgen.graphs.kinds import Family
 from paramgen.graphs.schema import Graph
 from paramgen.registry import Registry, Spec
 
@@ -26,6 +28,7 @@ class Initializer(ABC):
     __slots__ = ()
 
     runs_network: ClassVar[bool] = False  # whether the whole network is in memory and run
+    slot_by_slot: ClassVar[bool] = True  # whether a slot alone costs little more than its share
 
     @abstractmethod
     def rules(self, architecture: Architecture, graph: Graph) -> Mapping[str, str]:
@@ -51,9 +54,53 @@ class Initializer(ABC):
         """Return what somebody who asked for it had better know, in sentences."""
         return ()
 
+    @property
+    def brought(self) -> Mapping[str, str]:
+        """What belongs beside the weights, by the option that would copy it: a tokenizer."""
+        return {}
+
     def inherited(self) -> Mapping[str, Any]:
         """Return whose weights it makes its own of: `from`, and `repo`, `license`, `datasets` where they are known."""
         return {}
+
+
+def refuse_no_deviation(init: str, value: object) -> None:
+    """Refuse what is no standard deviation."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not 0 < value < inf:  # type: ignore[operator]
+        raise OptionError(f"deviation is {value!r}. Allowed: a number above 0. Type: --init '{init}?deviation=0.02'")
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Chosen(Initializer):
+    """A start that was chosen for one network, and why."""
+
+    init: str
+    family: Family
+    reason: str
+    initializer: Initializer
+
+    def rules(self, architecture: Architecture, graph: Graph) -> Mapping[str, str]:
+        """The rules of the chosen start."""
+        return self.initializer.rules(architecture, graph)
+
+    def tensors(self, architecture: Architecture, graph: Graph, *, seed: int) -> NamedTensors:
+        """The tensors of the chosen start."""
+        return self.initializer.tensors(architecture, graph, seed=seed)
+
+    def describe(self) -> Mapping[str, Any]:
+        """Return what was chosen and why, and what else identifies the chosen start."""
+        return {**self.chosen, **self.initializer.describe()}
+
+    def inherited(self) -> Mapping[str, Any]:
+        """Whose weights the chosen start uses."""
+        return self.initializer.inherited()
+
+    @property
+    def chosen(self) -> dict[str, str]:
+        """What was chosen and why, as JSON."""
+        return {"chosen": self.init, "family": self.family, "reason": self.reason}
 
 
 initializers: Registry[Initializer] = Registry("initializer", "paramgen.initializers")

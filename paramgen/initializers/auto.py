@@ -18,8 +18,7 @@ from paramgen.architectures import Architecture
 from paramgen.errors import OptionError, one_line
 from paramgen.graphs.kinds import FAMILIES, WORDS, Family, family_of
 from paramgen.graphs.schema import Graph
-from paramgen.initializers import Initializer, NamedTensors, initializer_of, initializers
-from paramgen.initializers.chosen import Chosen
+from paramgen.initializers import Chosen, Initializer, NamedTensors, initializer_of, initializers
 from paramgen.initializers.hypernet import FILLS_NOTHING, UNREAD, HypernetInitializer
 
 AUTO, LIBRARY = "auto", "library"

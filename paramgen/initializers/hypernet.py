@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, Literal, final
+from typing import Any, ClassVar, Literal, final
 
 import torch
 from torch import Tensor
@@ -30,8 +30,7 @@ from paramgen.hypernets.normalization import InitializerRange
 from paramgen.hypernets.spelled import LETTERS
 from paramgen.hypernets.storage import shipped
 from paramgen.hypernets.supernet import Supernet
-from paramgen.initializers import Initializer, NamedTensors, initializers
-from paramgen.initializers.chosen import Chosen
+from paramgen.initializers import Chosen, Initializer, NamedTensors, initializers
 from paramgen.initializers.library import library_rule, library_start
 
 HYPERNET, IN_PART = "hypernet", "hypernet in part"
@@ -47,6 +46,8 @@ UNREAD = (
 @dataclass(frozen=True, kw_only=True)
 class HypernetInitializer(Initializer):
     """What a hypernet predicts: a shipped one or hypernet:FOLDER, FILE or REPO[@REVISION][:FILE]; rest: `library`."""
+
+    slot_by_slot: ClassVar[bool] = False
 
     path: str = ""  # a folder, a published file, a Hub repository, or the name of one that comes with paramgen
     softmax: Literal["explicit", "fused"] = "explicit"  # how a published hypernet is shown attention

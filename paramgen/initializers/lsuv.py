@@ -40,6 +40,7 @@ class Lsuv(Initializer):
     """
 
     runs_network: ClassVar[bool] = True
+    slot_by_slot: ClassVar[bool] = False
 
     data: str = ""  # a folder of images; empty: Gaussian noise
     batch: int = 8  # how many examples

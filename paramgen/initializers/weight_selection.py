@@ -1,34 +1,33 @@
-"""Weights taken from a larger model of the same family (Xu et al., 2024, arXiv:2311.18823)."""
+"""Weights taken from a larger model of the same family (Xu et al., 2024, arXiv:2311.18823).
 
-import re
+Of GPT-2, Llama and BERT, heads are taken whole, with the keys and values that they share, and tables from their start.
+"""
+
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from hashlib import sha256
-from pathlib import Path
 from typing import Any, Final, Literal, final
 
 import torch
 from torch import Tensor
 
-from paramgen.architectures import Architecture
-from paramgen.architectures.stored import Stored, stored, weight_files
-from paramgen.errors import CheckError, OptionError
-from paramgen.export.card_data import known_of
+from paramgen.architectures import Architecture, is_config_folder, read_config
+from paramgen.architectures.stored import Stored
+from paramgen.architectures.transformers import completed_config
+from paramgen.errors import OptionError
 from paramgen.graphs.roles import Flow
 from paramgen.graphs.schema import Graph
-from paramgen.hub import commit_of, fetch_folder, files_of, reason
 from paramgen.initializers import Initializer, NamedTensors, initializers
 from paramgen.initializers.library import library_elsewhere, start_by_rules
+from paramgen.language.families import FAMILIES, LAYER
+from paramgen.language.selection import Selection, evenly, selection_of
+from paramgen.language.sizes import sizes_of
 from paramgen.manifest import Manifest, Slot
+from paramgen.trained import Trained
 
 SELECTED = "weight_selection"
 _ADVICE: Final = "Type: --init weight_selection:FOLDER_OR_REPO, of a larger model of the same family"
-_REPOSITORY: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-_WANTED: Final = ["*.safetensors", "*.safetensors.index.json", "README.md"]
-_PICKLES: Final = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
-_BLOCK: Final = re.compile(r"(?<=\.)\d+(?=\.)")
 
 
 @final
@@ -55,31 +54,30 @@ class WeightSelection(Initializer):
 
     def tensors(self, architecture: Architecture, graph: Graph, *, seed: int) -> NamedTensors:
         """Read and thin out one tensor after the other; only what is the library's depends on the seed."""
-        counterparts = self._counterparts(architecture, graph)
+        counterparts, selection = self._counterparts(architecture, graph), self._selection(architecture)
 
         def make(slot: Slot) -> Tensor:
-            return evenly(counterparts[slot.name].tensor(), slot.shape).to(slot.dtype)
+            larger = counterparts[slot.name].tensor()
+            taken = None if selection is None else selection.taken(slot.name, larger, slot.shape)
+            return (evenly(larger, slot.shape) if taken is None else taken).to(slot.dtype)
 
         return start_by_rules(architecture, self.rules(architecture, graph), make, seed=seed)
 
     def describe(self) -> Mapping[str, str]:
         """Return where the larger model is from, the commit if that is the Hub, and the sha256 of its weights."""
-        commit = commit_of(self._folder)
-        return {"larger_model": self.path, "sha256": self._digest} | ({"revision": commit} if commit else {})
+        return self._trained.describe()
 
     def inherited(self) -> Mapping[str, Any]:
         """The larger model, and what its card says of it."""
-        name = self.path.partition("@")[0]
-        repo = {} if Path(name).is_dir() else {"repo": name}
-        return {"from": self.path, **repo, **known_of(self._folder)}
+        return self._trained.inherited()
 
     def _counterparts(self, architecture: Architecture, graph: Graph) -> dict[str, Stored]:
         manifest = architecture.manifest
         left_out = set() if self.head else _head(graph, manifest)
-        renamed = _evenly_deep(manifest, self._larger) if self.layers == "uniform" else {}
+        renamed = _evenly_deep(manifest, self._trained.names_for(manifest)) if self.layers == "uniform" else {}
         found = {}
         for slot in manifest.filled:
-            larger = self._larger.get(renamed.get(slot.name, slot.name))
+            larger = self._trained.find(renamed.get(slot.name, slot.name))
             if larger is not None and slot.name not in left_out and _contains(larger, slot):
                 found[slot.name] = larger
         if not found:
@@ -89,70 +87,21 @@ class WeightSelection(Initializer):
         return found
 
     @cached_property
-    def _folder(self) -> Path:
-        name, at, revision = self.path.partition("@")
-        if not name:
-            raise OptionError(f"weight_selection needs a larger model. {_ADVICE}")
-        if Path(name).is_dir():
-            return Path(name)
-        if not _REPOSITORY.fullmatch(name):
-            raise OptionError(f"There is no folder {name!r}. {_ADVICE}")
-        if at and not revision:
-            raise OptionError(f"{self.path!r} has an empty revision. Type: --init weight_selection:org/model@revision")
-        try:
-            folder = fetch_folder(name, _WANTED, revision=revision or None)
-        except Exception as error:  # a connection that breaks raises what its own library has for it
-            raise OptionError(
-                f"No larger model {self.path!r}: there is no such folder, and {reason(error)}. {_ADVICE}"
-            ) from error
-        if not any(folder.glob("*.safetensors")):
-            _refuse_pickles(self.path, name, revision or None)
-        return folder
-
-    @cached_property
-    def _larger(self) -> Mapping[str, Stored]:
-        try:
-            return {entry.name: entry for entry in stored(self._folder)}
-        except CheckError as error:
-            raise OptionError(f"{self.path!r} is no larger model: {error}") from error
-
-    @cached_property
-    def _digest(self) -> str:
-        if not self._larger:
-            raise OptionError(f"{self.path!r} holds no tensor. {_ADVICE}")
-        digest = sha256()
-        for file in weight_files(self._folder):
-            with file.open("rb") as source:
-                while piece := source.read(1 << 20):
-                    digest.update(piece)
-        return digest.hexdigest()
-
-
-def _refuse_pickles(path: str, repo: str, revision: str | None) -> None:
-    """Refuse a repository whose weights are pickles, if it is one, with the way to convert them."""
-    pickles = [file for file in files_of(repo, revision=revision) if file.endswith(_PICKLES)]
-    if pickles:
-        raise OptionError(
-            f"{path!r} holds no safetensors but {pickles[0]}, a pickle, which is not read. Where you trust it, type: "
-            f"python -c \"import transformers as t; t.AutoModel.from_pretrained('{repo}').save_pretrained('larger')\", "
-            "and then: --init weight_selection:larger"
+    def _trained(self) -> Trained:
+        return Trained(
+            path=self.path, init="weight_selection", what="larger model", advice=_ADVICE, files=("config.json",)
         )
 
-
-def evenly(larger: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Return the elements at even distances along each dimension ("uniform element selection", section 3).
-
-    Where a size does not divide the larger one, positions are rounded between the first and the last; the authors' code
-    counts to one behind the last.
-    """
-    for dimension, (have, want) in enumerate(zip(larger.shape, shape, strict=True)):
-        if have == want:
-            continue
-        places = torch.linspace(0, have - 1, want, dtype=torch.float64).round().long()
-        if have % max(want, 1) == 0:
-            places = torch.arange(want) * (have // max(want, 1))
-        larger = larger.index_select(dimension, places)
-    return larger.contiguous()
+    def _selection(self, architecture: Architecture) -> Selection | None:
+        """Return which indices a smaller GPT-2, Llama or BERT takes of a larger one; None where it is another kind."""
+        family = FAMILIES.get(str(architecture.layout.config.get("model_type")))
+        folder = self._trained.folder
+        if family is None or not is_config_folder(str(folder)):
+            return None
+        if read_config(folder).get("model_type") != family.model_type:
+            return None
+        larger = sizes_of(family, completed_config(folder), repr(self.path))
+        return selection_of(family, larger, sizes_of(family, architecture.layout.config, architecture.spec))
 
 
 def _contains(larger: Stored, slot: Slot) -> bool:
@@ -178,7 +127,7 @@ def _evenly_deep(manifest: Manifest, larger: Iterable[str]) -> dict[str, str]:
     ours, theirs = _lists_of_blocks(manifest), _lists_of_blocks(larger)
     renamed = {}
     for name in manifest:
-        match = _BLOCK.search(name)
+        match = LAYER.search(name)
         if match is None:
             continue
         here, there = ours[name[: match.start()]], theirs[name[: match.start()]]
@@ -194,7 +143,7 @@ def _lists_of_blocks(names: Iterable[str]) -> dict[str, dict[int, set[str]]]:
     """Return for each path before a number the numbers there and the names behind each."""
     found: dict[str, dict[int, set[str]]] = defaultdict(lambda: defaultdict(set))
     for name in names:
-        match = _BLOCK.search(name)
+        match = LAYER.search(name)
         if match is not None:
             found[name[: match.start()]][int(match.group())].add(name[match.end() :])
     return found

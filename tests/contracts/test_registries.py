@@ -1,6 +1,7 @@
 """What holds for every registered name: a new file is tested by being there."""
 
 import dataclasses
+import json
 import pkgutil
 import sys
 from collections import Counter
@@ -9,18 +10,19 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
+from tokenizers import ByteLevelBPETokenizer
 from torch import Tensor, nn
 
 import paramgen.architectures
 import paramgen.initializers
-from paramgen.architectures import Architecture, resolve, sources
+from paramgen.architectures import Architecture, sources
 from paramgen.architectures.module import from_module
 from paramgen.errors import OptionError
 from paramgen.graphs.schema import Graph
 from paramgen.graphs.trace import trace
 from paramgen.initializers import initializer_of, initializers
 from paramgen.initializers.library import library_start
-from paramgen.prediction import Asked, settled
+from paramgen.prediction import Asked, describe, settled
 
 
 class Tiny(nn.Module):
@@ -47,33 +49,71 @@ def tiny() -> tuple[Architecture, Graph]:
     return architecture, trace(architecture.module, architecture.manifest, architecture.example)
 
 
-@pytest.fixture(scope="module")
-def subjects(tiny: tuple[Architecture, Graph], pipeline_folder: Path) -> dict[str, tuple[Architecture, Graph]]:
-    """The networks that are filled: the tiny one, but where an initializer is for one architecture alone."""
-    own = resolve(str(pipeline_folder / "start"))
-    assert own.module is not None and own.example is not None
-    found = dict.fromkeys(initializers.names(), tiny)
-    return {**found, "diffusion": (own, trace(own.module, own.manifest, own.example))}
+LANGUAGE = ("grow", "transplant")
+"""Starts for language models only."""
 
 
 @pytest.fixture(scope="module")
-def arguments(hypernet_folder: Path, pipeline_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def language(tmp_path_factory: pytest.TempPathFactory) -> tuple[Architecture, Graph, Path]:
+    """A small GPT-2, and a folder with a smaller one and its tokenizer; they differ in layers."""
+    sizes = {"n_embd": 8, "n_layer": 1, "n_head": 2, "n_inner": 20, "n_positions": 8, "vocab_size": 258}
+    folder = tmp_path_factory.mktemp("smaller")
+    tokenizer = ByteLevelBPETokenizer()
+    tokenizer.train_from_iterator(["a text of a few words"], vocab_size=258, show_progress=False)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    smaller, graph = describe("gpt2", overrides=sizes)
+    save_file(dict(initializer_of("library").tensors(smaller, graph, seed=0)), folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps(dict(smaller.layout.config)))
+    return *describe("gpt2", overrides=sizes | {"n_layer": 2}), folder
+
+
+@pytest.fixture(scope="module")
+def transplanted(language: tuple[Architecture, Graph, Path]) -> tuple[Architecture, Graph, Path]:
+    """The smaller one with rows for more tokens."""
+    return *describe(str(language[2]), overrides={"vocab_size": 300}), language[2]
+
+
+@pytest.fixture(scope="module")
+def denoised(pipeline_folder: Path) -> tuple[Architecture, Graph]:
+    """The one architecture that a pipeline makes weights for."""
+    return describe(str(pipeline_folder / "start"))
+
+
+@pytest.fixture
+def subject(name: str, request: pytest.FixtureRequest) -> tuple[Architecture, Graph]:
+    """What the start is for: any network, a language model, or the pipeline's own."""
+    if name in LANGUAGE:
+        *found, _ = request.getfixturevalue("transplanted" if name == "transplant" else "language")
+        return tuple(found)
+    return request.getfixturevalue("denoised" if name == "diffusion" else "tiny")
+
+
+@pytest.fixture(scope="module")
+def arguments(
+    hypernet_folder: Path,
+    pipeline_folder: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    language: tuple[Architecture, Graph, Path],
+) -> dict[str, str]:
     """What stands behind the colon, for the initializers that read files."""
     larger = tmp_path_factory.mktemp("larger")
     state = {name: value.clone() for name, value in Tiny(16).state_dict().items() if name != "head.bias"}
     save_file(state, larger / "model.safetensors")
+    smaller = language[2]
     return {
         "diffusion": f":{pipeline_folder}?prompt=sepia",
         "hypernet": f":{hypernet_folder}",
         "weight_selection": f":{larger}",
+        "grow": f":{smaller}",
+        "transplant": f":{smaller}?tokenizer={smaller}",
     }
 
 
 @pytest.mark.parametrize("name", initializers.names())
 def test_every_initializer_fills_every_slot_once_by_a_named_rule(
-    name: str, subjects: dict[str, tuple[Architecture, Graph]], arguments: dict[str, str]
+    name: str, subject: tuple[Architecture, Graph], arguments: dict[str, str]
 ) -> None:
-    (architecture, graph), initializer = subjects[name], initializer_of(name + arguments.get(name, ""))
+    (architecture, graph), initializer = subject, initializer_of(name + arguments.get(name, ""))
     manifest = architecture.manifest
     wanted = {slot.name: (slot.shape, slot.dtype) for slot in manifest.filled}
     rules = initializer.rules(architecture, graph)
@@ -86,17 +126,19 @@ def test_every_initializer_fills_every_slot_once_by_a_named_rule(
     assert all(bool(value.isfinite().all()) for _, value in drawn)
     again, other = (dict(initializer.tensors(architecture, graph, seed=seed)) for seed in (3, 4))
     assert all(torch.equal(value, again[slot]) for slot, value in drawn)
-    assert any(not torch.equal(value, other[slot]) for slot, value in drawn)
+    if name != "transplant":  # which draws nothing
+        assert any(not torch.equal(value, other[slot]) for slot, value in drawn)
 
 
 @pytest.mark.parametrize("name", initializers.names())
 def test_a_part_of_a_prediction_is_what_the_whole_has_there(
-    name: str, subjects: dict[str, tuple[Architecture, Graph]], arguments: dict[str, str]
+    name: str, subject: tuple[Architecture, Graph], arguments: dict[str, str]
 ) -> None:
     initializer = initializer_of(name + arguments.get(name, ""))
-    whole = settled(*subjects[name], initializer, init=name, seed=3, dtype="bfloat16", asked=Asked())
+    whole = settled(*subject, initializer, init=name, seed=3, dtype="bfloat16", asked=Asked())
     every = dict(whole)
-    for names in (list(every)[:1], list(every)[5:2:-1], list(reversed(every))):
+    first, *_, last = every
+    for names in ([first], [last, first], list(reversed(every))):
         part = list(whole.only(names))
         assert sorted(slot for slot, _ in part) == sorted(names)
         assert all(torch.equal(value, every[slot]) for slot, value in part)
@@ -106,22 +148,22 @@ def test_a_part_of_a_prediction_is_what_the_whole_has_there(
 
 @pytest.mark.parametrize("name", initializers.names())
 def test_what_is_called_the_librarys_is_what_the_library_draws(
-    name: str, subjects: dict[str, tuple[Architecture, Graph]], arguments: dict[str, str]
+    name: str, subject: tuple[Architecture, Graph], arguments: dict[str, str]
 ) -> None:
-    (architecture, graph), initializer = subjects[name], initializer_of(name + arguments.get(name, ""))
+    (architecture, graph), initializer = subject, initializer_of(name + arguments.get(name, ""))
     rules = initializer.rules(architecture, graph)
     drawn = dict(initializer.tensors(architecture, graph, seed=3))
     own = [slot for slot in architecture.manifest.filled if rules[slot.name] in ("library", "kept", "plain")]
-    assert own or name == "diffusion"  # all of its network is the pipeline's
+    assert own or name in ("diffusion", "transplant")
     assert all(torch.equal(drawn[slot.name], library_start(slot, 3)) for slot in own)
     assert all(not drawn[slot].any() for slot, rule in rules.items() if rule == "zero")
 
 
 @pytest.mark.parametrize("name", initializers.names())
 def test_a_graph_alone_is_enough_or_refused_in_one_line(
-    name: str, subjects: dict[str, tuple[Architecture, Graph]], arguments: dict[str, str]
+    name: str, subject: tuple[Architecture, Graph], arguments: dict[str, str]
 ) -> None:
-    (architecture, graph), initializer = subjects[name], initializer_of(name + arguments.get(name, ""))
+    (architecture, graph), initializer = subject, initializer_of(name + arguments.get(name, ""))
     bare = dataclasses.replace(architecture, module=None, example=None)
     if name == "lsuv":
         for ask in (initializer.rules, lambda *given: list(initializer.tensors(*given, seed=0))):

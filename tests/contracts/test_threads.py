@@ -9,7 +9,7 @@ import torch
 import paramgen
 from paramgen.initializers import initializers
 
-NEEDS_A_SOURCE = ("diffusion", "weight_selection")
+NEEDS_A_SOURCE = ("diffusion", "weight_selection", "grow", "transplant")
 
 
 @pytest.fixture(autouse=True)

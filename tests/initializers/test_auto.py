@@ -13,9 +13,8 @@ from torch import nn
 import paramgen
 from paramgen.errors import ParamgenError
 from paramgen.graphs.kinds import FAMILIES
-from paramgen.initializers import auto, initializer_of
+from paramgen.initializers import Chosen, auto, initializer_of
 from paramgen.initializers.auto import Table
-from paramgen.initializers.chosen import Chosen
 from paramgen.prediction import prepare
 
 if TYPE_CHECKING:

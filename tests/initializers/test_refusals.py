@@ -33,6 +33,15 @@ if TYPE_CHECKING:
         ("weight_selection:.", "is no larger model: There is no safetensors file"),
         ("weight_selection:.?layers=last", "Allowed: first and uniform"),
         ("weight_selection?head=1", "head is 1. Allowed: true and false"),
+        ("grow", "grow needs a smaller model. Type: --init grow:FOLDER_OR_REPO"),
+        ("grow:nowhere", "There is no folder 'nowhere'"),
+        ("transplant:.", "transplant needs the new tokenizer"),
+        ("transplant:.?tokenizer=3", "tokenizer is 3. Allowed: a folder or a repository"),
+        ("scaled?deviation=0", "deviation is 0. Allowed: a number above 0. Type: --init 'scaled?deviation=0.02'"),
+        ("lir?exact=1", "exact is 1. Allowed: true and false"),
+        ("lir:NaN", "deviation is 'NaN'"),
+        ("mup?base=0", "base is 0. Allowed: a whole number from 1"),
+        ("mup?queries=half", "Allowed: zero and drawn"),
     ],
 )
 def test_options_out_of_range(spec: str, message: str, command: "Command") -> None:

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, final
+from typing import Any, Final, final
 
 import torch
 from jaxtyping import Int64
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from paramgen.architectures.processors import read_tokenizer
 from paramgen.errors import OptionError
+from paramgen.language.tokenizers import train_tokenizer
 
 SUFFIXES: Final = frozenset((".txt", ".text", ".md"))
 TEST: Final = ("test", "val", "valid", "validation")
@@ -50,26 +51,42 @@ class Tokens:
     test: Int64[Tensor, " _"]
     vocabulary: int
     unit: str
+    tokenizer: Any = None  # of transformers; None for bytes
 
 
 def folder_text(path: Path) -> TextSet:
     """Return the text of a file, or of the text files below a folder."""
     if path.is_file():
         return held_out(str(path), [_text(path)])
-    files = sorted(each for each in path.rglob("*") if each.suffix.lower() in SUFFIXES and each.is_file())
-    if not files:
-        raise OptionError(
-            f"--data {path} holds neither images ({{class}}/*.jpg) nor text (*.txt). Give a folder of class folders, "
-            "or a text file."
-        )
-    if sum(file.stat().st_size for file in files) > MAX_BYTES:
-        raise OptionError(f"--data {path} has more than {MAX_BYTES:,} bytes of text. Give a part of it.")
+    files = _files(path)
     testing = [file for file in files if _is_test(file.relative_to(path))]
     training = [file for file in files if file not in testing]
     if not testing or not training:
         return held_out(str(path), [_text(file) for file in files])
     train, test = ("\n".join(_text(file) for file in chosen) for chosen in (training, testing))
     return TextSet(name=str(path), train=train, test=test)
+
+
+def read_texts(path: Path) -> list[str]:
+    """Return the text of a file, or those of the text files below a folder, in the order of their names."""
+    if not path.exists():
+        raise OptionError(f"There is no file or folder {str(path)!r}. Type the name of a text file.")
+    texts = [_text(file) for file in ([path] if path.is_file() else _files(path))]
+    if not any(text.strip() for text in texts):
+        raise OptionError(f"{str(path)!r} has no text. Give a longer text.")
+    return texts
+
+
+def _files(path: Path) -> list[Path]:
+    files = sorted(each for each in path.rglob("*") if each.suffix.lower() in SUFFIXES and each.is_file())
+    if not files:
+        raise OptionError(
+            f"{path} holds neither images ({{class}}/*.jpg) nor text (*.txt). Give a folder of class folders, "
+            "or a text file."
+        )
+    if sum(file.stat().st_size for file in files) > MAX_BYTES:
+        raise OptionError(f"{path} has more than {MAX_BYTES:,} bytes of text. Give a part of it.")
+    return files
 
 
 def held_out(name: str, texts: Sequence[str]) -> TextSet:
@@ -83,17 +100,29 @@ def held_out(name: str, texts: Sequence[str]) -> TextSet:
     )
 
 
-def tokenized(text: TextSet, tokenizer: str | None) -> Tokens:
-    """Return the text as bytes, or as the tokens of the tokenizer in a folder, a tokenizer.json or a Hub repository."""
-    if tokenizer is None:
-        train, test = (
-            torch.frombuffer(bytearray(part.encode()), dtype=torch.uint8) for part in (text.train, text.test)
-        )
-        return Tokens(train=train.long(), test=test.long(), vocabulary=BYTES, unit="byte")
-    reader = read_tokenizer(tokenizer)
+def tokenized(text: TextSet, tokenizer: str | None, vocabulary: int | None = None) -> Tokens:
+    """Return the text as bytes, or as tokens.
+
+    Args:
+        text: What was opened.
+        tokenizer: In a folder, a tokenizer.json or a Hub repository.
+        vocabulary: Number of tokens of a tokenizer that is trained on the text to learn from.
+
+    """
+    if tokenizer is not None and vocabulary is not None:
+        raise OptionError("--tokenizer names a tokenizer, --vocabulary trains one. Give one of the two.")
+    if vocabulary is not None:
+        return _tokens(text, train_tokenizer([text.train], vocabulary))
+    if tokenizer is not None:
+        return _tokens(text, read_tokenizer(tokenizer))
+    train, test = (torch.frombuffer(bytearray(part.encode()), dtype=torch.uint8) for part in (text.train, text.test))
+    return Tokens(train=train.long(), test=test.long(), vocabulary=BYTES, unit="byte")
+
+
+def _tokens(text: TextSet, reader: Any) -> Tokens:
     ids = [reader(part, add_special_tokens=False)["input_ids"] for part in (text.train, text.test)]
     train, test = (torch.tensor(part, dtype=torch.int64) for part in ids)
-    return Tokens(train=train, test=test, vocabulary=len(reader), unit="token")
+    return Tokens(train=train, test=test, vocabulary=len(reader), unit="token", tokenizer=reader)
 
 
 def _is_test(path: Path) -> bool:
@@ -103,11 +132,14 @@ def _is_test(path: Path) -> bool:
 
 def _text(path: Path) -> str:
     if path.stat().st_size > MAX_BYTES:
-        raise OptionError(f"--data {path} has more than {MAX_BYTES:,} bytes of text. Give a part of it.")
+        raise OptionError(f"{path} has more than {MAX_BYTES:,} bytes of text. Give a part of it.")
+    content = path.read_bytes()
+    if b"\0" in content:
+        raise OptionError(f"{path} is no text: byte {content.index(0):,} is zero. Give a text file in UTF-8.")
     try:
-        return path.read_bytes().decode("utf-8")
+        return content.decode("utf-8")
     except UnicodeDecodeError as error:
         raise OptionError(
-            f"--data {path} is not UTF-8 text: byte {error.start:,} is 0x{error.object[error.start]:02x}. Give a text "
+            f"{path} is not UTF-8 text: byte {error.start:,} is 0x{error.object[error.start]:02x}. Give a text "
             "file, or a folder of class folders with images."
         ) from error

@@ -1,0 +1,89 @@
+"""A larger language model that computes what a smaller one does (Gesmundo & Maile, 2023, arXiv:2308.06103)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final, final
+
+import torch
+from torch import Tensor
+
+from paramgen.architectures import Architecture
+from paramgen.errors import OptionError
+from paramgen.graphs.schema import Graph
+from paramgen.initializers import Initializer, NamedTensors, initializers
+from paramgen.initializers.library import library_elsewhere, library_start, start_by_rules
+from paramgen.language.axes import grown
+from paramgen.language.growth import Growth, growth_of
+from paramgen.language.source import Source, source_of
+from paramgen.manifest import Slot
+from paramgen.trained import Trained
+
+GROWN = "grow"
+_ADVICE: Final = "Type: --init grow:FOLDER_OR_REPO, of a smaller GPT-2, Llama or BERT"
+
+
+@final
+@initializers.register("grow")
+@dataclass(frozen=True, kw_only=True)
+class Grow(Initializer):
+    """A smaller GPT-2, Llama or BERT, grown so that it computes the same, grow:FOLDER_OR_REPO (Gesmundo & Maile)."""
+
+    path: str = ""  # a folder that transformers reads, or a Hub repository, `@revision` after it
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.path, str):
+            raise OptionError(f"path is {self.path!r}. Allowed: a folder or a repository. {_ADVICE}")
+
+    def rules(self, architecture: Architecture, graph: Graph) -> Mapping[str, str]:
+        """`grow` for what the smaller model has, `zero` for what new layers write, the library's for their rest."""
+        (growth, _), filled = self._growth(architecture), architecture.manifest.filled
+        new = [slot.name for slot in filled if growth.is_new(slot.name)]
+        silent = [name for name in new if growth.ends_branch(name)]
+        kept = [slot.name for slot in filled if slot.name not in set(new)]
+        return library_elsewhere(architecture, dict.fromkeys(kept, GROWN), silent)
+
+    @torch.no_grad()
+    def tensors(self, architecture: Architecture, graph: Graph, *, seed: int) -> NamedTensors:
+        """Read and grow one tensor after the other; what is new is the library's draw."""
+        growth, source = self._growth(architecture)
+
+        def make(slot: Slot) -> Tensor:
+            axes = growth.axes_of(slot.name)
+            assert axes is not None  # refused before
+            before = source.stored(slot.name, tuple(each.before for each in axes)).tensor()
+            return grown(before, library_start(slot, seed), axes)
+
+        return start_by_rules(architecture, self.rules(architecture, graph), make, seed=seed)
+
+    def describe(self) -> Mapping[str, str]:
+        """Return where the smaller model is from, the commit if that is the Hub, and the sha256 of its weights."""
+        return self._trained.describe()
+
+    def inherited(self) -> Mapping[str, Any]:
+        """The smaller model, and what its card says of it."""
+        return self._trained.inherited()
+
+    @cached_property
+    def _trained(self) -> Trained:
+        return Trained(path=self.path, init="grow", what="smaller model", advice=_ADVICE, files=("config.json",))
+
+    def _growth(self, architecture: Architecture) -> tuple[Growth, Source]:
+        """Plan the growth; refuse a slot that no table knows, and a stored tensor of another shape."""
+        source = source_of(self._trained, architecture)
+        growth = growth_of(
+            source.family,
+            source.before,
+            source.now,
+            rope=source.config.get("rope_parameters"),
+            scores=bool(source.config.get("scale_attn_weights", True)),
+        )
+        for slot in architecture.manifest.filled:
+            axes = growth.axes_of(slot.name)
+            if axes is None or tuple(each.now for each in axes) != slot.shape:
+                raise OptionError(
+                    f"{architecture.spec} has the slot {slot.name!r} of shape {slot.shape}, which no growth knows."
+                )
+            if not growth.is_new(slot.name):
+                source.stored(slot.name, tuple(each.before for each in axes))
+        return growth, source

@@ -1,0 +1,73 @@
+"""Maximal update parametrization, as far as a start can have it (Yang et al., 2022, arXiv:2203.03466).
+
+The learning rates by width and the factor on the scores are training's and the network's; they are not here.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import sqrt
+from typing import Literal, final
+
+from torch import Tensor
+
+from paramgen.architectures import Architecture
+from paramgen.draws import slot_generator
+from paramgen.errors import OptionError
+from paramgen.graphs.attention import attentions_of
+from paramgen.graphs.roles import Part, biases_of, parts_of
+from paramgen.graphs.schema import Graph
+from paramgen.initializers import Initializer, NamedTensors, initializers, refuse_no_deviation
+from paramgen.initializers.he import drawn
+from paramgen.initializers.library import library_elsewhere, start_by_rules
+from paramgen.manifest import Slot
+
+MUP = "mup"
+
+
+@final
+@initializers.register("mup")
+@dataclass(frozen=True, kw_only=True)
+class MaximalUpdate(Initializer):
+    """Variance 1 / fan-in within, 1 / fan-in squared at the output, queries zero (Yang et al., 2022): the start of muP.
+
+    At `base` inputs both have the deviation given. A head that is tied to an embedding is the library's.
+    """
+
+    deviation: float | int = 0.02
+    base: int = 256  # the fan-in of the network whose settings are to be transferred
+    queries: Literal["zero", "drawn"] = "zero"  # appendix D.2
+
+    def __post_init__(self) -> None:
+        refuse_no_deviation(MUP, self.deviation)
+        if type(self.base) is not int or self.base < 1:
+            raise OptionError(f"base is {self.base!r}. Allowed: a whole number from 1. Type: --init 'mup?base=256'")
+        if self.queries not in ("zero", "drawn"):
+            raise OptionError(f"queries is {self.queries!r}. Allowed: zero and drawn")
+
+    def rules(self, architecture: Architecture, graph: Graph) -> Mapping[str, str]:
+        """`mup` for the weights of linear maps and convolutions, `zero` for their biases, else the library's."""
+        parts = parts_of(graph, architecture.manifest)
+        return library_elsewhere(
+            architecture, dict.fromkeys(parts, MUP), biases_of(graph, architecture.manifest, parts)
+        )
+
+    def tensors(self, architecture: Architecture, graph: Graph, *, seed: int) -> NamedTensors:
+        """Draw one slot after the other."""
+        parts = parts_of(graph, architecture.manifest)
+        groups = attentions_of(graph, architecture.manifest) if self.queries == "zero" else []
+        queries = {group.query.slot: (group.query.rows, group.head_width) for group in groups}
+
+        def make(slot: Slot) -> Tensor:
+            part = parts[slot.name]
+            weights = drawn(part, self._deviation(part), "normal", slot_generator(seed, slot.name))
+            rows, width = queries.get(slot.name, ((), 0))
+            for row in rows:
+                weights[0, row : row + width] = 0.0
+            return part.stored(weights, slot)
+
+        return start_by_rules(architecture, self.rules(architecture, graph), make, seed=seed)
+
+    def _deviation(self, part: Part) -> float:
+        """Return table 8's: sigma sqrt(base / fan-in) within, sigma base / fan-in at the output."""
+        ratio = self.base / part.fan_in
+        return self.deviation * (ratio if part.output else sqrt(ratio))
