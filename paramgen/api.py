@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 
 
 def predict(
-    arch: "str | nn.Module",
+    arch: "str | nn.Module | None" = None,
     *,
     init: str = "auto",
+    prompt: str | Sequence[str] | None = None,
     seed: int = 0,
     dtype: str | None = None,
     overrides: Mapping[str, Any] | None = None,
@@ -29,9 +30,11 @@ def predict(
     """Return the initial weights of `arch`, lazily: iterate for (name, tensor), or call `.state_dict()`.
 
     Args:
-        arch: `source:name`, an alias, `file.py:factory`, the path of a config.json or graph JSON, or a module.
+        arch: `source:name`, an alias, `file.py:factory`, the path of a config.json or graph JSON, or a module. It may
+            be left out where the initializer has one of its own, as `diffusion` has.
         init: The initializer: `auto` (what measured best for such networks), `hypernet`, `hypernet:folder_or_repo`,
             `library`, ...
+        prompt: What the network is to do, in words, for `diffusion`; several are other words for the same.
         seed: The same architecture, initializer and seed give the same bytes.
         dtype: `float32`, `bfloat16` or `float16`; without it, the architecture's own.
         overrides: Entries of the architecture's config, as in `{"num_labels": 37}`.
@@ -42,6 +45,10 @@ def predict(
     from paramgen.prediction import prepare
 
     inputs = _inputs(example_input)
+    if prompt is not None:
+        from paramgen.initializers import with_prompts
+
+        init = with_prompts(init, prompt)
     prediction = prepare(arch, init=init, seed=seed, dtype=dtype, overrides=overrides, example_input=inputs)
     if endpoint is None:
         return prediction
@@ -51,7 +58,7 @@ def predict(
 
 
 def write(
-    arch: "str | nn.Module",
+    arch: "str | nn.Module | None",
     folder: str | Path,
     *,
     max_shard: int | str = "5GB",

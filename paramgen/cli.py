@@ -16,7 +16,18 @@ from rich.markup import escape
 from paramgen.cli_card import card
 from paramgen.cli_compare import compare
 from paramgen.cli_endpoint import app as endpoint_app
-from paramgen.cli_options import Dtype, Endpoint, ImageProcessor, Init, MaxShard, Out, Tokenizer
+from paramgen.cli_options import (
+    Arch,
+    Dtype,
+    Endpoint,
+    ImageProcessor,
+    Init,
+    MaxShard,
+    Out,
+    OwnArch,
+    Prompt,
+    Tokenizer,
+)
 from paramgen.cli_push import Message, Public, PullRequest, Revision, early_target, push, push_written
 from paramgen.cli_tokenizer import tokenizer as tokenizer_command
 from paramgen.errors import OptionError, ParamgenError
@@ -31,15 +42,6 @@ app = typer.Typer(
     "[dim]paramgen list architectures[/dim] shows what can be typed there.",
 )
 
-Arch = Annotated[
-    str,
-    typer.Option(
-        "--arch",
-        metavar="NAME",
-        show_default=False,
-        help="An alias (vit_b16), source:name (timm:resnet18), file.py:factory, a config.json, or a graph.json.",
-    ),
-]
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change the config: --set num_labels=37. Repeatable."),
@@ -64,9 +66,10 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")
 def predict(
     context: typer.Context,
     *,
-    arch: Arch,
+    arch: OwnArch = None,
     out: Out = None,
     init: Init = "auto",
+    prompt: Prompt = None,
     overrides: Overrides = None,
     seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same bytes.")] = 0,
     dtype: Dtype = None,
@@ -92,7 +95,8 @@ def predict(
     paramgen predict --arch timm:resnet18 --set num_classes=37 --init library
     paramgen predict --arch my_model.py:build --example-input 2x3x32x32
     paramgen predict --arch llama-1b --dtype bfloat16 --dry-run
-    paramgen predict --arch vit_b16 --push me/vit-start[/dim]
+    paramgen predict --arch vit_b16 --push me/vit-start
+    paramgen predict --prompt "pencil sketch with warm tint" --out sketch[/dim]
     """
     from paramgen.reporting import Reporter
 
@@ -102,18 +106,18 @@ def predict(
         from paramgen.api import predict as prepare
         from paramgen.writing import companions_of, described_plan, plan_files, write_prediction
 
-        folder = _folder(out, arch, context if target is not None else None)
+        folder = _folder(
+            out, arch or "-".join((prompt or ["start"])[0].split())[:40], context if target is not None else None
+        )
         if not dry_run:
             _refuse_folder(folder, overwrite)
-        changes, example = _overrides(overrides), _example(example_input)
-        prediction = prepare(
-            arch, init=init, seed=seed, dtype=dtype, overrides=changes, example_input=example, endpoint=endpoint
-        )
+        words: dict[str, Any] = {"init": init, "prompt": prompt or None, "seed": seed, "dtype": dtype}
+        words |= {"overrides": _overrides(overrides), "example_input": _example(example_input)}
+        prediction = prepare(arch, **words, endpoint=endpoint)
         copied = companions_of(prediction, tokenizer=tokenizer, image_processor=image_processor)
         planned = plan_files(prediction, max_shard)
     if dry_run:
-        reporter.plan(described_plan(prediction, planned))
-        return
+        return reporter.plan(described_plan(prediction, planned))
     with reporter.progress(prediction.architecture.manifest.elements) as advance:
         written = write_prediction(
             prediction,

@@ -1,17 +1,43 @@
-"""What `paramgen predict` can be told about the folder that it writes."""
+"""What `paramgen predict` can be told: the network, its start, and the folder that is written."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+Arch = Annotated[
+    str,
+    typer.Option(
+        "--arch",
+        metavar="NAME",
+        show_default=False,
+        help="An alias (vit_b16), source:name (timm:resnet18), file.py:factory, a config.json, or a graph.json.",
+    ),
+]
+OwnArch = Annotated[
+    str | None,
+    typer.Option(
+        "--arch",
+        metavar="NAME",
+        help="An alias (vit_b16), source:name (timm:resnet18), file.py:factory, a config.json, or a graph.json. With "
+        "--init diffusion it may be left out.",
+    ),
+]
 Init = Annotated[
     str,
     typer.Option(
         "--init",
         metavar="SPEC",
         help="auto (what measured best for such networks), hypernet, hypernet:FOLDER_FILE_OR_REPO, library, he, "
-        "lsuv:FOLDER, ...: paramgen list initializers.",
+        "lsuv:FOLDER, diffusion, ...: paramgen list initializers.",
+    ),
+]
+Prompt = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--prompt",
+        metavar="WORDS",
+        help="What the network is to do, for --init diffusion. Repeated: other words for the same.",
     ),
 ]
 Dtype = Annotated[

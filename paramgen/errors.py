@@ -9,6 +9,7 @@ ParamgenError
 ├── TraceError                a network whose forward pass cannot be followed
 ├── GraphError                a graph that breaks the schema or a limit
 ├── HypernetError             a hypernet that cannot be read or predicts rubbish
+├── PipelineError             a diffusion pipeline, or a prompt for it, that cannot be used
 ├── ForeignError              a published checkpoint that is refused or cannot be converted
 ├── ZooError                  a zoo of checkpoints, or one of them, that is refused
 ├── IncompleteStateError      a slot without a tensor, or with two
@@ -75,6 +76,10 @@ class GraphError(ParamgenError):
 
 class HypernetError(ParamgenError):
     """A hypernet that cannot be read or predicts rubbish."""
+
+
+class PipelineError(ParamgenError):
+    """A diffusion pipeline, or a prompt for it, that cannot be used."""
 
 
 class ForeignError(ParamgenError):

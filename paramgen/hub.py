@@ -69,6 +69,11 @@ def fetch_folder(repo: str, patterns: list[str], *, revision: str | None = None)
     )
 
 
+def fetch_tree(repo: str, patterns: list[str], *, revision: str | None = None) -> Path:
+    """Return the folder of those files of a repository, at any depth, that fit the patterns, all of one commit."""
+    return Path(patiently(lambda: snapshot_download(repo, revision=revision, allow_patterns=patterns)))
+
+
 def files_of(repo: str, *, revision: str | None = None) -> list[str]:
     """Return the names of a repository's files; none where the Hub does not say, as they are only a help."""
     try:

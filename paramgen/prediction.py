@@ -109,7 +109,7 @@ class Prediction:
 
 
 def prepare(
-    arch: "str | nn.Module",
+    arch: "str | nn.Module | None",
     *,
     init: str = "auto",
     seed: int = 0,
@@ -117,13 +117,15 @@ def prepare(
     overrides: Mapping[str, Any] | None = None,
     example_input: Inputs | None = None,
 ) -> Prediction:
-    """Build and trace `arch` and choose the initializer; check every option first."""
+    """Build and trace `arch`, or the initializer's own, and choose the initializer; check every option first."""
     if seed < 0 or seed >= 2**63:
         raise OptionError(f"The seed is {seed}; allowed are 0 to 2**63 - 1. Type: --seed 0")
     if dtype is not None and dtype not in DTYPES:
         raise OptionError(f"Unknown dtype {dtype!r}. Known: {', '.join(DTYPES)}. Type: --dtype float32")
     initializer = initializer_of(init)
     initializer.describe()  # reads its files: fail before the architecture is built
+    if arch is None:
+        arch = _own_architecture(init, initializer)
     architecture, graph = describe(arch, overrides=overrides, example_input=example_input)
     asked = Asked(
         arch=None if isinstance(arch, nn.Module) else arch,
@@ -131,6 +133,16 @@ def prepare(
         example_input=None if example_input is None else typed(example_input),
     )
     return settled(architecture, graph, initializer, init=init, seed=seed, dtype=dtype, asked=asked)
+
+
+def _own_architecture(init: str, initializer: Initializer) -> str:
+    own = initializer.own_architecture()
+    if own is None:
+        raise OptionError(
+            f"No architecture is given, and {init.partition('?')[0]!r} has none of its own. Type: --arch vit_b16, or a "
+            "name that `paramgen list architectures` shows"
+        )
+    return own
 
 
 def settled(

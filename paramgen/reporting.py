@@ -150,11 +150,7 @@ class Reporter:
             f"{architecture.manifest.parameters:,} parameters, {_short(sum(written.files.values()))}B in "
             f"{seconds['predict']:.1f} s ({_short(rate)} parameters/s)"
         )
-        if prediction.chosen:
-            self._out.print(
-                f"  {escape(prediction.init)} chose [bold]{escape(prediction.chosen['chosen'])}[/]: "
-                f"{escape(prediction.chosen['reason'])}"
-            )
+        self._about(prediction)
         for rule, count in prediction.by_rule.items():
             self._out.print(f"  {count / max(elements, 1):6.1%} by [bold]{rule}[/]{self._which(prediction, rule)}")
         unreachable = prediction.graph.unreachable()
@@ -174,6 +170,16 @@ class Reporter:
             return
         for line in _loading_lines(layout.source, layout.config, str(written.folder)):
             self._out.print(f"  >>> {line}", markup=False)
+
+    def _about(self, prediction: Any) -> None:
+        """Print which start was chosen and why, and what is to be known of it."""
+        if prediction.chosen:
+            self._out.print(
+                f"  {escape(prediction.init)} chose [bold]{escape(prediction.chosen['chosen'])}[/]: "
+                f"{escape(prediction.chosen['reason'])}"
+            )
+        for remark in prediction.initializer.remarks():
+            self._out.print(f"  [yellow]note[/]: {escape(remark)}")
 
     def _which(self, prediction: Any, rule: str) -> str:
         """Name the slots of a rule by their last words, where it is not the main one."""

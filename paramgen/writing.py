@@ -65,6 +65,7 @@ def describe_prediction(prediction: Prediction, files: Mapping[str, int]) -> dic
         "spec": prediction.architecture.spec,
         "init": prediction.init,
         **prediction.chosen,
+        **({"remarks": remarks} if (remarks := list(prediction.initializer.remarks())) else {}),
         "seed": prediction.seed,
         "parameters": manifest.parameters,
         "elements": manifest.elements,

@@ -232,3 +232,13 @@ def own(tmp_path: Path) -> Path:
     file = tmp_path / "own.py"
     file.write_text(TINY, encoding="utf-8")
     return file
+
+
+@pytest.fixture(scope="session")
+def pipeline_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained diffusion pipeline of a network with few parameters, whose denoiser answers to words."""
+    from tests.diffusion.small import flow, network, pipeline_of
+
+    folder = tmp_path_factory.mktemp("pipelines") / "small"
+    pipeline_of(network(), flow(), components=4).save_pretrained(folder)
+    return folder

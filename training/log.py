@@ -28,7 +28,7 @@ class Log:
     def __init__(self, folder: Path, *, step: int, steps: int) -> None:
         self._path = folder / NAME
         self._steps = steps
-        self._recent: deque[tuple[float, int, float, float]] = deque(maxlen=200)
+        self._recent: deque[tuple[float, int, float, float | None]] = deque(maxlen=200)
         self._shown = 0.0
         lines = self._path.read_text().splitlines() if self._path.exists() else []
         kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] < step]
@@ -43,7 +43,7 @@ class Log:
             for name, value in _scalars(line):
                 self._board.add_scalar(name, value, line["step"])
 
-    def show(self, step: int, loss: float, accuracy: float, *, skipped: int) -> None:
+    def show(self, step: int, loss: float, accuracy: float | None, *, skipped: int) -> None:
         """Say on the terminal, every few seconds, how far the run is, how fast, how long it has to go, and how well."""
         now = time.monotonic()
         self._recent.append((now, step, loss, accuracy))
@@ -54,11 +54,12 @@ class Log:
         rate = (step - first_step) / max(now - first, 1e-9)
         count = len(self._recent)
         losses = sum(entry[2] for entry in self._recent) / count
-        accuracies = sum(entry[3] for entry in self._recent) / count
+        accuracies = [entry[3] for entry in self._recent if entry[3] is not None]
+        well = f"accuracy {mean(accuracies):.1%}  " if accuracies else ""
         left = timedelta(seconds=round((self._steps - step - 1) / rate))
         sys.stderr.write(
             f"step {step + 1}/{self._steps}  {rate:.2f} steps/s  {left} to go  loss {losses:.3f}  "
-            f"accuracy {accuracies:.1%}  skipped {skipped}\n"
+            f"{well}skipped {skipped}\n"
         )
         sys.stderr.flush()
 

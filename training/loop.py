@@ -49,7 +49,7 @@ class Run:
         self.folder = folder
         self.accelerator = start(config.optimization.precision, processes)
         self.main = self.accelerator.is_main_process
-        _check_folder(folder, config, resume=resume)
+        check_folder(folder, config.to_json(), resume=resume)
         with self.accelerator.main_process_first():
             cache, device = folder.parent / "cache", self.accelerator.device
             lengths = config.resolutions if config.takes == "text" else ()
@@ -254,13 +254,13 @@ def _optimizer(hypernet: Predictor, optimization: Optimization) -> torch.optim.O
     )
 
 
-def _check_folder(folder: Path, config: Config, *, resume: bool) -> None:
-    """Refuse to overwrite a run, or to continue one of another config."""
+def check_folder(folder: Path, config: str, *, resume: bool) -> None:
+    """Refuse to overwrite a run, or to continue one of another config, which is given as JSON."""
     path = folder / CONFIG_NAME
     if resume:
         if not path.exists():
             raise OptionError(f"--resume needs {path}, which does not exist. Leave --resume out to start the run.")
-        if json.loads(path.read_text()) != json.loads(config.to_json()):
+        if json.loads(path.read_text()) != json.loads(config):
             raise OptionError(f"{path} is not this recipe's config. Type --out with another folder, or restore it.")
     elif (folder / checkpoint.NAME).exists():
         raise OptionError(f"--out {folder} holds a run. Type --resume to continue it, or another --out.")

@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +20,13 @@ CONFIG: Final = "config.json"
 WEIGHTS: Final = "model.safetensors"
 MAX_CONFIG_BYTES: Final = 1_000_000
 _DTYPES: Final = ("F32", "BF16", "F16")
+
+
+def shipped(name: str, default: str) -> Path | None:
+    """Return the folder of what comes with paramgen under a name, or under the default one; None: it is elsewhere."""
+    folder = Path(str(files("paramgen"))) / "pretrained" / (name or default)
+    named = re.fullmatch(r"\w+", name or default) and not (name and Path(name).exists())
+    return folder if named and folder.is_dir() else None
 
 
 def locate(name: str, file: str, **download: Any) -> Path:

@@ -3,8 +3,9 @@
 An initializer sees the architecture and its graph, names the rule of every slot, and yields every slot's tensor once.
 """
 
+import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from math import inf
 from typing import Any, ClassVar, final
@@ -48,6 +49,14 @@ class Initializer(ABC):
     def describe(self) -> Mapping[str, Any]:
         """Return what else identifies it: origin and hashes of the files that it reads, as JSON."""
         return {}
+
+    def own_architecture(self) -> str | None:
+        """Return the spec of the one architecture that it fills, where there is only one."""
+        return None
+
+    def remarks(self) -> Sequence[str]:
+        """Return what somebody who asked for it had better know, in sentences."""
+        return ()
 
     @property
     def brought(self) -> Mapping[str, str]:
@@ -118,3 +127,21 @@ def initializer_of(spec: str) -> Initializer:
         if option not in options:
             raise UnknownNameError.of(f"option of the initializer {parsed.kind!r}", option, options)
     return kind(**given)
+
+
+def with_prompts(init: str, prompts: str | Sequence[str]) -> str:
+    """Return the spec of an initializer that takes words, with these; `auto` becomes the one that does.
+
+    Raises:
+        OptionError: The initializer takes no prompt, or has one already.
+
+    """
+    name, given = split_spec("diffusion" if init == "auto" else init)
+    kind = Spec.parse(name).kind
+    if "prompt" not in [field.name for field in fields(initializers.get(kind))]:  # type: ignore[arg-type]
+        raise OptionError(f"The initializer {kind!r} takes no prompt. Type: --init diffusion, or leave --prompt out")
+    if "prompt" in given:
+        raise OptionError("Prompts stand in --init and in --prompt. Leave one of them out.")
+    words = prompts if isinstance(prompts, str) else prompts[0] if len(prompts) == 1 else list(prompts)
+    value = json.dumps(words, ensure_ascii=False).replace("&", "\\u0026")  # an & would begin the next option
+    return f"{'diffusion' if init == 'auto' else init}{'&' if given else '?'}prompt={value}"

@@ -1,11 +1,9 @@
 """Weights predicted by a graph hypernet: the shipped one, one in a folder, or one on the Hub."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from hashlib import sha256
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, ClassVar, Literal, final
 
@@ -31,6 +29,7 @@ from paramgen.hypernets.hypernet import Hypernet
 from paramgen.hypernets.loading import Predictor
 from paramgen.hypernets.normalization import InitializerRange
 from paramgen.hypernets.spelled import LETTERS
+from paramgen.hypernets.storage import shipped
 from paramgen.hypernets.supernet import Supernet
 from paramgen.initializers import Chosen, Initializer, NamedTensors, initializers
 from paramgen.initializers.library import library_rule, library_start
@@ -147,13 +146,7 @@ class HypernetInitializer(Initializer):
     @property
     def _shipped(self) -> Path | None:
         """The folder of a hypernet that comes with paramgen, if that is what is asked for."""
-        name = self.path or SHIPPED
-        folder = Path(str(files("paramgen"))) / "pretrained" / name
-        return (
-            folder
-            if re.fullmatch(r"\w+", name) and folder.is_dir() and not (self.path and Path(name).exists())
-            else None
-        )
+        return shipped(self.path, SHIPPED)
 
 
 @lru_cache(maxsize=1)  # rules and tensors ask for the same view, one after the other

@@ -73,18 +73,25 @@ def transplanted(language: tuple[Architecture, Graph, Path]) -> tuple[Architectu
     return *describe(str(language[2]), overrides={"vocab_size": 300}), language[2]
 
 
+@pytest.fixture(scope="module")
+def denoised(pipeline_folder: Path) -> tuple[Architecture, Graph]:
+    """The one architecture that a pipeline makes weights for."""
+    return describe(str(pipeline_folder / "start"))
+
+
 @pytest.fixture
 def subject(name: str, request: pytest.FixtureRequest) -> tuple[Architecture, Graph]:
-    """What the start is for: any network, or a language model."""
+    """What the start is for: any network, a language model, or the pipeline's own."""
     if name in LANGUAGE:
         *found, _ = request.getfixturevalue("transplanted" if name == "transplant" else "language")
         return tuple(found)
-    return request.getfixturevalue("tiny")
+    return request.getfixturevalue("denoised" if name == "diffusion" else "tiny")
 
 
 @pytest.fixture(scope="module")
 def arguments(
     hypernet_folder: Path,
+    pipeline_folder: Path,
     tmp_path_factory: pytest.TempPathFactory,
     language: tuple[Architecture, Graph, Path],
 ) -> dict[str, str]:
@@ -94,6 +101,7 @@ def arguments(
     save_file(state, larger / "model.safetensors")
     smaller = language[2]
     return {
+        "diffusion": f":{pipeline_folder}?prompt=sepia",
         "hypernet": f":{hypernet_folder}",
         "weight_selection": f":{larger}",
         "grow": f":{smaller}",
@@ -134,7 +142,7 @@ def test_a_part_of_a_prediction_is_what_the_whole_has_there(
         part = list(whole.only(names))
         assert sorted(slot for slot, _ in part) == sorted(names)
         assert all(torch.equal(value, every[slot]) for slot, value in part)
-        if name not in ("hypernet", "lsuv"):  # these make everything together
+        if name not in ("diffusion", "hypernet", "lsuv"):  # these make everything together
             assert [slot for slot, _ in part] == names
 
 
@@ -146,7 +154,7 @@ def test_what_is_called_the_librarys_is_what_the_library_draws(
     rules = initializer.rules(architecture, graph)
     drawn = dict(initializer.tensors(architecture, graph, seed=3))
     own = [slot for slot in architecture.manifest.filled if rules[slot.name] in ("library", "kept", "plain")]
-    assert own or name == "transplant"
+    assert own or name in ("diffusion", "transplant")
     assert all(torch.equal(drawn[slot.name], library_start(slot, 3)) for slot in own)
     assert all(not drawn[slot].any() for slot, rule in rules.items() if rule == "zero")
 

@@ -1,6 +1,7 @@
 """The same bytes on any number of threads, for every start that comes with paramgen."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ import torch
 import paramgen
 from paramgen.initializers import initializers
 
-NEEDS_A_SOURCE = ("weight_selection", "grow", "transplant")
+NEEDS_A_SOURCE = ("diffusion", "weight_selection", "grow", "transplant")
 
 
 @pytest.fixture(autouse=True)
@@ -27,6 +28,15 @@ def test_threads_change_nothing(name: str) -> None:
         state = paramgen.predict("timm:vit_small_patch16_224", init=name, overrides=shape).state_dict()
         assert torch.get_num_threads() == threads
         return state
+
+    one, four = drawn(1), drawn(4)
+    assert [slot for slot, value in one.items() if not torch.equal(value, four[slot])] == []
+
+
+def test_threads_change_nothing_that_is_denoised(pipeline_folder: Path) -> None:
+    def drawn(threads: int) -> dict[str, torch.Tensor]:
+        torch.set_num_threads(threads)
+        return paramgen.predict(init=f"diffusion:{pipeline_folder}", prompt="sepia").state_dict()
 
     one, four = drawn(1), drawn(4)
     assert [slot for slot, value in one.items() if not torch.equal(value, four[slot])] == []

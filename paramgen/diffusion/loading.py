@@ -1,0 +1,159 @@
+"""Reading a pipeline's folder, which may be anybody's: what is in it is compared with what must be before it is used.
+
+diffusers' own loader imports what model_index.json names. Here only the classes of this package, four schedulers and
+the networks that `paramgen.architectures` builds are known; every tensor's name, shape and values are checked.
+"""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import torch
+from diffusers.models.modeling_utils import ModelMixin
+
+from paramgen._torchvision import ensure_torchvision
+from paramgen.architectures import Architecture, resolve
+from paramgen.diffusion.codec import WeightCodec
+from paramgen.diffusion.denoiser import WeightDenoiser
+from paramgen.diffusion.pipeline import SCHEDULERS, WeightDiffusionPipeline
+from paramgen.diffusion.prompts import KnownPrompts
+from paramgen.errors import ParamgenError, PipelineError, one_line
+from paramgen.hub import commit_of, fetch_tree, reason
+from paramgen.hypernets.storage import file_sha256, read_json, read_weights
+
+INDEX: Final = "model_index.json"
+CONFIG: Final = "config.json"
+WEIGHTS: Final = "diffusion_pytorch_model.safetensors"
+PARTS: Final[Mapping[str, type[Any]]] = {"codec": WeightCodec, "denoiser": WeightDenoiser, "prompts": KnownPrompts}
+ADVICE: Final = "Type: --init diffusion for the one that comes with paramgen, or diffusion:FOLDER_OR_REPO"
+_WANTED: Final = [INDEX, "README.md", "*/*.json", f"*/{WEIGHTS}"]
+_REPOSITORY: Final = re.compile(r"([A-Za-z0-9][\w.-]*(?:/[A-Za-z0-9][\w.-]*)?)(?:@(.+))?")
+
+
+class Opened(NamedTuple):
+    """A pipeline, the architecture of its networks, and where it is from."""
+
+    pipeline: WeightDiffusionPipeline
+    architecture: Architecture
+    folder: Path
+    repo: str | None
+    revision: str | None
+    sha256: str  # of all weights
+
+
+def open_pipeline(name: str) -> Opened:
+    """Return the pipeline of a folder or of REPO[@REVISION].
+
+    Raises:
+        PipelineError: There is none, or it is not what a pipeline is.
+
+    """
+    folder, repo, revision = _located(name)
+    try:
+        index = _index(folder)
+        architecture = resolve(str(folder / "start"))
+        start = _start(folder, architecture)
+        parts = {part: _part(folder / part, kind) for part, kind in PARTS.items()}
+        parts |= {key: str(index[key]) for key in ("text_model", "text_revision", "output")}
+        pipeline = WeightDiffusionPipeline(**parts, start=start, scheduler=_scheduler(folder, index))
+        pipeline.set_progress_bar_config(disable=True)
+        _check_parts(pipeline, architecture)
+    except PipelineError:
+        raise
+    except (ParamgenError, KeyError, TypeError, ValueError, OSError) as error:
+        raise PipelineError(f"{name!r} is no pipeline that can be used: {one_line(error)} {ADVICE}") from error
+    digest = hashlib.sha256("".join(file_sha256(folder / part / WEIGHTS) for part in (*PARTS, "start")).encode())
+    return Opened(pipeline, architecture, folder, repo, revision, digest.hexdigest())
+
+
+def _located(name: str) -> tuple[Path, str | None, str | None]:
+    """Return the folder of a pipeline, and repository and commit if the Hub has it."""
+    if Path(name).is_dir():
+        return Path(name), None, None
+    match = _REPOSITORY.fullmatch(name)
+    if match is None:
+        raise PipelineError(f"No pipeline {one_line(name)!r}: there is no such folder. {ADVICE}")
+    try:
+        folder = fetch_tree(match[1], _WANTED, revision=match[2])
+    except Exception as error:  # a connection that breaks raises what its own library has for it
+        raise PipelineError(f"No pipeline {name!r}: there is no such folder, and {reason(error)}. {ADVICE}") from error
+    return folder, match[1], commit_of(folder) or match[2]
+
+
+def _index(folder: Path) -> Mapping[str, Any]:
+    """Return model_index.json, once it names what a pipeline is made of and nothing else."""
+    if not (folder / INDEX).is_file():
+        raise PipelineError(f"{str(folder)!r} has no {INDEX}; a pipeline has one. {ADVICE}")
+    index = read_json(folder / INDEX)
+    if not isinstance(index, dict) or index.get("_class_name") != WeightDiffusionPipeline.__name__:
+        raise PipelineError(f"{folder / INDEX} is not that of a {WeightDiffusionPipeline.__name__}. {ADVICE}")
+    known = {part: [kind.__module__, kind.__name__] for part, kind in PARTS.items()}
+    wrong = [part for part, kind in known.items() if index.get(part) != kind]
+    named = {key for key, value in index.items() if isinstance(value, list)}
+    unknown = named - known.keys() - {"start", "scheduler"}
+    scheduler = index.get("scheduler")
+    if scheduler not in [["diffusers", name] for name in SCHEDULERS]:
+        wrong.append("scheduler")
+    if wrong or unknown:
+        part = min(wrong or unknown)
+        raise PipelineError(
+            f"{folder / INDEX} has {one_line(repr(index.get(part)))} as {one_line(part)!r}. Allowed are the classes of "
+            f"paramgen.diffusion and, as scheduler, {', '.join(SCHEDULERS)}."
+        )
+    return index
+
+
+def _part(folder: Path, kind: type[Any]) -> Any:
+    """Return a part with its weights in float32."""
+    config = _plain_config(folder / CONFIG)
+    with torch.device("meta"):
+        part: Any = kind(**config)
+    tensors = read_weights(folder / WEIGHTS, part.state_dict())
+    # In memory of their own: where a tensor begins in a file decides the last digits of what is computed with it.
+    part.load_state_dict({name: tensor.clone() for name, tensor in tensors.items()}, assign=True)
+    return part.requires_grad_(False).eval()
+
+
+def _plain_config(path: Path) -> dict[str, Any]:
+    config = read_json(path)
+    if not isinstance(config, dict):
+        raise PipelineError(f"{path} holds no JSON object; a part of a pipeline has one.")
+    return {key: value for key, value in config.items() if not key.startswith("_")}
+
+
+def _start(folder: Path, architecture: Architecture) -> Any:
+    """Return the network that all updates are added to."""
+    module = architecture.module
+    if module is None or not isinstance(module, ModelMixin):
+        raise PipelineError(f"{folder / 'start'} is no network of diffusers; the pipelines read here have one.")
+    module.load_state_dict(read_weights(folder / "start" / WEIGHTS, module.state_dict()), assign=True)
+    return module.requires_grad_(False).eval()
+
+
+def _scheduler(folder: Path, index: Mapping[str, Any]) -> Any:
+    ensure_torchvision()
+    import diffusers
+
+    kind = getattr(diffusers, index["scheduler"][1])
+    config = _plain_config(folder / "scheduler" / "scheduler_config.json")
+    if not 1 <= int(config.get("num_train_timesteps", 1000)) <= 10_000:
+        raise PipelineError("The scheduler has more than 10,000 times, or none.")
+    return kind.from_config(config)
+
+
+def _check_parts(pipeline: WeightDiffusionPipeline, architecture: Architecture) -> None:
+    """Refuse parts that do not belong together."""
+    layout, denoiser = pipeline.codec.layout, pipeline.denoiser.config
+    if (len(denoiser["layers"]), denoiser["width"]) != (layout.count, layout.width):
+        raise PipelineError("The denoiser's blocks are not those of the codec. Export the pipeline again.")
+    if denoiser["text_width"] != pipeline.prompts.config["width"]:
+        raise PipelineError("The denoiser's texts are not as wide as those of the prompts. Export the pipeline again.")
+    update = {
+        name: torch.zeros(shape) for name, shape in {**pipeline.codec.tensors.slots, **pipeline.codec.shared}.items()
+    }
+    found = {name: tuple(tensor.shape) for name, tensor in pipeline.restore(update).items()}
+    wanted = {slot.name: slot.shape for slot in architecture.manifest.values()}
+    if found != wanted:
+        raise PipelineError("The codec's tensors are not those of the network in start. Export the pipeline again.")

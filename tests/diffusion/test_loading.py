@@ -1,0 +1,72 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from paramgen.diffusion.loading import WEIGHTS, open_pipeline
+from paramgen.diffusion.pipeline import WeightDiffusionPipeline
+from paramgen.errors import PipelineError
+from tests.diffusion.small import spoil, states_equal
+
+
+def test_it_is_what_diffusers_loads(pipeline_folder: Path) -> None:
+    ours, theirs = (
+        open_pipeline(str(pipeline_folder)).pipeline,
+        WeightDiffusionPipeline.from_pretrained(pipeline_folder),
+    )
+    for part in ("denoiser", "codec", "start", "prompts"):
+        assert states_equal(dict(getattr(ours, part).state_dict()), dict(getattr(theirs, part).state_dict()))
+    assert type(ours.scheduler) is type(theirs.scheduler)
+    assert all(theirs.scheduler.config[key] == value for key, value in ours.scheduler.config.items())
+    assert ours.config["text_model"] == theirs.config["text_model"]
+
+
+def narrowed(folder: Path) -> None:
+    tensors = load_file(folder / "denoiser" / WEIGHTS)
+    save_file({**tensors, "read.bias": tensors["read.bias"][:-1].clone()}, folder / "denoiser" / WEIGHTS)
+
+
+def infinite(folder: Path) -> None:
+    tensors = load_file(folder / "start" / WEIGHTS)
+    save_file({**tensors, "conv_in.bias": tensors["conv_in.bias"] + torch.inf}, folder / "start" / WEIGHTS)
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (lambda folder: (folder / "model_index.json").unlink(), "has no model_index.json"),
+        (lambda folder: spoil(folder / "model_index.json", _class_name="DDPMPipeline"), "is not that of a Weight"),
+        (lambda folder: spoil(folder / "model_index.json", denoiser=["os", "system"]), "Allowed are the classes"),
+        (lambda folder: spoil(folder / "model_index.json", scheduler=["diffusers", "PNDMScheduler"]), "as 'scheduler'"),
+        (lambda folder: spoil(folder / "model_index.json", more=["evil", "Evil"]), "as 'more'"),
+        (lambda folder: spoil(folder / "codec" / "config.json", width=10**9), "wide; allowed"),
+        (lambda folder: spoil(folder / "codec" / "config.json", components=3), "asks for"),
+        (lambda folder: spoil(folder / "denoiser" / "config.json", depth=10**6), "depth 1000000"),
+        (lambda folder: spoil(folder / "denoiser" / "config.json", surprise=1), "surprise"),
+        (lambda folder: spoil(folder / "prompts" / "config.json", texts=[]), "0 texts"),
+        (lambda folder: spoil(folder / "start" / "config.json", block_out_channels=[8]), "asks for"),
+        (lambda folder: spoil(folder / "start" / "config.json", _class_name="DDPMPipeline"), "Unknown diffusers"),
+        (narrowed, "asks for"),
+        (infinite, "not finite"),
+        (lambda folder: (folder / "codec" / WEIGHTS).write_bytes(b"\x80\x04pickle"), "cannot be read"),
+        (lambda folder: (folder / "codec" / "config.json").write_text("[" * 10**5), "no JSON"),
+        (lambda folder: (folder / "scheduler" / "scheduler_config.json").write_text("[]"), "no JSON object"),
+    ],
+)
+def test_a_spoilt_folder_is_refused_in_one_line(
+    harm: Callable[[Path], object], said: str, copied: Callable[[], Path]
+) -> None:
+    folder = copied()
+    harm(folder)
+    with pytest.raises(PipelineError, match=said) as refusal:
+        open_pipeline(str(folder))
+    assert "\n" not in str(refusal.value)
+
+
+def test_names_that_are_none_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(PipelineError, match="there is no such folder"):
+        open_pipeline(str(tmp_path / "nowhere"))
+    with pytest.raises(PipelineError, match="has no model_index.json"):
+        open_pipeline(str(tmp_path))

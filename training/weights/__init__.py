@@ -1,0 +1,1 @@
+"""Training of a diffusion model over the weights in a zoo."""
