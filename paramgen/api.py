@@ -25,6 +25,7 @@ def predict(
     dtype: str | None = None,
     overrides: Mapping[str, Any] | None = None,
     example_input: Any = None,
+    tokenizer: str | None = None,
     endpoint: str | None = None,
 ) -> "Prediction":
     """Return the initial weights of `arch`, lazily: iterate for (name, tensor), or call `.state_dict()`.
@@ -39,6 +40,7 @@ def predict(
         dtype: `float32`, `bfloat16` or `float16`; without it, the architecture's own.
         overrides: Entries of the architecture's config, as in `{"num_labels": 37}`.
         example_input: What the forward pass takes, where it cannot be known: a tensor, a tuple or a dict.
+        tokenizer: Whose tokens a language model reads: the hypernet for texts makes their rows of their letters.
         endpoint: The URL of a server that is to compute it; only the network's graph is sent there.
 
     """
@@ -49,7 +51,15 @@ def predict(
         from paramgen.initializers import with_prompts
 
         init = with_prompts(init, prompt)
-    prediction = prepare(arch, init=init, seed=seed, dtype=dtype, overrides=overrides, example_input=inputs)
+    prediction = prepare(
+        arch,
+        init=init,
+        seed=seed,
+        dtype=dtype,
+        overrides=overrides,
+        example_input=inputs,
+        tokenizer=tokenizer if endpoint is None else None,  # a server is told no files
+    )
     if endpoint is None:
         return prediction
     from paramgen.remote import remote
@@ -85,7 +95,7 @@ def write(
     """
     from paramgen.writing import companions_of, write_prediction
 
-    prediction = predict(arch, **options)
+    prediction = predict(arch, tokenizer=tokenizer, **options)
     return write_prediction(
         prediction,
         Path(folder),

@@ -112,7 +112,7 @@ def predict(
         if not dry_run:
             _refuse_folder(folder, overwrite)
         words: dict[str, Any] = {"init": init, "prompt": prompt or None, "seed": seed, "dtype": dtype}
-        words |= {"overrides": _overrides(overrides), "example_input": _example(example_input)}
+        words |= {"overrides": _overrides(overrides), "example_input": _example(example_input), "tokenizer": tokenizer}
         prediction = prepare(arch, **words, endpoint=endpoint)
         copied = companions_of(prediction, tokenizer=tokenizer, image_processor=image_processor)
         planned = plan_files(prediction, max_shard)

@@ -51,7 +51,11 @@ Out = Annotated[
 ]
 Tokenizer = Annotated[
     str | None,
-    typer.Option("--tokenizer", metavar="DIR|FILE|REPO", help="Of transformers: copy this tokenizer into the folder."),
+    typer.Option(
+        "--tokenizer",
+        metavar="DIR|FILE|REPO",
+        help="Of transformers: the network reads its tokens; copied into the folder.",
+    ),
 ]
 ImageProcessor = Annotated[
     str | None,

@@ -116,6 +116,7 @@ def prepare(
     dtype: str | None = None,
     overrides: Mapping[str, Any] | None = None,
     example_input: Inputs | None = None,
+    tokenizer: str | None = None,
 ) -> Prediction:
     """Build and trace `arch`, or the initializer's own, and choose the initializer; check every option first."""
     if seed < 0 or seed >= 2**63:
@@ -123,6 +124,8 @@ def prepare(
     if dtype is not None and dtype not in DTYPES:
         raise OptionError(f"Unknown dtype {dtype!r}. Known: {', '.join(DTYPES)}. Type: --dtype float32")
     initializer = initializer_of(init)
+    if tokenizer is not None:
+        initializer = initializer.reading(tokenizer)
     initializer.describe()  # reads its files: fail before the architecture is built
     if arch is None:
         arch = _own_architecture(init, initializer)

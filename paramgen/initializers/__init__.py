@@ -23,7 +23,7 @@ NamedTensors = Iterator[tuple[str, Tensor]]
 
 
 class Initializer(ABC):
-    """A rule book. Concrete ones are frozen dataclasses; their fields are their options."""
+    """A rule book. Concrete ones are frozen dataclasses; fields without an underscore in front are their options."""
 
     __slots__ = ()
 
@@ -118,7 +118,7 @@ def initializer_of(spec: str) -> Initializer:
     name, given = split_spec(spec)
     parsed = Spec.parse(name)
     kind = initializers.get(parsed.kind)
-    options = [field.name for field in fields(kind)]  # type: ignore[arg-type]
+    options = [field.name for field in fields(kind) if not field.name.startswith("_")]  # type: ignore[arg-type]
     if parsed.argument:
         if not options:
             raise OptionError(f"The initializer {parsed.kind!r} takes no argument. Type: --init {parsed.kind}")

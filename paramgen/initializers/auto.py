@@ -109,7 +109,7 @@ class Table:
 class Auto(Initializer):
     """The start that measured best for the kind of network; it says which and why. Not measured: `library`."""
 
-    tokenizer: str = ""  # whose tokens a language model reads
+    _tokenizer: str = ""  # whose tokens a language model reads
 
     def rules(self, architecture: Architecture, graph: Graph) -> Mapping[str, str]:
         """The rules of the start that is chosen."""
@@ -126,8 +126,8 @@ class Auto(Initializer):
         passed: dict[str, list[str]] = {}
         for init in measured.starts:
             initializer = _start(init)
-            if self.tokenizer:
-                initializer = initializer.reading(self.tokenizer)
+            if self._tokenizer:
+                initializer = initializer.reading(self._tokenizer)
             hindrance = None if init == LIBRARY else _hindrance(initializer, architecture, graph, measured)
             if hindrance is None:
                 reason = measured.reason(init, family, passed)
@@ -137,7 +137,7 @@ class Auto(Initializer):
 
     def reading(self, tokenizer: str) -> Initializer:
         """Return the same that tells what it chooses of this tokenizer."""
-        return replace(self, tokenizer=self.tokenizer or tokenizer)
+        return replace(self, _tokenizer=tokenizer)
 
     def describe(self) -> Mapping[str, Any]:
         """Return the table's sha256."""

@@ -43,7 +43,7 @@ class Alphabet:
     def _letters(self) -> Mapping[int, str]:
         from transformers.convert_slow_tokenizer import bytes_to_unicode
 
-        letters: Mapping[int, str] = bytes_to_unicode()  # type: ignore[no-untyped-call]
+        letters: Mapping[int, str] = bytes_to_unicode()
         return letters
 
     @cached_property

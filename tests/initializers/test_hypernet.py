@@ -145,3 +145,17 @@ def test_rows_of_tokens_are_made_of_their_letters_where_a_tokenizer_tells_them(t
     assert torch.equal(spelled[single], table[[ord(letter) for letter in "thin"]])
     unknown = paramgen.predict(spec, init="hypernet")
     assert set(unknown.rules.values()) == {"library"} and "--tokenizer FOLDER" in unknown.chosen["reason"]
+
+
+@shipped
+def test_the_tokenizer_beside_the_weights_is_the_one_that_spells(tmp_path: Path) -> None:
+    tokenizer = ByteLevelBPETokenizer()
+    tokenizer.train_from_iterator(["the thin thing and the end\n"] * 9, vocab_size=270, show_progress=False)
+    file = tmp_path / "tokenizer.json"
+    tokenizer.save(str(file))
+    spec = f"{GPT2}&vocab_size={tokenizer.get_vocab_size()}"
+    named = paramgen.predict(spec, init=f"hypernet?tokenizer={file}").state_dict()
+    for init in ("hypernet", "auto"):
+        prediction = paramgen.predict(spec, init=init, tokenizer=str(file))
+        assert all(torch.equal(tensor, named[name]) for name, tensor in prediction.state_dict().items()), init
+        assert len(prediction.initializer.describe()["spelling"]) == 64
