@@ -101,9 +101,8 @@ def predict(
         from paramgen.api import predict as prepare
         from paramgen.writing import companions_of, described_plan, plan_files, write_prediction
 
-        folder = _folder(
-            out, arch or "-".join((prompt or ["start"])[0].split())[:40], context if target is not None else None
-        )
+        name = arch or "-".join((prompt or ["start"])[0].split())[:40]
+        folder = _folder(out, name, context if target is not None else None)
         if not dry_run:
             _refuse_folder(folder, overwrite)
         words: dict[str, Any] = {"init": init, "prompt": prompt or None, "seed": seed, "dtype": dtype}
