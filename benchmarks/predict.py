@@ -30,8 +30,9 @@ arch, init, folder = sys.argv[1:]
 now = time.perf_counter()
 from pathlib import Path
 from paramgen.architectures import resolve
-from paramgen.initializers import initializer_of, initializers
-from paramgen.prediction import Prediction, graph_of
+from paramgen.graphs.fallbacks import graph_of
+from paramgen.initializers import initializer_of
+from paramgen.prediction import Prediction
 from paramgen.writing import write_prediction
 initializer = initializer_of(init)
 initializer.describe()

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from torch import nn
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from paramgen.graphs.schema import Graph
     from paramgen.prediction import Prediction
     from paramgen.writing import Advance, Written
+
+TRACE_TIMEOUT: Final = 300.0
 
 
 def predict(
@@ -27,6 +29,8 @@ def predict(
     example_input: Any = None,
     tokenizer: str | None = None,
     endpoint: str | None = None,
+    strict: bool = False,
+    trace_timeout: float = TRACE_TIMEOUT,
 ) -> "Prediction":
     """Return the initial weights of `arch`, lazily: iterate for (name, tensor), or call `.state_dict()`.
 
@@ -42,11 +46,13 @@ def predict(
         example_input: What the forward pass takes, where it cannot be known: a tensor, a tuple or a dict.
         tokenizer: Whose tokens a language model reads: the hypernet for texts makes their rows of their letters.
         endpoint: The URL of a server that is to compute it; only the network's graph is sent there.
+        strict: Where the forward pass cannot be followed, raise a `TraceError` instead of warning.
+        trace_timeout: Seconds after which a forward pass that does not return is ended.
 
     """
+    from paramgen.graphs.fallbacks import Tracing
     from paramgen.prediction import prepare
 
-    inputs = _inputs(example_input)
     if prompt is not None:
         from paramgen.initializers import with_prompts
 
@@ -57,8 +63,9 @@ def predict(
         seed=seed,
         dtype=dtype,
         overrides=overrides,
-        example_input=inputs,
+        example_input=_inputs(example_input),
         tokenizer=tokenizer if endpoint is None else None,  # a server is told no files
+        tracing=Tracing(strict=strict, seconds=trace_timeout),
     )
     if endpoint is None:
         return prediction
@@ -107,7 +114,15 @@ def write(
     )
 
 
-def initialize_(module: "nn.Module", *, init: str = "auto", seed: int = 0, example_input: Any = None) -> dict[str, str]:
+def initialize_(
+    module: "nn.Module",
+    *,
+    init: str = "auto",
+    seed: int = 0,
+    example_input: Any = None,
+    strict: bool = False,
+    trace_timeout: float = TRACE_TIMEOUT,
+) -> dict[str, str]:
     """Fill a live module in place, on whatever device it is, and return the rule of each slot.
 
     Slots that no rule knows keep the value they have. A module on the meta device must be given memory first:
@@ -118,28 +133,40 @@ def initialize_(module: "nn.Module", *, init: str = "auto", seed: int = 0, examp
         init: The initializer.
         seed: The same module, initializer and seed give the same values.
         example_input: What the forward pass takes, where it cannot be known.
+        strict: As for `predict`.
+        trace_timeout: As for `predict`.
 
     """
-    from paramgen.prediction import prepare
     from paramgen.writing import fill
 
-    return fill(module, prepare(module, init=init, seed=seed, example_input=_inputs(example_input)))
+    options: dict[str, Any] = {"strict": strict, "trace_timeout": trace_timeout}
+    return fill(module, predict(module, init=init, seed=seed, example_input=example_input, **options))
 
 
 def trace(module: "nn.Module", *, example_input: Any = None) -> "Graph":
-    """Return the graph of a live module, which is neither run nor changed."""
+    """Return the graph of a live module, which is not changed; raise a `TraceError` if it cannot be followed."""
     from paramgen.prediction import describe
 
     return describe(module, example_input=_inputs(example_input))[1]
 
 
 def graph(
-    arch: "str | nn.Module", *, overrides: Mapping[str, Any] | None = None, example_input: Any = None
+    arch: "str | nn.Module",
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    example_input: Any = None,
+    strict: bool = False,
+    trace_timeout: float = TRACE_TIMEOUT,
 ) -> "tuple[Architecture, Graph]":
-    """Return an architecture and its graph: `paramgen.graphs.wire` makes JSON of them, `drawing` a picture."""
+    """Return an architecture and its graph: `paramgen.graphs.wire` makes JSON of them, `drawing` a picture.
+
+    The options are those of `predict`.
+    """
+    from paramgen.graphs.fallbacks import Tracing
     from paramgen.prediction import describe
 
-    return describe(arch, overrides=overrides, example_input=_inputs(example_input))
+    tracing = Tracing(strict=strict, seconds=trace_timeout)
+    return describe(arch, overrides=overrides, example_input=_inputs(example_input), tracing=tracing)
 
 
 def load(folder: str | Path, module: "nn.Module | None" = None) -> "nn.Module":

@@ -19,7 +19,7 @@ from paramgen.figures.distributions import distributions
 from paramgen.figures.layers import layers_of
 from paramgen.figures.spectra import spectra
 from paramgen.graphs.drawing import draw_svg
-from paramgen.prediction import graph_of
+from paramgen.graphs.fallbacks import graph_of
 
 FIGURES: Final = "figures"
 MAX_CARD: Final = 10_000_000

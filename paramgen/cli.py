@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from paramgen.api import TRACE_TIMEOUT
 from paramgen.cli_card import card
 from paramgen.cli_compare import compare
 from paramgen.cli_endpoint import app as endpoint_app
@@ -20,13 +21,17 @@ from paramgen.cli_options import (
     Arch,
     Dtype,
     Endpoint,
+    ExampleInput,
     ImageProcessor,
     Init,
     MaxShard,
     Out,
+    Overrides,
     OwnArch,
     Prompt,
+    Strict,
     Tokenizer,
+    TraceTimeout,
 )
 from paramgen.cli_push import Message, Public, PullRequest, Revision, early_target, push, push_written
 from paramgen.cli_tokenizer import tokenizer as tokenizer_command
@@ -42,18 +47,6 @@ app = typer.Typer(
     "[dim]paramgen list architectures[/dim] shows what can be typed there.",
 )
 
-Overrides = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Change the config: --set num_labels=37. Repeatable."),
-]
-ExampleInput = Annotated[
-    str | None,
-    typer.Option(
-        "--example-input",
-        metavar="SHAPE|FILE.PY:FN",
-        help="What the forward pass takes, if it cannot be known: 2x3x32x32, '2x16:long', or a function in a file.",
-    ),
-]
 PushTo = Annotated[
     str | None,
     typer.Option("--push", metavar="REPO", help="Push to the Hub, too; without --out, nothing is kept here."),
@@ -78,6 +71,8 @@ def predict(
     tokenizer: Tokenizer = None,
     image_processor: ImageProcessor = None,
     endpoint: Endpoint = None,
+    strict: Strict = False,
+    trace_timeout: TraceTimeout = TRACE_TIMEOUT,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a folder that paramgen wrote.")] = False,
     check: Annotated[bool, typer.Option("--check/--no-check", help="Load the folder with its library.")] = True,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Build, trace and plan; write nothing.")] = False,
@@ -106,29 +101,28 @@ def predict(
         from paramgen.api import predict as prepare
         from paramgen.writing import companions_of, described_plan, plan_files, write_prediction
 
-        folder = _folder(
-            out, arch or "-".join((prompt or ["start"])[0].split())[:40], context if target is not None else None
-        )
+        name = arch or "-".join((prompt or ["start"])[0].split())[:40]
+        folder = _folder(out, name, context if target is not None else None)
         if not dry_run:
             _refuse_folder(folder, overwrite)
         words: dict[str, Any] = {"init": init, "prompt": prompt or None, "seed": seed, "dtype": dtype}
-        words |= {"overrides": _overrides(overrides), "example_input": _example(example_input), "tokenizer": tokenizer}
-        prediction = prepare(arch, **words, endpoint=endpoint)
+        words |= {"overrides": _overrides(overrides), "example_input": _example(example_input), "endpoint": endpoint}
+        prediction = prepare(arch, **words, tokenizer=tokenizer, strict=strict, trace_timeout=trace_timeout)
         copied = companions_of(prediction, tokenizer=tokenizer, image_processor=image_processor)
         planned = plan_files(prediction, max_shard)
+    reporter.warn_of(prediction.graph)
     if dry_run:
         return reporter.plan(described_plan(prediction, planned))
     with reporter.progress(prediction.architecture.manifest.elements) as advance:
-        written = write_prediction(
-            prediction,
-            folder,
-            max_shard=max_shard,
-            overwrite=overwrite,
-            verify=check,
-            progress=advance,
-            copied=copied,
-            repo=None if target is None else target.repo,
-        )
+        repo = None if target is None else target.repo
+        how: dict[str, Any] = {
+            "max_shard": max_shard,
+            "overwrite": overwrite,
+            "verify": check,
+            "copied": copied,
+            "repo": repo,
+        }
+        written = write_prediction(prediction, folder, progress=advance, **how)
     pushed = None if target is None else push_written(written, target, message, reporter)
     reporter.written(written, pushed, kept=pushed is None or out is not None)
 
@@ -143,6 +137,8 @@ def graph(
     ],
     overrides: Overrides = None,
     example_input: ExampleInput = None,
+    strict: Strict = False,
+    trace_timeout: TraceTimeout = TRACE_TIMEOUT,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -166,13 +162,17 @@ def graph(
         from paramgen.graphs.drawing import draw_html, draw_svg
         from paramgen.graphs.wire import graph_hash, graph_to_json
 
-        architecture, traced = describe(arch, overrides=_overrides(overrides), example_input=_example(example_input))
+        changes, example = _overrides(overrides), _example(example_input)
+        architecture, traced = describe(
+            arch, overrides=changes, example_input=example, strict=strict, trace_timeout=trace_timeout
+        )
         if out.suffix == ".json":
             text = graph_to_json(architecture, traced)
         else:
             draw = draw_svg if out.suffix == ".svg" else draw_html
             text = draw(traced, title=architecture.spec)
         write_text(out, text)
+    reporter.warn_of(traced)
     reporter.record(
         {
             "spec": architecture.spec,
@@ -181,6 +181,7 @@ def graph(
             "edges": len(traced.edges),
             "parameters": architecture.manifest.parameters,
             "traced_by": traced.traced_by,
+            "trace_failures": list(traced.failures),
             "unreachable": traced.unreachable(),
             "sha256": graph_hash(traced),
         }

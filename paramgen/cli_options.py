@@ -23,6 +23,18 @@ OwnArch = Annotated[
         "--init diffusion it may be left out.",
     ),
 ]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change the config: --set num_labels=37. Repeatable."),
+]
+ExampleInput = Annotated[
+    str | None,
+    typer.Option(
+        "--example-input",
+        metavar="SHAPE|FILE.PY:FN",
+        help="What the forward pass takes, if it cannot be known: 2x3x32x32, '2x16:long', or a function in a file.",
+    ),
+]
 Init = Annotated[
     str,
     typer.Option(
@@ -60,6 +72,12 @@ Tokenizer = Annotated[
 ImageProcessor = Annotated[
     str | None,
     typer.Option("--image-processor", metavar="DIR|REPO", help="Of transformers: copy this image processor, too."),
+]
+Strict = Annotated[
+    bool, typer.Option("--strict", help="A network whose forward pass cannot be followed is an error, not a warning.")
+]
+TraceTimeout = Annotated[
+    float, typer.Option("--trace-timeout", metavar="SECONDS", help="End a forward pass that does not return.")
 ]
 Endpoint = Annotated[
     str | None,

@@ -7,6 +7,7 @@ ParamgenError
 ├── MissingPackageError       an optional library is not installed
 ├── ArchitectureError         an architecture that cannot be built
 ├── TraceError                a network whose forward pass cannot be followed
+│   └── EndlessError          ... because it does not return in time
 ├── GraphError                a graph that breaks the schema or a limit
 ├── HypernetError             a hypernet that cannot be read or predicts rubbish
 ├── PipelineError             a diffusion pipeline, or a prompt for it, that cannot be used
@@ -68,6 +69,14 @@ class ArchitectureError(ParamgenError):
 
 class TraceError(ParamgenError):
     """A network whose forward pass cannot be followed."""
+
+
+class EndlessError(TraceError):
+    """A network whose forward pass does not return in time."""
+
+
+class TraceWarning(UserWarning):
+    """A network whose order of execution is not known, which few starts make use of then."""
 
 
 class GraphError(ParamgenError):

@@ -44,6 +44,7 @@ def describe_anything(what: str) -> dict[str, Any]:
     elif folder.is_dir():
         raise ArchitectureError(f"{what!r} is a folder without config.json; nothing is known about it.")
     from paramgen.api import graph
+    from paramgen.graphs.slot_roles import elements_by_role
 
     architecture, traced = graph(what)
     manifest = architecture.manifest
@@ -56,7 +57,9 @@ def describe_anything(what: str) -> dict[str, Any]:
         "nodes": len(traced),
         "edges": len(traced.edges),
         "traced_by": traced.traced_by,
+        "trace_failures": list(traced.failures),
         "unreachable": traced.unreachable(),
+        "by_role": dict(elements_by_role(traced, manifest)),
         "weights_file": architecture.layout.weights_file,
     }
 

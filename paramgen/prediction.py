@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from paramgen.architectures import Architecture, Inputs, resolve
 from paramgen.architectures.inputs import typed
 from paramgen.architectures.module import from_module
-from paramgen.errors import OptionError, TraceError
+from paramgen.errors import OptionError
+from paramgen.graphs.fallbacks import STRICT, Tracing, graph_of
 from paramgen.graphs.schema import Graph
-from paramgen.graphs.trace import trace
 from paramgen.graphs.wire import MAX_BYTES, graph_from_json
 from paramgen.initializers import Chosen, Initializer, initializer_of
 from paramgen.manifest import Slot
@@ -117,6 +117,7 @@ def prepare(
     overrides: Mapping[str, Any] | None = None,
     example_input: Inputs | None = None,
     tokenizer: str | None = None,
+    tracing: Tracing | None = None,
 ) -> Prediction:
     """Build and trace `arch`, or the initializer's own, and choose the initializer; check every option first."""
     if seed < 0 or seed >= 2**63:
@@ -129,7 +130,7 @@ def prepare(
     initializer.describe()  # reads its files: fail before the architecture is built
     if arch is None:
         arch = _own_architecture(init, initializer)
-    architecture, graph = describe(arch, overrides=overrides, example_input=example_input)
+    architecture, graph = describe(arch, overrides=overrides, example_input=example_input, tracing=tracing or Tracing())
     asked = Asked(
         arch=None if isinstance(arch, nn.Module) else arch,
         overrides=overrides or {},
@@ -171,7 +172,11 @@ def settled(
 
 
 def describe(
-    arch: "str | nn.Module", *, overrides: Mapping[str, Any] | None = None, example_input: Inputs | None = None
+    arch: "str | nn.Module",
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    example_input: Inputs | None = None,
+    tracing: Tracing = STRICT,
 ) -> tuple[Architecture, Graph]:
     """Return the architecture and its graph; `arch` may also be the path of a graph's JSON."""
     if isinstance(arch, nn.Module):
@@ -184,20 +189,7 @@ def describe(
         return graph_from_json(text)
     else:
         architecture = resolve(arch, overrides, example_input)
-    return architecture, graph_of(architecture)
-
-
-def graph_of(architecture: Architecture) -> Graph:
-    """Trace the architecture on its example input."""
-    module = architecture.module
-    if module is None:
-        raise TraceError(f"{architecture.spec} has no module to trace.")
-    if architecture.example is None:
-        raise TraceError(
-            f"No example input is known for {architecture.spec}. Type: --example-input 2x3x32x32 (a shape, `:long` for "
-            "indices) or --example-input file.py:function; in Python: example_input=..."
-        )
-    return trace(module, architecture.manifest, architecture.example)
+    return architecture, graph_of(architecture, tracing)
 
 
 def _graph_text(arch: str) -> str | None:

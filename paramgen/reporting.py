@@ -15,6 +15,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from paramgen.export.hub import Pushed
+    from paramgen.graphs.schema import Graph
     from paramgen.writing import Written
 
 
@@ -78,6 +79,12 @@ class Reporter:
             redirect_stdout(sys.stderr),
         ):
             yield bar
+
+    def warn_of(self, graph: "Graph") -> None:
+        """Say on stderr, in one line, that the order in which a network runs is not known, and why."""
+        if not graph.ordered and not self._quiet:
+            text = f"no order of execution is known, so starts that need one leave all to library. {graph.reason}"
+            self._err.print(f"[bold yellow]warning:[/] {escape(text)}", soft_wrap=True)
 
     def plan(self, described: Mapping[str, Any]) -> None:
         """Print what would be written."""
@@ -153,12 +160,7 @@ class Reporter:
         self._about(prediction)
         for rule, count in prediction.by_rule.items():
             self._out.print(f"  {count / max(elements, 1):6.1%} by [bold]{rule}[/]{self._which(prediction, rule)}")
-        unreachable = prediction.graph.unreachable()
-        if unreachable:
-            self._out.print(
-                f"  [yellow]unreachable[/]: no path leads through {len(unreachable)} parameters, first "
-                f"{escape(unreachable[0])}; they are filled by library"
-            )
+        self._traced(prediction.graph)
         if written.checked is not None:
             loaded = "read back" if written.checked.loaded_by is None else f"{written.checked.loaded_by} loaded it"
             self._out.print(f"  {loaded}: nothing missing, unexpected or changed")
@@ -180,6 +182,17 @@ class Reporter:
             )
         for remark in prediction.initializer.remarks():
             self._out.print(f"  [yellow]note[/]: {escape(remark)}")
+
+    def _traced(self, graph: "Graph") -> None:
+        """Print what the network was traced on, and which parameters no path reaches."""
+        after = f", after {len(graph.failures)} other ways failed" if graph.failures else ""
+        self._out.print(f"  a graph of {len(graph):,} nodes, traced by {graph.traced_by}{after}", markup=False)
+        unreachable = graph.unreachable()
+        if unreachable:
+            self._out.print(
+                f"  [yellow]unreachable[/]: no path leads through {len(unreachable)} parameters, first "
+                f"{escape(unreachable[0])}; they are filled by library"
+            )
 
     def _which(self, prediction: Any, rule: str) -> str:
         """Name the slots of a rule by their last words, where it is not the main one."""

@@ -184,7 +184,7 @@ def test_options_that_make_no_sense(init: str) -> None:
     with pytest.raises(paramgen.ParamgenError, match="live module"):
         paramgen.predict(nn.Linear(2, 2), overrides={"width": 3}, init=init)
     with pytest.raises(paramgen.ParamgenError, match="example_input"):
-        paramgen.predict(nn.ParameterList([torch.zeros(3)]), init=init)
+        paramgen.predict(nn.ParameterList([torch.zeros(3)]), init=init, strict=True)
     with pytest.raises(paramgen.ParamgenError, match="no slots|nothing to fill|No example"):
         paramgen.predict(nn.ReLU(), init=init).state_dict()
 

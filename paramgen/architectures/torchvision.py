@@ -4,16 +4,17 @@ import inspect
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, final
+from typing import Any, Final, final
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from paramgen._optional import require
 from paramgen._torchvision import ensure_torchvision
 from paramgen.architectures import (
     Architecture,
     ArchitectureSource,
+    Inputs,
     Layout,
     Loaded,
     Request,
@@ -28,6 +29,8 @@ from paramgen.architectures.recorder import record
 from paramgen.architectures.state import load_state
 from paramgen.errors import UnknownNameError
 from paramgen.manifest import read_manifest
+
+FRAMES: Final = 16  # of a clip; the least that every video network takes
 
 
 @final
@@ -58,7 +61,7 @@ class TorchvisionSource(ArchitectureSource):
             spec=join_spec(f"torchvision:{request.name}", request.overrides),
             module=module,
             manifest=read_manifest(module, draws),
-            example=request.example or ((images,), {}),
+            example=request.example or _example(models, request.name, images),
             layout=Layout(
                 source="torchvision",
                 config={"library": "torchvision", "architecture": request.name, "arguments": arguments},
@@ -80,6 +83,17 @@ class TorchvisionSource(ArchitectureSource):
 def _models() -> Any:
     ensure_torchvision()
     return require("torchvision.models", extra="torchvision")
+
+
+def _example(models: Any, name: str, images: Tensor) -> Inputs:
+    """Return images as this kind of network takes them: a batch, a list, two batches, or clips."""
+    kind = models.get_model_builder(name).__module__.removeprefix(f"{models.__name__}.").partition(".")[0]
+    batch, channels, height, width = images.shape
+    if kind == "video":
+        return (images.new_zeros(batch, channels, FRAMES, height, width),), {}
+    if kind == "detection":
+        return ([images.new_zeros(channels, height, width) for _ in range(batch)],), {}
+    return ((images, images) if kind == "optical_flow" else (images,)), {}
 
 
 def _construct(models: Any, name: str, arguments: dict[str, Any]) -> nn.Module:

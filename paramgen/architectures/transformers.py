@@ -129,6 +129,8 @@ def example_inputs(module: Any) -> Inputs:
     }
     for name in sorted(names):
         given[name] = _input(name, config)
+    if type(module).__name__.endswith("ForMultipleChoice") and "input_ids" in given:
+        given["input_ids"] = torch.stack([given["input_ids"]] * 2, 1)  # two choices each
     if getattr(config, "is_encoder_decoder", False) and "decoder_input_ids" in parameters:
         given["decoder_input_ids"] = _input("input_ids", config)
     if "use_cache" in parameters or hasattr(config, "use_cache"):
@@ -150,6 +152,8 @@ def _input(name: str, config: Any) -> Tensor:
     if name == "input_features":
         bins = getattr(config, "num_mel_bins", None) or 80
         return torch.zeros(2, bins, 2 * getattr(config, "max_source_positions", 500), device="meta")
+    if name == "input_values" and hasattr(config, "num_mel_bins"):  # spectrograms
+        return torch.zeros(2, getattr(config, "max_length", 1_024), config.num_mel_bins, device="meta")
     if name == "input_values":
         return torch.zeros(2, 16_000, device="meta")
     length = min(16, getattr(text, "max_position_embeddings", None) or 16)

@@ -17,10 +17,11 @@ from paramgen.architectures.overrides import split_spec
 from paramgen.architectures.recorder import record
 from paramgen.checking import load_folder
 from paramgen.errors import ArchitectureError, OptionError, UnknownNameError, one_line
+from paramgen.graphs.fallbacks import graph_of
 from paramgen.graphs.schema import Graph
 from paramgen.initializers.library import Library
 from paramgen.manifest import read_manifest
-from paramgen.prediction import Prediction, graph_of
+from paramgen.prediction import Prediction
 from paramgen.writing import write_prediction
 
 Asked = str | nn.Module | tuple[str, Callable[[], nn.Module]]

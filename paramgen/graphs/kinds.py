@@ -1,7 +1,8 @@
 """Which family of networks a graph belongs to, as far as the choice of a start is concerned.
 
 Structure decides, never a name: what the network takes, whether positions talk by attention, by a dense map over
-tokens, by dense or by depthwise convolutions, and whether there are residual sums. What fits no family is `other`.
+tokens, by dense or by depthwise convolutions, and whether there are residual sums. What fits no family is `other`;
+so is what runs in an order that is not known.
 """
 
 from collections.abc import Mapping
@@ -46,6 +47,8 @@ _FOREIGN: Final = frozenset(("transposed_conv", "resize", "recurrent"))  # no cl
 
 def family_of(graph: Graph) -> Family:
     """Return the family of a network."""
+    if not graph.ordered:
+        return "other"
     seen = _Seen(graph)
     images = [shape for shape in seen.inputs if len(shape) == 4]
     if seen.foreign or not images:

@@ -4,28 +4,36 @@ from typing import Final
 
 import numpy as np
 import torch
+from jaxtyping import UInt8
 
 from paramgen.errors import GraphError
-from paramgen.graphs.ops import INDEX, NORMS, WEIGHTS
+from paramgen.graphs.ops import INDEX
 from paramgen.graphs.places import places_of
 from paramgen.graphs.schema import Graph, Node
+from paramgen.graphs.slot_roles import role_of
 from paramgen.graphs.view import Request, Role, View
 from paramgen.graphs.virtual_edges import virtual_edges
 from paramgen.manifest import Manifest, Slot
 
-PREDICTED_WEIGHTS: Final = WEIGHTS - {"embedding", "recurrent", "transposed_conv"}
 _POOLS: Final = frozenset(("max_pool", "average_pool"))
 
 
-def native_view(graph: Graph, manifest: Manifest, cutoff: int = 50) -> View:
-    """Return what a hypernet of the native vocabulary sees of `graph`; slots it cannot fill are not requested."""
+def native_view(graph: Graph, manifest: Manifest, cutoff: int | None = 50) -> View:
+    """Return what a hypernet of the native vocabulary sees of `graph`; slots it cannot fill are not requested.
+
+    Distances take time and memory by the square of the number of nodes: without a cutoff there are none.
+    """
     return View(
         primitives=torch.tensor([INDEX[node.op] for node in graph.nodes], dtype=torch.int64),
         shapes=tuple(_shape(node) for node in graph.nodes),
-        distances=torch.from_numpy(virtual_edges(graph.edges, len(graph), cutoff)),
+        distances=torch.from_numpy(_distances(graph, cutoff)),
         requests=_requests(graph, manifest),
         places=places_of(graph, manifest),
     )
+
+
+def _distances(graph: Graph, cutoff: int | None) -> UInt8[np.ndarray, "nodes nodes"]:
+    return np.empty((0, 0), dtype=np.uint8) if cutoff is None else virtual_edges(graph.edges, len(graph), cutoff)
 
 
 def _shape(node: Node) -> tuple[int, ...] | None:
@@ -55,13 +63,8 @@ def _role(node: Node, slot: Slot) -> Role | None:
     """Return what the slot is to a hypernet, None for slots that keep the library's start."""
     if slot.kind != "parameter" or not slot.dtype.is_floating_point or not np.all(slot.shape):
         return None
-    if node.op in PREDICTED_WEIGHTS:
-        return "weight" if 2 <= len(slot.shape) <= 4 else None
-    if len(slot.shape) != 1:
-        return None
-    if node.op in NORMS:
-        return "scale"
-    return "bias" if node.op == "bias" else None
+    role = role_of(node)
+    return None if role is None or len(slot.shape) != len(node.shape) else role.predicted
 
 
 def _in_out(node: Node) -> bool:

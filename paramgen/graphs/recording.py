@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map
 from torch.utils.hooks import RemovableHandle
 
-from paramgen.graphs import functions
+from paramgen.graphs import devices, functions
 from paramgen.graphs.functions import Derived
 from paramgen.graphs.ops import NORMS
 from paramgen.graphs.schema import Attribute, Node
@@ -24,8 +24,9 @@ from paramgen.manifest import Manifest
 class Recording(TorchFunctionMode):
     """Nodes and edges of one forward pass. Tensors are told apart by identity, so all of them are kept alive."""
 
-    def __init__(self, module: nn.Module, manifest: Manifest) -> None:
+    def __init__(self, module: nn.Module, manifest: Manifest, device: str = "meta") -> None:
         super().__init__()
+        self._device = device  # on which the network is followed
         self.nodes: list[Node] = []
         self.edges: set[tuple[int, int]] = set()
         self.path: list[str] = []  # of the modules whose forward is running
@@ -101,13 +102,15 @@ class Recording(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run the function and write down what it did."""
-        keywords = kwargs or {}
+        name = functions.name_of(func)
+        if (stays := devices.moved(name, args)) is not None:
+            return stays
+        args, keywords = devices.redirected(name, args, kwargs or {}, self._device)
         try:
             outcome = func(*args, **keywords)
         except FakeTensorDeviceMismatchError:  # a constant on the CPU, which any real device would have met there
             moved_args, moved_keywords = tree_map(_to_meta, (args, keywords))
             outcome = func(*moved_args, **moved_keywords)
-        name = functions.name_of(func)
         results = list(tensors_in(outcome))
         if name == "setitem":
             results = [args[0]]

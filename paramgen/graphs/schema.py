@@ -24,6 +24,8 @@ MAX_NODES: Final = 100_000
 MAX_EDGES: Final = 1_000_000
 MAX_DIMENSIONS: Final = 8
 MAX_ELEMENTS: Final = 10**11
+UNORDERED: Final = frozenset(("module tree", "nothing"))
+"""What a graph is made by where the forward pass cannot be followed: it has nodes, or not even these, and no edges."""
 
 Attribute = int | float | str | tuple[int, ...]
 
@@ -47,6 +49,7 @@ class Graph:
     nodes: tuple[Node, ...]
     edges: Int64[np.ndarray, "edges 2"]
     traced_by: str
+    failures: tuple[str, ...] = ()  # of the ways tried before, in order: `way: why it failed`
 
     def __post_init__(self) -> None:
         _validate(self)
@@ -54,8 +57,20 @@ class Graph:
     def __len__(self) -> int:
         return len(self.nodes)
 
+    @property
+    def ordered(self) -> bool:
+        """Whether the order in which the network runs is known."""
+        return self.traced_by not in UNORDERED
+
+    @property
+    def reason(self) -> str:
+        """Why the first way to trace it failed, empty if it did not; it is about the network, later ones may not be."""
+        return self.failures[0].partition(": ")[2] if self.failures else ""
+
     def unreachable(self) -> list[str]:
-        """Return the parameters that no path from input to output reaches."""
+        """Return the parameters that no path from input to output reaches, as far as paths are known."""
+        if not self.ordered:
+            return []
         reached = set(self.edges.flatten().tolist())
         return [node.name for index, node in enumerate(self.nodes) if node.slot is not None and index not in reached]
 

@@ -1,61 +1,73 @@
-"""From a network on the meta device to its graph, without running it on data.
+"""From a network to its graph, as a rule without running it on data.
 
-The forward pass runs once on fake tensors (shapes and types, no values), with every torch function on the way noted
-by `paramgen.graphs.recording`.
+The forward pass runs once, on fake tensors (shapes and types, no values) or on what else `paramgen.graphs.stages`
+knows, with every torch function on the way noted by `paramgen.graphs.recording`.
 """
 
 import contextlib
 import logging
 from collections.abc import Iterator
-from typing import Any
 from unittest import mock
 
 import torch
-from torch import Tensor, nn
-from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensorMode
-from torch.utils._pytree import tree_map
+from torch import nn
+from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException
 
 from paramgen.architectures import Inputs
 from paramgen.draws import settled_randomness
-from paramgen.errors import GraphError, TraceError, one_line
+from paramgen.errors import EndlessError, GraphError, TraceError, one_line
 from paramgen.graphs.recording import Recording, tensors_in
 from paramgen.graphs.schema import Graph
+from paramgen.graphs.stages import STAGES, Way
+from paramgen.graphs.time_limit import MAX_SECONDS, TimeUp, time_limit
 from paramgen.manifest import Manifest
 
 
-def trace(module: nn.Module, manifest: Manifest, inputs: Inputs) -> Graph:
-    """Return the graph of `module`, which is on the meta device and comes back as it was given.
+def trace(
+    module: nn.Module,
+    manifest: Manifest,
+    inputs: Inputs,
+    *,
+    way: Way = "fake tensors",
+    seconds: float = MAX_SECONDS,
+) -> Graph:
+    """Return the graph of `module`, which comes back as it was given.
 
     The network is followed as it evaluates; if that leaves parameters unreached (auxiliary heads), as it trains.
 
+    Args:
+        module: On the meta device; with values for `real tensors`.
+        manifest: Its slots.
+        inputs: What its forward pass takes.
+        way: What it is run on.
+        seconds: After so long it is ended.
+
     Raises:
         TraceError: The forward pass fails; the message names the submodule.
+        EndlessError: It does not return in time.
     """
-    attempt = _attempt(module, manifest, inputs, training=False)
+    attempt = _attempt(module, manifest, inputs, way, seconds, training=False)
     if isinstance(attempt, Recording) and attempt.unreached():
-        trained = _attempt(module, manifest, inputs, training=True)
+        trained = _attempt(module, manifest, inputs, way, seconds, training=True)
         if isinstance(trained, Recording) and len(trained.unreached()) < len(attempt.unreached()):
             attempt = trained
     if not isinstance(attempt, Recording):
         raise attempt
     attempt.isolate()
-    return Graph(tuple(attempt.nodes), attempt.edge_array(), "fake tensors")
+    return Graph(tuple(attempt.nodes), attempt.edge_array(), way)
 
 
-def _attempt(module: nn.Module, manifest: Manifest, inputs: Inputs, *, training: bool) -> Recording | TraceError:
-    recording = Recording(module, manifest)
+def _attempt(
+    module: nn.Module, manifest: Manifest, inputs: Inputs, way: Way, seconds: float, *, training: bool
+) -> Recording | TraceError:
+    path: list[str] = []
     try:
-        with (
-            _untouched(module),
-            settled_randomness(),
-            _quiet(),
-            FakeTensorMode(allow_non_fake_inputs=True) as fake,
-            torch.device("meta"),
-            torch.no_grad(),
-        ):
+        with _untouched(module), settled_randomness(), _quiet(), STAGES[way](module) as prepare, torch.no_grad():
+            recording = Recording(module, manifest, device="meta" if way == "fake tensors" else "cpu")
+            path = recording.path
             for child in module.modules():
                 child.training = training
-            args, kwargs = tree_map(lambda leaf: _fake(fake, leaf), (inputs[0], dict(inputs[1])))
+            args, kwargs = prepare(inputs)
             for position, tensor in enumerate(tensors_in(args)):
                 recording.input(f"input_{position}", tensor)
             for name, value in kwargs.items():
@@ -64,13 +76,18 @@ def _attempt(module: nn.Module, manifest: Manifest, inputs: Inputs, *, training:
             with contextlib.ExitStack() as handles:
                 for handle in recording.watch(module):
                     handles.callback(handle.remove)
-                with recording:
+                with recording, time_limit(seconds):
                     outcome = module(*args, **kwargs)
         recording.output(outcome)
     except (GraphError, MemoryError):
         raise
-    except Exception as error:  # a user's forward may raise anything
-        return TraceError(_failure(module, recording.path, error))
+    except TimeUp:
+        return EndlessError(
+            f"{_where(module, path)} it did not return within {seconds:g} s. If it needs longer, type: "
+            f"--trace-timeout {10 * seconds:g}"
+        )
+    except (Exception, SystemExit) as error:  # a user's forward may raise anything
+        return TraceError(_failure(module, path, error))
     return recording
 
 
@@ -92,10 +109,6 @@ def _untouched(module: nn.Module) -> Iterator[None]:
             child._buffers.update(buffers[index])
 
 
-def _fake(mode: FakeTensorMode, leaf: Any) -> Any:
-    return mode.from_tensor(leaf.to("meta")) if isinstance(leaf, Tensor) else leaf
-
-
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Let torch.nn.functional's Python compositions run function by function under the recording mode."""
@@ -109,16 +122,19 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def _failure(module: nn.Module, path: list[str], error: Exception) -> str:
+def _where(module: nn.Module, path: list[str]) -> str:
     inside = path[-1] if path else ""
     where = f"submodule {inside!r} ({type(module.get_submodule(inside)).__name__})" if inside else "the module itself"
-    what = f"The forward pass of {type(module).__name__} fails in {where}"
+    return f"The forward pass of {type(module).__name__} fails in {where}:"
+
+
+def _failure(module: nn.Module, path: list[str], error: BaseException) -> str:
     if isinstance(error, (DataDependentOutputException, DynamicOutputShapeException)):
         return (
-            f"{what}: it depends on the values of tensors ({one_line(error)}), and a trace has none. Let it depend on "
-            "shapes, or on Python numbers."
+            f"{_where(module, path)} it depends on the values of tensors ({one_line(error)}), and a trace has none. "
+            "Let it depend on shapes, or on Python numbers."
         )
     return (
-        f"{what}: {type(error).__name__}: {one_line(error).rstrip('.')}. "
+        f"{_where(module, path)} {type(error).__name__}: {one_line(error).rstrip('.')}. "
         "Check it with `module(example_input)`; give the input it expects as example_input."
     )

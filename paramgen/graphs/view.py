@@ -34,8 +34,9 @@ class View:
 
     primitives: Int64[Tensor, " nodes"]
     shapes: tuple[tuple[int, ...] | None, ...]  # per node; None: the node has no shape to encode
-    distances: Int64[Tensor, "nodes nodes"] | UInt8[Tensor, "nodes nodes"]
-    """Row = source, column = destination: 1 an edge, k > 1 a virtual edge of that length, 0 none."""
+    distances: Int64[Tensor, "nodes nodes"] | UInt8[Tensor, "nodes nodes"] | UInt8[Tensor, "0 0"]
+    """Row = source, column = destination: 1 an edge, k > 1 a virtual edge of that length, 0 none. Empty for
+    a supernet, which reads places alone."""
     requests: tuple[Request, ...]  # in node order
     vocabulary: Vocabulary = "native"
     initializer_range: float | None = None  # the target's own, where its library states one

@@ -32,7 +32,7 @@ from paramgen.hypernets.spelled import LETTERS
 from paramgen.hypernets.storage import shipped
 from paramgen.hypernets.supernet import Supernet
 from paramgen.initializers import Chosen, Initializer, NamedTensors, initializers
-from paramgen.initializers.library import library_rule, library_start
+from paramgen.initializers.library import LIBRARY, Library, library_rule, library_start
 
 HYPERNET, IN_PART = "hypernet", "hypernet in part"
 SHIPPED, TEXT = "vision", "text"
@@ -75,8 +75,11 @@ class HypernetInitializer(Initializer):
         return not {HYPERNET, IN_PART}.isdisjoint(self.rules(architecture, graph).values())
 
     def settled(self, architecture: Architecture, graph: Graph) -> Initializer:
-        """Return the shipped hypernet for this kind of network, where none is named."""
+        """Return the shipped hypernet for this kind of network, where none is named; without paths, it has no say."""
         family = family_of(graph)
+        if not graph.ordered:
+            reason = f"a hypernet reads the order in which a network runs, and a graph by {graph.traced_by} has none"
+            return Chosen(init=LIBRARY, family=family, reason=reason, initializer=Library())
         if self.path or family != "text_transformer":
             return self
         chosen = replace(self, path=TEXT)
@@ -152,7 +155,7 @@ class HypernetInitializer(Initializer):
 @lru_cache(maxsize=1)  # rules and tensors ask for the same view, one after the other
 def _view_of(model: Predictor, architecture: Architecture, graph: Graph, softmax: Literal["explicit", "fused"]) -> View:
     if isinstance(model, Supernet):
-        return native_view(graph, architecture.manifest)
+        return native_view(graph, architecture.manifest, cutoff=None)
     cutoff = model.config.encoder.cutoff
     if model.config.vocabulary == "native":
         return native_view(graph, architecture.manifest, cutoff=cutoff)

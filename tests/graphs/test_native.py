@@ -57,6 +57,12 @@ def manifest() -> Manifest:
     return read_manifest(Network(), {})
 
 
+def test_distances_are_left_out_where_nobody_reads_them(graph: Graph, manifest: Manifest) -> None:
+    view, without = native_view(graph, manifest), native_view(graph, manifest, cutoff=None)
+    assert view.distances.shape == (len(NODES), len(NODES)) and without.distances.numel() == 0
+    assert without.requests == view.requests
+
+
 def test_requests_what_a_hypernet_can_fill_and_nothing_else(graph: Graph, manifest: Manifest) -> None:
     assert native_view(graph, manifest).requests == (
         Request("conv.weight", 2, "weight", (4, 3, 3, 3)),

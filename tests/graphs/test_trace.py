@@ -319,6 +319,18 @@ def test_googlenet_is_covered_with_its_auxiliary_heads() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "arch",
+    ["torchvision:mc3_18", "torchvision:raft_small", "diffusers:AutoencoderKLWan", "diffusers:SD3Transformer2DModel"],
+)
+def test_networks_of_clips_pairs_and_texts_get_inputs_that_reach_all(arch: str) -> None:
+    overrides = {"num_layers": 2} if arch.startswith("diffusers:SD3") else {}
+    architecture = resolve(arch, overrides)
+    assert architecture.module is not None and architecture.example is not None
+    assert not trace(architecture.module, architecture.manifest, architecture.example).unreachable()
+
+
+@pytest.mark.slow
 def test_another_process_and_hash_seed_make_the_same_graph() -> None:
     program = (
         "from paramgen.architectures import resolve\n"
