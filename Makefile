@@ -28,11 +28,14 @@ predict: setup
 serve: setup
 	$(BIN)/python -m serve
 
-# A zoo of drawn scenes, its check, and a contact sheet of concepts that were kept back.
+# A zoo of drawn scenes, a pipeline that learns from it, and a contact sheet of concepts that were kept back.
 zoo-small: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m checkpoints train-zoo small --data drawn --out runs/zoo-small --resume
 	OMP_NUM_THREADS=1 $(BIN)/python -m checkpoints verify runs/zoo-small --data drawn
-	OMP_NUM_THREADS=1 $(BIN)/python -m checkpoints sheet runs/zoo-small --data drawn --out runs/zoo-small.png
+	$(BIN)/python -m training weights_small --data runs/zoo-small --out runs/weights-small $(if $(wildcard runs/weights-small/config.json),--resume)
+	test -e runs/pipeline-small || $(BIN)/python -m training.export runs/weights-small --data runs/zoo-small --out runs/pipeline-small
+	OMP_NUM_THREADS=1 $(BIN)/python -m checkpoints sheet runs/zoo-small --data drawn --predicted runs/pipeline-small \
+		--out runs/zoo-small.png
 
 check: setup
 	$(BIN)/ruff format --check

@@ -116,7 +116,8 @@ def sheet(
     out: Annotated[Path, typer.Option(help="The PNG file.")],
     *,
     predicted: Annotated[
-        Path | None, typer.Option(help="A folder of predicted folders, each called by the id of a test concept.")
+        Path | None,
+        typer.Option(help="A pipeline, or a folder of predicted folders, each called by the id of a test concept."),
     ] = None,
     count: Annotated[int, typer.Option(min=1, max=50, help="How many test concepts are shown.")] = 9,
     steps: Annotated[int, typer.Option(min=1, help="How long each start is trained.")] = 40,

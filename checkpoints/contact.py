@@ -16,6 +16,7 @@ from checkpoints.recipe import Recipe, Start
 from checkpoints.sheet import Line, sheet
 from checkpoints.train import read_concepts
 from checkpoints.writing import write_bytes
+from paramgen.api import predict
 from paramgen.architectures.stored import stored
 from paramgen.errors import OptionError, ZooError
 from paramgen.zoo import Zoo
@@ -38,7 +39,8 @@ def contact_sheet(
 ) -> dict[str, dict[str, float]]:
     """Train `count` test concepts for `steps` from each start, draw the sheet, and return the mean distances.
 
-    `predicted` has a folder for each concept, called by its id, with the weights in safetensors.
+    `predicted` is a pipeline, which is asked by each concept's first phrasing, or has a folder for each concept, called
+    by its id, with the weights in safetensors.
     """
     zoo = Zoo.open(folder)
     chosen = [concept for concept in read_concepts(folder) if concept.split == "test"][:count]
@@ -48,7 +50,7 @@ def contact_sheet(
     pairs = Pairs(inputs=given, targets=torch.stack([edited(concept, given) for concept in chosen]))
     starts = {SCRATCH: [dict(generator(1).state_dict())] * len(chosen), SHARED: [zoo.start] * len(chosen)}
     if predicted is not None:
-        starts[PREDICTED] = [_state(predicted / concept.id, zoo.start) for concept in chosen]
+        starts[PREDICTED] = [_predicted(predicted, concept, zoo.start) for concept in chosen]
     shown: dict[str, Tensor] = {}
     distances: dict[str, dict[str, float]] = {}
     for place, (name, states) in enumerate(starts.items()):
@@ -71,11 +73,15 @@ def _ensemble(states: Sequence[Mapping[str, Tensor]], pairs: Pairs, steps: int) 
     return Ensemble(generator(), dict(states[0]), own, pairs, replace(recipe, pictures=_TRAIN, judged=_JUDGED))
 
 
-def _state(folder: Path, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    found = {entry.name: entry.tensor().float() for entry in stored(folder)}
+def _predicted(source: Path, concept: Concept, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    if (source / "model_index.json").is_file():
+        prediction = predict(init=f"diffusion:{source}", prompt=concept.texts[0])
+        found = {name: tensor.float() for name, tensor in prediction.state_dict().items()}
+    else:
+        found = {entry.name: entry.tensor().float() for entry in stored(source / concept.id)}
     if {name: each.shape for name, each in found.items()} != {name: each.shape for name, each in like.items()}:
         raise OptionError(
-            f"{str(folder)!r} is not of the zoo's architecture. Predict it again from this zoo's pipeline."
+            f"{str(source)!r} predicts {concept.id} in another architecture than the zoo's. Train it on this zoo."
         )
     return found
 
