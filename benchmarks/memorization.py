@@ -2,7 +2,8 @@
 
 Distances are between updates, in the deviations of the codec's normalization: the root of the mean square over all
 values. A sample is called a copy if it is nearer to a training checkpoint than all but one in twenty checkpoints are to
-that of another concept. The figures go to `cards/results/NAME.json`, the plot to
+that of another concept; how many are no farther from one than two runs of one concept are from each other, in the
+median, is counted, too. The figures go to `cards/results/NAME.json`, the plot to
 `cards/figures/NAME.png`.
 """
 
@@ -108,6 +109,7 @@ def main(
     except ParamgenError as error:
         sys.stderr.write(f"error: {error}\n")
         raise typer.Exit(2) from error
+    samples = [*found["seen"], *found["unseen"]]
     near = quantiles(found["concepts"], n=20)[0]
     result: dict[str, Any] = {
         "provenance": provenance(),
@@ -116,8 +118,9 @@ def main(
         "seeds": SEEDS,
         "median": {kind: round(median(values), 4) for kind, values in found.items()},
         "smallest": {kind: round(min(values), 4) for kind, values in found.items()},
-        "copies": sum(value < near for value in (*found["seen"], *found["unseen"])),
-        "samples": len(found["seen"]) + len(found["unseen"]),
+        "copies": sum(value < near for value in samples),
+        "as_near_as_runs": sum(value <= median(found["seeds"]) for value in samples),
+        "samples": len(samples),
     }
     write_text(Path(f"cards/results/{name}.json"), json.dumps(result, indent=1) + "\n")
     write_bytes(Path(f"cards/figures/{name}.png"), plot(found, steps))
