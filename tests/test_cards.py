@@ -10,6 +10,7 @@ from huggingface_hub import ModelCard
 from huggingface_hub.repocard import metadata_eval_result
 from huggingface_hub.repocard_data import model_index_to_eval_results
 
+from benchmarks import text_starts
 from benchmarks.cards import CARDS, rendered
 from benchmarks.starts_table import markdown
 
@@ -48,6 +49,24 @@ def test_the_vision_card_has_the_whole_table_of_what_ships() -> None:
     assert starts()["hypernet"]["sha256"] == sha256(weights.read_bytes()).hexdigest()
     run = json.loads((ROOT / "cards" / "results" / "vision_milestones.json").read_text(encoding="utf-8"))["run"]
     assert f"{run['steps']:,} steps of one network" in card and f"{run['minutes']:.0f} minutes" in card
+
+
+def texts() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((ROOT / "cards" / "results" / "text_starts.json").read_text(encoding="utf-8"))
+    return found
+
+
+def test_the_text_card_and_the_readme_have_the_table_of_what_ships() -> None:
+    card = (ROOT / "cards" / "text.md").read_text(encoding="utf-8")
+    assert text_starts.markdown(texts()) in card
+    weights = ROOT / "paramgen" / "pretrained" / "text" / "model.safetensors"
+    assert texts()["hypernet"]["sha256"] == sha256(weights.read_bytes()).hexdigest()
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    found, sizes = texts()["summary"], sorted(row["parameters"] / 1e6 for row in texts()["rows"])
+    assert f"On {found['rows']} shapes that no training has seen" in readme and found["wins"] == 1
+    assert f"{1 - found['median_ratio']:.0%}".replace("%", " %") + " lower than from the best simple start" in readme
+    assert f"which it passes after {found['median_steps']:.0f} steps" in readme
+    assert f"({sizes[0]:.1f} to {sizes[-1]:.1f} million parameters)" in readme
 
 
 def test_the_readme_quotes_the_table() -> None:
