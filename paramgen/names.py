@@ -85,7 +85,6 @@ def checked_init(init: str, hypernets: Collection[str]) -> str:
     if colon and argument not in (hypernets if kind == "hypernet" else ()):
         served = ", ".join(f"hypernet:{name}" for name in sorted(hypernets))
         raise OptionError(f"The start {one_line(init)!r} is not served. Served: {served}")
-    options = set(split_spec(init)[1])
-    if reaching := options & _READING:
+    if reaching := {option for option in split_spec(init)[1] if option in _READING or option.startswith("_")}:
         raise OptionError(f"The option {min(reaching)!r} of {kind!r} is not served.")
     return init

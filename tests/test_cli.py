@@ -175,7 +175,6 @@ def test_an_ascii_terminal_is_enough(command: "Command", predict: "Command") -> 
 
 
 USAGE = [
-    ([], "--arch"),
     (["--arch", "own.py:build", "--sede", "3"], "--seed"),
     (["--arch", "own.py:build", "--seed", "x"], "integer"),
 ]
@@ -187,6 +186,11 @@ def test_usage_errors(command: "Command", arguments: list[str], said: str) -> No
     assert done.status == 2 and not done.out
     assert said in done.err and "Usage: paramgen predict" in done.err and "Traceback" not in done.err
     assert command("predcit").status == 2
+
+
+def test_no_architecture_is_one_line(command: "Command") -> None:
+    done = command("predict")
+    assert done.status == 2 and not done.out and "Type: --arch vit_b16" in done.err and done.err.count("\n") == 1
 
 
 OWN = """
@@ -214,7 +218,7 @@ REFUSED = [
     (["--arch", "other.py:three"], ["three", "int"]),
     (["--arch", "other.py:leaves"], ["leaves", "SystemExit"]),
     (["--arch", "other.py:raises"], ["ValueError: first line"]),
-    (["--arch", "other.py:Deep"], ["'body.1' (Linear)"]),
+    (["--arch", "other.py:Deep", "--strict"], ["'body.1' (Linear)"]),
     (["--arch", "other.py:depp"], ["depp", "Deep"]),
     (["--arch", "nowhere.py:build"], ["no file 'nowhere.py'"]),
     (["--arch", "broken.py:build"], ["broken.py does not import: SyntaxError"]),
@@ -234,7 +238,7 @@ REFUSED = [
     (["--set", "width"], ["key=value"]),
     (["--set", "widht=3"], ["'widht'", "width"]),
     (["--set", "width=-1"], ["Cannot build own.py:build", "--set"]),
-    (["--example-input", "2x4x9x9"], ["'conv' (Conv2d)"]),
+    (["--example-input", "2x4x9x9", "--strict"], ["'conv' (Conv2d)"]),
     (["--example-input", "2xx3"], ["'2xx3' is no shape"]),
     (["--out", "own.py"], ["is a file"]),
     (["--out", "own.py/out"], ["Cannot write"]),

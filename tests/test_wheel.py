@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-MAX_WHEEL = 15_000_000
+MAX_WHEEL = 25_000_000
 
 
 def repository_files() -> list[str]:
