@@ -168,6 +168,7 @@ def test_more_requests_than_there_is_room_for(serve: Any, graphs: Graphs, stoppe
     running = serve(predictions=1, connections=3)
     body = {"graph": graphs(), "init": "library", "seed": 7}
     assert running.predict(body, Range="bytes=0-7").status_code == 206
+    assert running.client.get("/health").status_code == 200  # by then the first request has left
     asked = [ask(running, encoded(running, body)) for _ in range(3)]
     until(lambda: sum(spooled.readers for spooled in running.service.spool._shared.values()) == 3)
     refused = running.predict(body)
