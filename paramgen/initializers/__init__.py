@@ -42,6 +42,10 @@ class Initializer(ABC):
         """Return what fills this very network: itself, or what it chooses for it."""
         return self
 
+    def hindrance(self, architecture: Architecture, graph: Graph) -> str | None:
+        """Return why it fills no part of a network, where it does not."""
+        return None
+
     def reading(self, tokenizer: str) -> "Initializer":
         """Return the start of a network that reads this tokenizer's tokens: itself, unless that matters to it."""
         return self

@@ -19,7 +19,6 @@ from paramgen.errors import OptionError, one_line
 from paramgen.graphs.kinds import FAMILIES, WORDS, Family, family_of
 from paramgen.graphs.schema import Graph
 from paramgen.initializers import Chosen, Initializer, NamedTensors, initializer_of, initializers
-from paramgen.initializers.hypernet import FILLS_NOTHING, UNREAD, HypernetInitializer
 
 AUTO, LIBRARY = "auto", "library"
 Metric = Literal["accuracy", "perplexity"]
@@ -159,8 +158,8 @@ def _hindrance(initializer: Initializer, architecture: Architecture, graph: Grap
     """Say why a start is not taken without being asked for; None if it is."""
     if architecture.manifest.elements > REACH * measured.largest:
         return f"on networks of up to {measured.largest:,} parameters only, which says little of this one"
-    if isinstance(initializer, HypernetInitializer) and not initializer.knows(architecture, graph):
-        return FILLS_NOTHING + (f": {UNREAD}" if family_of(graph) == "text_transformer" else "")
+    if hindrance := initializer.hindrance(architecture, graph):
+        return hindrance
     if not initializer.runs_network:
         return None
     if architecture.module is None or architecture.example is None:

@@ -70,9 +70,11 @@ class HypernetInitializer(Initializer):
         """Return the hypernet that makes rows of this tokenizer's tokens, if it was not told of another."""
         return replace(self, tokenizer=self.tokenizer or tokenizer)
 
-    def knows(self, architecture: Architecture, graph: Graph) -> bool:
-        """Whether it fills any part of a network."""
-        return not {HYPERNET, IN_PART}.isdisjoint(self.rules(architecture, graph).values())
+    def hindrance(self, architecture: Architecture, graph: Graph) -> str | None:
+        """Return why it fills nothing: it knows no such blocks, or nothing tells how tokens are spelled."""
+        if not {HYPERNET, IN_PART}.isdisjoint(self.rules(architecture, graph).values()):
+            return None
+        return FILLS_NOTHING + (f": {UNREAD}" if family_of(graph) == "text_transformer" else "")
 
     def settled(self, architecture: Architecture, graph: Graph) -> Initializer:
         """Return the shipped hypernet for this kind of network, where none is named; without paths, it has no say."""
@@ -84,8 +86,8 @@ class HypernetInitializer(Initializer):
             return self
         chosen = replace(self, path=TEXT)
         reason = f"{WORDS[family]}: of the hypernets that come with paramgen, it is the one for texts"
-        if not chosen.knows(architecture, graph):
-            reason += f"; {FILLS_NOTHING}: {UNREAD}"
+        if hindrance := chosen.hindrance(architecture, graph):
+            reason += f"; {hindrance}"
         return Chosen(init=f"hypernet:{TEXT}", family=family, reason=reason, initializer=chosen)
 
     @torch.no_grad()
