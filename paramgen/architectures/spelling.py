@@ -51,7 +51,7 @@ def _bytes(token: str, *, byte_level: bool) -> bytes:
 
 @cache
 def _alphabet() -> dict[str, int]:
-    """Return the byte of each character of GPT-2's byte-level alphabet: printable ones stand for themselves."""
-    plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    rest = [byte for byte in range(256) if byte not in plain]
-    return {chr(byte): byte for byte in plain} | {chr(256 + place): byte for place, byte in enumerate(rest)}
+    """Return the byte of each character of GPT-2's byte-level alphabet."""
+    from transformers.convert_slow_tokenizer import bytes_to_unicode
+
+    return {character: byte for byte, character in bytes_to_unicode().items()}
