@@ -19,16 +19,15 @@ from statistics import median
 from typing import Any, Final
 
 from benchmarks.provenance import provenance
+from benchmarks.starts_table import JUDGED
 from paramgen.comparison import Event, Protocol, compare
 from paramgen.errors import OptionError, ParamgenError
 from paramgen.export.folder import write_text
 from paramgen.initializers import initializer_of
 
 RESULT: Final = Path(__file__).parents[1] / "cards" / "results" / "text_starts.json"
-JUDGED: Final = "hypernet"
 SHIPPED: Final = "hypernet:text"
 STARTS: Final = ("library", JUDGED, "orthogonal", "mimetic", "scaled")
-LENGTH: Final = 64
 PROTOCOL: Final = {
     "steps": 300,
     "seeds": 3,
@@ -36,7 +35,7 @@ PROTOCOL: Final = {
     "batch": 8,
     "evaluations": 6,
     "test_examples": 200,
-    "length": LENGTH,
+    "length": 64,
 }
 TIE: Final = 0.005  # perplexities within so much of each other, relatively, are level
 _LLAMA: Final = "transformers:LlamaForCausalLM?max_position_embeddings=64&"

@@ -78,11 +78,10 @@ class HypernetInitializer(Initializer):
 
     def settled(self, architecture: Architecture, graph: Graph) -> Initializer:
         """Return the shipped hypernet for this kind of network, where none is named; without paths, it has no say."""
-        family = family_of(graph)
         if not graph.ordered:
             reason = f"a hypernet reads the order in which a network runs, and a graph by {graph.traced_by} has none"
-            return Chosen(init=LIBRARY, family=family, reason=reason, initializer=Library())
-        if self.path or family != "text_transformer":
+            return Chosen(init=LIBRARY, family=family_of(graph), reason=reason, initializer=Library())
+        if self.path or (family := family_of(graph)) != "text_transformer":
             return self
         chosen = replace(self, path=TEXT)
         reason = f"{WORDS[family]}: of the hypernets that come with paramgen, it is the one for texts"

@@ -10,9 +10,9 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from paramgen.architectures.spelling import letters_of
-from paramgen.comparison.data.text import folder_text
+from paramgen.comparison.data.text import folder_text, tokenized
 from paramgen.errors import OptionError
-from paramgen.hypernets.spelled import BYTES, LETTERS
+from paramgen.hypernets.spelled import BYTES, LETTERS, byte_spelling
 from training.data.images import Split
 
 SPLITS: Final[tuple[Split, ...]] = ("train", "test")
@@ -60,12 +60,11 @@ def load_texts(
     of the training split, made here by `tokenizers`; the same text makes the same.
     """
     text = folder_text(source)
-    parts = {"train": text.train, "test": text.test}
     if vocabulary == BYTES:
-        spelling = torch.arange(BYTES)[:, None]
-        tokens = {which: torch.tensor(list(part.encode())) for which, part in parts.items()}
+        read = tokenized(text, None)
+        tokens, spelling = {"train": read.train, "test": read.test}, byte_spelling()
     else:
-        tokens, spelling = _subwords(parts, vocabulary)
+        tokens, spelling = _subwords({"train": text.train, "test": text.test}, vocabulary)
     short = min(map(len, tokens.values()))
     if short <= max(lengths):
         raise OptionError(f"--data {source} has a split of {short} tokens; windows are of {max(lengths)}. Give more.")
