@@ -83,3 +83,7 @@ def test_refusals(command: "Command", folder: Path, tmp_path: Path, arguments: t
 def test_a_foreign_record_is_refused(command: "Command", folder: Path) -> None:
     (folder / "paramgen.json").write_text('{"source": ["x"], "tensors": {}}')
     assert "Predict the folder again" in command("card", "out").refusal
+
+
+def test_help_names_the_extra_whole(command: "Command") -> None:
+    assert "paramgen[pictures]" in "".join(command("card", "--help").out.split())  # brackets are markup, too
