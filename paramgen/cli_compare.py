@@ -48,11 +48,17 @@ FullGrid = Annotated[
 TrainExamples = Annotated[int, typer.Option("--train-examples", help="Images to learn from, at most.")]
 TestExamples = Annotated[int, typer.Option("--test-examples", help="Images or windows to test on, at most.")]
 Tokenizer = Annotated[
-    str | None, typer.Option("--tokenizer", metavar="DIR|FILE|REPO", help="For a text; without it, bytes are learnt.")
+    str | None,
+    typer.Option(
+        "--tokenizer", metavar="DIR|FILE|REPO", help="For a text; without it, bytes are learnt, or --vocabulary."
+    ),
 ]
 Vocabulary = Annotated[
     int | None,
-    typer.Option("--vocabulary", help="For a text: train a byte-level BPE tokenizer of so many tokens on it."),
+    typer.Option(
+        "--vocabulary",
+        help="For a text: train a byte-level BPE tokenizer of so many tokens on it, as --set vocab_size=N does.",
+    ),
 ]
 Length = Annotated[
     int | None, typer.Option("--length", help="Of the windows of a text, in tokens; 128, or fewer positions.")

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from paramgen._optional import require
 from paramgen.architectures import Inputs
+from paramgen.architectures.overrides import split_spec
+from paramgen.comparison.data.text import BYTES
 from paramgen.comparison.material import Data, Material
 from paramgen.comparison.measures import best_rate, grid_seeds, rates_of
 from paramgen.comparison.protocol import Protocol
@@ -67,7 +69,8 @@ def compare(
         out: Where runs and results are kept. A second call with the same settings goes on where the first ended.
         overrides: As for `predict`, for all architectures.
         example_input: As for `predict`, for all architectures.
-        tokenizer: For a text: a folder, a tokenizer.json or a Hub repository. Without it, bytes are learnt.
+        tokenizer: For a text: a folder, a tokenizer.json or a Hub repository. Without it, bytes are learnt, unless
+            all architectures were given a larger `vocab_size`: a tokenizer of that many tokens is trained then.
         vocabulary: For a text: number of tokens of a tokenizer that is trained on it, and kept in `out`.
         cache: Where decoded images are kept; without it, in `out`.
         progress: Called after every part of a run, and when one has ended.
@@ -76,20 +79,23 @@ def compare(
         ParamgenError: The data, an architecture or a start cannot be used, or `out` belongs to something else.
 
     """
-    started = _initializers(inits, tokenizer)
+    started = _initializers(inits)
     if out is not None:
         require("matplotlib", extra="compare")  # now, and not after hours of training
         _refuse_inside(out, data)
     accelerator = _accelerator()
+    asked_for = _listed(architectures)
     material = Material(
         data,
         protocol,
         tokenizer=tokenizer,
         vocabulary=vocabulary,
+        typed=typed_vocabulary(asked_for, overrides or {}),
         cache=out / CACHE if cache is None and out else cache,
     )
+    started = {init: material.told(initializer) for init, initializer in started.items()}
     benches = []
-    for asked in _listed(architectures):
+    for asked in asked_for:
         subject = subject_of(asked, material.kind, material.answers, overrides=overrides, example=example_input)
         _refuse_starts(subject, started)
         task = material.task(subject)
@@ -195,7 +201,7 @@ def _prediction(subject: Subject, init: str, initializer: Initializer, seed: int
     )
 
 
-def _initializers(inits: Sequence[str], tokenizer: str | None) -> dict[str, Initializer]:
+def _initializers(inits: Sequence[str]) -> dict[str, Initializer]:
     """Return the starts by what was typed, their files read; refuse none, and the same one twice."""
     if not inits:
         raise OptionError("No start is named. Type: --init hypernet --init library")
@@ -203,8 +209,6 @@ def _initializers(inits: Sequence[str], tokenizer: str | None) -> dict[str, Init
         twice = next(init for init in inits if inits.count(init) > 1)
         raise OptionError(f"The start {twice!r} is named twice. Type each --init once.")
     found = {init: initializer_of(init) for init in inits}
-    if tokenizer is not None:
-        found = {init: initializer.reading(tokenizer) for init, initializer in found.items()}
     for initializer in found.values():
         initializer.describe()
     return found
@@ -251,6 +255,14 @@ def _listed(architectures: Asked | Sequence[Asked]) -> list[Asked]:
     if len(set(names)) < len(names):
         raise OptionError(f"The architecture {max(names, key=names.count)!r} is named twice. Type each --arch once.")
     return listed
+
+
+def typed_vocabulary(architectures: Sequence[Asked], overrides: Mapping[str, Any]) -> int | None:
+    """Return the least of the vocabularies that were typed for all architectures, if each is larger than bytes need."""
+    specs = [split_spec(each)[1] if isinstance(each, str) else {} for each in architectures]
+    sizes = [{**typed, **overrides}.get("vocab_size") for typed in specs]
+    known = [size for size in sizes if type(size) is int and size > BYTES]
+    return min(known) if len(known) == len(sizes) else None
 
 
 def _accelerator() -> Accelerator:

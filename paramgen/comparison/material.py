@@ -15,10 +15,12 @@ from paramgen.comparison.tasks import ImageTask, Task, TextTask
 from paramgen.errors import OptionError
 from paramgen.export.folder import transaction
 from paramgen.images.sets import ImageSet, Pixels, decoded, keep, kept_at, resized
+from paramgen.initializers import Initializer
 
 Data = str | Path | ImageSet | TextSet | tuple[Pixels, Pixels]
 
 _LENGTHS = ("max_position_embeddings", "n_positions")
+TRAINED = "trained on the text"
 _SAMPLE = 4096  # images whose channels are measured
 
 
@@ -34,6 +36,7 @@ class Material:
         tokenizer: str | None,
         cache: Path | None,
         vocabulary: int | None = None,
+        typed: int | None = None,
     ) -> None:
         self.protocol = protocol
         self._opened = open_data(str(data)) if isinstance(data, (str, Path)) else data
@@ -41,17 +44,24 @@ class Material:
         self._sizes: dict[tuple[int, int, int], tuple[Pixels, Pixels]] = {}
         self._tokens: Tokens | None = None
         if isinstance(self._opened, TextSet):
+            vocabulary = vocabulary or (typed if tokenizer is None else None)
             self._tokens = tokenized(self._opened, tokenizer, vocabulary)
         elif tokenizer is not None:
             raise OptionError("--tokenizer is for a text; the data are images.")
         elif vocabulary is not None:
             raise OptionError("--vocabulary is for a text; the data are images.")
+        self._tokenizer = tokenizer
         self._trained = vocabulary is not None
 
     @property
     def kind(self) -> str:
         """`images` or `text`."""
         return "images" if self._tokens is None else "text"
+
+    def told(self, initializer: Initializer) -> Initializer:
+        """Return the start of networks that read these data: it may matter how their tokens are spelled."""
+        reader = None if self._tokens is None else self._tokens.tokenizer
+        return initializer if reader is None else initializer.reading(self._tokenizer or TRAINED, reader)
 
     def describe(self) -> dict[str, Any]:
         """Return the data's name, hash, classes, and what a reader should know about how they were divided."""
@@ -60,8 +70,14 @@ class Material:
             "name": self._opened.name if named else "arrays",  # type: ignore[union-attr]
             "sha256": self.identity,
             "classes": None if self.kind == "text" else list(self._classes),
-            "notes": list(self._opened.notes) if named else [],  # type: ignore[union-attr]
+            "notes": [*(self._opened.notes if named else ()), *self._tokenizer_notes],  # type: ignore[union-attr]
         }
+
+    @property
+    def _tokenizer_notes(self) -> list[str]:
+        if not self._trained:
+            return []
+        return [f"A byte-level BPE tokenizer of {self.answers:,} tokens was trained on the text to learn from."]
 
     @property
     def answers(self) -> int:

@@ -46,8 +46,14 @@ class Initializer(ABC):
         """Return why it fills no part of a network, where it does not."""
         return None
 
-    def reading(self, tokenizer: str) -> "Initializer":
-        """Return the start of a network that reads this tokenizer's tokens: itself, unless that matters to it."""
+    def reading(self, tokenizer: str, reader: Any = None) -> "Initializer":
+        """Return the start of a network that reads this tokenizer's tokens: itself, unless that matters to it.
+
+        Args:
+            tokenizer: In a folder, a tokenizer.json or a Hub repository; or what to call `reader`.
+            reader: The tokenizer itself (of transformers), where it has been read or trained already.
+
+        """
         return self
 
     def describe(self) -> Mapping[str, Any]:

@@ -6,7 +6,7 @@ library's own by more than the noise, best first; `python -m benchmarks.choose` 
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from hashlib import sha256
 from importlib.resources import files
@@ -109,6 +109,7 @@ class Auto(Initializer):
     """The start that measured best for the kind of network; it says which and why. Not measured: `library`."""
 
     _tokenizer: str = ""  # whose tokens a language model reads
+    _reader: Any = field(default=None, repr=False, compare=False)
 
     def rules(self, architecture: Architecture, graph: Graph) -> Mapping[str, str]:
         """The rules of the start that is chosen."""
@@ -126,7 +127,7 @@ class Auto(Initializer):
         for init in measured.starts:
             initializer = _start(init)
             if self._tokenizer:
-                initializer = initializer.reading(self._tokenizer)
+                initializer = initializer.reading(self._tokenizer, self._reader)
             hindrance = None if init == LIBRARY else _hindrance(initializer, architecture, graph, measured)
             if hindrance is None:
                 reason = measured.reason(init, family, passed)
@@ -134,9 +135,9 @@ class Auto(Initializer):
             passed.setdefault(hindrance, []).append(init)
         raise AssertionError("library, the last of every ranking, can always be had")
 
-    def reading(self, tokenizer: str) -> Initializer:
+    def reading(self, tokenizer: str, reader: Any = None) -> Initializer:
         """Return the same that tells what it chooses of this tokenizer."""
-        return replace(self, _tokenizer=tokenizer)
+        return replace(self, _tokenizer=tokenizer, _reader=reader)
 
     def describe(self) -> Mapping[str, Any]:
         """Return the table's sha256."""

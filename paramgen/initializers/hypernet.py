@@ -1,7 +1,7 @@
 """Weights predicted by a graph hypernet: the shipped one, one in a folder, or one on the Hub."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from hashlib import sha256
 from pathlib import Path
@@ -51,6 +51,7 @@ class HypernetInitializer(Initializer):
     path: str = ""  # a folder, a published file, a Hub repository, or the name of one that comes with paramgen
     softmax: Literal["explicit", "fused"] = "explicit"  # how a published hypernet is shown attention
     tokenizer: str = ""  # of a language model that reads no bytes: rows of tokens are made of how they are spelled
+    _reader: Any = field(default=None, repr=False, compare=False)  # that tokenizer, where it need not be read
 
     def __post_init__(self) -> None:
         if self.softmax not in ("explicit", "fused"):
@@ -66,9 +67,9 @@ class HypernetInitializer(Initializer):
             predicted |= dict.fromkeys(predicted.keys() - self.model.whole(view), IN_PART)
         return {slot.name: predicted.get(slot.name, library_rule(slot)) for slot in architecture.manifest.filled}
 
-    def reading(self, tokenizer: str) -> Initializer:
+    def reading(self, tokenizer: str, reader: Any = None) -> Initializer:
         """Return the hypernet that makes rows of this tokenizer's tokens, if it was not told of another."""
-        return replace(self, tokenizer=self.tokenizer or tokenizer)
+        return self if self.tokenizer else replace(self, tokenizer=tokenizer, _reader=reader)
 
     def hindrance(self, architecture: Architecture, graph: Graph) -> str | None:
         """Return why it fills nothing: it knows no such blocks, or nothing tells how tokens are spelled."""
@@ -110,7 +111,7 @@ class HypernetInitializer(Initializer):
 
     def _view(self, architecture: Architecture, graph: Graph) -> View:
         view = _view_of(self.model, architecture, graph, self.softmax)
-        return replace(view, spelling=_spelling(self.tokenizer)) if self.tokenizer else view
+        return replace(view, spelling=_spelling(self.tokenizer, self._reader)) if self.tokenizer else view
 
     def describe(self) -> Mapping[str, Any]:
         """Return where the hypernet is from, its commit, the sha256 of its weights, and the published file."""
@@ -122,7 +123,7 @@ class HypernetInitializer(Initializer):
             described["softmax"] = self.softmax
         if self.tokenizer:
             described["tokenizer"] = self.tokenizer
-            described["spelling"] = sha256(_spelling(self.tokenizer).numpy()).hexdigest()  # type: ignore[arg-type]
+            described["spelling"] = sha256(_spelling(self.tokenizer, self._reader).numpy()).hexdigest()  # type: ignore[arg-type]
         if self._named.origin is not None:
             described["published"] = self._named.origin.to_json()
         return described
@@ -177,8 +178,8 @@ def _view_of(model: Predictor, architecture: Architecture, graph: Graph, softmax
 
 
 @lru_cache(maxsize=1)
-def _spelling(tokenizer: str) -> Tensor:
-    reader = read_tokenizer(tokenizer)
+def _spelling(tokenizer: str, reader: Any) -> Tensor:
+    reader = reader or read_tokenizer(tokenizer)
     return letters_of(reader.convert_ids_to_tokens(range(len(reader))), LETTERS)
 
 

@@ -9,10 +9,15 @@ import pytest
 import torch
 from PIL import Image
 
+from paramgen.architectures.overrides import join_spec
+from paramgen.comparison.comparing import typed_vocabulary
 from paramgen.comparison.data import open_data
 from paramgen.comparison.data.text import TextSet, tokenized
+from paramgen.comparison.material import Material
+from paramgen.comparison.protocol import Protocol
 from paramgen.comparison.tasks import ImageTask, TextTask
 from paramgen.images.sets import ImageSet, Pixels, decoded, keep, kept_at, resized
+from paramgen.initializers import initializer_of
 
 SHAPE = (3, 16, 16)
 Draw = Callable[[Path, int], None]
@@ -197,3 +202,29 @@ def test_windows_of_a_text_are_asked_for_what_comes_next(text: Path) -> None:
     scores, targets = task.answers(torch.zeros(4, 16, 256), wanted)
     assert scores.shape == (60, 256) and torch.equal(targets.view(4, 15), wanted)
     assert sum(len(each) for each, _ in task.test_batches(2)) == 5
+
+
+def test_a_hypernet_is_told_of_the_tokenizer_that_was_trained(text: Path, tmp_path: Path) -> None:
+    material = Material(str(text), Protocol(), tokenizer=None, cache=None, vocabulary=270)
+    told = material.told(initializer_of("hypernet:text")).describe()
+    material.keep_tokenizer(tmp_path / "words")
+    read = initializer_of(f"hypernet:text?tokenizer={tmp_path / 'words'}").describe()
+    assert told["spelling"] == read["spelling"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "tokens", "unit"), [(None, 256, "byte"), (256, 256, "byte"), (270, 270, "token")], ids=str
+)
+def test_a_text_is_read_with_the_vocabulary_that_was_typed(
+    text: Path, typed: int | None, tokens: int, unit: str
+) -> None:
+    overrides = {} if typed is None else {"vocab_size": typed}
+    for specs, more in ((["gpt2"], overrides), ([join_spec("gpt2", overrides)], {})):
+        size = typed_vocabulary(specs, more)
+        material = Material(str(text), Protocol(), tokenizer=None, cache=None, typed=size)
+        assert (material.answers, unit in material.identity) == (tokens, True)
+
+
+def test_networks_of_several_vocabularies_read_the_least() -> None:
+    assert typed_vocabulary(["gpt2?vocab_size=900", "gpt2?n_layer=2&vocab_size=600"], {}) == 600
+    assert typed_vocabulary(["gpt2?vocab_size=900", "gpt2"], {}) is None
