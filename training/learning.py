@@ -48,7 +48,7 @@ def learn(
         precision: The context of mixed precision, of the prediction and of the networks.
     """
     with precision:
-        starts = [(each.target.view, each.target.state.__getitem__) for each in sampled]
+        starts = [(each.target.view, each.target.start) for each in sampled]
         predicted = hypernet.together(starts)
         # In mixed precision a prediction may be narrow; what is trained from it is not.
         weights = [{name: tensor.float() for name, tensor in slots.items()} for slots in predicted]

@@ -38,7 +38,11 @@ class Target:
 
     def predict(self, hypernet: Predictor) -> dict[str, Tensor]:
         """Return the tensors that the hypernet predicts for this start."""
-        return dict(hypernet(self.view, base=self.state.__getitem__))
+        return dict(hypernet(self.view, base=self.start))
+
+    def start(self, name: str) -> Tensor:
+        """Return a tensor of its own start, which a prediction may write into."""
+        return self.state[name].clone()
 
 
 def view_of(build: Callable[[], nn.Module], example: Tensor) -> View:

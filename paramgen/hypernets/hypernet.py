@@ -39,7 +39,7 @@ hypernet = Hypernet.from_pretrained("this repository or folder")
 """
 
 Start = Callable[[str], Tensor]
-"""Returns the library's own start of a slot."""
+"""Returns the library's own start of a slot: a tensor that belongs to the hypernet, which may write into it."""
 
 
 @final

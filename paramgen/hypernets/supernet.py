@@ -31,6 +31,7 @@ MAX_ELEMENTS: Final = 1 << 28
 MAX_DIMENSIONS: Final = 4
 MAX_SIZE: Final = 1 << 16  # of one dimension
 TABLE_SIDE: Final = 8  # tokens along one side of the shared position table
+_ROWS: Final = 4096  # of a table of tokens, made at once
 _SMALL: Final = ("head", "positions", WORDS)
 _FILLED: Final = {"post_scale": 1.0, "pre_scale": 1.0, "layer_scale": 0.1}
 _NUMBERS: Final[Mapping[str, type]] = {"token_steps": int, "image_steps": int, "spill": float}
@@ -120,10 +121,16 @@ class Supernet(nn.Module, PyTorchModelHubMixin, library_name="paramgen", tags=["
         )
 
     def _matches(self, view: View) -> Matches:
-        config = self.config
-        found = matched(view.places, self._known, token_steps=config.token_steps, image_steps=config.image_steps)
         # Blocks behind rows of tokens that they do not know train worse than the library's own: training/LOG.md.
-        return found if all(self._can_spell(view.places[slot], view) for slot in found) else {}
+        return {} if self.unspelled(view) else self._known_places(view)
+
+    def unspelled(self, view: View) -> bool:
+        """Whether it would fill something if it knew how the tokens are spelled."""
+        return not all(self._can_spell(view.places[slot], view) for slot in self._known_places(view))
+
+    def _known_places(self, view: View) -> Matches:
+        config = self.config
+        return matched(view.places, self._known, token_steps=config.token_steps, image_steps=config.image_steps)
 
     def _can_spell(self, place: Place, view: View) -> bool:
         """Whether the rows of a table of tokens can be made; of what is no such table, yes."""
@@ -150,7 +157,8 @@ class Supernet(nn.Module, PyTorchModelHubMixin, library_name="paramgen", tags=["
     def _filled(self, view: View, place: Place, pieces: Sequence[tuple[Piece, Tensor]], start: Tensor) -> Tensor:
         if tuple(start.shape) != place.shape:
             raise HypernetError(f"The start of {place.slot!r} is of shape {tuple(start.shape)}, not {place.shape}.")
-        value = start.detach().to(pieces[0][1], copy=True)
+        value = start.detach().to(pieces[0][1])  # the largest tables are not copied where they need not be
+        value = value if value.is_contiguous() else value.clone()
         if place.form == "position":
             return _position_table(value, pieces[0][1])
         if (letters := self._letters(place)) is not None:
@@ -176,9 +184,11 @@ class Supernet(nn.Module, PyTorchModelHubMixin, library_name="paramgen", tags=["
         spelling = byte_spelling() if spelling is None else spelling
         count = min(len(value), len(spelling))  # a vocabulary is often padded to a round number
         spelling = spelling[:count, :LETTERS].to(table.device)
-        rows = spelled(table[:, :width], letters[:, :width], spelling)
-        there = (spelling >= 0).any(1, keepdim=True)  # special tokens keep their start
-        value[:count, :width] = torch.where(there, rows, value[:count, :width])
+        for first in range(0, count, _ROWS):  # the rows of a large vocabulary are not in memory several times
+            some = spelling[first : first + _ROWS]
+            own = value[first : first + len(some), :width]
+            there = (some >= 0).any(1, keepdim=True)  # special tokens keep their start
+            own.copy_(torch.where(there, spelled(table[:, :width], letters[:, :width], some), own))
         return value
 
     def _cut(self, rows: Tensor, shared: Tensor) -> None:

@@ -37,7 +37,8 @@ from paramgen.initializers.library import LIBRARY, Library, library_rule, librar
 HYPERNET, IN_PART = "hypernet", "hypernet in part"
 SHIPPED, TEXT = "vision", "text"
 FILLS_NOTHING = "it fills nothing here"
-UNREAD = "it knows no such blocks, or not which bytes its tokens are spelled with. Type: --tokenizer FOLDER"
+UNREAD = "it does not know which bytes its tokens are spelled with. Type: --tokenizer FOLDER"
+STRANGE = "it knows no such blocks"
 
 
 @final
@@ -75,7 +76,10 @@ class HypernetInitializer(Initializer):
         """Return why it fills nothing: it knows no such blocks, or nothing tells how tokens are spelled."""
         if not {HYPERNET, IN_PART}.isdisjoint(self.rules(architecture, graph).values()):
             return None
-        return FILLS_NOTHING + (f": {UNREAD}" if family_of(graph) == "text_transformer" else "")
+        if family_of(graph) != "text_transformer" or not isinstance(self.model, Supernet):
+            return FILLS_NOTHING
+        unspelled = self.model.unspelled(self._view(architecture, graph))
+        return f"{FILLS_NOTHING}: {UNREAD if unspelled else STRANGE}"
 
     def settled(self, architecture: Architecture, graph: Graph) -> Initializer:
         """Return the shipped hypernet for this kind of network, where none is named; without paths, it has no say."""

@@ -132,7 +132,11 @@ def test_a_language_model_gets_the_hypernet_for_texts_and_it_is_said() -> None:
 
 
 @shipped
-def test_rows_of_tokens_are_made_of_their_letters_where_a_tokenizer_tells_them(tmp_path: Path) -> None:
+@pytest.mark.parametrize("at_once", [100, 4096])
+def test_rows_of_tokens_are_made_of_their_letters_where_a_tokenizer_tells_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr("paramgen.hypernets.supernet._ROWS", at_once)
     tokenizer = ByteLevelBPETokenizer()
     tokenizer.train_from_iterator(["the thin thing and the end\n"] * 9, vocab_size=280, show_progress=False)
     file = tmp_path / "tokenizer.json"
@@ -143,8 +147,17 @@ def test_rows_of_tokens_are_made_of_their_letters_where_a_tokenizer_tells_them(t
     table = paramgen.predict(f"{GPT2}&vocab_size=256", init="hypernet").state_dict()["transformer.wte.weight"]
     single = [tokenizer.token_to_id(letter) for letter in "thin"]
     assert torch.equal(spelled[single], table[[ord(letter) for letter in "thin"]])
-    unknown = paramgen.predict(spec, init="hypernet")
-    assert set(unknown.rules.values()) == {"library"} and "--tokenizer FOLDER" in unknown.chosen["reason"]
+    long = paramgen.predict(spec, init="library").state_dict()["transformer.wte.weight"]
+    assert not (spelled == long).any()  # every row, the last ones, too
+
+
+@shipped
+def test_why_a_language_model_keeps_the_librarys_start_is_said() -> None:
+    unspelled = paramgen.predict(f"{GPT2}&vocab_size=280", init="hypernet")
+    assert set(unspelled.rules.values()) == {"library"} and "--tokenizer FOLDER" in unspelled.chosen["reason"]
+    sizes = "num_hidden_layers=1&hidden_size=32&num_attention_heads=2&intermediate_size=64&vocab_size=256"
+    strange = paramgen.predict(f"transformers:BertForMaskedLM?{sizes}", init="hypernet")
+    assert set(strange.rules.values()) == {"library"} and strange.chosen["reason"].endswith("no such blocks")
 
 
 @shipped

@@ -42,7 +42,7 @@ def gradients(networks: list[Sampled], share: float, made: Hypernet, objective: 
 
 def test_networks_predicted_together_are_those_predicted_alone() -> None:
     made, networks = hypernet(), sampled(4)
-    together = made.together([(each.target.view, each.target.state.__getitem__) for each in networks])
+    together = made.together([(each.target.view, each.target.start) for each in networks])
     for each, found in zip(networks, together, strict=True):
         alone = each.target.predict(made)
         assert found.keys() == alone.keys()
