@@ -75,11 +75,16 @@ def _refuse_huge(name: str) -> None:
             raise OptionError(f"{file} has more than {MAX_BYTES:,} bytes, which no tokenizer needs. Give another.")
 
 
+def rows_of(tokenizer: Any) -> int:
+    """Return how many rows a table of its tokens has; more than there are tokens where some numbers have none."""
+    return int(max(tokenizer.get_vocab().values())) + 1
+
+
 def refuse_larger(tokenizer: Any, name: str, config: Mapping[str, Any]) -> None:
     """Refuse a tokenizer whose ids reach beyond the network's table; a larger table is common, and no fault."""
     tables = {"": config, **{f"{part}.": config.get(part) or {} for part in ("text_config", "decoder")}}
     sizes = {prefix: table["vocab_size"] for prefix, table in tables.items() if type(table.get("vocab_size")) is int}
-    needed = max(tokenizer.get_vocab().values()) + 1
+    needed = rows_of(tokenizer)
     for prefix, rows in sizes.items():
         if needed > rows:
             raise OptionError(

@@ -26,6 +26,7 @@ from paramgen.errors import OptionError, one_line
 from paramgen.graphs.wire import graph_hash
 from paramgen.initializers import Chosen, Initializer, initializer_of
 from paramgen.initializers.library import KEPT, LIBRARY, PLAIN
+from paramgen.language.tokenizers import MOST
 from paramgen.prediction import Prediction
 
 CACHE: Final = "cache"
@@ -262,7 +263,7 @@ def typed_vocabulary(architectures: Sequence[Asked], overrides: Mapping[str, Any
     specs = [split_spec(each)[1] if isinstance(each, str) else {} for each in architectures]
     sizes = [{**typed, **overrides}.get("vocab_size") for typed in specs]
     known = [size for size in sizes if type(size) is int and size > BYTES]
-    return min(known) if len(known) == len(sizes) else None
+    return min(*known, MOST) if len(known) == len(sizes) else None
 
 
 def _accelerator() -> Accelerator:

@@ -104,6 +104,12 @@ def try_out(subject: Subject, inputs: Tensor, kind: str, answers: int) -> None:
         ArchitectureError: The forward pass fails, its result has a wrong shape, or a language model reads ahead.
     """
     module = subject.template.eval()
+    rows = getattr(getattr(module, "config", None), HEADS["text"][0], None) if kind == "text" else None
+    if isinstance(rows, int) and rows < answers:
+        raise ArchitectureError(
+            f"{subject.name} has a vocabulary of {rows:,}; your data has {answers:,} tokens. Type: --set "
+            f"{HEADS['text'][0]}={answers}"
+        )
     try:
         logits = subject.logits(module, inputs)
     except Exception as error:  # a forward pass may raise anything

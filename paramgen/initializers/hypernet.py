@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from paramgen.architectures import Architecture
-from paramgen.architectures.processors import read_tokenizer
+from paramgen.architectures.processors import read_tokenizer, refuse_larger, rows_of
 from paramgen.architectures.spelling import letters_of
 from paramgen.errors import OptionError
 from paramgen.export.card_data import known_of
@@ -115,7 +115,11 @@ class HypernetInitializer(Initializer):
 
     def _view(self, architecture: Architecture, graph: Graph) -> View:
         view = _view_of(self.model, architecture, graph, self.softmax)
-        return replace(view, spelling=_spelling(self.tokenizer, self._reader)) if self.tokenizer else view
+        if not self.tokenizer:
+            return view
+        reader = _read(self.tokenizer, self._reader)
+        refuse_larger(reader, self.tokenizer, architecture.layout.config)
+        return replace(view, spelling=_spelling(reader))
 
     def describe(self) -> Mapping[str, Any]:
         """Return where the hypernet is from, its commit, the sha256 of its weights, and the published file."""
@@ -127,7 +131,7 @@ class HypernetInitializer(Initializer):
             described["softmax"] = self.softmax
         if self.tokenizer:
             described["tokenizer"] = self.tokenizer
-            described["spelling"] = sha256(_spelling(self.tokenizer, self._reader).numpy()).hexdigest()  # type: ignore[arg-type]
+            described["spelling"] = sha256(_spelling(_read(self.tokenizer, self._reader)).numpy()).hexdigest()  # type: ignore[arg-type]
         if self._named.origin is not None:
             described["published"] = self._named.origin.to_json()
         return described
@@ -182,9 +186,14 @@ def _view_of(model: Predictor, architecture: Architecture, graph: Graph, softmax
 
 
 @lru_cache(maxsize=1)
-def _spelling(tokenizer: str, reader: Any) -> Tensor:
-    reader = reader or read_tokenizer(tokenizer)
-    return letters_of(reader.convert_ids_to_tokens(range(len(reader))), LETTERS)
+def _read(tokenizer: str, reader: Any) -> Any:
+    return read_tokenizer(tokenizer) if reader is None else reader
+
+
+@lru_cache(maxsize=1)
+def _spelling(reader: Any) -> Tensor:
+    tokens = reader.convert_ids_to_tokens(range(rows_of(reader)))
+    return letters_of([token or "" for token in tokens], LETTERS)  # numbers without a token have None
 
 
 def published_family(config: HypernetConfig) -> Family:

@@ -128,6 +128,13 @@ def test_a_text_shorter_than_a_window(tmp_path: Path) -> None:
     assert "a window has 16" in refusal(tmp_path, tmp_path / "short.txt", arch=network)
 
 
+def test_a_vocabulary_smaller_than_the_data_s(tmp_path: Path, text: Path) -> None:
+    arch = "gpt2?n_layer=1&n_embd=16&n_head=2&n_positions=32&vocab_size=100"
+    said = refusal(tmp_path, text, arch=arch)
+    assert "has a vocabulary of 100; your data has 256 tokens. Type: --set vocab_size=256" in said
+    assert "--set n_positions=64" in refusal(tmp_path, text, arch=arch.replace("100", "256"), length=64)
+
+
 def test_a_language_model_that_reads_ahead(tmp_path: Path, text: Path) -> None:
     class Ahead(nn.Module):
         def __init__(self) -> None:

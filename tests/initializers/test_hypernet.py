@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tokenizers import ByteLevelBPETokenizer
+from tokenizers import ByteLevelBPETokenizer, Tokenizer, models
 from torch import nn
 
 import paramgen
+from paramgen.errors import OptionError
 from paramgen.initializers import initializer_of
 from paramgen.initializers.hypernet import SHIPPED
 
@@ -149,6 +150,19 @@ def test_rows_of_tokens_are_made_of_their_letters_where_a_tokenizer_tells_them(
     assert torch.equal(spelled[single], table[[ord(letter) for letter in "thin"]])
     long = paramgen.predict(spec, init="library").state_dict()["transformer.wte.weight"]
     assert not (spelled == long).any()  # every row, the last ones, too
+    with pytest.raises(OptionError, match=f"has {rows} tokens, the network a vocabulary of {rows - 1}"):
+        paramgen.predict(f"{GPT2}&vocab_size={rows - 1}", init=f"hypernet?tokenizer={file}")
+
+
+@shipped
+def test_numbers_without_a_token_are_spelled_with_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "tokenizer.json"
+    Tokenizer(models.WordLevel({"owl": 0, "sea": 2, "?": 5}, unk_token="?")).save(str(file))
+    rows, plain = (
+        paramgen.predict(f"{GPT2}&vocab_size=6", init=init).state_dict()["transformer.wte.weight"]
+        for init in (f"hypernet?tokenizer={file}", "library")
+    )
+    assert (rows == plain).all(1).tolist() == [False, True, False, True, True, False]
 
 
 @shipped

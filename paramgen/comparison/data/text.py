@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from paramgen.architectures.processors import read_tokenizer
+from paramgen.architectures.processors import read_tokenizer, rows_of
 from paramgen.errors import OptionError
 from paramgen.language.tokenizers import train_tokenizer
 
@@ -122,7 +122,7 @@ def tokenized(text: TextSet, tokenizer: str | None, vocabulary: int | None = Non
 def _tokens(text: TextSet, reader: Any) -> Tokens:
     ids = [reader(part, add_special_tokens=False)["input_ids"] for part in (text.train, text.test)]
     train, test = (torch.tensor(part, dtype=torch.int64) for part in ids)
-    return Tokens(train=train, test=test, vocabulary=len(reader), unit="token", tokenizer=reader)
+    return Tokens(train=train, test=test, vocabulary=rows_of(reader), unit="token", tokenizer=reader)
 
 
 def _is_test(path: Path) -> bool:
