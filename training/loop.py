@@ -132,8 +132,7 @@ class Run:
             target = Target.of(design.build, view, seed=seed, device=self.accelerator.device)
             clock.lap("build")
             points = stage.objective.inner_steps + 1 if stage.objective.lookahead else 1
-            examples, size = task.examples["train", design.resolution], self.config.optimization.batch
-            batches = [examples.draw(size, generator) for _ in range(points)]
+            batches = [task.drawn(design, self.config.optimization.batch, generator) for _ in range(points)]
             clock.lap("data")
             drawn.append(Sampled(place, self.config.families.index(family_of(design)), target, batches))
         return drawn
@@ -196,8 +195,7 @@ class Run:
                 seed = seed_of(config.seed, "judge", index)
                 target = Target.of(design.build, view, seed=seed, device=self.accelerator.device)
                 state = target.state | target.predict(self.average)
-                batches = task.examples["test", design.resolution].batches(64, limit=_JUDGED)
-                accuracy = judge.accuracy(target.network, state, batches)
+                accuracy = judge.accuracy(target.network, state, task.judged(design, 64, limit=_JUDGED))
                 found[f"{span} {type(design).__name__} {index}"] = round(accuracy, 4)
         return found
 

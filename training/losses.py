@@ -67,7 +67,7 @@ def descend(
         loss.backward()
         losses.append(loss.detach())
         if index == 0:
-            right = (logits.argmax(-1) == labels).float().mean()
+            right = (logits.argmax(-1) == labels)[labels >= 0].float().mean()  # below are those that are not asked
         _add(gradient, leaves, _share(index, len(batches), objective))
         if index + 1 < len(batches):
             optimizer.step()

@@ -1,6 +1,6 @@
 """The data of a run: where the command line says it is, checked against what the recipe asks for."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
@@ -11,8 +11,8 @@ from torch import Tensor
 from paramgen.errors import OptionError
 from training.config import Part, Task
 from training.data.images import Images, Split, load_set
-from training.data.texts import Texts, load_texts
-from training.spaces.design import RESOLUTIONS
+from training.data.texts import Texts, load_texts, masked
+from training.spaces.design import RESOLUTIONS, Design
 
 
 @final
@@ -24,6 +24,19 @@ class TaskData:
     classes: int
     examples: Mapping[tuple[Split, int], Images] | Mapping[tuple[Split, int], Texts]
     spelling: Tensor | None = None  # of a text's tokens
+
+    def drawn(self, design: Design, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return a batch from random places of the training split, as the design learns from it."""
+        return self._posed(design, self.examples["train", design.resolution].draw(size, generator), generator)
+
+    def judged(self, design: Design, size: int, *, limit: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield batches of the test split, at most `limit` examples, the same ones each time."""
+        generator = torch.Generator().manual_seed(0)
+        for batch in self.examples["test", design.resolution].batches(size, limit=limit):
+            yield self._posed(design, batch, generator)
+
+    def _posed(self, design: Design, batch: tuple[Tensor, Tensor], generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        return masked(batch[0], self.spelling, generator) if design.hides and self.spelling is not None else batch
 
 
 def places(given: Sequence[str], tasks: Sequence[Task]) -> dict[str, Path]:

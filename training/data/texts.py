@@ -15,6 +15,8 @@ from paramgen.errors import OptionError
 from paramgen.hypernets.spelled import BYTES, LETTERS, byte_spelling
 from training.data.images import Split
 
+NOT_ASKED: Final = -100  # torch's own sign for an answer that counts for nothing
+_ASKED: Final = 0.15
 SPLITS: Final[tuple[Split, ...]] = ("train", "test")
 
 
@@ -69,6 +71,23 @@ def load_texts(
     if short <= max(lengths):
         raise OptionError(f"--data {source} has a split of {short} tokens; windows are of {max(lengths)}. Give more.")
     return {(split, length): Texts(tokens[split], length) for split in SPLITS for length in lengths}, spelling
+
+
+def masked(
+    tokens: Int64[Tensor, "batch length"], spelling: Int64[Tensor, "rows letters"], generator: torch.Generator
+) -> tuple[Int64[Tensor, "batch length"], Tensor]:
+    """Hide some tokens, and return what is seen with what was there; what was not hidden is not asked, -100.
+
+    Of every hundred tokens 15 are asked: 12 become the token that stands for the byte 0, which no text has, 1.5
+    another one, and 1.5 stay (BERT, Devlin et al., 2019, arXiv:1810.04805, §3.1).
+    """
+    nothing = torch.full_like(spelling[0], -1)
+    nothing[0] = 0
+    hider = (spelling == nothing).all(1).nonzero()[0]
+    lots = torch.rand(tokens.shape, generator=generator).to(tokens.device)
+    others = torch.randint(len(spelling), tokens.shape, generator=generator).to(tokens.device)
+    seen = torch.where(lots < _ASKED * 0.8, hider, torch.where(lots < _ASKED * 0.9, others, tokens))
+    return seen, torch.where(lots < _ASKED, tokens, NOT_ASKED)
 
 
 def _subwords(parts: dict[str, str], vocabulary: int) -> tuple[dict[str, Tensor], Tensor]:

@@ -36,6 +36,8 @@ class Design(abc.ABC):
     limit: ClassVar[int] = 2_500_000
     """Multiplications of one image's forward pass that training may spend: some 25 ms a step of 64 on one core."""
     takes: ClassVar[Takes] = "images"
+    hides: ClassVar[bool] = False
+    """Whether it learns to tell tokens that are hidden from it, instead of the next ones."""
 
     resolution: int = 16
     activation: Activation = "relu"
@@ -67,8 +69,8 @@ class Design(abc.ABC):
             network = self.network().eval()
         # On real zeros: following a small network on the meta device takes three times as long as running it.
         network = network.to_empty(device="cpu")
-        for tensor in network.state_dict().values():
-            tensor.zero_()
+        for tensor in (*network.parameters(), *network.buffers()):  # some buffers are in no state dict
+            tensor.detach().zero_()
         with FlopCounterMode(display=False) as counter, torch.no_grad(), _plain_attention():
             network(self.example(1, "cpu"))
         return counter.get_total_flops() // 2

@@ -48,4 +48,4 @@ class Gpt2(TextDesign):
             bos_token_id=None,
             eos_token_id=None,
         )
-        return Logits(GPT2LMHeadModel(config))
+        return Logits(GPT2LMHeadModel(config), use_cache=False)

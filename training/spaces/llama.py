@@ -54,4 +54,4 @@ class Llama(TextDesign):
             eos_token_id=None,
             pad_token_id=None,
         )
-        return Logits(LlamaForCausalLM(config))
+        return Logits(LlamaForCausalLM(config), use_cache=False)

@@ -39,13 +39,13 @@ class TextDesign(Design):
 
 
 class Logits(nn.Module):
-    """A model of transformers that takes tokens and returns scores alone, without the cache of keys and values."""
+    """A model of transformers that takes tokens and returns scores alone; `options` go to its forward pass."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, **options: bool) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.options = model, options
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Return the scores of the next token at every place."""
-        scores: Tensor = self.model(input_ids=tokens, use_cache=False).logits
+        """Return the scores of the next token, or of the hidden one, at every place."""
+        scores: Tensor = self.model(input_ids=tokens, **self.options).logits
         return scores
