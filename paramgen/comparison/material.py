@@ -157,7 +157,7 @@ class Material:
         if most is not None and asked is not None and asked > most:
             raise OptionError(
                 f"--length is {asked}, but {subject.name} has {most} positions. Type: --length {most}, or --set "
-                f"{next(name for name in _LENGTHS if name in config.to_dict())}={asked}"
+                f"{next(name for name in reversed(_LENGTHS) if hasattr(config, name))}={asked}"
             )
         if most is None:
             most = int(subject.example.shape[1])

@@ -76,9 +76,10 @@ class HypernetInitializer(Initializer):
         """Return why it fills nothing: it knows no such blocks, or nothing tells how tokens are spelled."""
         if not {HYPERNET, IN_PART}.isdisjoint(self.rules(architecture, graph).values()):
             return None
-        if family_of(graph) != "text_transformer" or not isinstance(self.model, Supernet):
+        asked = self if self.path else replace(self, path=TEXT)
+        if family_of(graph) != "text_transformer" or not isinstance(asked.model, Supernet):
             return FILLS_NOTHING
-        unspelled = self.model.unspelled(self._view(architecture, graph))
+        unspelled = asked.model.unspelled(asked._view(architecture, graph))
         return f"{FILLS_NOTHING}: {UNREAD if unspelled else STRANGE}"
 
     def settled(self, architecture: Architecture, graph: Graph) -> Initializer:
