@@ -62,10 +62,14 @@ def test_the_text_card_and_the_readme_have_the_table_of_what_ships() -> None:
     weights = ROOT / "paramgen" / "pretrained" / "text" / "model.safetensors"
     assert texts()["hypernet"]["sha256"] == sha256(weights.read_bytes()).hexdigest()
     readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
-    found, sizes = texts()["summary"], sorted(row["parameters"] / 1e6 for row in texts()["rows"])
-    assert f"On {found['rows']} shapes that no training has seen" in readme and found["wins"] == 1
+    found, rows = texts()["summary"], texts()["rows"]
+    sizes = sorted(row["parameters"] / 1e6 for row in rows)
+    shapes, beyond = {row["network"] for row in rows}, {row["network"] for row in rows if row["beyond"]}
+    assert f"On {len(rows)} rows, {len(shapes)} shapes that no training has seen" in readme and found["wins"] == 1
+    assert f"{len(beyond)} of them wider and deeper than any in it" in readme
+    assert f"{len({row['data'] for row in rows})} texts that it has not read" in readme
     assert f"{1 - found['median_ratio']:.0%}".replace("%", " %") + " lower than from the best simple start" in readme
-    assert f"which it passes after {found['median_steps']:.0f} steps" in readme
+    assert found["median_steps"] == 0 and "in the median it is there before the first step" in readme
     assert f"({sizes[0]:.1f} to {sizes[-1]:.1f} million parameters)" in readme
 
 
