@@ -29,6 +29,7 @@ from typing import Any, Final, final
 
 import torch
 
+from benchmarks.known import Known
 from benchmarks.provenance import provenance
 from benchmarks.starts_cost import cost_of, table
 from benchmarks.starts_networks import SIZE, UNSEEN, Network, networks
@@ -80,40 +81,6 @@ class _OutOfTimeError(Exception):
 
 
 @final
-class Known:
-    """What of an earlier result was trained as it would be now.
-
-    Args:
-        result: The earlier result.
-        protocol: Of now.
-        data: Of now.
-        sha256: Of the hypernet's weights of now.
-
-    """
-
-    def __init__(self, result: Mapping[str, Any], protocol: Protocol, data: Sequence[DataSet], *, sha256: str) -> None:
-        facts = {each.name: each.identity for each in data}
-        alike = result["protocol"] == protocol.to_json() and result["versions"]["paramgen"] == version("paramgen")
-        sets = [name for name, known in result["data"].items() if facts.get(name) == known["sha256"]]
-        rows = [*result["rows"], *result["partial"]] if alike else []
-        self._rows = {(row["data"], row["made_by"]): row for row in rows if row["data"] in sets}
-        self._result = result
-        self._starts = [each for each in STARTS if each != JUDGED or result["hypernet"]["sha256"] == sha256]
-
-    def entry(self, data: DataSet, network: Network, start: str) -> dict[str, Any] | None:
-        """Return what the result has of a start."""
-        row = self._rows.get((data.name, network.call), {"starts": {}})
-        return known_entry(row, start) if start in self._starts and start in row["starts"] else None
-
-    def to_json(self) -> dict[str, Any]:
-        """Return where the rows come from."""
-        kept = {
-            key: self._result[key] for key in ("commit", "date", "hardware", "versions", "known") if key in self._result
-        }
-        return {**kept, "rows": sorted(f"{data} {row['network']}" for (data, _), row in self._rows.items())}
-
-
-@final
 class Table:
     """The runs under a folder, and what they amount to."""
 
@@ -129,7 +96,8 @@ class Table:
         self._out, self._protocol, self._data, self._hypernet = out, protocol, data, hypernet
         self._described = {start: dict(initializer_of(self._spec(start)).describe()) for start in STARTS}
         sha256 = str(self._described[JUDGED]["sha256"])
-        self._known = [Known(result, protocol, data, sha256=sha256) for result in known]
+        identities = {each.name: each.identity for each in data}
+        self._known = [Known(result, protocol, identities, sha256=sha256) for result in known]
 
     def run(
         self,
@@ -222,8 +190,8 @@ class Table:
         if file.is_file():
             entry: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
             return entry
-        found = (each.entry(data, network, start) for each in self._known)
-        return next((entry for entry in found if entry is not None), None)
+        found = (each.row(data.name, network.call, start) for each in self._known)
+        return next((known_entry(row, start) for row in found if row is not None), None)
 
     def _folder(self, data: DataSet, network: Network, start: str) -> Path:
         depends = {

@@ -3,7 +3,8 @@
 `python -m benchmarks.text_starts --data NAME=PATH` trains GPT-2s and Llamas of several shapes, some wider and deeper
 than any in training, on the bytes of each text, from every start at its own best rate of a grid.
 Each text is a file, whose last tenth is tested on. Perplexities are per byte. Runs are kept under `--out`: the same
-command goes on where the last one ended, and what one call has ended of a text is in the result.
+command goes on where the last one ended, and all that has ended of the texts is in the result. What an earlier result
+has by the same protocol on the same text, and of the hypernet from the same weights, `--known` takes over.
 
     OMP_NUM_THREADS=1 python -m benchmarks.text_starts --data wikitext2=wikitext2-test.txt --data novel=novel.txt
     python -m benchmarks.text_starts --render cards/results/text_starts.json
@@ -16,18 +17,22 @@ from collections.abc import Mapping, Sequence
 from math import exp, inf, isfinite
 from pathlib import Path
 from statistics import median
-from typing import Any, Final
+from typing import Any, Final, final
 
+from benchmarks.known import Known
 from benchmarks.provenance import provenance
 from benchmarks.starts_table import JUDGED
 from paramgen.comparison import Event, Protocol, compare
+from paramgen.comparison.data.text import folder_text
+from paramgen.comparison.measures import reached
 from paramgen.errors import OptionError, ParamgenError
 from paramgen.export.folder import write_text
 from paramgen.initializers import initializer_of
+from paramgen.initializers.library import LIBRARY
 
 RESULT: Final = Path(__file__).parents[1] / "cards" / "results" / "text_starts.json"
 SHIPPED: Final = "hypernet:text"
-STARTS: Final = ("library", JUDGED, "orthogonal", "mimetic", "scaled")
+STARTS: Final = (LIBRARY, JUDGED, "orthogonal", "mimetic", "scaled", "lir", "mup")
 PROTOCOL: Final = {
     "steps": 300,
     "seeds": 3,
@@ -38,6 +43,8 @@ PROTOCOL: Final = {
     "length": 64,
 }
 TIE: Final = 0.005  # perplexities within so much of each other, relatively, are level
+_KEPT: Final = ("rate", "rates", "final", "zero_shot", "steps", "curve", "seconds")
+_ENTRY: Final = "entry.json"
 _LLAMA: Final = "transformers:LlamaForCausalLM?max_position_embeddings=64&"
 _GPT2: Final = "transformers:GPT2LMHeadModel?n_positions=64&"
 NETWORKS: Final[Mapping[str, str]] = {
@@ -55,31 +62,44 @@ BEYOND: Final = ("gpt2-192", "llama-192")
 """Wider and deeper than any design of the recipe."""
 
 
-def row_of(data: str, architecture: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the table keeps of one network on one text: the losses of every start, and who won.
+def entry_of(architecture: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the table keeps of one start, and the commit that made it.
+
+    Args:
+        architecture: One of `Results.values["architectures"]`, of a comparison of one start.
+
+    """
+    start = architecture["starts"][0]
+    kept = {key: start[key] for key in _KEPT if key in start}
+    return {**kept, "parameters": architecture["parameters"], "commit": provenance()["commit"]}
+
+
+def row_of(data: str, network: str, entries: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return a row: the losses of every start, and who won.
 
     Args:
         data: The text's name.
-        architecture: One of `Results.values["architectures"]`.
+        network: One of `NETWORKS`.
+        entries: What `entry_of` returned, by start; that of the hypernet and of the library among them.
 
     """
-    name = next(name for name, spec in NETWORKS.items() if spec == architecture["name"])
-    kept = ("rate", "rates", "final", "zero_shot", "steps", "curve", "seconds")
-    starts = {each["init"]: {key: each[key] for key in kept} for each in architecture["starts"] if each["rate"]}
-    simple = architecture["best_simple"]
-    reached = next(each["steps_to_best_simple"] for each in architecture["starts"] if each["init"] == JUDGED)
+    ended = {init: entries[init] for init in STARTS if init in entries and entries[init]["rate"] is not None}
+    simple = min((init for init in ended if init != JUDGED), key=lambda init: _loss(ended[init]))
+    judged = ended[JUDGED]
     return {
         "data": data,
-        "network": name,
+        "network": network,
         "family": "text_transformer",
-        "made_by": architecture["name"],
-        "beyond": name in BEYOND,
-        "parameters": architecture["parameters"],
+        "made_by": NETWORKS[network],
+        "beyond": network in BEYOND,
+        "parameters": judged["parameters"],
         "best_simple": simple,
-        "perplexity": {init: round(exp(_loss(start)), 4) for init, start in starts.items()},
-        "ratio": round(exp(_loss(starts[JUDGED]) - _loss(starts[simple])), 4),
-        "steps_to_best_simple": reached["mean_curve"],
-        "starts": starts,
+        "perplexity": {init: round(exp(_loss(entry)), 4) for init, entry in ended.items()},
+        "ratio": round(exp(_loss(judged) - _loss(ended[simple])), 4),
+        "steps_to_best_simple": reached(judged["curve"]["mean"], judged["steps"], _loss(ended[simple]), "perplexity"),
+        "starts": {
+            init: {key: each for key, each in entry.items() if key != "parameters"} for init, entry in ended.items()
+        },
     }
 
 
@@ -107,26 +127,27 @@ def markdown(result: Mapping[str, Any]) -> str:
         f"{found['rows']} rows: lower perplexity than the best simple start on {found['wins']:.0%}; in the median "
         f"{1 - found['median_ratio']:.0%} lower, and as low as that start ends after {found['median_steps']} steps."
     ]
-    inits = [init for init in STARTS if init in result["rows"][0]["perplexity"]]
+    inits = [init for init in STARTS if any(init in row["perplexity"] for row in result["rows"])]
     for data in dict.fromkeys(row["data"] for row in result["rows"]):
         lines += ["", f"## {data}", "", f"| network | parameters | {' | '.join(inits)} | against the best simple |"]
         lines.append("|---|--:|" + "--:|" * (len(inits) + 1))
         for row in result["rows"]:
             if row["data"] == data:
-                values = " | ".join(f"{row['perplexity'][init]:.2f}" for init in inits)
+                values = " | ".join(_cell(row["perplexity"].get(init)) for init in inits)
                 size = f"`{row['network']}`{' (beyond training)' if row['beyond'] else ''} | {row['parameters']:,}"
                 lines.append(f"| {size} | {values} | {row['ratio'] - 1:+.1%} |")
     return "\n".join(lines)
 
 
 def main() -> None:
-    """Render a result, or run and write it after every network."""
+    """Render a result, or run and write it after every start."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--data", action="append", default=[], metavar="NAME=PATH", help="a text file")
     parser.add_argument("--out", type=Path, default=Path("runs/text_starts"), help="where runs are kept")
     parser.add_argument("--result", type=Path, default=RESULT, help="the result file")
+    parser.add_argument("--known", type=Path, nargs="+", default=[], help="results of which what is the same is kept")
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=list(NETWORKS))
-    parser.add_argument("--starts", nargs="+", default=list(STARTS), help="starts as `--init` takes them")
+    parser.add_argument("--starts", nargs="*", default=list(STARTS), choices=STARTS, help="what is trained now")
     parser.add_argument("--render", type=Path, metavar="FILE", help="print a result as Markdown")
     given = parser.parse_args()
     if given.render:
@@ -140,31 +161,83 @@ def main() -> None:
 
 
 def _run(given: argparse.Namespace, protocol: Protocol) -> None:
-    texts = [each.partition("=")[::2] for each in given.data]
-    if not texts or not all(name and path for name, path in texts):
+    texts = {name: path for name, _, path in (each.partition("=") for each in given.data)}
+    if not texts or not all(name and path for name, path in texts.items()):
         raise OptionError("No text is named. Type: --data wikitext2=wikitext2-test.txt")
-    rows: list[dict[str, Any]] = []
-    for name in given.networks:
-        for data, path in texts:
-            out = given.out / data / name
-            found = compare(NETWORKS[name], path, given.starts, protocol, out, progress=_said)
-            rows.append(row_of(data, found.values["architectures"][0]))
-            write_text(given.result, json.dumps(result_of(rows, protocol), indent=1) + "\n")
+    known = [json.loads(file.read_text(encoding="utf-8")) for file in given.known]
+    table = Table(given.out, protocol, texts, known=known)
+    for data in texts:
+        for network in given.networks:
+            for start in given.starts:
+                table.make(data, network, start)
+                write_text(given.result, json.dumps(table.result(), indent=1) + "\n")
+    write_text(given.result, json.dumps(table.result(), indent=1) + "\n")
 
 
-def result_of(rows: Sequence[Mapping[str, Any]], protocol: Protocol) -> dict[str, Any]:
-    """Return everything that has ended, text by text, with where it comes from."""
-    given = protocol.to_json()
-    order = list(dict.fromkeys(row["data"] for row in rows))
-    return {
-        "metric": "perplexity",
-        "summary": summary_of(rows),
-        **{key: given[key] for key in ("steps", "seeds", "rates", "batch", "length")},
-        "hypernet": dict(initializer_of(SHIPPED).describe()),
-        "protocol": given,
-        "rows": sorted(rows, key=lambda row: order.index(row["data"])),
-        **provenance(),
-    }
+@final
+class Table:
+    """The runs under a folder, each start of each network in one of its own, and what they amount to.
+
+    Args:
+        out: The folder.
+        protocol: How each start is trained.
+        texts: Files by name.
+        known: Earlier results.
+
+    """
+
+    def __init__(
+        self, out: Path, protocol: Protocol, texts: Mapping[str, str], *, known: Sequence[Mapping[str, Any]] = ()
+    ) -> None:
+        self._out, self._protocol, self._texts = out, protocol, texts
+        self._hypernet = dict(initializer_of(SHIPPED).describe())
+        self._identities = {name: folder_text(Path(path)).identity for name, path in texts.items()}
+        sha256 = str(self._hypernet["sha256"])
+        self._known = [Known(result, protocol, self._identities, sha256=sha256) for result in known]
+
+    def make(self, data: str, network: str, start: str) -> None:
+        """Train from a start, unless that has been done."""
+        if self._entry(data, network, start) is not None:
+            return
+        folder = self._out / data / network / start
+        spec = SHIPPED if start == JUDGED else start
+        found = compare(NETWORKS[network], self._texts[data], [spec], self._protocol, folder, progress=_said)
+        write_text(folder / _ENTRY, json.dumps(entry_of(found.values["architectures"][0]), indent=1) + "\n")
+
+    def result(self) -> dict[str, Any]:
+        """Return everything that has ended, text by text, with where it comes from."""
+        given, rows = self._protocol.to_json(), []
+        for data in self._texts:
+            for network in NETWORKS:
+                found = {start: self._entry(data, network, start) for start in STARTS}
+                entries = {start: entry for start, entry in found.items() if entry is not None}
+                if {LIBRARY, JUDGED} <= entries.keys():
+                    rows.append(row_of(data, network, entries))
+        return {
+            "metric": "perplexity",
+            "summary": summary_of(rows),
+            **{key: given[key] for key in ("steps", "seeds", "rates", "batch", "length")},
+            "hypernet": self._hypernet,
+            "protocol": given,
+            "data": {name: {"sha256": identity} for name, identity in self._identities.items()},
+            "rows": rows,
+            **({"known": [each.to_json() for each in self._known]} if self._known else {}),
+            **provenance(),
+        }
+
+    def _entry(self, data: str, network: str, start: str) -> dict[str, Any] | None:
+        """Return what is known of a start: its own runs, or an earlier result."""
+        file = self._out / data / network / start / _ENTRY
+        if file.is_file():
+            entry: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+            return entry
+        found = (each.row(data, NETWORKS[network], start) for each in self._known)
+        row = next((row for row in found if row is not None), None)
+        return None if row is None else {**row["starts"][start], "parameters": row["parameters"]}
+
+
+def _cell(perplexity: float | None) -> str:
+    return "" if perplexity is None else f"{perplexity:.2f}"
 
 
 def _said(event: Event) -> None:

@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from benchmarks import starts
-from benchmarks.starts import DataSet, Known, Table
+from benchmarks.known import Known
+from benchmarks.starts import DataSet, Table
 from benchmarks.starts_networks import Network, networks
 from benchmarks.starts_table import STARTS, markdown, row_of, summary_of
 from paramgen.architectures import Inputs
@@ -140,8 +141,8 @@ def test_another_protocol_or_data_set_takes_nothing_over(
     first = Table(tmp_path / "first", PROTOCOL, [data], hypernet="hypernet")
     assert first.run([own_cnn()], STARTS, until=FOREVER)
     protocol = replace(PROTOCOL, steps=3) if changed == "protocol" else PROTOCOL
-    others = [DataSet.of("arrays", pixels(24, 2), pixels(9, 1))] if changed == "data" else [data]
-    assert Known(first.result(), protocol, others, sha256="").to_json()["rows"] == []
+    other = DataSet.of("arrays", pixels(24, 2), pixels(9, 1)) if changed == "data" else data
+    assert Known(first.result(), protocol, {"arrays": other.identity}, sha256="").to_json()["rows"] == []
 
 
 def test_out_of_time_writes_what_there_is(tmp_path: Path, data: DataSet, compared: list[str]) -> None:

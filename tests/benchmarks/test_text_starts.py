@@ -7,27 +7,37 @@ from benchmarks.text_starts import NETWORKS, markdown, row_of, summary_of
 from training.spaces.text import DEPTHS, WIDTHS
 
 
-def start(init: str, perplexity: float, reached: float | None) -> dict[str, Any]:
+def entry(perplexity: float, curve: tuple[float, float, float]) -> dict[str, Any]:
     spread = {"mean": log(perplexity), "std": 0.0, "values": [log(perplexity)]}
-    curve = {"mean": [log(256), log(perplexity)]}
-    more = {"rates": {}, "zero_shot": spread, "steps": [0, 300], "curve": curve, "seconds": spread}
-    return {"init": init, "rate": 1e-3, "final": spread, "steps_to_best_simple": {"mean_curve": reached}, **more}
+    points = {"steps": [0, 30, 300], "curve": {"mean": [log(each) for each in curve]}}
+    return {
+        "rate": 1e-3,
+        "rates": {},
+        "zero_shot": spread,
+        "final": spread,
+        "seconds": spread,
+        "parameters": 7,
+        **points,
+    }
 
 
-def row(hypernet: float, reached: float | None) -> dict[str, Any]:
-    starts = [start("library", 10.0, None), start("mimetic", 8.0, 300.0), start("hypernet", hypernet, reached)]
-    architecture = {"name": NETWORKS["llama-80"], "parameters": 7, "best_simple": "mimetic", "starts": starts}
-    return row_of("novel", architecture)
+def row(hypernet: float, reached: bool) -> dict[str, Any]:
+    entries = {
+        "library": entry(10.0, (256.0, 20.0, 10.0)),
+        "mimetic": entry(8.0, (256.0, 20.0, 8.0)),
+        "hypernet": entry(hypernet, (20.0, 8.0 if reached else 10.0, hypernet)),
+    }
+    return row_of("novel", "llama-80", entries)
 
 
 def test_a_row_compares_with_the_best_simple_start() -> None:
-    found = row(6.0, 30.0)
+    found = row(6.0, True)
     assert (found["network"], found["best_simple"], found["ratio"]) == ("llama-80", "mimetic", 0.75)
     assert found["perplexity"] == {"library": 10.0, "mimetic": 8.0, "hypernet": 6.0}
 
 
 def test_a_summary_counts_wins_ties_and_steps() -> None:
-    rows = [row(6.0, 30.0), row(8.02, None), row(9.0, None)]
+    rows = [row(6.0, True), row(8.02, False), row(9.0, False)]
     assert summary_of(rows) == {
         "rows": 3,
         "wins": 0.3333,
