@@ -102,7 +102,7 @@ class Neighbours:
 
     def mixes_tokens(self, index: int) -> bool:
         """Whether a linear weight maps tokens to tokens, as in an image's Mixer, instead of channels to channels."""
-        if self.nodes[index].op != "linear" or not self.input:
+        if self.nodes[index].op != "linear" or len(self.nodes[index].shape) < 2 or not self.input:
             return False
         met = self._met(index, self.before)
         if met is None:

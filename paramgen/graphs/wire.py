@@ -28,6 +28,7 @@ MAX_TEXT: Final = 10_000
 MAX_ATTRIBUTE: Final = 10**9
 _KEYS: Final = frozenset(("paramgen_graph", "spec", "traced_by", "layout", "nodes", "edges", "slots"))
 _SIZES: Final = frozenset(("kernel", "stride", "dilation", "groups", "heads"))
+_COUNTS: Final = frozenset(("groups", "heads"))
 _DTYPES: Final = frozenset(
     "float64 float32 float16 bfloat16 complex64 int64 int32 int16 int8 uint8 uint16 uint32 uint64 bool".split()
 )
@@ -171,6 +172,8 @@ def _node_from_json(item: Mapping[str, Any]) -> Node:
 
 
 def _attribute(key: str, value: Any) -> Any:
+    if key in _COUNTS and not (type(value) is int and 0 < value <= MAX_ATTRIBUTE):
+        raise GraphError(f"A node's {key!r} is {one_line(value)}; it is one number, 1 or more.")
     numbers = value if isinstance(value, list) else [value]
     if all(type(number) is int and abs(number) <= MAX_ATTRIBUTE for number in numbers):
         return tuple(numbers) if isinstance(value, list) else value

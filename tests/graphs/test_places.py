@@ -1,4 +1,7 @@
+from dataclasses import replace
+
 from paramgen.architectures import resolve
+from paramgen.graphs.neighbours import Neighbours
 from paramgen.graphs.places import Place, places_of
 from paramgen.graphs.trace import trace
 
@@ -94,3 +97,12 @@ def test_blocks_that_normalize_behind_their_sums_are_places_of_their_own() -> No
         for place in found.values()
         for name in (piece.name for piece in place.pieces)
     } == {"postnorm"}
+
+
+def test_a_linear_weight_without_columns_mixes_nothing() -> None:
+    architecture = resolve("timm:test_resnet")
+    assert architecture.module is not None and architecture.example is not None
+    graph = trace(architecture.module, architecture.manifest, architecture.example)
+    index = graph.nodes_of_slot()["bn1.weight"]
+    nodes = (*graph.nodes[:index], replace(graph.nodes[index], op="linear"), *graph.nodes[index + 1 :])
+    assert not Neighbours(replace(graph, nodes=nodes)).mixes_tokens(index)
