@@ -100,7 +100,7 @@ def test_blocks_that_normalize_behind_their_sums_are_places_of_their_own() -> No
 
 
 def test_a_linear_weight_without_columns_mixes_nothing() -> None:
-    architecture = resolve("timm:test_resnet")
+    architecture = resolve("timm:resnet18")
     assert architecture.module is not None and architecture.example is not None
     graph = trace(architecture.module, architecture.manifest, architecture.example)
     index = graph.nodes_of_slot()["bn1.weight"]
