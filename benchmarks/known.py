@@ -1,6 +1,6 @@
 """What an earlier result of a benchmark of starts has, so that it is not trained again."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any, Final, final
 
@@ -39,3 +39,9 @@ class Known:
         """Return where the rows come from."""
         kept = {key: self._result[key] for key in _FROM if key in self._result}
         return {**kept, "rows": sorted(f"{data} {row['network']}" for (data, _), row in self._rows.items())}
+
+
+def known_row(known: Sequence[Known], data: str, made_by: str, start: str) -> Mapping[str, Any] | None:
+    """Return the row that has a start's figures in the first of several results that has them."""
+    found = (each.row(data, made_by, start) for each in known)
+    return next((row for row in found if row is not None), None)

@@ -29,7 +29,7 @@ from typing import Any, Final, final
 
 import torch
 
-from benchmarks.known import Known
+from benchmarks.known import Known, known_row
 from benchmarks.provenance import provenance
 from benchmarks.starts_cost import cost_of, table
 from benchmarks.starts_networks import SIZE, UNSEEN, Network, networks
@@ -190,8 +190,8 @@ class Table:
         if file.is_file():
             entry: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
             return entry
-        found = (each.row(data.name, network.call, start) for each in self._known)
-        return next((known_entry(row, start) for row in found if row is not None), None)
+        row = known_row(self._known, data.name, network.call, start)
+        return None if row is None else known_entry(row, start)
 
     def _folder(self, data: DataSet, network: Network, start: str) -> Path:
         depends = {

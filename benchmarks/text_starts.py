@@ -19,7 +19,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final, final
 
-from benchmarks.known import Known
+from benchmarks.known import Known, known_row
 from benchmarks.provenance import provenance
 from benchmarks.starts_table import JUDGED
 from paramgen.comparison import Event, Protocol, compare
@@ -231,8 +231,7 @@ class Table:
         if file.is_file():
             entry: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
             return entry
-        found = (each.row(data, NETWORKS[network], start) for each in self._known)
-        row = next((row for row in found if row is not None), None)
+        row = known_row(self._known, data, NETWORKS[network], start)
         return None if row is None else {**row["starts"][start], "parameters": row["parameters"]}
 
 

@@ -27,7 +27,7 @@ MAX_DRAW_STEPS: Final = 300_000
 MAX_TEXT: Final = 10_000
 MAX_ATTRIBUTE: Final = 10**9
 _KEYS: Final = frozenset(("paramgen_graph", "spec", "traced_by", "layout", "nodes", "edges", "slots"))
-_SIZES: Final = frozenset(("kernel", "stride", "dilation", "groups", "heads"))
+_SIZES: Final = frozenset(("kernel", "stride", "dilation"))
 _COUNTS: Final = frozenset(("groups", "heads"))
 _DTYPES: Final = frozenset(
     "float64 float32 float16 bfloat16 complex64 int64 int32 int16 int8 uint8 uint16 uint32 uint64 bool".split()

@@ -5,7 +5,7 @@ al., 2019, arXiv:1812.08928, §3.1). What the slot has beyond the corner is the 
 at random, and what they add to the shared ones is scaled down. Rows of tokens are made of the bytes that spell them.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import isqrt, prod
 from pathlib import Path
@@ -122,11 +122,15 @@ class Supernet(nn.Module, PyTorchModelHubMixin, library_name="paramgen", tags=["
 
     def _matches(self, view: View) -> Matches:
         # Blocks behind rows of tokens that they do not know train worse than the library's own: training/LOG.md.
-        return {} if self.unspelled(view) else self._known_places(view)
+        found = self._known_places(view)
+        return found if self._can_spell_all(found, view) else {}
 
     def unspelled(self, view: View) -> bool:
         """Whether it would fill something if it knew how the tokens are spelled."""
-        return not all(self._can_spell(view.places[slot], view) for slot in self._known_places(view))
+        return not self._can_spell_all(self._known_places(view), view)
+
+    def _can_spell_all(self, slots: Iterable[str], view: View) -> bool:
+        return all(self._can_spell(view.places[slot], view) for slot in slots)
 
     def _known_places(self, view: View) -> Matches:
         config = self.config

@@ -1,16 +1,14 @@
 """BERT (Devlin et al., 2019, arXiv:1810.04805): both directions, learned positions, LayerNorm after each part, GELU."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Final, final
+from typing import ClassVar, final
 
 import torch
 from torch import nn
 
 from training.spaces import families
-from training.spaces.design import Span, pick
-from training.spaces.text import DEPTHS, HEAD_WIDTHS, LENGTHS, WIDTHS, Logits, TextDesign
-
-TWICE: Final = 2  # the head's weight is the table of tokens, and its bias has two names
+from training.spaces.design import Span
+from training.spaces.text import Logits, TextDesign, sizes
 
 
 @final
@@ -20,21 +18,13 @@ class Bert(TextDesign):
     """Post-norm blocks that tell hidden tokens; the head is the table of tokens."""
 
     hides: ClassVar[bool] = True
-    tied: ClassVar[int] = TWICE
 
     expansion: int
 
     @classmethod
     def sample(cls, generator: torch.Generator, *, span: Span) -> "Bert":
         """Draw a design."""
-        width = pick(generator, WIDTHS[span])
-        return cls(
-            resolution=pick(generator, LENGTHS),
-            width=width,
-            depth=pick(generator, DEPTHS[span]),
-            heads=width // pick(generator, HEAD_WIDTHS),
-            expansion=pick(generator, (2, 4, 4)),
-        )
+        return cls(**sizes(generator, span))
 
     def network(self) -> nn.Module:
         """Build the network."""

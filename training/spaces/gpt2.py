@@ -8,7 +8,7 @@ from torch import nn
 
 from training.spaces import families
 from training.spaces.design import Span, pick
-from training.spaces.text import DEPTHS, HEAD_WIDTHS, LENGTHS, WIDTHS, Logits, TextDesign
+from training.spaces.text import Logits, TextDesign, sizes
 
 
 @final
@@ -23,15 +23,7 @@ class Gpt2(TextDesign):
     @classmethod
     def sample(cls, generator: torch.Generator, *, span: Span) -> "Gpt2":
         """Draw a design."""
-        width = pick(generator, WIDTHS[span])
-        return cls(
-            resolution=pick(generator, LENGTHS),
-            width=width,
-            depth=pick(generator, DEPTHS[span]),
-            heads=width // pick(generator, HEAD_WIDTHS),
-            expansion=pick(generator, (2, 4, 4)),
-            tied=pick(generator, (True, True, False)),
-        )
+        return cls(**sizes(generator, span), tied=pick(generator, (True, True, False)))
 
     def network(self) -> nn.Module:
         """Build the network."""

@@ -1,12 +1,12 @@
 """What language models of all families share: they read tokens and are transformers' own classes."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Final
+from typing import ClassVar, Final, TypedDict
 
 import torch
 from torch import Tensor, nn
 
-from training.spaces.design import Design, Span, Takes
+from training.spaces.design import Design, Span, Takes, pick
 
 WIDTHS: Final[dict[Span, tuple[int, ...]]] = {
     "small": (32, 64, 96, 128),
@@ -36,6 +36,28 @@ class TextDesign(Design):
     def example(self, count: int, device: str) -> Tensor:
         """Return `count` texts of the first token."""
         return torch.zeros(count, self.resolution, dtype=torch.int64, device=device)
+
+
+class Sizes(TypedDict):
+    """What is drawn of a design whose MLP is a multiple of its width."""
+
+    resolution: int
+    width: int
+    depth: int
+    heads: int
+    expansion: int
+
+
+def sizes(generator: torch.Generator, span: Span) -> Sizes:
+    """Draw them, in this order: width, resolution, depth, width of a head, expansion."""
+    width = pick(generator, WIDTHS[span])
+    return Sizes(
+        resolution=pick(generator, LENGTHS),
+        width=width,
+        depth=pick(generator, DEPTHS[span]),
+        heads=width // pick(generator, HEAD_WIDTHS),
+        expansion=pick(generator, (2, 4, 4)),
+    )
 
 
 class Logits(nn.Module):
