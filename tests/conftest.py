@@ -1,7 +1,7 @@
 """What holds for every test: one thread, no network, and property tests that try the same examples everywhere.
 
 Commands are run as a user runs them, in processes of their own, with real exit codes and streams; one interpreter has
-imported torch before and forks for each.
+imported the libraries before and forks for each.
 """
 
 import json
@@ -10,8 +10,13 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
+from types import CodeType
+from unittest.mock import patch
 
+import jaxtyping._import_hook
 import pytest
 from hypothesis import settings
 
@@ -22,8 +27,22 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 settings.register_profile("paramgen", deadline=None, derandomize=True)
 settings.load_profile("paramgen")
 
+
+def get_code(loader: SourceFileLoader, fullname: str) -> CodeType | None:
+    """Find bytecode with checks under a name of its own, as jaxtyping does, but for that one module.
+
+    jaxtyping has that name stand while the module is run, so that of all it imports no bytecode is found.
+    """
+    marked = partial(jaxtyping._import_hook._optimized_cache_from_source, loader._typechecker.get_hash())
+    with patch("importlib._bootstrap_external.cache_from_source", marked):
+        return SourceFileLoader.get_code(loader, fullname)
+
+
+jaxtyping._import_hook._JaxtypingLoader.get_code = get_code
+jaxtyping._import_hook._JaxtypingLoader.exec_module = SourceFileLoader.exec_module
+
 SERVER = """
-import json, os, pty, resource, signal, sys, time
+import gc, json, os, pty, resource, signal, sys, time
 import torch
 import paramgen.prediction, paramgen.reporting, paramgen.writing
 from typer.testing import CliRunner
@@ -36,6 +55,9 @@ initializers.names(), sources.names()
 paramgen.predict(torch.nn.Linear(1, 1), init="library").state_dict()
 CliRunner().invoke(app, ["list", "initializers"])
 CliRunner().invoke(app, ["predict"])
+for arch in ("timm:test_vit", "torchvision:squeezenet1_1", "transformers:gpt2", "diffusers:AutoencoderKL"):
+    paramgen.predict(arch, init="library")
+gc.freeze()
 
 def run(job, terminal):
     if terminal is not None:
@@ -55,9 +77,8 @@ def run(job, terminal):
     sys.argv = ["paramgen", *job["arguments"]]
     status = 1
     try:
-        exec(job["code"], {})
-        from paramgen.cli import main
-        main()
+        exec(job["code"], {"__name__": "__main__"})
+        status = 0
     except SystemExit as leave:
         status = leave.code or 0
     except BaseException:
@@ -164,7 +185,7 @@ def command(commands: "subprocess.Popen[str]", tmp_path: Path, tmp_path_factory:
     """Run `paramgen ARGUMENTS` in the test's folder.
 
     On a terminal everything printed is `out`; `signal` is sent `after` seconds, counted from when the path `when`
-    exists; `limit` bounds the size of files; `code` is run before.
+    exists; `limit` bounds the size of files; `code` is run before, and `alone` instead.
     """
     log = str(tmp_path_factory.mktemp("streams")) + "/"
 
@@ -176,6 +197,7 @@ def command(commands: "subprocess.Popen[str]", tmp_path: Path, tmp_path_factory:
         when: Path | None = None,
         limit: int = 0,
         code: str = "",
+        alone: bool = False,
         **environment: str,
     ) -> Done:
         job = {
@@ -188,7 +210,7 @@ def command(commands: "subprocess.Popen[str]", tmp_path: Path, tmp_path_factory:
             "after": after,
             "when": str(when or ""),
             "limit": limit,
-            "code": code,
+            "code": code if alone else f"{code}\nfrom paramgen.cli import main\nmain()",
         }
         assert commands.stdin is not None and commands.stdout is not None
         commands.stdin.write(json.dumps(job) + "\n")
