@@ -10,15 +10,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
-from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import CodeType
-from unittest.mock import patch
 
-import jaxtyping._import_hook
 import pytest
 from hypothesis import settings
+
+import tests.type_checks  # noqa: F401
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -26,20 +23,6 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 # A deadline would make a slow machine fail; random examples would make CI fail on a change that is not at fault.
 settings.register_profile("paramgen", deadline=None, derandomize=True)
 settings.load_profile("paramgen")
-
-
-def get_code(loader: SourceFileLoader, fullname: str) -> CodeType | None:
-    """Find bytecode with checks under a name of its own, as jaxtyping does, but for that one module.
-
-    jaxtyping has that name stand while the module is run, so that of all it imports no bytecode is found.
-    """
-    marked = partial(jaxtyping._import_hook._optimized_cache_from_source, loader._typechecker.get_hash())
-    with patch("importlib._bootstrap_external.cache_from_source", marked):
-        return SourceFileLoader.get_code(loader, fullname)
-
-
-jaxtyping._import_hook._JaxtypingLoader.get_code = get_code
-jaxtyping._import_hook._JaxtypingLoader.exec_module = SourceFileLoader.exec_module
 
 SERVER = """
 import gc, json, os, pty, resource, signal, sys, time
