@@ -145,6 +145,12 @@ class Done:
 Command = Callable[..., Done]
 
 
+def application(name: str) -> str:
+    """Return what `python -m NAME` runs, in the repository's folder."""
+    root = str(Path(__file__).parents[1])
+    return f"import os, runpy; os.chdir({root!r}); runpy.run_module({name!r}, run_name='__main__', alter_sys=True)"
+
+
 @pytest.fixture(scope="session", autouse=True)
 def data_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The key with which own modules' folders are signed is not the user's."""
