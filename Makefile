@@ -6,7 +6,7 @@ READY := .venv/ready
 # Two test processes with one thread each: more threads than cores make torch slower.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
 
-.PHONY: setup predict serve zoo-small check test docs format
+.PHONY: setup predict serve zoo-small lint check test docs format
 
 setup: $(READY)
 
@@ -37,15 +37,18 @@ zoo-small: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m checkpoints sheet runs/zoo-small --data drawn --predicted runs/pipeline-small \
 		--out runs/zoo-small.png
 
-check: setup
+lint: setup
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+check: lint
 	$(PYTEST)
 
-test: check
-	$(PYTEST) -m 'slow and not gpu'
+# One run: the libraries are imported and the tests are read once.
+test: lint
+	$(PYTEST) -m 'not gpu'
 
 docs: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict

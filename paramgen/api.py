@@ -193,10 +193,10 @@ def push(
     message: str | None = None,
     progress: "Progress | None" = None,
 ) -> "Pushed":
-    """Push a folder that `write` made, or a hypernet's, to the Hugging Face Hub: in one commit, or not at all.
+    """Push what `write` made, a hypernet or a pipeline to the Hugging Face Hub: in one commit, or not at all.
 
     Args:
-        folder: It is checked first, as by `check`.
+        folder: Of one of these. It is checked first, as by `check`.
         repo: `owner/name` of a model repository, made if there is none.
         public: Whether everybody may see it; a new repository is private otherwise.
         revision: A branch, made if there is none.

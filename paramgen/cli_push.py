@@ -19,7 +19,7 @@ Message = Annotated[str | None, typer.Option("--message", metavar="TEXT", help="
 
 
 def push(
-    folder: Annotated[Path, typer.Argument(help="A folder that predict wrote, or a hypernet's.")],
+    folder: Annotated[Path, typer.Argument(help="A folder that predict wrote, or a hypernet's or pipeline's.")],
     repo: Annotated[str, typer.Argument(help="A model repository of the Hub, OWNER/NAME; made if new.")],
     *,
     public: Public = False,

@@ -1,4 +1,7 @@
-"""What of a folder goes to the Hub, once the folder has been found to be what it says: a prediction, or a hypernet."""
+"""What of a folder goes to the Hub, once the folder has been found to be what it says.
+
+That is a prediction, or what predicts: a hypernet, or a pipeline that denoises weights.
+"""
 
 import json
 import re
@@ -19,6 +22,7 @@ from paramgen.hypernets.loading import load
 from paramgen.hypernets.storage import CONFIG, WEIGHTS
 
 FIGURES: Final = "figures"
+_INDEX: Final = "model_index.json"
 _CONVERTED: Final = "converted.json"
 _NAME: Final = re.compile(rf"(?:{FIGURES}/)?\w[\w.-]*")
 _PREDICT: Final = "Type: paramgen predict --arch NAME --out FOLDER"
@@ -27,11 +31,14 @@ _PREDICT: Final = "Type: paramgen predict --arch NAME --out FOLDER"
 @final
 @dataclass(frozen=True, kw_only=True)
 class Pushable:
-    """A folder that was checked: its files, and the source whose library loads it (None: a hypernet)."""
+    """A folder that was checked: its files, and the source whose library loads it.
+
+    Of what predicts, `source` is the word that stands before it in `--init`: `hypernet` or `diffusion`.
+    """
 
     folder: Path
     files: Mapping[str, Path]
-    source: str | None
+    source: str
     config: Mapping[str, Any]
     message: str
 
@@ -47,8 +54,7 @@ def push_folder(
     """Check a folder that paramgen wrote and make the repository hold its files by one commit."""
     found = pushable(folder, checked=checked)
     with TemporaryDirectory() as scratch:
-        copies = {} if found.source is None else _without_folders(found, Path(scratch))
-        files = {**found.files, **copies}
+        files = {**found.files, **_without_folders(found, Path(scratch))}
         return found, push(files, target, message=message or found.message, progress=progress)
 
 
@@ -65,15 +71,30 @@ def pushable(folder: Path, *, checked: bool = False) -> Pushable:
         if not checked:
             check_folder(folder)
         return _prediction(folder, record)
+    if (folder / _INDEX).is_file():
+        return _pipeline(folder)
     if (folder / CONFIG).is_file() and (folder / WEIGHTS).is_file():
         config = read_config(folder)
         if "encoder" in config or "kind" in config:
             load(str(folder))  # which refuses what is not whole
             names = [name for name in (CONFIG, WEIGHTS, _CONVERTED) if (folder / name).is_file()]
+            message = "A hypernet of paramgen"
             return Pushable(
-                folder=folder, files=_files(folder, names), source=None, config=config, message="A hypernet of paramgen"
+                folder=folder, files=_files(folder, names), source="hypernet", config=config, message=message
             )
-    raise HubError(f"{str(folder)!r} was not written by paramgen: it has no {REPORT}, and is no hypernet. {_PREDICT}")
+    raise HubError(
+        f"{str(folder)!r} was not written by paramgen: it has no {REPORT}, and is no hypernet or pipeline. {_PREDICT}"
+    )
+
+
+def _pipeline(folder: Path) -> Pushable:
+    from paramgen.diffusion.loading import FILES, open_pipeline
+
+    open_pipeline(str(folder))  # which refuses what is not whole
+    files = _files(folder, list(FILES))
+    return Pushable(
+        folder=folder, files=files, source="diffusion", config={}, message="A pipeline of paramgen: weights from words"
+    )
 
 
 def _without_folders(found: Pushable, scratch: Path) -> dict[str, Path]:
@@ -133,7 +154,8 @@ def _files(folder: Path, names: list[str]) -> dict[str, Path]:
         found[CARD] = folder / CARD
     if (folder / FIGURES).is_dir():
         found |= {f"{FIGURES}/{path.name}": path for path in sorted((folder / FIGURES).iterdir())}
-    for path in (folder / FIGURES, *found.values()):
-        if path.is_symlink() or (path != folder / FIGURES and not path.is_file()):
+    folders = {folder / FIGURES, *(path.parent for path in found.values())} - {folder}
+    for path in (*sorted(folders), *found.values()):
+        if path.is_symlink() or (path not in folders and not path.is_file()):
             raise CheckError(f"{str(path)!r} is missing, a link or no file. Predict the folder again.")
     return found

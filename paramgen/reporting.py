@@ -120,14 +120,14 @@ class Reporter:
             table.add_row(escape(name), escape(text))
         self._out.print(table)
 
-    def pushed(self, pushed: "Pushed", source: str | None, config: Mapping[str, Any]) -> None:
+    def pushed(self, pushed: "Pushed", source: str, config: Mapping[str, Any]) -> None:
         """Print what is on the Hub, and how to load it from there."""
         if self._as_json:
             self._out.print(json.dumps(pushed.to_json()), markup=False)
         elif not self._quiet:
             self._pushed(pushed, source, config)
 
-    def _pushed(self, pushed: "Pushed", source: str | None, config: Mapping[str, Any]) -> None:
+    def _pushed(self, pushed: "Pushed", source: str, config: Mapping[str, Any]) -> None:
         size = sum(pushed.files.values())
         seen = "private" if pushed.private else "public"
         what = f"{len(pushed.files)} files, {_short(size)}B" + (f", {_short(pushed.sent)}B sent" if pushed.sent else "")
@@ -219,13 +219,14 @@ def _loading_lines(source: str, config: Mapping[str, Any], folder: str) -> tuple
     return loading_lines(source, config, folder, module=module)
 
 
-def _hub_lines(source: str | None, config: Mapping[str, Any], pushed: "Pushed") -> list[str]:
-    """Return the lines that load what was pushed, on any machine."""
+def _hub_lines(source: str, config: Mapping[str, Any], pushed: "Pushed") -> list[str]:
+    """Return the lines that load what was pushed, or predict with it, on any machine."""
     from paramgen.export.loading import loading_lines
 
     revision = None if pushed.revision == "main" else pushed.revision
-    if source is None:
-        return [f"paramgen predict --arch NAME --init hypernet:{pushed.repo}" + (f"@{revision}" if revision else "")]
+    if source in ("hypernet", "diffusion"):
+        of_what = "--arch NAME" if source == "hypernet" else "--prompt WORDS"
+        return [f"paramgen predict {of_what} --init {source}:{pushed.repo}" + (f"@{revision}" if revision else "")]
     module = "module" if source == "module" else ""
     lines = loading_lines(source, config, pushed.repo, on_hub=True, module=module, revision=revision)
     return [f">>> {line}" for line in lines]

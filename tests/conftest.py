@@ -1,7 +1,7 @@
 """What holds for every test: one thread, no network, and property tests that try the same examples everywhere.
 
 Commands are run as a user runs them, in processes of their own, with real exit codes and streams; one interpreter has
-imported torch before and forks for each.
+imported the libraries before and forks for each.
 """
 
 import json
@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+import tests.type_checks  # noqa: F401
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
@@ -23,7 +25,7 @@ settings.register_profile("paramgen", deadline=None, derandomize=True)
 settings.load_profile("paramgen")
 
 SERVER = """
-import json, os, pty, resource, signal, sys, time
+import gc, json, os, pty, resource, signal, sys, time
 import torch
 import paramgen.prediction, paramgen.reporting, paramgen.writing
 from typer.testing import CliRunner
@@ -36,6 +38,9 @@ initializers.names(), sources.names()
 paramgen.predict(torch.nn.Linear(1, 1), init="library").state_dict()
 CliRunner().invoke(app, ["list", "initializers"])
 CliRunner().invoke(app, ["predict"])
+for arch in ("timm:test_vit", "torchvision:squeezenet1_1", "transformers:gpt2", "diffusers:AutoencoderKL"):
+    paramgen.predict(arch, init="library")
+gc.freeze()
 
 def run(job, terminal):
     if terminal is not None:
@@ -55,9 +60,8 @@ def run(job, terminal):
     sys.argv = ["paramgen", *job["arguments"]]
     status = 1
     try:
-        exec(job["code"], {})
-        from paramgen.cli import main
-        main()
+        exec(job["code"], {"__name__": "__main__"})
+        status = 0
     except SystemExit as leave:
         status = leave.code or 0
     except BaseException:
@@ -141,6 +145,12 @@ class Done:
 Command = Callable[..., Done]
 
 
+def application(name: str) -> str:
+    """Return what `python -m NAME` runs, in the repository's folder."""
+    root = str(Path(__file__).parents[1])
+    return f"import os, runpy; os.chdir({root!r}); runpy.run_module({name!r}, run_name='__main__', alter_sys=True)"
+
+
 @pytest.fixture(scope="session", autouse=True)
 def data_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The key with which own modules' folders are signed is not the user's."""
@@ -164,7 +174,7 @@ def command(commands: "subprocess.Popen[str]", tmp_path: Path, tmp_path_factory:
     """Run `paramgen ARGUMENTS` in the test's folder.
 
     On a terminal everything printed is `out`; `signal` is sent `after` seconds, counted from when the path `when`
-    exists; `limit` bounds the size of files; `code` is run before.
+    exists; `limit` bounds the size of files; `code` is run before, and `alone` instead.
     """
     log = str(tmp_path_factory.mktemp("streams")) + "/"
 
@@ -176,6 +186,7 @@ def command(commands: "subprocess.Popen[str]", tmp_path: Path, tmp_path_factory:
         when: Path | None = None,
         limit: int = 0,
         code: str = "",
+        alone: bool = False,
         **environment: str,
     ) -> Done:
         job = {
@@ -188,7 +199,7 @@ def command(commands: "subprocess.Popen[str]", tmp_path: Path, tmp_path_factory:
             "after": after,
             "when": str(when or ""),
             "limit": limit,
-            "code": code,
+            "code": code if alone else f"{code}\nfrom paramgen.cli import main\nmain()",
         }
         assert commands.stdin is not None and commands.stdout is not None
         commands.stdin.write(json.dumps(job) + "\n")

@@ -96,6 +96,41 @@ def test_a_hypernet_is_pushed_and_predicts_from_there(hub: Hub, hypernet_folder:
     assert there.initializer.describe()["revision"] == done.commit
 
 
+@pytest.mark.slow
+def test_a_pipeline_is_pushed_and_makes_the_same_weights_of_words_from_there(
+    run: "Command", hub: Hub, pipeline_folder: Path, tmp_path: Path
+) -> None:
+    done = run("push", pipeline_folder, "me/words")
+    assert done.out.splitlines()[-1] == "  paramgen predict --prompt WORDS --init diffusion:me/words", done
+    there = contents(hub, "me/words")
+    wanted = {path.relative_to(pipeline_folder).as_posix(): path for path in pipeline_folder.rglob("*.*")}
+    assert there == {name: path.read_bytes() for name, path in wanted.items()}
+    here, fetched = (
+        paramgen.predict(init=f"diffusion:{name}", prompt="sepia") for name in (pipeline_folder, "me/words")
+    )
+    weights = fetched.state_dict()
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in here.state_dict().items())
+    assert fetched.initializer.describe()["revision"] == hub.store["me/words"].refs["main"]
+    shutil.copytree(pipeline_folder, tmp_path / "broken")
+    (tmp_path / "broken" / "denoiser" / "diffusion_pytorch_model.safetensors").write_bytes(b"not whole")
+    assert "is no pipeline that can be used" in run("push", "broken", "me/broken").refusal
+    assert hub.store.find("me/broken") is None
+
+
+def test_what_predicts_replaces_its_own_kind_only(hub: Hub, hypernet_folder: Path, pipeline_folder: Path) -> None:
+    hub.store.fill(
+        "me/trained", {"model.safetensors": b"trained", "config.json": b'{"model_type": "vit"}'}, private=True
+    )
+    paramgen.push(pipeline_folder, "me/words")
+    for repo in ("me/trained", "me/words"):
+        before = hub.store[repo].refs["main"]
+        with pytest.raises(paramgen.ParamgenError, match="holds other weights, which would be replaced"):
+            paramgen.push(hypernet_folder, repo)
+        assert hub.store[repo].refs["main"] == before
+    assert paramgen.push(hypernet_folder, "me/trained", revision="hypernet").committed
+    assert not paramgen.push(hypernet_folder, "me/trained", revision="hypernet").committed
+
+
 @pytest.mark.parametrize(
     ("how", "said"),
     [

@@ -1,13 +1,20 @@
-"""The documents' code blocks are run, in their order and in one empty folder each."""
+"""The documents' code blocks are run, in their order and in one empty folder each.
+
+`bash` runs the shell's; what it is asked of `paramgen` and what is in Python is run as every command here is.
+"""
 
 import os
 import re
 import shlex
 import subprocess
-import sys
+from collections.abc import Iterator
+from itertools import takewhile
 from pathlib import Path
+from typing import IO
 
 import pytest
+
+from tests.conftest import Command
 
 ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -17,22 +24,61 @@ PAGES = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.
 INCLUDED = ["ARCHITECTURE.md", "SECURITY.md", "CHANGELOG.md", "training/README.md", "training/LOG.md"]
 INCLUDED += sorted(str(path.relative_to(ROOT)) for path in (ROOT / "cards").glob("*.md"))
 # CI is itself `make test`, so here a target is only resolved: it must exist and its recipe must expand.
-MAKE = f'make() {{ command make --directory {shlex.quote(str(ROOT))} --dry-run "$@"; }}\n'
+SHELL = f"""
+make() {{ command make --directory {shlex.quote(str(ROOT))} --dry-run "$@"; }}
+paramgen() {{
+  printf '%s\\0' "$@" END >&"$ASKED"
+  read -r status <&"$ANSWERED"
+  return "$status"
+}}
+"""
 
 
 def blocks(document: str) -> list[tuple[str, str]]:
     return BLOCK.findall((ROOT / document).read_text(encoding="utf-8"))
 
 
+def words(asked: IO[str]) -> Iterator[str]:
+    """Yield what ends with a zero byte, until the other side is closed."""
+    word = ""
+    while letter := asked.read(1):
+        if letter == "\0":
+            yield word
+            word = ""
+        else:
+            word += letter
+
+
+def shell(code: str, command: Command, folder: Path) -> str:
+    """Run a block and return what went wrong, if anything did."""
+    (asked, ask), (answered, answer) = os.pipe(), os.pipe()
+    line = ["bash", "-euo", "pipefail", "-c", SHELL + code]
+    environment = os.environ | {"ASKED": str(ask), "ANSWERED": str(answered)}
+    said = []
+    with (
+        subprocess.Popen(line, cwd=folder, env=environment, pass_fds=(ask, answered)) as process,
+        os.fdopen(asked) as asked_of_us,
+        os.fdopen(answer, "w", buffering=1) as our_answer,
+    ):
+        os.close(ask)
+        os.close(answered)
+        stream = words(asked_of_us)
+        while arguments := list(takewhile(lambda word: word != "END", stream)):
+            done = command(*arguments, NO_COLOR="1")
+            said.append(done)
+            print(done.status, file=our_answer)
+    return "" if process.returncode == 0 else f"{code}\n{said[-1:]}"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("document", [name for name in (*ENTRIES, *PAGES, *INCLUDED) if blocks(name)])
-def test_every_block_runs(document: str, tmp_path: Path) -> None:
-    search = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
-    environment = os.environ | {"PATH": search, "NO_COLOR": "1"}
+def test_every_block_runs(document: str, tmp_path: Path, command: Command) -> None:
     for language, code in blocks(document):
-        command = ["bash", "-euo", "pipefail", "-c", MAKE + code] if language == "sh" else [sys.executable, "-c", code]
-        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"{code}\n{done.stdout}\n{done.stderr}"
+        if language == "sh":
+            assert not shell(code, command, tmp_path)
+        else:
+            done = command(code=code, alone=True)
+            assert done.status == 0, f"{code}\n{done}"
 
 
 @pytest.mark.parametrize("document", ENTRIES)

@@ -27,6 +27,12 @@ INDEX: Final = "model_index.json"
 CONFIG: Final = "config.json"
 WEIGHTS: Final = "diffusion_pytorch_model.safetensors"
 PARTS: Final[Mapping[str, type[Any]]] = {"codec": WeightCodec, "denoiser": WeightDenoiser, "prompts": KnownPrompts}
+FILES: Final = (
+    INDEX,
+    "scheduler/scheduler_config.json",
+    *(f"{part}/{file}" for part in (*PARTS, "start") for file in (CONFIG, WEIGHTS)),
+)
+"""What a pipeline's folder holds, beside its card."""
 ADVICE: Final = "Type: --init diffusion for the one that comes with paramgen, or diffusion:FOLDER_OR_REPO"
 _WANTED: Final = [INDEX, "README.md", "*/*.json", f"*/{WEIGHTS}"]
 _REPOSITORY: Final = re.compile(r"([A-Za-z0-9][\w.-]*(?:/[A-Za-z0-9][\w.-]*)?)(?:@(.+))?")

@@ -4,10 +4,11 @@ Large files go first and are in nobody's way until a commit names them; what the
 commit is pinned to the head that was seen at the start. Afterwards the files on the Hub are compared with ours.
 """
 
+import json
 import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha1, sha256
 from pathlib import Path
@@ -23,10 +24,14 @@ from paramgen.export.folder import MARK
 from paramgen.hub import COMMIT, FAILURES, offline, passing, patiently, reason, status_of
 
 MAIN: Final = "main"
+_PIPELINE: Final = "model_index.json"
 _WEIGHTS: Final = (".safetensors", ".safetensors.index.json")
 _BRANCH: Final = re.compile(r"(?!.*(?:\.\.|//|@\{))[\w][\w./-]*")
 _LOGIN: Final = "Type: hf auth login, or set HF_TOKEN to a token with the right to write"
 _AGAIN: Final = "Type the same command again: what has arrived is not sent twice"
+_OTHERS: Final = (
+    "{} holds other weights, which would be replaced. Type another repository, or --revision with a new branch"
+)
 _MOVED: Final = (409, 412)
 
 Progress = Callable[[str, int, int], None]
@@ -117,6 +122,8 @@ def push(files: Mapping[str, Path], target: Target, *, message: str, progress: P
         if remote is None:
             remote = _create(api, target)
         _refuse(target, remote, files)
+        if not target.pr and remote.branch and _kind(remote.files) == _kind(files) == "other":
+            _refuse_others(api, target, remote)
         return _Push(api, target, local, remote, created).run(message, progress or (lambda *_: None))
 
 
@@ -326,14 +333,32 @@ def _refuse(target: Target, remote: _Remote | None, files: Mapping[str, Path] | 
     """Refuse to show everybody what was not to be shown, and to put weights where weights of another kind are."""
     if remote is None:
         return
-    replaced = files is not None and remote.branch and not target.pr
+    there = _kind(remote.files)
+    replaced = files is not None and remote.branch and not target.pr and there is not None
     if not remote.private and not target.public:
         raise HubError(f"{target.repo!r} is public: everybody could see what is pushed there. Type: --public, if so")
-    if replaced and _weights(remote.files) and (MARK in remote.files) != (MARK in (files or ())):
-        raise HubError(
-            f"{target.repo!r} holds other weights, which would be replaced. Type another repository, or --revision "
-            "with a new branch"
-        )
+    if replaced and there != _kind(files or {}):
+        raise HubError(_OTHERS.format(repr(target.repo)))
+
+
+def _refuse_others(api: HfApi, target: Target, remote: _Remote) -> None:
+    """Refuse to put a hypernet where something else is that has its weights in files of the same names."""
+    config: Any = {}
+    if "config.json" in remote.files:
+        path = patiently(lambda: api.hf_hub_download(target.repo, "config.json", revision=remote.head))
+        with suppress(ValueError):
+            config = json.loads(Path(path).read_bytes())
+    if not isinstance(config, dict) or not {"encoder", "kind"} & config.keys():
+        raise HubError(_OTHERS.format(repr(target.repo)))
+
+
+def _kind(names: Mapping[str, Any]) -> str | None:
+    """Tell starts, pipelines and other weights, a hypernet's among them, by the names of a repository's files."""
+    if MARK in names:
+        return "start"
+    if _PIPELINE in names:
+        return "pipeline"
+    return "other" if _weights(names) else None
 
 
 def _weights(names: Mapping[str, Any]) -> set[str]:

@@ -1,7 +1,6 @@
 """A zoo is trained, killed, continued; each network of an ensemble trains as if it were alone."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -25,6 +24,7 @@ from checkpoints.verify import verify
 from paramgen.errors import OptionError
 from paramgen.zoo import Zoo
 from paramgen.zoo.low_rank import RIGHT, first_factors
+from tests.conftest import Command, application
 
 RECIPE = smoke.config()
 
@@ -153,20 +153,19 @@ def test_first_factors_differ_between_slots_of_one_shape() -> None:
 
 
 @pytest.mark.slow
-def test_a_killed_zoo_is_continued_to_the_same_bytes(zoo: Path, tmp_path: Path) -> None:
+def test_a_killed_zoo_is_continued_to_the_same_bytes(zoo: Path, tmp_path: Path, command: Command) -> None:
     out = tmp_path / "zoo"
-    command = [sys.executable, "-W", "ignore", "-m", "checkpoints", "train-zoo", "smoke", "--data", "drawn"]
+    arguments = ["train-zoo", "smoke", "--data", "drawn", "--out", str(out)]
     root = Path(__file__).parents[2]
-    process = subprocess.Popen([*command, "--out", str(out)], cwd=root, stderr=subprocess.DEVNULL)
+    line = [sys.executable, "-W", "ignore", "-m", "checkpoints", *arguments]
+    process = subprocess.Popen(line, cwd=root, stderr=subprocess.DEVNULL)
     while not list(out.glob("shards/0*.safetensors")) and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
     left = len(list(out.glob("shards/0*.safetensors")))
     assert 1 <= left < len(list(zoo.glob("shards/*"))) and not (out / "index.parquet").exists()
-    done = subprocess.run(
-        [*command, "--out", str(out), "--resume", "--json"], cwd=root, env=os.environ, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["checkpoints"] == len(Zoo.open(out).rows)
+    done = command(*arguments, "--resume", "--json", code=application("checkpoints"), alone=True)
+    assert done.status == 0, done
+    assert json.loads(done.out)["checkpoints"] == len(Zoo.open(out).rows)
     assert files(out) == files(zoo)

@@ -93,7 +93,18 @@ def test_alone_in_a_folder_it_answers_the_file_of_predict(graph: dict[str, Any],
 @pytest.mark.slow
 def test_it_answers_under_the_libraries_of_the_toolkit(graph: dict[str, Any], tmp_path: Path) -> None:
     old = tmp_path / "old"
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(old), *OLD]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--no-compile",
+        "--target",
+        str(old),
+        *OLD,
+    ]
     if subprocess.run(command, capture_output=True, check=False).returncode != 0:
         pytest.skip("the older libraries cannot be installed: the package index cannot be reached")
     export(tmp_path / "endpoint")

@@ -122,7 +122,8 @@ def test_a_hostile_file_of_the_hub(hub: Hub, caches: Path, tmp_path: Path, monke
 
 
 @pytest.mark.slow  # huggingface_hub tries again for a while
-def test_a_connection_that_breaks(hub: Hub, caches: Path) -> None:
+def test_a_connection_that_breaks(hub: Hub, caches: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.sleep", lambda _: None)
     hub.cut = True
     with pytest.raises(HypernetError, match="cannot be reached"):
         named("org/published:a.pt")

@@ -15,6 +15,7 @@ from PIL import Image
 
 from paramgen.errors import OptionError, UnknownNameError
 from paramgen.hypernets.hypernet import Hypernet
+from tests.conftest import Command, application
 from training import checkpoint, learning
 from training.__main__ import main, recipe
 from training.config import Config, Optimization, Task
@@ -71,9 +72,9 @@ def test_resuming_repeats_what_was_lost_and_ends_alike(whole: Path, data: Path, 
 
 
 @pytest.mark.slow
-def test_a_killed_process_resumes_bit_for_bit(whole: Path, data: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "training", "smoke", "--out", str(tmp_path / "run"), "--data", str(data)]
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+def test_a_killed_process_resumes_bit_for_bit(whole: Path, data: Path, tmp_path: Path, command: Command) -> None:
+    arguments = ["smoke", "--out", str(tmp_path / "run"), "--data", str(data)]
+    process = subprocess.Popen([sys.executable, "-m", "training", *arguments], stderr=subprocess.DEVNULL)
     log = tmp_path / "run" / "log.jsonl"
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and (not log.exists() or len(log.read_text().splitlines()) < 5):
@@ -81,7 +82,8 @@ def test_a_killed_process_resumes_bit_for_bit(whole: Path, data: Path, tmp_path:
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     assert len(log.read_text().splitlines()) < 14
-    subprocess.run([*command, "--resume"], check=True, stderr=subprocess.DEVNULL)
+    done = command(*arguments, "--resume", code=application("training"), alone=True)
+    assert done.status == 0, done
     assert seen(tmp_path / "run") == seen(whole)
     assert all(torch.equal(tensor, weights(whole)[name]) for name, tensor in weights(tmp_path / "run").items())
 

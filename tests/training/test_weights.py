@@ -20,6 +20,7 @@ from paramgen.diffusion.text import MINILM, REVISION, text_encoder
 from paramgen.errors import OptionError
 from paramgen.zoo import Layout, Row
 from paramgen.zoo.hashes import content_sha256
+from tests.conftest import Command
 from tests.diffusion.small import network
 from training import checkpoint
 from training.__main__ import main, recipe
@@ -27,6 +28,8 @@ from training.config import Optimization
 from training.export import export
 from training.weights.config import Blocks, Denoiser, WeightsConfig
 from training.weights.loop import WeightsRun
+
+ROOT = Path(__file__).parents[2]
 
 COLOURS = "red orange yellow green blue violet grey brown".split()
 LOOKS = "blurred bright faded sharp".split()
@@ -154,26 +157,23 @@ def test_unseen_words_give_the_weights_that_belong_to_them(prediction: Any, zoo:
 
 
 @pytest.mark.slow
-def test_a_killed_process_resumes_bit_for_bit(zoo: Path, tmp_path: Path) -> None:
+def test_a_killed_process_resumes_bit_for_bit(whole: Path, zoo: Path, tmp_path: Path, command: Command) -> None:
     lines = "import sys, training.recipes.weights as w; from tests.training.test_weights import small; w.config = small"
     code = f"{lines}; from training.__main__ import main; import typer; typer.run(main)"
-
-    def command(name: str, *more: str) -> list[str]:
-        return [sys.executable, "-c", code, "weights", "--out", str(tmp_path / name), "--data", str(zoo), *more]
-
-    process = subprocess.Popen(command("killed"), stderr=subprocess.DEVNULL)
+    arguments = ["weights", "--out", str(tmp_path / "killed"), "--data", str(zoo)]
+    process = subprocess.Popen([sys.executable, "-c", code, *arguments], stderr=subprocess.DEVNULL)
     log = tmp_path / "killed" / "log.jsonl"
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and (not log.exists() or len(log.read_text().splitlines()) < 3):
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    subprocess.run(command("killed", "--resume"), check=True, stderr=subprocess.DEVNULL)
-    subprocess.run(command("whole"), check=True, stderr=subprocess.DEVNULL)
+    done = command(*arguments, "--resume", code=f"import os; os.chdir({str(ROOT)!r}); {code}", alone=True)
+    assert done.status == 0, done
     assert [line for line in seen(tmp_path / "killed") if "loss" in line] == [
-        line for line in seen(tmp_path / "whole") if "loss" in line
+        line for line in seen(whole) if "loss" in line
     ]
-    assert same(tmp_path / "killed", tmp_path / "whole")
+    assert same(tmp_path / "killed", whole)
 
 
 def test_recipes_have_a_json_form() -> None:
