@@ -79,6 +79,11 @@ class Prediction:
             if self.part is None or name in self.part:
                 yield name, tensor.detach().to(self.dtype_of(manifest[name]))
 
+    @property
+    def start(self) -> Initializer:
+        """The initializer that fills it; where one was chosen, that one."""
+        return self.initializer.initializer if isinstance(self.initializer, Chosen) else self.initializer
+
     @cached_property
     def rules(self) -> Mapping[str, str]:
         """The rule that fills each slot; the tied ones are left out."""
