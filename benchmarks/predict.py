@@ -3,8 +3,8 @@
 For every architecture the whole command runs in a process of its own, as a user runs it. Beside it, in turn, runs a
 process that imports the same library and saves random tensors of the same shapes: the ratio of the two says what
 predicting adds to what any writer has to do. Memory is the peak of the command over the peak of a process that
-imports the same modules and does nothing. The table goes to stdout; the medians of all rounds, with commit, hardware
-and versions, go to `cards/results/predict.json`, where other architectures and starts keep their rows.
+imports the same modules and does nothing. Networks too large to write are planned only. The table goes to stdout; the
+medians of all rounds, with commit, hardware and versions, go to `cards/results/predict.json`.
 """
 
 import argparse
@@ -29,8 +29,28 @@ STARTUP: Final = {
     "import paramgen": ["-c", "import paramgen"],
     "paramgen --help": ["-m", "paramgen.cli", "--help"],
 }
-# Python keeps what it compiled, as pip leaves a package: some machines tell it not to.
-_ENVIRONMENT: Final = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+PLANNED: Final = {
+    "a Llama": (
+        "transformers:llama?vocab_size=128256&hidden_size=8192&intermediate_size=28672&num_hidden_layers=80"
+        "&num_attention_heads=64&num_key_value_heads=8"
+    ),
+    "a Mixtral": (
+        "transformers:mixtral?vocab_size=32768&hidden_size=6144&intermediate_size=16384&num_hidden_layers=56"
+        "&num_attention_heads=48&num_key_value_heads=8&num_local_experts=8"
+    ),
+    "a Qwen3 of 128 experts a layer": (
+        "transformers:qwen3_moe?vocab_size=151936&hidden_size=4096&num_hidden_layers=94&num_attention_heads=64"
+        "&num_key_value_heads=4&num_experts=128&num_experts_per_tok=8&moe_intermediate_size=1536"
+    ),
+}
+"""Networks of 70 billion parameters and more, by what they are called in a sentence."""
+
+_LARGE: Final = 2_000_000_000  # parameters; of what is as large there is one round
+# Python keeps what it compiled, as pip leaves a package: some machines tell it not to. Every graph is traced.
+_ENVIRONMENT: Final = {
+    **{name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
+    "PARAMGEN_GRAPH_CACHE": "off",
+}
 
 
 @final
@@ -48,14 +68,15 @@ def main() -> None:
     """Run every architecture, print the table and write the figures."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("arch", nargs="*", default=["vit_b16", "gpt2-large", "llama-3b"])
-    parser.add_argument("--init", nargs="*", default=["auto"], help="as for paramgen predict")
+    parser.add_argument("--init", nargs="*", default=["auto", "hypernet"], help="as for paramgen predict")
     parser.add_argument("--repeat", type=int, default=5, help="rounds, of which the median counts")
     parser.add_argument("--startup", type=int, default=21, help="runs of what is done before the first import")
     parser.add_argument("--folder", type=Path, default=None, help="the disk to write to")
     given = parser.parse_args()
     rows = [measure(arch, init, given.repeat, given.folder) for arch in given.arch for init in given.init]
     print(table(rows))
-    result = {**provenance(), "startup_ms": startup(given.startup), "rows": rows}
+    planned = [plan(name, arch) for name, arch in PLANNED.items()]
+    result = {**provenance(), "startup_ms": startup(given.startup), "rows": rows, "planned": planned}
     RESULTS.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
@@ -66,7 +87,10 @@ def measure(arch: str, init: str, repeat: int, disk: Path | None) -> dict[str, A
         folder = Path(name)
         record = folder / "record.json"
         seconds = []
+        parameters = 0
         for number in range(repeat + 1):  # the first is to warm up
+            if number > 1 and parameters >= _LARGE:
+                break
             staged = json.loads(_run(_part("stages", arch, init, str(folder / "staged"))).printed)
             record.write_text(json.dumps(staged), encoding="utf-8")
             _emptied(folder, record)
@@ -76,6 +100,7 @@ def measure(arch: str, init: str, repeat: int, disk: Path | None) -> dict[str, A
             _emptied(folder, record)
             limit = _run(_part("limit", str(record), str(folder / "limit.safetensors")))
             _emptied(folder, record)
+            parameters = json.loads(whole.printed)["parameters"]
             print(f"{arch} {init}: {whole.wall:.1f} s, limit {limit.wall:.1f} s", file=sys.stderr, flush=True)
             if number:
                 rounds.append((whole, limit, imports))
@@ -110,6 +135,15 @@ def _row(
         "beyond_imports_bytes": round(median(whole.peak - imports.peak for whole, _, imports in rounds)),
         "limit_rss_bytes": round(median(limit.peak for _, limit, _ in rounds)),
     }
+
+
+def plan(name: str, arch: str) -> dict[str, Any]:
+    """Return what building, tracing and planning a network takes, of which nothing is written."""
+    ran = _run([sys.executable, "-m", "paramgen.cli", "predict", "--arch", arch, "--dry-run", "--json"])
+    printed = json.loads(ran.printed)
+    known = {key: printed[key] for key in ("parameters", "nodes", "traced_by", "unreachable")}
+    seconds = {"wall_seconds": round(ran.wall, 1), "cpu_seconds": round(ran.cpu, 1)}
+    return {"name": name, "arch": arch, **known, **seconds, "peak_rss_bytes": ran.peak}
 
 
 def startup(repeat: int) -> dict[str, float]:
