@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from paramgen.export.hub import Progress, Pushed
     from paramgen.graphs.schema import Graph
     from paramgen.prediction import Prediction
-    from paramgen.writing import Advance, Written
+    from paramgen.streaming import Advance
+    from paramgen.writing import Written
 
 TRACE_TIMEOUT: Final = 300.0
 

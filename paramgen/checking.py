@@ -31,7 +31,7 @@ from paramgen.foreign.published import Comparison, compare
 
 REPORT: Final = "paramgen.json"
 MAX_REPORT: Final = 100_000_000
-REAL_LIMIT: Final = 500_000_000
+REAL_LIMIT: Final = 250_000_000
 """Folders of more bytes than this are checked against the meta device unless asked otherwise."""
 
 Memory = Literal["auto", "real", "meta"]
@@ -126,11 +126,6 @@ def read_report(folder: Path) -> dict[str, Any]:
     if not isinstance(record, dict):
         raise CheckError(f"{file} holds no JSON object. Predict the folder again.")
     return record
-
-
-def digest(tensor: Tensor) -> str:
-    """Return the sha256 of a tensor's bytes in row-major order."""
-    return sha256(_bytes(tensor.detach().contiguous().reshape(-1))).hexdigest()
 
 
 @contextmanager

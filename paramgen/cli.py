@@ -217,7 +217,7 @@ def list_(
 def check(
     folder: Annotated[Path, typer.Argument(help="A folder that predict wrote.")],
     memory: Annotated[
-        str, typer.Option("--memory", help="real, meta, or auto: real up to 0.5 GB.", metavar="auto|real|meta")
+        str, typer.Option("--memory", help="real, meta, or auto: real up to 0.25 GB.", metavar="auto|real|meta")
     ] = "auto",
     as_json: Json = False,
     quiet: Quiet = False,

@@ -12,6 +12,7 @@ import random
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Any, Final, final
 
 import numpy as np
@@ -39,6 +40,10 @@ class Step:
     arguments: tuple[Any, ...]
     keywords: Mapping[str, Any]
     results: tuple[int | None, ...]  # the registers that its tensor results go to
+
+
+_FILLS: Final = frozenset(("normal_.default", "uniform_.default"))
+_BLOCK: Final = 16  # torch draws normal numbers by so many at a time, and the last so many of a tensor together
 
 
 @final
@@ -70,6 +75,39 @@ class Draw:
             return value
         with _one_line_errors("as_strided"):
             return value.as_strided(self.size, self.stride, self.offset)
+
+    @property
+    def piecewise(self) -> bool:
+        """Whether it is one fresh tensor filled once with random numbers: then `pieces` can make it bit by bit."""
+        if len(self.steps) != 2 or self.offset or not self.size:
+            return False
+        new, fill = self.steps
+        fresh = {"empty.memory_format": (self.size,), "empty_strided.default": (self.size, self.stride)}
+        return (
+            fresh.get(new.operator) == new.arguments
+            and new.keywords.get("memory_format") in (None, torch.contiguous_format)
+            and (fill.operator in _FILLS and fill.arguments[:1] == (Register(self.result),))
+            and new.results == (self.result,)
+            and self.stride == torch.empty(self.size, device="meta").stride()
+        )
+
+    def pieces(self, generator: torch.Generator, elements: int) -> Iterator[Tensor]:
+        """Yield the same numbers as a call, flat, about `elements` at a time, each valid until the next is asked for.
+
+        Small pieces stay in the processor's cache: they are also drawn faster.
+        """
+        new, fill = self.steps
+        step = max(1, elements // _BLOCK) * _BLOCK
+        registers: dict[int, Tensor] = {}
+        keywords = {"dtype": new.keywords.get("dtype")}
+        _run(Step("empty.memory_format", ((step + _BLOCK,),), keywords, new.results), registers, generator.device, None)
+        left = prod(self.size)
+        while left:
+            count = left if left < step + _BLOCK else step
+            filled = {self.result: registers[self.result][:count]}
+            _run(fill, filled, generator.device, generator)
+            yield filled[self.result]
+            left -= count
 
     def replay(
         self, device: torch.device, generator: torch.Generator | None

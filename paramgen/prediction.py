@@ -14,7 +14,8 @@ from paramgen.architectures import Architecture, Inputs, resolve
 from paramgen.architectures.inputs import typed
 from paramgen.architectures.module import from_module
 from paramgen.errors import OptionError
-from paramgen.graphs.fallbacks import STRICT, Tracing, graph_of
+from paramgen.graphs.cache import cached_graph
+from paramgen.graphs.fallbacks import STRICT, Tracing
 from paramgen.graphs.schema import Graph
 from paramgen.graphs.wire import MAX_BYTES, graph_from_json
 from paramgen.initializers import Chosen, Initializer, initializer_of
@@ -78,6 +79,11 @@ class Prediction:
             name, tensor = found
             if self.part is None or name in self.part:
                 yield name, tensor.detach().to(self.dtype_of(manifest[name]))
+
+    @property
+    def start(self) -> Initializer:
+        """The initializer that fills it; where one was chosen, that one."""
+        return self.initializer.initializer if isinstance(self.initializer, Chosen) else self.initializer
 
     @cached_property
     def rules(self) -> Mapping[str, str]:
@@ -189,7 +195,7 @@ def describe(
         return graph_from_json(text)
     else:
         architecture = resolve(arch, overrides, example_input)
-    return architecture, graph_of(architecture, tracing)
+    return architecture, cached_graph(architecture, tracing)
 
 
 def _graph_text(arch: str) -> str | None:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from importlib.metadata import version
-from typing import Any, Final, final
+from typing import Any, ClassVar, Final, final
 from urllib.parse import urlsplit
 
 import httpx2
@@ -70,6 +70,8 @@ def remote(prediction: Prediction, endpoint: str) -> Prediction:
 @dataclass(frozen=True, kw_only=True)
 class Remote(Initializer):
     """What the server makes of `local`, which says here what fills which slot."""
+
+    draws_here: ClassVar[bool] = False
 
     local: Initializer
     file: "_Download"

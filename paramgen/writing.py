@@ -2,36 +2,30 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
-from math import isfinite, sqrt
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Final, final
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from paramgen.architectures.processors import Companions, companions
-from paramgen.checking import REPORT, Checked, digest, verify_folder
+from paramgen.checking import REPORT, Checked, verify_folder
 from paramgen.errors import CheckError, OptionError
 from paramgen.export.card import CARD, card_text
 from paramgen.export.folder import checked_target, transaction
 from paramgen.export.plan import Entry, Plan, plan
-from paramgen.export.writer import SafetensorsWriter, pieces
+from paramgen.export.writer import SafetensorsWriter
 from paramgen.graphs.wire import graph_hash
-from paramgen.initializers import Chosen
 from paramgen.prediction import Prediction
+from paramgen.streaming import Advance, statistics_of, stream
 
 CONFIG: Final = "config.json"
 _TRIED: Final = 1 << 23  # elements of a slot that is tried for an estimate, if there is one
-_SERIAL: Final = 1 << 14  # elements; torch divides sums of more than 2**15 among threads
-
-Advance = Callable[[str, int], None]
-"""Called with the stage (`predict`, `check`) and the number of elements done."""
 
 
 @final
@@ -113,8 +107,7 @@ def estimated_seconds(prediction: Prediction) -> float | None:
     What is drawn is hashed while the next is drawn, so the slower of the two counts. None where a start makes
     everything together, of which no part can be tried alone.
     """
-    initializer = prediction.initializer
-    if not (initializer.initializer if isinstance(initializer, Chosen) else initializer).slot_by_slot:
+    if not prediction.start.slot_by_slot:
         return None
     filled = prediction.architecture.manifest.filled
     drawing = finishing = 0.0
@@ -128,7 +121,7 @@ def estimated_seconds(prediction: Prediction) -> float | None:
             begun = perf_counter()
             ((_, tensor),) = part
             drawn = perf_counter()
-            _statistics(tensor)
+            statistics_of(tensor)
             ended = perf_counter()
         drawing += share * (drawn - begun)
         finishing += share * (ended - drawn)
@@ -165,7 +158,7 @@ def write_prediction(
     started = perf_counter()
     with transaction(folder, overwrite=overwrite) as partial:
         with SafetensorsWriter(planned, partial) as writer:
-            tensors = dict(_stream(prediction, writer, progress))
+            tensors = stream(prediction, writer, progress)
         for name, text in _texts(prediction).items():
             (partial / name).write_text(text, encoding="utf-8")
         for each in copied.values():
@@ -211,74 +204,6 @@ def _verified(partial: Path, folder: Path, progress: Advance | None) -> Checked:
         return replace(verify_folder(partial), folder=folder)
     except CheckError as error:
         raise CheckError(str(error).replace(str(partial), str(folder))) from error
-
-
-def _stream(
-    prediction: Prediction, writer: SafetensorsWriter, progress: Advance | None
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Write tensors as they come and yield the record of each name.
-
-    One tensor is hashed and written while the next is made: at most two are in memory.
-    """
-    each = prediction.architecture.layout.tied == "each"
-    manifest = prediction.architecture.manifest
-    done = 0
-
-    def finish(name: str, tensor: Tensor) -> list[tuple[str, dict[str, Any]]]:
-        names = manifest.names_of(name) if each else (name,)
-        for alias in names:
-            writer.write(alias, tensor)
-        record = {"rule": prediction.rules[name], **_statistics(tensor)}
-        return [(alias, record) for alias in names]
-
-    with ThreadPoolExecutor(1) as pool:
-        pending: Future[list[tuple[str, dict[str, Any]]]] | None = None
-        for name, tensor in prediction:
-            if pending is not None:
-                yield from pending.result()
-            pending = pool.submit(finish, name, tensor)
-            done += tensor.numel()
-            if progress is not None:
-                progress("predict", done)
-        if pending is not None:
-            yield from pending.result()
-
-
-def _statistics(tensor: Tensor) -> dict[str, Any]:
-    mean, std = _moments(tensor)
-    return {
-        "shape": list(tensor.shape),
-        "dtype": str(tensor.dtype).removeprefix("torch."),
-        "mean": mean,
-        "std": std,
-        "sha256": digest(tensor),
-    }
-
-
-@torch.no_grad()
-def _moments(tensor: Tensor) -> tuple[float | None, float | None]:
-    """Return mean and standard deviation to six digits; None where they are not finite.
-
-    The sums are of differences from the first element, in pieces so small that torch sums each in one thread: the
-    digits do not depend on the number of threads. Three times as fast as `torch.std_mean`.
-    """
-    count = tensor.numel()
-    if count == 0 or tensor.is_complex():
-        return None, None
-    wide = torch.float64 if tensor.dtype == torch.float64 or not tensor.is_floating_point() else torch.float32
-    first = tensor.reshape(-1)[0].to(wide)
-    total = squares = 0.0
-    for piece in pieces(tensor, _SERIAL):
-        away = (piece.to(wide) - first).reshape(-1)
-        total += float(away.sum())
-        squares += float(away.square_().sum())
-    mean = total / count
-    variance = squares / count - mean * mean
-    return _rounded(float(first) + mean), _rounded(sqrt(max(variance, 0.0)))
-
-
-def _rounded(value: float) -> float | None:
-    return float(f"{value:.6g}") if isfinite(value) else None
 
 
 def _texts(prediction: Prediction) -> dict[str, str]:

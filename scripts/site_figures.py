@@ -88,6 +88,21 @@ def curve_panel(row: Row, number: int) -> str:
         return _svg(figure, f"curve{number}")
 
 
+def growth_figure(rows: Sequence[Row]) -> str:
+    """Return the seconds of each network's graph over its nodes, and a line that grows as they do."""
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(5.0, 3.0), layout="constrained")
+        axes = figure.subplots()
+        nodes = [row["nodes"] for row in rows]
+        axes.loglog(nodes, [row["trace_cpu_s"] for row in rows], "o", markersize=4, color=COLORS["hypernet"])
+        middle = sorted(row["trace_cpu_s"] / row["nodes"] for row in rows)[len(rows) // 2]
+        ends = [min(nodes), max(nodes)]
+        axes.loglog(ends, [middle * end for end in ends], color=COLORS["library"], linewidth=1.2)
+        axes.set_xlabel("nodes")
+        axes.set_ylabel("CPU seconds")
+        return _svg(figure, "growth")
+
+
 def _start(row: Row, kind: str) -> str:
     return str(row["best_simple"]) if kind == "simple" else kind
 

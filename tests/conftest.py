@@ -19,6 +19,7 @@ import tests.type_checks  # noqa: F401
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("PARAMGEN_GRAPH_CACHE", "off")
 
 # A deadline would make a slow machine fail; random examples would make CI fail on a change that is not at fault.
 settings.register_profile("paramgen", deadline=None, derandomize=True)

@@ -1,6 +1,7 @@
 """Draws: the library's values from a generator of the slot's own, and nothing else is touched."""
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -121,3 +122,29 @@ def test_settled_randomness_repeats_and_puts_the_state_back() -> None:
         assert numbers() == first
         raise KeyError
     assert numbers() == expected
+
+
+@pytest.mark.parametrize("operator", ["normal_.default", "uniform_.default"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_pieces_are_the_same_numbers(operator: str, dtype: torch.dtype) -> None:
+    for size in ((1, 7), (16, 1), (5, 13), (8, 16), (9, 17), (3, 5, 31)):
+        new = Step("empty.memory_format", (size,), {"dtype": dtype, "device": "meta"}, (0,))
+        draw = Draw((new, Step(operator, (Register(0), 0.0, 0.5), {}, (1,))), 0, size, torch.empty(size).stride(), 0)
+        pieces = [piece.clone() for piece in draw.pieces(slot_generator(0, "a"), 32)]
+        assert draw.piecewise and all(len(piece) <= 48 for piece in pieces)
+        assert torch.equal(torch.cat(pieces).view(size), draw(slot_generator(0, "a")))
+
+
+def test_what_is_more_than_one_fill_has_no_pieces() -> None:
+    new = Step("empty.memory_format", ((4, 6),), {}, (0,))
+    fill = Step("normal_.default", (Register(0), 0.0, 1.0), {}, (1,))
+    draw = Draw((new, fill), 0, (4, 6), (6, 1), 0)
+    assert draw.piecewise
+    for other in (
+        replace(draw, steps=(new, fill, Step("erfinv_.default", (Register(1),), {}, (1,)))),
+        replace(draw, steps=(new, replace(fill, operator="bernoulli_.float"))),
+        replace(draw, size=(6, 4), stride=(1, 6)),
+        replace(draw, size=(2, 6), offset=12),
+        replace(draw, steps=(replace(new, keywords={"memory_format": torch.channels_last}), fill)),
+    ):
+        assert not other.piecewise

@@ -10,47 +10,6 @@ import torch
 from torch import Tensor, nn
 
 import paramgen
-from paramgen.writing import _moments
-
-
-def drawn(*shape: int) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(0))
-
-
-@pytest.mark.parametrize(
-    "values",
-    [
-        drawn(70_000),
-        torch.full((33_000,), 0.1),
-        1000 + 0.01 * drawn(50_000),
-        drawn(300, 200).t(),
-        drawn(5000).bfloat16(),
-        torch.arange(40_000),
-        torch.tensor(3.0),
-    ],
-    ids=["normal", "constant", "far from zero", "columns", "bfloat16", "integers", "scalar"],
-)
-def test_moments(values: Tensor) -> None:
-    mean, std = _moments(values)
-    assert mean == pytest.approx(float(values.double().mean()), rel=1e-5, abs=1e-6)  # sums are in float32
-    assert std == pytest.approx(float(values.double().std(correction=0)), rel=1e-4, abs=1e-7)
-
-
-def test_moments_that_do_not_exist() -> None:
-    assert _moments(torch.zeros(0)) == (None, None)
-    assert _moments(torch.tensor([0.0, torch.inf])) == (None, None)
-    assert _moments(torch.tensor([1.0, torch.nan])) == (None, None)
-    assert _moments(torch.tensor([3e38, -3e38])) != (0.0, 0.0)
-
-
-def test_the_number_of_threads_does_not_matter() -> None:
-    values, threads = torch.randn(200_000), torch.get_num_threads()
-    one = _moments(values)
-    try:
-        torch.set_num_threads(2)
-        assert _moments(values) == one
-    finally:
-        torch.set_num_threads(threads)
 
 
 class Broken(nn.Module):

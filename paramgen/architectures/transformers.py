@@ -24,6 +24,7 @@ from paramgen.architectures import (
     refuse_unknown,
     sources,
 )
+from paramgen.architectures.experts import run_all_experts
 from paramgen.architectures.inputs import image
 from paramgen.architectures.overrides import join_spec
 from paramgen.architectures.recorder import record
@@ -71,6 +72,7 @@ class TransformersSource(ArchitectureSource):
         except Exception as error:  # configs are checked by the library, in many ways
             raise built(what, error) from error
         config.architectures = [model_class.__name__]
+        run_all_experts(module)
         return Architecture(
             spec=join_spec(f"transformers:{request.name}", request.overrides),
             module=module,

@@ -7,8 +7,9 @@ import os
 import shutil
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from errno import EINVAL, ENOSPC, ENOSYS, EOPNOTSUPP
+from math import prod
 from pathlib import Path
 from types import TracebackType
 from typing import Final, final
@@ -17,7 +18,7 @@ import torch
 from torch import Tensor
 
 from paramgen.errors import IncompleteStateError, OutputError
-from paramgen.export.plan import Place, Plan
+from paramgen.export.plan import Entry, Place, Plan
 
 # Bytes converted, moved and written at a time. Larger ones are no faster and leave holes in the allocator's heap:
 # with 8 MiB, writing 100 MB as bfloat16 took 60 MB more, with 1 MiB it takes 9 MB.
@@ -67,6 +68,35 @@ class SafetensorsWriter:
 
     def write(self, name: str, tensor: Tensor) -> None:
         """Put `tensor` at its place, converted to the planned dtype piece by piece."""
+        place = self._claimed_place(name)
+        try:
+            write_tensor(self._descriptors[place.file], place, tensor)
+        except OSError as error:
+            raise self._failure(error) from error
+        self._written.add(name)
+
+    def write_pieces(self, names: Sequence[str], parts: Iterable[Tensor]) -> None:
+        """Put one tensor that comes in flat parts, in row-major order, at every place of `names`."""
+        places = [self._claimed_place(name) for name in names]
+        done = 0
+        for part in parts:
+            for place in places:
+                _refuse_overlong(place, done + len(part))
+                _refuse_other_kind(part, place.entry)
+                content = _content(part, place.entry.dtype)
+                try:
+                    _write_all(self._descriptors[place.file], content, place.offset + done * place.entry.dtype.itemsize)
+                except OSError as error:
+                    raise self._failure(error) from error
+            done += len(part)
+        for name, place in zip(names, places, strict=True):
+            if done != prod(place.entry.shape):
+                raise IncompleteStateError(
+                    f"Slot {name!r} was given {done:,} elements; planned is {place.entry.shape}."
+                )
+        self._written.update(names)
+
+    def _claimed_place(self, name: str) -> Place:
         place = self._plan.places.get(name)
         if place is None:
             raise IncompleteStateError(f"No slot is called {name!r} among the {len(self._plan.places)} planned ones.")
@@ -74,11 +104,7 @@ class SafetensorsWriter:
             if name in self._claimed:
                 raise IncompleteStateError(f"Slot {name!r} was given a second tensor; allowed is one.")
             self._claimed.add(name)
-        try:
-            write_tensor(self._descriptors[place.file], place, tensor)
-        except OSError as error:
-            raise self._failure(error) from error
-        self._written.add(name)
+        return place
 
     def _begin(self) -> None:
         """Create every file at its full length and write its head."""
@@ -172,10 +198,22 @@ def _refuse_misfit(tensor: Tensor, place: Place) -> None:
             f"Slot {entry.name!r} was given a {tensor.layout} tensor on {tensor.device}; allowed are dense tensors "
             "that hold values."
         )
+    _refuse_other_kind(tensor, entry)
+
+
+def _refuse_other_kind(tensor: Tensor, entry: Entry) -> None:
     # Narrower is allowed, another kind is not: a fraction in an integer slot or a phase in a real one would be lost.
     if not torch.can_cast(tensor.dtype, entry.dtype):
         raise IncompleteStateError(
             f"Slot {entry.name!r} was given a {tensor.dtype} tensor; planned is {entry.dtype}, which cannot hold it."
+        )
+
+
+def _refuse_overlong(place: Place, elements: int) -> None:
+    """Refuse what would be written over the next tensor."""
+    if elements > prod(place.entry.shape):
+        raise IncompleteStateError(
+            f"Slot {place.entry.name!r} was given {elements:,} elements or more; planned is {place.entry.shape}."
         )
 
 

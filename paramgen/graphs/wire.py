@@ -85,16 +85,13 @@ def _read(data: dict[str, Any]) -> tuple[Architecture, Graph]:
     try:
         slots = tuple(_slot_from_json(item) for item in _list(data["slots"], "slots"))
         manifest = _manifest(slots)
-        nodes = tuple(_node_from_json(item) for item in _list(data["nodes"], "nodes"))
-        edges = _edges(_list(data["edges"], "edges", MAX_EDGES))
         layout = _layout(data["layout"])
-        graph = Graph(nodes, edges, _text(data["traced_by"], "traced_by"))
+        graph = _graph(data, manifest)
     except GraphError:
         raise
     except (LookupError, TypeError, ValueError, OverflowError, RecursionError, AttributeError) as error:
         reason = f"{type(error).__name__}: {one_line(error)}"
         raise GraphError(f"Not a graph of version {VERSION}: {reason}. {_ADVICE}") from error
-    _check_nodes(graph, manifest)
     if sum(len(slot.draw.steps) for slot in slots if slot.draw is not None) > MAX_DRAW_STEPS:
         raise GraphError(f"The draws of all slots have more than {MAX_DRAW_STEPS:,} steps.")
     extra = 0
@@ -103,6 +100,35 @@ def _read(data: dict[str, Any]) -> tuple[Architecture, Graph]:
         if extra > MAX_EXTRA_WORK:
             raise GraphError(f"The draws up to slot {slot.name!r} compute far more than their slots hold.")
     return Architecture(spec=_text(data["spec"], "spec"), manifest=manifest, layout=layout), graph
+
+
+def structure_to_json(graph: Graph) -> str:
+    """Write nodes, edges and the way they were traced, for who has the manifest."""
+    content = {"paramgen_structure": VERSION, "traced_by": graph.traced_by, **_structure(graph)}
+    return json.dumps(content, separators=(",", ":"))
+
+
+def structure_from_json(text: str, manifest: Manifest) -> Graph:
+    """Read what `structure_to_json` wrote, of a network with this manifest.
+
+    Raises:
+        GraphError: It is no such JSON, of another version or network, or breaks a limit.
+    """
+    data = _parse(text)
+    try:
+        if data["paramgen_structure"] != VERSION:
+            raise GraphError(f"A structure of version {data['paramgen_structure']!r}; read is {VERSION}.")
+        return _graph(data, manifest)
+    except (LookupError, TypeError, ValueError, OverflowError, RecursionError, AttributeError) as error:
+        raise GraphError(f"No structure of a graph: {type(error).__name__}: {one_line(error)}.") from error
+
+
+def _graph(data: Mapping[str, Any], manifest: Manifest) -> Graph:
+    nodes = tuple(_node_from_json(item) for item in _list(data["nodes"], "nodes"))
+    edges = _edges(_list(data["edges"], "edges", MAX_EDGES))
+    graph = Graph(nodes, edges, _text(data["traced_by"], "traced_by"))
+    _check_nodes(graph, manifest)
+    return graph
 
 
 def graph_hash(graph: Graph) -> str:

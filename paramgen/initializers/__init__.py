@@ -29,6 +29,7 @@ class Initializer(ABC):
 
     runs_network: ClassVar[bool] = False  # whether the whole network is in memory and run
     slot_by_slot: ClassVar[bool] = True  # whether a slot alone costs little more than its share
+    draws_here: ClassVar[bool] = True  # whether what it leaves to the library is drawn in this process
 
     @abstractmethod
     def rules(self, architecture: Architecture, graph: Graph) -> Mapping[str, str]:

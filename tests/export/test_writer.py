@@ -148,6 +148,25 @@ def test_threads_share_a_writer(tmp_path: Path) -> None:
     assert same(read(tmp_path), state)
 
 
+def test_parts_stand_at_every_place(tmp_path: Path) -> None:
+    values = torch.arange(10.0)
+    planned = plan([Entry("one", (2, 5), torch.float32), Entry("other", (10,), torch.float64)])
+    with SafetensorsWriter(planned, tmp_path) as writer:
+        writer.write_pieces(("one", "other"), torch.split(values, 3))
+    assert same(read(tmp_path), {"one": values.view(2, 5), "other": values.double()})
+
+
+@pytest.mark.parametrize("count", [5, 7])
+def test_too_many_or_too_few_parts(tmp_path: Path, count: int) -> None:
+    message = f"'weight' was given {count} elements.* planned is \\(2, 3\\)"
+    with (
+        pytest.raises(IncompleteStateError, match=message),
+        SafetensorsWriter(plan(entries(STATE)), tmp_path) as writer,
+    ):
+        writer.write_pieces(("weight",), torch.split(torch.ones(count), 2))
+    assert list(tmp_path.iterdir()) == []
+
+
 def refused(folder: Path, error: type[Exception], match: str, writes: Mapping[str, Tensor], again: str = "") -> None:
     with pytest.raises(error, match=match) as caught, SafetensorsWriter(plan(entries(STATE)), folder) as writer:
         for name, tensor in writes.items():

@@ -1,0 +1,134 @@
+"""Graphs that were traced before, kept in the user's cache directory.
+
+A graph is found by everything that it depends on: the network's name and configuration, its modules and their plain
+attributes, its slots, its example input, the versions of its library and of torch, and the code here that traces. What
+is read is checked as hostile; what cannot be read or written is traced as if there were no cache. Networks of a user's
+own are not kept, as their code may change, and neither is a graph that was not traced in the first way.
+
+`PARAMGEN_GRAPH_CACHE` is another folder, or `off`.
+"""
+
+import os
+import platform
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from functools import cache
+from hashlib import sha256
+from importlib.metadata import version
+from json import dumps
+from pathlib import Path
+from typing import Any, Final
+
+from torch import Tensor, nn
+
+from paramgen.architectures import Architecture
+from paramgen.errors import GraphError, OutputError
+from paramgen.export.folder import write_text
+from paramgen.graphs.fallbacks import STRICT, Tracing, graph_of
+from paramgen.graphs.schema import Graph
+from paramgen.graphs.stages import STAGES
+from paramgen.graphs.wire import structure_from_json, structure_to_json
+
+PLACE: Final = "PARAMGEN_GRAPH_CACHE"
+OFF: Final = "off"
+MAX_FILES: Final = 500
+MAX_BYTES: Final = 8_000_000  # of one graph
+_LIBRARIES: Final = ("timm", "torchvision", "transformers", "diffusers")
+_PLAIN: Final = (bool, int, float, str, type(None))
+_ENVIRONMENT: Final = ("TIMM_", "TRANSFORMERS_", "DIFFUSERS_", "TORCH")  # what libraries choose operations by
+
+
+def cached_graph(architecture: Architecture, tracing: Tracing = STRICT) -> Graph:
+    """Return the graph as `graph_of` does, from the cache if it is there."""
+    file = _file_of(architecture)
+    if file is None:
+        return graph_of(architecture, tracing)
+    with suppress(OSError, GraphError):
+        return _read(file, architecture)
+    graph = graph_of(architecture, tracing)
+    if graph.traced_by == next(iter(STAGES)) and not graph.failures:
+        with suppress(OSError, OutputError):
+            _keep(file, structure_to_json(graph))
+    return graph
+
+
+def _file_of(architecture: Architecture) -> Path | None:
+    """Return where the graph of an architecture stands or would stand; None where it is not kept."""
+    folder = _folder()
+    known = architecture.layout.source in _LIBRARIES and architecture.module is not None
+    if folder is None or not known or architecture.example is None:
+        return None
+    text = dumps([_code(), *_identity(architecture)], sort_keys=True, default=str)
+    return folder / f"{sha256(text.encode()).hexdigest()}.json"
+
+
+def _folder() -> Path | None:
+    place = os.environ.get(PLACE)
+    if place == OFF:
+        return None
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return Path(place) if place else Path(home) / "paramgen" / "graphs"
+
+
+def _identity(architecture: Architecture) -> Iterator[Any]:
+    """Yield what the graph depends on, as JSON values; objects of libraries count by what they print."""
+    source, module = architecture.layout.source, architecture.module
+    assert module is not None
+    yield architecture.spec, architecture.layout.config
+    yield {name: version(name) for name in ("torch", source)}, platform.python_version()
+    yield {name: value for name, value in os.environ.items() if name.startswith(_ENVIRONMENT)}
+    yield [(slot.name, slot.shape, str(slot.dtype), slot.kind, slot.tied_to) for slot in architecture.manifest.values()]
+    yield [_described(value) for value in (architecture.example or ())]
+    for path, child in module.named_modules():
+        yield path, f"{type(child).__module__}.{type(child).__qualname__}", dict(_plain(child))
+
+
+def _plain(module: nn.Module) -> Iterator[tuple[str, Any]]:
+    """Yield what a module's forward pass may look at beside its tensors: numbers and words, and how it attends."""
+    for name, value in vars(module).items():
+        parts = value if isinstance(value, (tuple, list)) else (value,)
+        if all(isinstance(part, _PLAIN) for part in parts):
+            yield name, value
+        elif name == "config":
+            yield name, [getattr(value, f"_{kind}_implementation", None) for kind in ("attn", "experts")]
+
+
+def _described(value: Any) -> Any:
+    """Return tensors by shape and dtype, everything else as it is."""
+    if isinstance(value, Tensor):
+        return list(value.shape), str(value.dtype)
+    if isinstance(value, Mapping):
+        return {str(name): _described(item) for name, item in value.items()}
+    return [_described(item) for item in value] if isinstance(value, (tuple, list)) else value
+
+
+@cache
+def _code() -> str:
+    """Return the digest of what builds and traces networks here."""
+    digest = sha256()
+    here = Path(__file__).parent
+    for file in sorted(
+        [*here.glob("*.py"), *(here.parent / "architectures").glob("*.py"), here.parent / "manifest.py"]
+    ):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def _read(file: Path, architecture: Architecture) -> Graph:
+    with file.open("rb") as opened:
+        content = opened.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        raise GraphError(f"{file} is larger than {MAX_BYTES:,} bytes.")
+    graph = structure_from_json(content.decode("utf-8", errors="replace"), architecture.manifest)
+    os.utime(file)  # the least used ones are removed first
+    return graph
+
+
+def _keep(file: Path, text: str) -> None:
+    """Write a graph in one step, and remove those that were used least where there are too many."""
+    if len(text) > MAX_BYTES:
+        return
+    write_text(file, text)
+    kept = [(path.stat().st_mtime, path) for path in file.parent.glob("*.json")]
+    for _, path in sorted(kept)[:-MAX_FILES]:
+        path.unlink(missing_ok=True)
