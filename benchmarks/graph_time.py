@@ -2,8 +2,8 @@
 
 Some networks at even distances among timm's names are built and traced once, to know how many nodes they have. Of
 these some are chosen at even distances of the logarithm, and traced again, in one process that does nothing else; CPU
-seconds count, of several runs the median. Beside them stand building the network, finding its graph in the cache, and the
-distances of its nodes. The figures go to `cards/results/graph_time.json`.
+seconds count, of several runs the median. Beside them stand building the network, finding its graph in the cache, and
+the distances of its nodes. The figures go to `cards/results/graph_time.json`.
 """
 
 import argparse
