@@ -108,6 +108,8 @@ def _reason(error: BaseException, absent: str) -> str | None:
         return "that is no name of a Hub repository"
     if isinstance(error, (httpx2.HTTPError, ConnectionError)):
         return "the Hub cannot be reached, or the connection broke"
+    if "No space left on device" in str(error):  # Xet has an error without a number for it
+        return "the disk is full: free some space, or set HF_HUB_CACHE to another folder, and type the same again"
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror.lower()}: {error.filename}" if error.filename else error.strerror.lower()
     return None

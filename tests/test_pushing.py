@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import save
 
 import paramgen
+from paramgen.hub import reason
 from paramgen.pushing import pushable
 from tests.hub.connected import code_of, connected
 from tests.hub.server import Hub
@@ -237,3 +238,11 @@ def test_a_disk_that_is_full_while_fetching_is_one_line(
     done = command(*words, code=code_of(hub, tmp_path), limit=100_000)
     assert "file too large" in done.refusal
     assert not (tmp_path / "own").exists()
+
+
+def test_a_full_disk_is_named_whatever_raised_it() -> None:
+    errors = (
+        OSError(28, "No space left on device"),
+        RuntimeError("Task error: IO Error: No space left on device (os 28)"),
+    )
+    assert {reason(error).partition(":")[0] for error in errors} == {"the disk is full"}

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from paramgen.errors import HypernetError
 from paramgen.hypernets.config import HypernetConfig
 from paramgen.hypernets.hypernet import Hypernet
 from paramgen.hypernets.storage import CONFIG, locate, read_json
@@ -36,6 +37,12 @@ def load(name: str, **download: Any) -> Predictor:
         **download: `revision`, `token`, `cache_dir`, `force_download`, `local_files_only` of `hf_hub_download`.
 
     """
-    config = config_of(read_json(locate(name, CONFIG, **download)))
+    data = read_json(locate(name, CONFIG, **download))
+    if not (isinstance(data, Mapping) and {"encoder", "kind"} & data.keys()):
+        raise HypernetError(
+            f"{name!r} is no hypernet: its {CONFIG} has no 'encoder' and no 'kind'. Type: --init hypernet for one that "
+            "comes with paramgen, or hypernet:FOLDER_OR_REPO"
+        )
+    config = config_of(data)
     kind = Supernet if isinstance(config, SupernetConfig) else Hypernet
     return kind.from_pretrained(name, **download)

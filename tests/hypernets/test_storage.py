@@ -144,3 +144,9 @@ def test_refuses_names_that_are_neither_folder_nor_repository(name: str, tmp_pat
     with pytest.raises(HypernetError, match="neither a folder nor") as caught:
         Hypernet.from_pretrained(name, local_files_only=True, cache_dir=tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_folder_of_other_weights_is_named_as_no_hypernet(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "vit"}')
+    with pytest.raises(HypernetError, match=rf"'{tmp_path}' is no hypernet: .* Type: --init hypernet"):
+        load(str(tmp_path))
