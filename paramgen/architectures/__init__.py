@@ -48,6 +48,8 @@ class Architecture:
     layout: Layout
     module: nn.Module | None = None
     example: Inputs | None = None
+    guessed: bool = False
+    """Whether nobody said what it takes, and `example` was guessed from its first layer."""
 
 
 @final

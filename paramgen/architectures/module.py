@@ -63,11 +63,13 @@ class ModuleSource(ArchitectureSource):
             "arguments": dict(request.overrides),
             "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
         }
+        example = request.example or _example(namespace, module)
         return Architecture(
             spec=f"{file}:{factory.__name__}",
             module=module,
             manifest=read_manifest(module, draws),
-            example=request.example or _example(namespace, module),
+            example=example or guess_inputs(module),
+            guessed=example is None,
             layout=_layout(module, signed(made_from)),
         )
 
@@ -115,11 +117,13 @@ def from_module(module: nn.Module, example: Inputs | None = None) -> Architectur
         {name: kept(tensor) for name, tensor in module.named_buffers() if name not in live and not tensor.is_meta}
     )
     name = f"{type(module).__module__}.{type(module).__qualname__}"
+    known = library_example(twin)
     return Architecture(
         spec=f"module:{name}",
         module=twin,
         manifest=read_manifest(twin, draws),
-        example=example or _of_its_dtype(library_example(twin) or guess_inputs(twin), twin),
+        example=example or _of_its_dtype(known or guess_inputs(twin), twin),
+        guessed=example is None and known is None,
         layout=_layout(twin, {"library": "paramgen", "architecture": name}),
     )
 
@@ -238,7 +242,7 @@ def _example(namespace: ModuleType, module: nn.Module) -> Inputs | None:
         given = getattr(owner, "example_input", None)
         if given is not None:
             return as_inputs(given() if callable(given) and not isinstance(given, Tensor) else given)
-    return guess_inputs(module)
+    return None
 
 
 def _reset(module: nn.Module) -> nn.Module:

@@ -23,6 +23,7 @@ from paramgen.architectures import (
     refuse_pretrained,
     sources,
 )
+from paramgen.architectures.detection import follow_every_head
 from paramgen.architectures.inputs import image
 from paramgen.architectures.overrides import join_spec
 from paramgen.architectures.recorder import record
@@ -57,6 +58,7 @@ class TorchvisionSource(ArchitectureSource):
             module, draws = record(lambda: _construct(models, request.name, arguments))
         except Exception as error:  # a builder may raise anything at wrong arguments
             raise built(f"torchvision:{request.name}", error) from error
+        follow_every_head(module)
         return Architecture(
             spec=join_spec(f"torchvision:{request.name}", request.overrides),
             module=module,

@@ -97,7 +97,8 @@ def compare(
     started = {init: material.told(initializer) for init, initializer in started.items()}
     benches = []
     for asked in asked_for:
-        subject = subject_of(asked, material.kind, material.answers, overrides=overrides, example=example_input)
+        kind, answers, size = material.kind, material.answers, material.size
+        subject = subject_of(asked, kind, answers, overrides=overrides, example=example_input, size=size)
         _refuse_starts(subject, started)
         task = material.task(subject)
         try_out(subject, next(task.train_batches(0, 2))[0], material.kind, material.answers)

@@ -14,6 +14,7 @@ from paramgen.comparison.subjects import Subject
 from paramgen.comparison.tasks import ImageTask, Task, TextTask
 from paramgen.errors import OptionError
 from paramgen.export.folder import transaction
+from paramgen.images.pictures import ready, size_of
 from paramgen.images.sets import ImageSet, Pixels, decoded, keep, kept_at, resized
 from paramgen.initializers import Initializer
 
@@ -90,6 +91,18 @@ class Material:
             return self._opened.classes
         assert isinstance(self._opened, tuple)
         return tuple(str(label) for label in range(int(self._opened[0].labels.max()) + 1))
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Height and width of the first image to learn from; None where the data are a text."""
+        if isinstance(self._opened, TextSet):
+            return None
+        if isinstance(self._opened, tuple):
+            height, width = self._opened[0].pixels.shape[2:]
+            return int(height), int(width)
+        ready()
+        name, image = next(self._opened.train.read([0]))
+        return size_of(image, name)
 
     @property
     def identity(self) -> str:

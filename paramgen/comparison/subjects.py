@@ -3,7 +3,7 @@
 import copy
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, final
 
@@ -68,8 +68,12 @@ def subject_of(
     *,
     overrides: Mapping[str, Any] | None = None,
     example: Inputs | None = None,
+    size: tuple[int, int] | None = None,
 ) -> Subject:
-    """Build what was asked for, with a head for `answers` classes or tokens where its options allow that."""
+    """Build what was asked for, with a head for `answers` classes or tokens where its options allow that.
+
+    `size` is that of the images: nothing larger is guessed for a module that does not say what it takes.
+    """
     notes: list[str] = []
     if isinstance(asked, str):
         architecture, note = _resolved(asked, kind, answers, dict(overrides or {}), example)
@@ -83,6 +87,10 @@ def subject_of(
     else:
         name, template = asked[0], _called(asked[1])
         architecture = _recorded(name, asked[1], example)
+    if size is not None and (smaller := _as_small(architecture, size)) is not None:
+        architecture = replace(architecture, example=((smaller,), {}))
+        height, width = size
+        notes.append(f"{name} is given images of {height}x{width}, as yours are; for others type --example-input.")
     graph = graph_of(architecture)
     place, given = _main_input(name, architecture.example, kind)
     return Subject(
@@ -161,6 +169,14 @@ def _resolved(
     return resolve(spec, overrides, example), ""
 
 
+def _as_small(architecture: Architecture, size: tuple[int, int]) -> Tensor | None:
+    """Return images of `size` where larger ones were guessed."""
+    given = architecture.example[0][0] if architecture.guessed and architecture.example is not None else None
+    if not isinstance(given, Tensor) or given.ndim != 4 or max(given.shape[2:]) <= min(size):
+        return None
+    return given.new_zeros(*given.shape[:2], *size)
+
+
 def _beginning(spec: str) -> str:
     try:
         with Path(spec).open(encoding="utf-8", errors="replace") as file:
@@ -181,11 +197,13 @@ def _recorded(name: str, build: Callable[[], nn.Module], example: Inputs | None)
         module, draws = record(build)
     except Exception as error:  # a user's function may raise anything
         raise built(name, error) from error
+    known = example or library_example(module)
     return Architecture(
         spec=name,
         module=module,
         manifest=read_manifest(module, draws),
-        example=example or library_example(module) or guess_inputs(module),
+        example=known or guess_inputs(module),
+        guessed=known is None,
         layout=Layout(source="module", config={"architecture": name}, tied="once", shardable=True),
     )
 

@@ -39,6 +39,22 @@ def ready(extra: str = "compare") -> None:
     require("PIL.Image", extra=extra).init()
 
 
+def size_of(image: Any, name: str) -> tuple[int, int]:
+    """Return height and width of a picture, given as bytes or by Pillow, once it is upright."""
+    pillow, ops = require("PIL.Image", extra="compare"), require("PIL.ImageOps", extra="compare")
+    try:
+        picture = pillow.open(BytesIO(image), formats=FORMATS) if isinstance(image, bytes) else image
+        upright = ops.exif_transpose(picture) if picture.width * picture.height <= MAX_PIXELS else picture
+    except (*_WRONG, pillow.DecompressionBombError) as error:
+        raise _unreadable(name, error) from error
+    return int(upright.height), int(upright.width)
+
+
+def _unreadable(name: str, error: Exception) -> OptionError:
+    what = f"{type(error).__name__}: {one_line(error)}".partition("<")[0].strip(" :")
+    return OptionError(f"{name} is no image that can be read ({what}). Remove it or mend it.")
+
+
 def fitted(
     image: Any, shapes: Sequence[tuple[int, int, int]], name: str, *, scaling: Scaling = "bicubic"
 ) -> list[UInt8[np.ndarray, "channels height width"]]:
@@ -60,8 +76,7 @@ def fitted(
             for channels, height, width in shapes
         ]
     except (*_WRONG, pillow.DecompressionBombError) as error:
-        what = f"{type(error).__name__}: {one_line(error)}".partition("<")[0].strip(" :")
-        raise OptionError(f"{name} is no image that can be read ({what}). Remove it or mend it.") from error
+        raise _unreadable(name, error) from error
     return [array[None] if array.ndim == 2 else array.transpose(2, 0, 1) for array in found]
 
 

@@ -152,3 +152,20 @@ def test_several_networks_are_concluded_one_by_one(arrays: tuple[Pixels, Pixels]
     found = run([("one", build), ("other", build)], arrays)
     assert {sentence.partition(":")[0] for sentence in found["conclusion"]} == {"one", "other"}
     assert found["versions"]["torch"] == torch.__version__ and found["hardware"]["device"] == "cpu"
+
+
+def test_nothing_larger_than_the_images_is_guessed(arrays: tuple[Pixels, Pixels]) -> None:
+    seen: set[torch.Size] = set()
+
+    class Looking(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.head = nn.Conv2d(3, 4, 3), nn.Linear(4, 2)
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            seen.add(images.shape[2:])
+            return self.head(self.stem(images).mean((2, 3)))
+
+    found = compare(("looking", Looking), arrays, ("library",), Protocol(**SMALL)).to_json()
+    assert seen == {torch.Size([8, 8])}
+    assert "looking is given images of 8x8, as yours are" in json.dumps(found)
