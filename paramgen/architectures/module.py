@@ -184,7 +184,7 @@ def library_example(module: nn.Module) -> Inputs | None:
         from diffusers import ModelMixin
 
         if isinstance(module, ModelMixin):
-            from paramgen.architectures.diffusers import example_inputs as diffusers_inputs
+            from paramgen.architectures.diffusers_inputs import example_inputs as diffusers_inputs
 
             return diffusers_inputs(module)
     size = (getattr(module, "pretrained_cfg", None) or {}).get("input_size")

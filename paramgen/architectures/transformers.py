@@ -131,8 +131,13 @@ def example_inputs(module: Any) -> Inputs:
     }
     for name in sorted(names):
         given[name] = _input(name, config)
+    if type(module).__name__.endswith("ForSequenceClassification") and getattr(config, "pad_token_id", 0) is None:
+        given = {name: tensor[:1] for name, tensor in given.items()}  # of several texts it would seek the ends
     if type(module).__name__.endswith("ForMultipleChoice") and "input_ids" in given:
         given["input_ids"] = torch.stack([given["input_ids"]] * 2, 1)  # two choices each
+    frames = getattr(getattr(config, "vision_config", config), "num_frames", None)
+    if frames and "pixel_values" in given:  # clips
+        given["pixel_values"] = given["pixel_values"].unsqueeze(1).repeat_interleave(frames, 1)
     if getattr(config, "is_encoder_decoder", False) and "decoder_input_ids" in parameters:
         given["decoder_input_ids"] = _input("input_ids", config)
     if "use_cache" in parameters or hasattr(config, "use_cache"):

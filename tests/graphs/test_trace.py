@@ -321,11 +321,24 @@ def test_googlenet_is_covered_with_its_auxiliary_heads() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "arch",
-    ["torchvision:mc3_18", "torchvision:raft_small", "diffusers:AutoencoderKLWan", "diffusers:SD3Transformer2DModel"],
+    [
+        "torchvision:mc3_18",
+        "torchvision:raft_small",
+        "diffusers:AutoencoderKLWan",
+        "diffusers:AutoencoderOobleck",
+        "diffusers:CogVideoXTransformer3DModel?num_layers=1",
+        "diffusers:FluxTransformer2DModel?num_layers=1&num_single_layers=1",
+        "diffusers:LTXVideoTransformer3DModel?num_layers=1",
+        "diffusers:QwenImageTransformer2DModel?num_layers=2",
+        "diffusers:SanaTransformer2DModel?num_layers=1",
+        "diffusers:SD3Transformer2DModel?num_layers=2",
+        "diffusers:ZImageTransformer2DModel?n_layers=1",
+        "transformers:TimesformerModel?num_hidden_layers=1",
+        "transformers:GPTJForSequenceClassification?n_layer=1",
+    ],
 )
 def test_networks_of_clips_pairs_and_texts_get_inputs_that_reach_all(arch: str) -> None:
-    overrides = {"num_layers": 2} if arch.startswith("diffusers:SD3") else {}
-    architecture = resolve(arch, overrides)
+    architecture = resolve(arch)
     assert architecture.module is not None and architecture.example is not None
     assert not trace(architecture.module, architecture.manifest, architecture.example).unreachable()
 
