@@ -319,6 +319,7 @@ def test_googlenet_is_covered_with_its_auxiliary_heads() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning")
 @pytest.mark.parametrize(
     "arch",
     [
