@@ -11,14 +11,18 @@ from paramgen.architectures.overrides import split_spec
 from paramgen.errors import OptionError, one_line
 
 SOURCES: Final = ("diffusers", "timm", "torchvision", "transformers")
-INITIALIZERS: Final = tuple("auto he hypernet idinit library lir lsuv mimetic mup orthogonal scaled xavier".split())
+INITIALIZERS: Final = tuple(
+    "auto diffusion he hypernet idinit library lir lsuv mimetic mup orthogonal scaled xavier".split()
+)
 MAX_OPTIONS: Final = 64
 MAX_NUMBER: Final = 10**6  # labels, for one, become a table before any limit on a network's size is met
 MAX_NESTING: Final = 4
 REPOSITORY: Final = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
 _NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]{0,199}", re.ASCII)
 _KEY: Final = re.compile(r"[A-Za-z][\w.]*", re.ASCII)
-_READING: Final = frozenset({"batch", "data", "path", "tokenizer"})  # options by which a start reads files, or much
+_READING: Final = frozenset(
+    {"batch", "data", "pairs", "path", "tokenizer"}
+)  # options by which a start reads files, or much
 _WORD: Final = re.compile(r"[\w.+-]{0,100}", re.ASCII)
 # Options by which a library would read files, or fetch weights or even code.
 _REACHING: Final = re.compile(

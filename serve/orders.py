@@ -18,8 +18,9 @@ from paramgen.errors import OptionError
 from paramgen.export.plan import Plan
 from paramgen.graphs.schema import Graph
 from paramgen.graphs.wire import graph_from_data, graph_to_json
-from paramgen.initializers import Initializer, initializer_of
+from paramgen.initializers import Initializer, initializer_of, with_prompts
 from paramgen.initializers.auto import MAX_RUN
+from paramgen.initializers.diffusion import DiffusionInitializer
 from paramgen.names import checked_arch, checked_init, shipped_hypernets
 from paramgen.prediction import Asked, Prediction, describe, settled
 from paramgen.writing import plan_files
@@ -28,6 +29,7 @@ from serve.settings import Settings
 
 ONE_FILE: Final = 2**62
 MAX_SIDE: Final = 8192
+MAX_DENOISING: Final = 50  # steps
 _FACTORED: Final = ("orthogonal", "lsuv", "mimetic", "idinit")
 
 
@@ -59,6 +61,17 @@ class Order:
     def size(self) -> int:
         """Bytes of the weights file."""
         return self.plan.sizes[self.file]
+
+
+def completed(request: PredictRequest) -> PredictRequest:
+    """Return the same request with its words in the name of its start, and with the network that this start has."""
+    if request.prompt is None:
+        return request
+    init = checked_init(with_prompts(request.init, request.prompt), ())
+    arch = request.arch
+    if arch is None and request.graph is None:
+        arch = _initializer(init).own_architecture()
+    return request.model_copy(update={"prompt": None, "init": init, "arch": arch})
 
 
 def network_of(arch: str | None, overrides: Mapping[str, Any], graph: Any, settings: Settings) -> Network:
@@ -122,6 +135,8 @@ def _refuse_heavy(prediction: Prediction) -> None:
         raise OptionError(
             f"{start!r} runs the network, of {manifest.elements:,} elements; at most {MAX_RUN:,} are run."
         )
+    if isinstance(prediction.initializer, DiffusionInitializer) and prediction.initializer.steps > MAX_DENOISING:
+        raise OptionError(f"{prediction.initializer.steps} steps of denoising; at most {MAX_DENOISING} are served.")
     for slot in manifest.filled:
         side = min(slot.shape[0], slot.elements // slot.shape[0]) if slot.shape and slot.shape[0] else 0
         drawn = slot.draw is not None and any(step.operator.startswith("linalg") for step in slot.draw.steps)

@@ -45,21 +45,21 @@ def _inner(value: Any) -> Iterable[Any]:
 
 
 def request_of_query(query: Iterable[tuple[str, str]]) -> PredictRequest:
-    """Return what `arch=…&init=…&seed=…&dtype=…&set=k=v&set=k=v` asks for."""
+    """Return what `arch=…&init=…&prompt=…&seed=…&dtype=…&set=k=v&set=k=v` asks for."""
     given: dict[str, Any] = {}
     assignments: list[str] = []
     for name, value in query:
         if name == "set":
             assignments.append(value)
-        elif name not in ("arch", "init", "seed", "dtype") or name in given:
+        elif name not in ("arch", "init", "prompt", "seed", "dtype") or name in given:
             raise Problem(
                 HTTPStatus.UNPROCESSABLE_ENTITY,
-                f"The query has {one_line(name)!r} twice, or that is unknown. Allowed: arch, init, seed, dtype, and "
-                "set=key=value, repeatedly.",
+                f"The query has {one_line(name)!r} twice, or that is unknown. Allowed: arch, init, prompt, seed, "
+                "dtype, and set=key=value, repeatedly.",
             )
         else:
             given[name] = int(value) if name == "seed" and value.isdecimal() and len(value) < 20 else value
-    if "arch" not in given:
+    if not {"arch", "prompt"} & given.keys():
         raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "The query names no network: ?arch=vit_b16")
     request: PredictRequest = validated(PredictRequest, {**given, "set": parse_overrides(assignments)})
     return request

@@ -64,8 +64,9 @@ async def predict(request: Request) -> Response:
 
 async def named_order(
     request: Request,
-    arch: str,
+    arch: str | None = None,
     init: str = "auto",
+    prompt: str | None = None,
     seed: int = 0,
     dtype: Literal["float32", "bfloat16", "float16"] | None = None,
 ) -> Order:

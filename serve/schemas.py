@@ -47,6 +47,7 @@ EXAMPLES: dict[str, Any] = {
             "dtype": "bfloat16",
         },
     },
+    "words": {"value": {"prompt": "pencil sketch with warm tint"}},
     "a folder": {"value": {"arch": "timm:resnet18", "init": "orthogonal?gain=1.0", "as": "folder"}},
 }
 
@@ -70,6 +71,10 @@ class PredictRequest(_Closed):
     overrides: dict[str, Any] = Field(default={}, alias="set", description="Entries of a named network's config.")
     graph: dict[str, Any] | None = Field(default=None, description="What `paramgen graph` writes, instead of `arch`.")
     init: Text = Field(default="auto", description="An initializer and its options; see /v1/initializers.")
+    prompt: Text | None = Field(
+        default=None,
+        description="What the network is to do, in words, for the start `diffusion`, which has a network of its own.",
+    )
     seed: Seed = 0
     dtype: Dtype | None = Field(default=None, description="Of floating-point tensors; else the network's own.")
     form: Literal["weights", "folder"] = Field(

@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 
 from paramgen.graphs.wire import graph_to_json
 from serve.limits import Line, Watch
-from serve.orders import Network, Order, network_of, order_of
+from serve.orders import Network, Order, completed, network_of, order_of
 from serve.pushing import HEADER, pushing
 from serve.ranges import Part, part_of, unchanged
 from serve.recent import Recent
@@ -55,8 +55,9 @@ class Service:
         return order
 
     async def _new_order(self, asked: PredictRequest) -> Order:
-        network = await self._network(asked.arch, asked.overrides, asked.graph)
-        return await self.work(lambda: order_of(network, asked, self.settings))
+        whole = asked if asked.prompt is None else await self.work(lambda: completed(asked))
+        network = await self._network(whole.arch, whole.overrides, whole.graph)
+        return await self.work(lambda: order_of(network, whole, self.settings))
 
     async def _network(self, arch: str | None, overrides: Mapping[str, Any], graph: Any) -> Network:
         key = _sha256([arch, overrides, graph])

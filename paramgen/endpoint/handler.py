@@ -68,6 +68,8 @@ def _prediction(inputs: Any, given: Any) -> Prediction:
         raise OptionError(f"Unknown dtype {one_line(repr(dtype))}. Known: {', '.join(DTYPES)}")
     if not isinstance(init, str):
         raise OptionError(f"The start is {one_line(repr(init))}; it must be a name, as in he or auto.")
+    if init.partition("?")[0] == "diffusion":
+        raise OptionError("Weights from words are not served here. Type: paramgen predict --prompt WORDS")
     initializer = initializer_of(checked_init(init, shipped_hypernets()))
     arch = inputs.get("arch")
     architecture, graph = _named(arch) if "arch" in inputs else graph_from_data(inputs["graph"])

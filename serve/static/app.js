@@ -56,6 +56,7 @@ function order() {
   const data = new FormData(form);
   const asked = { init: data.get("init") ?? "auto", seed: Number(data.get("seed")) };
   if (data.get("dtype")) asked.dtype = data.get("dtype");
+  if (asked.init === "diffusion") return { ...asked, prompt: at("prompt").value.trim() };
   if (data.get("way") === "name") return { ...asked, arch: at("arch").value.trim(), set: overrides() };
   try {
     return { ...asked, graph: JSON.parse(at("graph").value) };
@@ -76,14 +77,15 @@ function standing() {
 async function loadLists() {
   const [starts] = await Promise.all([ask("/v1/initializers").then((answer) => answer.json()), names.load()]);
   const wanted = at("starts").dataset.wanted ?? "auto";
-  at("starts").replaceChildren(...Object.entries(starts).map(([name, sentence]) => {
+  at("starts").replaceChildren(...Object.entries(starts).flatMap(([name, sentence]) => {
     const label = document.createElement("label");
     const radio = Object.assign(document.createElement("input"), { type: "radio", name: "init", value: name, checked: name === wanted });
     const title = Object.assign(document.createElement("strong"), { textContent: name });
     label.append(radio, title, spoken(sentence));
-    return label;
+    return name === "diffusion" ? [label, at("words")] : [label];
   }));
   standing();
+  words();
 }
 
 function spoken(sentence) {
@@ -92,6 +94,10 @@ function spoken(sentence) {
     small.append(place % 2 ? Object.assign(document.createElement("code"), { textContent: part }) : part);
   });
   return small;
+}
+
+function words() {
+  at("words").hidden = new FormData(form).get("init") !== "diffusion";
 }
 
 function way() {
@@ -108,7 +114,7 @@ async function predict() {
   busy(true);
   try {
     const asked = order();
-    if (asked.arch !== undefined) remember(asked);
+    if (asked.graph === undefined) remember(asked);
     at("status").textContent = "Building the network";
     at("predict").textContent = "Building the network…";
     const answer = await ask("/v1/statistics", asked, controller.signal);
@@ -134,9 +140,10 @@ function busy(on) {
 }
 
 function remember(asked) {
-  const query = new URLSearchParams({ arch: asked.arch, init: asked.init, seed: asked.seed });
+  const query = new URLSearchParams({ init: asked.init, seed: asked.seed });
+  for (const name of ["arch", "prompt"]) if (asked[name] !== undefined) query.set(name, asked[name]);
   if (asked.dtype) query.set("dtype", asked.dtype);
-  if (at("set").value.trim()) query.set("set", at("set").value.trim());
+  if (asked.arch !== undefined && at("set").value.trim()) query.set("set", at("set").value.trim());
   history.replaceState(null, "", `#${query}`);
 }
 
@@ -293,7 +300,9 @@ for (const button of document.querySelectorAll("[data-arch]")) {
     at("arch").value = button.dataset.arch;
     at("set").value = "";
     form.elements.way.value = "name";
+    if (form.elements.init.value === "diffusion") form.elements.init.value = "auto";
     way();
+    words();
     standing();
     predict();
   });
@@ -306,11 +315,12 @@ at("key").addEventListener("change", () => {
   if (shown) links(shown.head);
   loadLists().then(() => { at("problem").hidden = true; }, complain);
 });
+at("starts").addEventListener("change", words);
 for (const radio of form.elements.way) radio.addEventListener("change", way);
 form.addEventListener("submit", (event) => { event.preventDefault(); predict(); });
 
 const given = new URLSearchParams(location.hash.slice(1));
-for (const name of ["arch", "set", "seed", "dtype"]) if (given.has(name)) at(name).value = given.get(name);
+for (const name of ["arch", "prompt", "set", "seed", "dtype"]) if (given.has(name)) at(name).value = given.get(name);
 if (given.has("init")) at("starts").dataset.wanted = given.get("init");
 way();
 loadLists().catch(complain);

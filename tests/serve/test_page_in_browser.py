@@ -50,6 +50,18 @@ def text(page: Page, id: str) -> str:
     return str(page.run(f"document.getElementById('{id}').textContent"))
 
 
+def test_words_in_place_of_an_architecture(page: Page) -> None:
+    assert page.run("document.getElementById('words').hidden")
+    page.run("document.querySelector('#starts input[value=diffusion]').click()")
+    page.run("document.getElementById('prompt').focus(); document.getElementById('prompt').select()")
+    page.type("sepia, then blur")
+    page.press("Enter")
+    page.until(DONE)
+    assert "diffusion" in text(page, "facts")
+    assert "sepia, then blur" in text(page, "command")
+    assert "prompt=sepia" in str(page.run("location.hash"))
+
+
 def test_by_keyboard_from_the_name_to_a_file_that_loads(page: Page, tmp_path: Path) -> None:
     behavior = {"behavior": "allow", "downloadPath": str(tmp_path), "eventsEnabled": True}
     page.send("Browser.setDownloadBehavior", **behavior)

@@ -34,7 +34,8 @@ def written(folder: Path, network: Path, **options: Any) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("init", "dtype"), [("he", "bfloat16"), *((name, None) for name in INITIALIZERS if name not in ("lsuv", "auto"))]
+    ("init", "dtype"),
+    [("he", "bfloat16"), *((name, None) for name in INITIALIZERS if name not in ("lsuv", "auto", "diffusion"))],
 )
 def test_the_file_is_the_command_lines(
     init: str, dtype: str | None, running: Any, graphs: Graphs, network: Path, tmp_path: Path
@@ -54,6 +55,36 @@ def test_a_named_network_by_post_and_by_get_is_the_same_file(running: Any, tmp_p
     assert posted.content == got.content == (tmp_path / "start" / "model.safetensors").read_bytes()
     assert posted.headers["etag"] == got.headers["etag"]
     assert load_file(tmp_path / "start" / "model.safetensors")["classifier.1.bias"].shape == (3,)
+
+
+@pytest.mark.slow
+def test_words_make_the_file_of_the_command_line(running: Any, tmp_path: Path) -> None:
+    asked = {"prompt": "pencil sketch", "seed": 3}
+    paramgen.write(None, tmp_path / "start", verify=False, **asked)
+    wanted = (tmp_path / "start" / "diffusion_pytorch_model.safetensors").read_bytes()
+    posted = running.predict(asked)
+    got = running.client.get("/v1/weights?prompt=pencil%20sketch&seed=3")
+    assert posted.content == got.content == wanted
+    assert posted.headers["etag"] == got.headers["etag"]
+    assert 'filename="diffusion_pytorch_model.safetensors"' in posted.headers["content-disposition"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"prompt": "sepia", "init": "he"}, "'he' takes no prompt"),
+        ({"prompt": " "}, "has no words"),
+        ({"prompt": "x" * 1001}, "at most 1000"),
+        ({"prompt": "sepia", "init": "diffusion?steps=51"}, "at most 50 are served"),
+        ({"prompt": "sepia", "init": "diffusion?best_of=2&pairs=/etc"}, "'pairs' of 'diffusion' is not served"),
+        ({"prompt": "sepia", "init": "diffusion:somebody/else"}, "is not served"),
+        ({"prompt": "sepia", "arch": "torchvision:squeezenet1_1"}, "is not the network that"),
+        ({"init": "diffusion"}, "one of the two"),
+    ],
+)
+def test_words_are_refused_in_one_line(asked: dict[str, Any], said: str, running: Any) -> None:
+    answer = running.predict(asked)
+    assert answer.status_code == 422 and said in answer.json()["detail"], answer.text
 
 
 def test_head_tells_what_get_would_and_draws_nothing(running: Any, monkeypatch: pytest.MonkeyPatch) -> None:
