@@ -11,8 +11,9 @@ import paramgen
 from paramgen.architectures.aliases import ALIASES
 from paramgen.export.loading import loading_lines
 from paramgen.listing import names_of
+from paramgen.names import INITIALIZERS
 
-STARTS: Final = ("auto", "he", "hypernet", "idinit", "library", "mimetic", "orthogonal", "xavier")
+STARTS: Final = tuple(name for name in INITIALIZERS if name != "diffusion")  # which takes words
 MAX_ELEMENTS: Final = 500_000_000
 KEPT: Final = 600  # seconds that a file stays on the Space's disk
 
