@@ -8,7 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from checkpoints.generator import generator
+from checkpoints.generator import TRANSLATOR
+from checkpoints.networks import Network
 from paramgen.diffusion.pipeline import WeightDiffusionPipeline
 from paramgen.draws import slot_generator
 from paramgen.zoo import Row, Zoo, restore
@@ -53,14 +54,20 @@ def last_of(zoo: Zoo, *, seeds: set[int]) -> tuple[Row, ...]:
 
 
 def starts(
-    known: Known, pipeline: WeightDiffusionPipeline, prompt: str, *, denoising_steps: int, guidance: float
+    known: Known,
+    pipeline: WeightDiffusionPipeline,
+    prompt: str,
+    *,
+    network: Network = TRANSLATOR,
+    denoising_steps: int,
+    guidance: float,
 ) -> dict[str, State]:
     """Return the whole state of every start for one prompt."""
     zoo, text = known.zoo, pipeline.embed(prompt)[0]
     nearest = known.updates[known.nearest(text)]
     mean = {name: torch.stack([each[name] for each in known.updates]).mean(0) for name in nearest}
     found: dict[str, State] = {
-        "random": {name: tensor.detach() for name, tensor in generator(1).state_dict().items()},
+        "random": {name: tensor.detach() for name, tensor in network.made(1).state_dict().items()},
         "shared start": zoo.start,
         "mean": _restored(zoo, mean),
         "nearest": _restored(zoo, nearest),

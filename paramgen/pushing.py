@@ -88,10 +88,9 @@ def pushable(folder: Path, *, checked: bool = False) -> Pushable:
 
 
 def _pipeline(folder: Path) -> Pushable:
-    from paramgen.diffusion.loading import FILES, open_pipeline
+    from paramgen.diffusion.loading import open_pipeline
 
-    open_pipeline(str(folder))  # which refuses what is not whole
-    files = _files(folder, list(FILES))
+    files = _files(folder, list(open_pipeline(str(folder)).files))  # which refuses what is not whole
     return Pushable(
         folder=folder, files=files, source="diffusion", config={}, message="A pipeline of paramgen: weights from words"
     )

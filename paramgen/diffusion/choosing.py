@@ -26,7 +26,7 @@ def pairs_of(folder: Path, network: Any) -> Pairs:
         OptionError: There are none, one is no picture, or one has no counterpart.
 
     """
-    config = network.config
+    config = network.config if isinstance(network.config, Mapping) else {}
     if not {"in_channels", "out_channels", "sample_size"} <= config.keys() or not isinstance(
         config["sample_size"], int
     ):

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import torch
-from diffusers.models.modeling_utils import ModelMixin
 
 from paramgen._torchvision import ensure_torchvision
 from paramgen.architectures import Architecture, resolve
@@ -27,14 +26,10 @@ INDEX: Final = "model_index.json"
 CONFIG: Final = "config.json"
 WEIGHTS: Final = "diffusion_pytorch_model.safetensors"
 PARTS: Final[Mapping[str, type[Any]]] = {"codec": WeightCodec, "denoiser": WeightDenoiser, "prompts": KnownPrompts}
-FILES: Final = (
-    INDEX,
-    "scheduler/scheduler_config.json",
-    *(f"{part}/{file}" for part in (*PARTS, "start") for file in (CONFIG, WEIGHTS)),
-)
-"""What a pipeline's folder holds, beside its card."""
+START_WEIGHTS: Final = {"diffusers": WEIGHTS, "transformers": "model.safetensors"}
+"""Whose networks a pipeline may make weights for, and the file that each library keeps them in."""
 ADVICE: Final = "Type: --init diffusion for the one that comes with paramgen, or diffusion:FOLDER_OR_REPO"
-_WANTED: Final = [INDEX, "README.md", "*/*.json", f"*/{WEIGHTS}"]
+_WANTED: Final = [INDEX, "README.md", "*/*.json", *(f"*/{file}" for file in START_WEIGHTS.values())]
 _REPOSITORY: Final = re.compile(r"([A-Za-z0-9][\w.-]*(?:/[A-Za-z0-9][\w.-]*)?)(?:@(.+))?")
 
 
@@ -47,6 +42,11 @@ class Opened(NamedTuple):
     repo: str | None
     revision: str | None
     sha256: str  # of all weights
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The names of what the folder holds, beside its card."""
+        return INDEX, "scheduler/scheduler_config.json", *_weights_of(self.architecture), *_configs()
 
 
 def open_pipeline(name: str) -> Opened:
@@ -70,8 +70,16 @@ def open_pipeline(name: str) -> Opened:
         raise
     except (ParamgenError, KeyError, TypeError, ValueError, OSError) as error:
         raise PipelineError(f"{name!r} is no pipeline that can be used: {one_line(error)} {ADVICE}") from error
-    digest = hashlib.sha256("".join(file_sha256(folder / part / WEIGHTS) for part in (*PARTS, "start")).encode())
+    digest = hashlib.sha256("".join(file_sha256(folder / file) for file in _weights_of(architecture)).encode())
     return Opened(pipeline, architecture, folder, repo, revision, digest.hexdigest())
+
+
+def _weights_of(architecture: Architecture) -> tuple[str, ...]:
+    return *(f"{part}/{WEIGHTS}" for part in PARTS), f"start/{START_WEIGHTS[architecture.layout.source]}"
+
+
+def _configs() -> tuple[str, ...]:
+    return tuple(f"{part}/{CONFIG}" for part in (*PARTS, "start"))
 
 
 def _located(name: str) -> tuple[Path, str | None, str | None]:
@@ -132,9 +140,11 @@ def _plain_config(path: Path) -> dict[str, Any]:
 def _start(folder: Path, architecture: Architecture) -> Any:
     """Return the network that all updates are added to."""
     module = architecture.module
-    if module is None or not isinstance(module, ModelMixin):
-        raise PipelineError(f"{folder / 'start'} is no network of diffusers; the pipelines read here have one.")
-    module.load_state_dict(read_weights(folder / "start" / WEIGHTS, module.state_dict()), assign=True)
+    source = architecture.layout.source
+    if module is None or source not in START_WEIGHTS:
+        raise PipelineError(f"{folder / 'start'} is no network of {' or '.join(START_WEIGHTS)}; a pipeline has one.")
+    weights = read_weights(folder / "start" / START_WEIGHTS[source], module.state_dict())
+    module.load_state_dict(weights, assign=True)
     return module.requires_grad_(False).eval()
 
 

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from typing import Any, Final, final
 
 import torch
-from diffusers.models.modeling_utils import ModelMixin
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from diffusers.utils.outputs import BaseOutput
 from diffusers.utils.torch_utils import randn_tensor
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from paramgen.diffusion.codec import WeightCodec
 from paramgen.diffusion.denoiser import WeightDenoiser
@@ -59,7 +58,7 @@ class WeightDiffusionPipeline(DiffusionPipeline):
 
     denoiser: WeightDenoiser
     codec: WeightCodec
-    start: ModelMixin
+    start: nn.Module
     prompts: KnownPrompts
     scheduler: Any
 
@@ -67,7 +66,7 @@ class WeightDiffusionPipeline(DiffusionPipeline):
         self,
         denoiser: WeightDenoiser,
         codec: WeightCodec,
-        start: ModelMixin,
+        start: nn.Module,
         prompts: KnownPrompts,
         scheduler: Any,
         *,

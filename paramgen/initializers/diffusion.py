@@ -1,5 +1,6 @@
 """Weights denoised from words: the pipeline that comes with paramgen, one in a folder, or one on the Hub."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,6 +27,8 @@ SHIPPED: Final = "edits"
 MAX_BEST_OF: Final = 256
 MAX_STEPS: Final = 1_000
 MAX_GUIDANCE: Final = 100
+_DERIVED: Final = ("architectures", "dtype", "out_features", "out_indices", "stage_names", "transformers_version")
+"""Entries of a config that its library makes of others."""
 
 
 @final
@@ -85,10 +88,15 @@ class DiffusionInitializer(Initializer):
 
     def own_architecture(self) -> str:
         """Return the spec of the network that the pipeline's start is."""
-        config = self._opened.architecture.layout.config
-        defaults = type(self._opened.pipeline.start)().config
-        own = {key: value for key, value in config.items() if not key.startswith("_") and defaults.get(key) != value}
-        return join_spec(f"diffusers:{config['_class_name']}", own)
+        layout = self._opened.architecture.layout
+        start: Any = self._opened.pipeline.start
+        if layout.source == "transformers":
+            name, defaults = type(start).__name__, json.loads(type(start.config)().to_json_string(use_diff=False))
+        else:
+            name, defaults = layout.config["_class_name"], type(start)().config
+        own = {key: value for key, value in layout.config.items() if key not in _DERIVED and defaults.get(key) != value}
+        own = {key: value for key, value in own.items() if key in defaults and not key.startswith("_")}
+        return join_spec(f"{layout.source}:{name}", own)
 
     def describe(self) -> Mapping[str, Any]:
         """Return the pipeline and its hash, the words, and which of the texts it was trained on are nearest."""
