@@ -37,9 +37,12 @@ def network() -> torch.nn.Module:
     )
 
 
-def pipeline_of(start: torch.nn.Module, scheduler: object, *, components: int = 0) -> WeightDiffusionPipeline:
-    """Return an untrained pipeline whose denoiser answers to its words."""
-    slots = {name: list(tensor.shape) for name, tensor in start.state_dict().items() if "conv" in name}
+def pipeline_of(
+    start: torch.nn.Module, scheduler: object, *, components: int = 0, slots: dict[str, list[int]] | None = None
+) -> WeightDiffusionPipeline:
+    """Return an untrained pipeline whose denoiser answers to its words; it makes the convolutions, or what is named."""
+    convolutions = {name: list(tensor.shape) for name, tensor in start.state_dict().items() if "conv" in name}
+    slots = convolutions if slots is None else slots
     torch.manual_seed(1)
     codec = WeightCodec(slots, 64, components)
     updates = [{name: torch.randn(shape) for name, shape in slots.items()} for _ in range(max(2, components))]

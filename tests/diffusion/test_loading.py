@@ -5,10 +5,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from paramgen.architectures import resolve
+from paramgen.diffusion.choosing import pairs_of
 from paramgen.diffusion.loading import WEIGHTS, open_pipeline
 from paramgen.diffusion.pipeline import WeightDiffusionPipeline
-from paramgen.errors import PipelineError
-from tests.diffusion.small import spoil, states_equal
+from paramgen.errors import OptionError, PipelineError
+from paramgen.initializers.diffusion import DiffusionInitializer
+from tests.diffusion.small import flow, pipeline_of, spoil, states_equal
 
 
 def test_it_is_what_diffusers_loads(pipeline_folder: Path) -> None:
@@ -21,6 +24,27 @@ def test_it_is_what_diffusers_loads(pipeline_folder: Path) -> None:
     assert type(ours.scheduler) is type(theirs.scheduler)
     assert all(theirs.scheduler.config[key] == value for key, value in ours.scheduler.config.items())
     assert ours.config["text_model"] == theirs.config["text_model"]
+
+
+def test_networks_of_transformers_may_be_the_start(tmp_path: Path) -> None:
+    from transformers import ConvNextConfig, ConvNextForImageClassification
+
+    torch.manual_seed(0)
+    config = ConvNextConfig(num_stages=1, hidden_sizes=[4], depths=[1], image_size=8, num_labels=2)
+    start = ConvNextForImageClassification(config)
+    slots = {name: list(tensor.shape) for name, tensor in start.state_dict().items() if "pwconv" in name}
+    pipeline_of(start, flow(), slots=slots).save_pretrained(tmp_path / "words")
+    opened = open_pipeline(str(tmp_path / "words"))
+    assert "start/model.safetensors" in opened.files and all(
+        (tmp_path / "words" / file).is_file() for file in opened.files
+    )
+    assert states_equal(dict(opened.pipeline.start.state_dict()), dict(start.state_dict()))
+    own = DiffusionInitializer(path=str(tmp_path / "words"), prompt="cats against trucks").own_architecture()
+    assert {name: slot.shape for name, slot in resolve(own).manifest.items()} == {
+        name: tuple(tensor.shape) for name, tensor in start.state_dict().items()
+    }
+    with pytest.raises(OptionError, match="the pipeline's network takes none"):
+        pairs_of(tmp_path, opened.pipeline.start)
 
 
 def narrowed(folder: Path) -> None:
