@@ -76,7 +76,7 @@ def run(
         rated = replace(recipe, rate=best[name])
         found[name] = [trained(kind, unseen, own, rated, seed) for seed in range(seeds)]
     return {
-        "provenance": provenance(),
+        **provenance(),
         "pipeline": {"sha256": opened.sha256, "trained_pairs": len(known.rows)},
         "pairs": [pair.id for pair in unseen],
         "test_pictures": 2 * config().judged,

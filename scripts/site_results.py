@@ -24,6 +24,7 @@ def result(argument: str) -> str:
         "finals": finals,
         "curves": curves,
         "milestones": milestones,
+        "pairs": pairs,
         "cost": cost,
         "growth": growth,
         "sequence": sequence,
@@ -85,6 +86,31 @@ def milestones(found: Result) -> str:
 
 
 LEGEND: Final = {"hypernet": "hypernet", "simple": "best simple start", "library": "library"}
+
+
+def pairs(found: Result) -> str:
+    """Return how many pictures of two classes each start tells apart."""
+    starts = found["starts"]
+    steps = list(starts["denoised"])
+    heads = ["before training", *(f"after {step} steps" for step in steps[1:])]
+    lines = [f"| start | {' | '.join(heads)} | rate |", "|---|" + "--:|" * (len(heads) + 1)]
+    for name, own in starts.items():
+        cells = [f"{_percent(own[step]['accuracy'])} ± {_percent(own[step]['spread'])}" for step in steps]
+        lines.append(f"| {name} | {' | '.join(cells)} | {found['rates'][name]:g} |")
+    wins = found["wins"][steps[-1]]
+    count = len(found["pairs"])
+    return "\n".join(
+        (
+            f"Accuracy in percent on {found['test_pictures']} pictures of each of {count} pairs that no training saw, "
+            f"{found['seeds']} orders of the training pictures, each start at its best of three rates:",
+            "",
+            *lines,
+            "",
+            f"After {steps[-1]} steps denoised weights are better than random ones on {wins['random']} of {count} pairs, "
+            f"than the zoo's shared start on {wins['shared start']}, than linear regression on the words on "
+            f"{wins['linear']}. `linear` is the ridge regression of the zoo's weights on their words.",
+        )
+    )
 
 
 def cost(found: Result) -> str:
