@@ -2,7 +2,7 @@
 
 Every network is built, traced and given its rules in a process of its own, with limits on time and memory; no tensor
 is made. What was measured is kept in `--rows`, so a second call goes on where the first ended. The table goes to
-stdout, the figures with commit, hardware and versions to `--out`.
+stdout, what it is made of, with commit, hardware and versions, to `--out`, and a line for each network beside that.
 """
 
 import argparse
@@ -20,11 +20,18 @@ from rich.progress import Progress
 from benchmarks.provenance import provenance
 from benchmarks.reach_network import Limits, measure
 from benchmarks.reach_sources import SOURCES
+from paramgen.export.folder import write_text
 
 ROWS: Final = Path("runs") / "reach.jsonl"
 RESULTS: Final = Path("cards") / "results" / "reach.json"
 NAMED: Final = 0.999  # share of the elements that a named rule must fill
 _GRACE: Final = 5.0  # seconds that a process gets to end by itself
+
+KEPT: Final = (
+    *("spec", "built", "failure", "traced_by", "nodes", "elements", "by_rule", "by_role", "unreachable_elements"),
+    *("build_seconds", "trace_seconds", "rules_seconds", "peak_rss_bytes"),
+)
+"""What the line of a network says; why it is an exception stands in the table."""
 
 Row = dict[str, Any]
 
@@ -46,15 +53,19 @@ def main() -> None:
         parser.error("--sample takes 1 or more, --most 0 (all) or more.")
     limits = Limits(seconds=given.seconds, bytes=int(given.gigabytes * 1e9))
     tables = {}
+    every: list[Row] = []
     for source in given.source or SOURCES:
         names = SOURCES[source]()
         chosen = sampled(names, given.sample, given.most)
         rows = measured([f"{source}:{name}" for name in chosen], given.rows, lambda spec: run(spec, limits))
-        tables[source] = {"networks": len(names), "rows": rows}
+        every += rows
+        tables[source] = summary(len(names), rows)
         Console(highlight=False, soft_wrap=True).print(table(source, tables[source]), markup=False)
-    given.out.parent.mkdir(parents=True, exist_ok=True)
     limited = {"seconds": given.seconds, "gigabytes": given.gigabytes}
-    given.out.write_text(json.dumps({**provenance(), "limits": limited, "sources": tables}, indent=1) + "\n")
+    result = {**provenance(), "limits": limited, "sources": tables}
+    write_text(given.out, json.dumps(result, indent=1) + "\n")
+    lines = (json.dumps({key: row[key] for key in KEPT if key in row}, separators=(",", ":")) for row in every)
+    write_text(given.out.with_suffix(".jsonl"), "".join(f"{line}\n" for line in lines))
 
 
 def sampled(names: Sequence[str], every: int, most: int) -> list[str]:
@@ -108,25 +119,39 @@ def whole(row: Row) -> bool:
     return bool(row["built"]) and float(row["named"]) >= NAMED
 
 
-def table(source: str, found: dict[str, Any]) -> str:
-    """Return the figures of one source as Markdown, and every exception by its name."""
-    rows: list[Row] = found["rows"]
+def summary(networks: int, rows: Sequence[Row]) -> dict[str, Any]:
+    """Return the figures of one source, of whose `networks` these were tried, and every exception by its name."""
     built = [row for row in rows if row["built"]]
-    ways = Counter(row["traced_by"] for row in built)
+    seconds = sorted(row["build_seconds"] + row["trace_seconds"] for row in built) or [0.0]
+    return {
+        "networks": networks,
+        "tried": len(rows),
+        "built": len(built),
+        "traced_by": dict(Counter(row["traced_by"] for row in built).most_common()),
+        "whole": sum(map(whole, rows)),
+        "median_seconds": round(median(seconds), 2),
+        "most_seconds": round(seconds[-1], 2),
+        "peak_rss_bytes": max((row["peak_rss_bytes"] for row in built), default=0),
+        "exceptions": {row["spec"]: found for row in rows if (found := exceptions(row))},
+    }
+
+
+def table(source: str, found: dict[str, Any]) -> str:
+    """Return the figures of one source as Markdown, and every exception."""
     lines = [
         f"| {source} | |",
         "|---|---:|",
-        f"| tried, of {found['networks']:,} | {len(rows):,} |",
-        f"| built | {len(built):,} |",
-        *(f"| traced by {way} | {count:,} |" for way, count in ways.most_common()),
-        f"| at least {NAMED:.1%} of the elements by a named rule | {sum(map(whole, rows)):,} |",
+        f"| tried, of {found['networks']:,} | {found['tried']:,} |",
+        f"| built | {found['built']:,} |",
+        *(f"| traced by {way} | {count:,} |" for way, count in found["traced_by"].items()),
+        f"| at least {NAMED:.1%} of the elements by a named rule | {found['whole']:,} |",
+        f"| seconds to build and trace: median, most | {found['median_seconds']:.1f}, {found['most_seconds']:.1f} |",
+        f"| peak memory, libraries included | {found['peak_rss_bytes'] / 1e6:,.0f} MB |",
+        "",
     ]
-    if built:
-        seconds = sorted(row["build_seconds"] + row["trace_seconds"] for row in built)
-        peak = max(row["peak_rss_bytes"] for row in built)
-        lines.append(f"| seconds to build and trace: median, most | {median(seconds):.1f}, {seconds[-1]:.1f} |")
-        lines.append(f"| peak memory, libraries included | {peak / 1e6:,.0f} MB |")
-    return "\n".join([*lines, "", *(f"- `{row['spec']}`: {text}" for row in rows for text in exceptions(row)), ""])
+    return "\n".join(
+        [*lines, *(f"- `{spec}`: {text}" for spec, notes in found["exceptions"].items() for text in notes), ""]
+    )
 
 
 def exceptions(row: Row) -> list[str]:

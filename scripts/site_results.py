@@ -25,6 +25,7 @@ def result(argument: str) -> str:
         "curves": curves,
         "milestones": milestones,
         "pairs": pairs,
+        "reach": reach,
         "cost": cost,
         "growth": growth,
         "sequence": sequence,
@@ -106,11 +107,43 @@ def pairs(found: Result) -> str:
             "",
             *lines,
             "",
-            f"After {steps[-1]} steps denoised weights are better than random ones on {wins['random']} of {count} pairs, "
-            f"than the zoo's shared start on {wins['shared start']}, than linear regression on the words on "
+            f"After {steps[-1]} steps denoised weights are better than random ones on {wins['random']} of {count} "
+            f"pairs, than the zoo's shared start on {wins['shared start']}, than linear regression on the words on "
             f"{wins['linear']}. `linear` is the ridge regression of the zoo's weights on their words.",
         )
     )
+
+
+def reach(found: Result) -> str:
+    """Return which networks can be built and followed, and every exception in a fold of its source."""
+    sources: Mapping[str, Result] = found["sources"]
+    ways = list(dict.fromkeys(way for source in sources.values() for way in source["traced_by"]))
+    heads = ["networks", "built", *(f"followed by {way}" for way in ways), "seconds: median, most", "memory"]
+    lines = [
+        f"| source | {' | '.join(heads)} |",
+        "|---|--:|--:|" + "--:|" * (len(ways) + 2),
+    ]
+    for name, source in sources.items():
+        counts = " | ".join(f"{source['traced_by'].get(way, 0):,}" for way in ways)
+        lines.append(
+            f"| {name} | {source['tried']:,} | {source['built']:,} | {counts} | {source['median_seconds']:.1f}, "
+            f"{source['most_seconds']:.1f} | {source['peak_rss_bytes'] / 1e6:,.0f} MB |"
+        )
+    lines += [
+        "",
+        "What the module tree alone describes is filled all the same: its order of execution is unknown, and said so.",
+        "",
+    ]
+    for name, source in sources.items():
+        notes = [
+            f"<li><code>{escape(spec)}</code>: {escape('; '.join(own))}</li>"
+            for spec, own in source["exceptions"].items()
+        ]
+        if notes:
+            lines.append(
+                f"<details><summary>{name}: {len(notes)} exceptions</summary><ul>{''.join(notes)}</ul></details>"
+            )
+    return "\n".join(lines)
 
 
 def cost(found: Result) -> str:

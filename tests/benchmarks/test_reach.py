@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.reach import exceptions, measured, run, sampled, table, whole
+from benchmarks.reach import exceptions, measured, run, sampled, summary, table, whole
 from benchmarks.reach_network import Limits
 
 GOOD: dict[str, Any] = {
@@ -53,7 +53,7 @@ def test_goes_on_where_it_ended(tmp_path: Path) -> None:
 
 
 def test_names_every_exception_with_its_reason() -> None:
-    text = table("timm", {"networks": 1_234, "rows": [GOOD, *OTHERS]})
+    text = table("timm", summary(1_234, [GOOD, *OTHERS]))
     for line in ("| tried, of 1,234 | 4 |", "| built | 3 |", "| traced by fake tensors | 2 |", "by a named rule | 2 |"):
         assert line in text
     assert exceptions(GOOD) == [] and "good" not in text
@@ -64,12 +64,21 @@ def test_names_every_exception_with_its_reason() -> None:
     assert [whole(row) for row in (GOOD, *OTHERS)] == [True, True, False, False]
 
 
-def test_the_kept_result_is_a_sample_and_says_so() -> None:
-    kept = json.loads((Path(__file__).parents[2] / "cards" / "results" / "reach.json").read_text(encoding="utf-8"))
+def test_the_kept_result_is_of_all_networks_and_names_what_is_not_as_it_should_be() -> None:
+    results = Path(__file__).parents[2] / "cards" / "results"
+    kept = json.loads((results / "reach.json").read_text(encoding="utf-8"))
+    rows = [json.loads(line) for line in (results / "reach.jsonl").read_text(encoding="utf-8").splitlines()]
     for source, found in kept["sources"].items():
-        assert 0 < len(found["rows"]) < found["networks"]
-        assert f"| tried, of {found['networks']:,} | {len(found['rows']):,} |" in table(source, found)
-        assert all(whole(row) or exceptions(row) for row in found["rows"])
+        own = [row for row in rows if row["spec"].startswith(f"{source}:")]
+        assert len(own) == found["tried"] == found["networks"]
+        exceptional = {row["spec"] for row in own if row.get("traced_by") != "fake tensors"}
+        assert exceptional <= found["exceptions"].keys()
+        assert all(sum(row["by_rule"].values()) == row["elements"] for row in own if row["built"])
+    for source in ("timm", "torchvision"):
+        found = kept["sources"][source]
+        assert found["tried"] == found["built"] == found["traced_by"]["fake tensors"] == found["whole"]
+    assert kept["sources"]["transformers"]["traced_by"]["fake tensors"] >= 200
+    assert kept["sources"]["diffusers"]["traced_by"]["fake tensors"] >= 25
 
 
 @pytest.mark.slow
