@@ -15,7 +15,7 @@ import typer
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from benchmarks import text_starts
-from benchmarks.denoised_table import memorization_table, starts_table
+from benchmarks.denoised_table import denoising_table, memorization_table, starts_table
 from benchmarks.starts_table import JUDGED, markdown
 from paramgen.errors import OptionError, UnknownNameError
 from paramgen.export.folder import write_text
@@ -143,7 +143,11 @@ CARDS: Final = {
         folder="edits",
         tags=("paramgen", "weight-initialization", "weight-diffusion", "image-to-image"),
         datasets=("cifar10",),
-        texts={"edits_starts": starts_table, "edits_memorization": memorization_table},
+        texts={
+            "edits_starts": starts_table,
+            "edits_denoising": denoising_table,
+            "edits_memorization": memorization_table,
+        },
         figures={"edits_starts": edits_figures},
         metric="mean absolute distance",
     ),

@@ -33,5 +33,23 @@ def memorization_table(result: Result) -> str:
     return "\n".join(lines)
 
 
+def denoising_table(result: Result) -> str:
+    """Return a row for every way of denoising, with what each kind of prediction gives."""
+    kinds = result["pipelines"]
+    lines = [f"| steps, guidance | {' | '.join(kinds)} |", "|---|" + "--:|" * len(kinds)]
+    for rows in zip(*kinds.values(), strict=True):
+        cells = [f"{row['mean']:.3f}, {row['median']:.3f}" for row in rows]
+        lines.append(f"| {_way(rows[0]['way'])} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _way(way: Mapping[str, Any] | str) -> str:
+    if isinstance(way, str):
+        return way
+    said = f"{way['num_inference_steps']}, {way.get('guidance_scale', 1):g}"
+    options = (("optimized_scale", "optimized scale"), ("zero_init_steps", "zero-init"))
+    return said + "".join(f", {words}" for option, words in options if option in way)
+
+
 def _steps(own: Mapping[str, Any], steps: int) -> str:
     return f"{own['median_steps']:g}" if own["median_steps"] <= steps else f"more than {steps}"

@@ -73,7 +73,7 @@ def run(pipelines: Sequence[Path], zoo: Path, data: str) -> dict[str, Any]:
         for way in WAYS:
             rows.append({"way": dict(way), **summary(distances(denoised(pipeline, unseen, way), pairs))})
             sys.stderr.write(f"{folder.name} {rows[-1]}\n")
-        found[folder.name] = rows
+        found[pipeline.scheduler.config.get("prediction_type", "flow")] = rows
     return {**provenance(), "edits": len(unseen), "pictures": JUDGED, "untouched": summary(plain), "pipelines": found}
 
 
