@@ -234,3 +234,14 @@ def test_auto_is_meta_above_the_limit(folder: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("paramgen.checking.REAL_LIMIT", 1000)
     assert paramgen.check(folder).memory == "meta"
     assert paramgen.check(folder, memory="real").memory == "real"
+
+
+def test_what_decides_by_small_values_is_checked_on_meta(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(
+        "import torch\nfrom torch import nn\n"
+        "def build():\n"
+        "    return nn.Sequential(*(nn.Linear(4, 4, bias=rate.item() > 0) for rate in torch.linspace(0, 1, 2)))\n"
+    )
+    for arch in ("torchvision:regnet_y_400mf", f"{tmp_path}/own.py:build"):
+        paramgen.write(arch, tmp_path / "out", verify=False, overwrite=True)
+        assert paramgen.check(tmp_path / "out", memory="meta").memory == "meta"

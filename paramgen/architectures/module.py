@@ -31,7 +31,7 @@ from paramgen.architectures import (
 )
 from paramgen.architectures.inputs import as_inputs, guess_inputs
 from paramgen.architectures.ownership import RECORD, is_ours, own_record, signed
-from paramgen.architectures.recorder import meta_twin, record
+from paramgen.architectures.recorder import built_on, meta_twin, record
 from paramgen.architectures.state import load_state
 from paramgen.draws import kept
 from paramgen.errors import ArchitectureError, CheckError, one_line
@@ -92,8 +92,7 @@ class ModuleSource(ArchitectureSource):
         if hashlib.sha256(file.read_bytes()).hexdigest() != config["sha256"]:
             raise CheckError(f"{path} has changed since {folder} was written; predict again or load by hand.")
         factory = _factory(import_file(file), file, name)
-        with torch.device(device):
-            module = factory(**config.get("arguments", {}))
+        module = built_on(device, lambda: factory(**config.get("arguments", {})))
         if is_hub_mixin(module) and device.type != "meta":
             own: Any = type(module)
             with redirect_stdout(StringIO()):  # it prints where from it loads

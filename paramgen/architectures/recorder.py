@@ -304,6 +304,14 @@ def record(build: Callable[[], nn.Module]) -> tuple[nn.Module, dict[str, Draw]]:
         return _record(build, small_on_cpu=True)
 
 
+def built_on(device: torch.device, build: Callable[[], nn.Module]) -> nn.Module:
+    """Call `build` under a device. On meta, tensors that constructors decide by have their values, as when recorded."""
+    if device.type == "meta":
+        return record(build)[0]
+    with torch.device(device):
+        return build()
+
+
 def _record(build: Callable[[], nn.Module], *, small_on_cpu: bool) -> tuple[nn.Module, dict[str, Draw]]:
     recorder = Recorder()
     with (

@@ -23,7 +23,7 @@ from paramgen.architectures import (
 )
 from paramgen.architectures.inputs import image
 from paramgen.architectures.overrides import join_spec
-from paramgen.architectures.recorder import record
+from paramgen.architectures.recorder import built_on, record
 from paramgen.architectures.stored import stored
 from paramgen.errors import UnknownNameError
 from paramgen.manifest import read_manifest
@@ -71,8 +71,7 @@ class TimmSource(ArchitectureSource):
         if device.type != "meta":
             return Loaded(module=timm.create_model(f"local-dir:{folder}", pretrained=True).to(device))
         config = read_config(folder)
-        with torch.device("meta"):
-            module = timm.create_model(config["architecture"], **config.get("model_args", {}))
+        module = built_on(device, lambda: timm.create_model(config["architecture"], **config.get("model_args", {})))
         expected, found = set(module.state_dict()), {entry.name for entry in stored(folder)}
         return Loaded(
             module=module, missing=tuple(sorted(expected - found)), unexpected=tuple(sorted(found - expected))

@@ -26,7 +26,7 @@ from paramgen.architectures import (
 from paramgen.architectures.detection import follow_every_head
 from paramgen.architectures.inputs import image
 from paramgen.architectures.overrides import join_spec
-from paramgen.architectures.recorder import record
+from paramgen.architectures.recorder import built_on, record
 from paramgen.architectures.state import load_state
 from paramgen.errors import UnknownNameError
 from paramgen.manifest import read_manifest
@@ -77,9 +77,8 @@ class TorchvisionSource(ArchitectureSource):
     def load(self, folder: Path, device: torch.device) -> Loaded:
         """Build the network and load the state dict into it."""
         config = read_config(folder)
-        with torch.device(device):
-            module = _construct(_models(), str(config["architecture"]), dict(config.get("arguments", {})))
-        return load_state(module, folder)
+        models, name, arguments = _models(), str(config["architecture"]), dict(config.get("arguments", {}))
+        return load_state(built_on(device, lambda: _construct(models, name, arguments)), folder)
 
 
 def _models() -> Any:
