@@ -1,4 +1,4 @@
-"""The README's figures on published hypernets are those in cards/results."""
+"""The README's figures on published hypernets, reach and cost are those in cards/results."""
 
 import json
 from pathlib import Path
@@ -29,7 +29,24 @@ def phrases() -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("phrase", phrases())
+def costs() -> list[str]:
+    rows = {(row["arch"], row["init"]): row for row in result("predict")["rows"]}
+    vit, large = rows["vit_b16", "auto"], rows["gpt2-large", "auto"]
+    reach = result("reach")["sources"]
+    startup = result("predict")["startup_ms"]
+    return [
+        f"gpt2-large, {large['written_bytes'] / 1e6:,.0f} MB of weights, takes {large['wall_seconds']:.1f} s and "
+        f"{large['peak_rss_bytes'] / 1e6:,.0f} MB of memory",
+        f"{large['wall_ratio']:.2f} times as long as a process that saves random tensors of the same shapes",
+        f"{vit['wall_ratio']:.2f} times for vit_b16",
+        f"`paramgen --help` takes {startup['paramgen --help']} ms",
+        f"all {reach['timm']['networks']:,} networks of timm and all {reach['torchvision']['networks']} of torchvision",
+        f"{reach['transformers']['traced_by']['fake tensors']:,} of {reach['transformers']['networks']:,} model classes",
+        f"{reach['diffusers']['traced_by']['fake tensors']} of {reach['diffusers']['networks']} of diffusers",
+    ]
+
+
+@pytest.mark.parametrize("phrase", [*phrases(), *costs()])
 def test_the_readme_quotes_the_results(phrase: str) -> None:
     assert phrase in " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
 
