@@ -98,6 +98,10 @@ def growth_figure(rows: Sequence[Row]) -> str:
         middle = sorted(row["trace_cpu_s"] / row["nodes"] for row in rows)[len(rows) // 2]
         ends = [min(nodes), max(nodes)]
         axes.loglog(ends, [middle * end for end in ends], color=COLORS["library"], linewidth=1.2)
+        axes.xaxis.set_major_formatter("{x:,.0f}")
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter("")
+        axes.yaxis.set_minor_formatter("")
         axes.set_xlabel("nodes")
         axes.set_ylabel("CPU seconds")
         return _svg(figure, "growth")

@@ -87,15 +87,6 @@ def test_the_readme_quotes_the_table() -> None:
     assert f"{whole['median_steps_ratio']:.1f} times fewer steps (median)" in readme
 
 
-def test_the_readme_quotes_the_benchmark() -> None:
-    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
-    row = json.loads((ROOT / "benchmarks" / "results" / "predict.json").read_text(encoding="utf-8"))["rows"][
-        "gpt2-large"
-    ]
-    assert f"{row['written_bytes'] / 1e6:,.0f} MB of weights" in readme
-    assert f"takes {row['wall_seconds']:.1f} s and {row['peak_rss_bytes'] / 1e6:.0f} MB of memory" in readme
-
-
 @pytest.mark.parametrize(("folder", "card"), [("first_light", "first-light"), ("vision", "vision")])
 def test_the_folder_in_the_wheel_carries_the_card(folder: str, card: str) -> None:
     shipped = ROOT / "paramgen" / "pretrained" / folder / "README.md"

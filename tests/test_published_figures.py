@@ -33,6 +33,7 @@ def costs() -> list[str]:
     rows = {(row["arch"], row["init"]): row for row in result("predict")["rows"]}
     vit, large = rows["vit_b16", "auto"], rows["gpt2-large", "auto"]
     reach = result("reach")["sources"]
+    classes, followed = reach["transformers"]["networks"], reach["transformers"]["traced_by"]["fake tensors"]
     startup = result("predict")["startup_ms"]
     return [
         f"gpt2-large, {large['written_bytes'] / 1e6:,.0f} MB of weights, takes {large['wall_seconds']:.1f} s and "
@@ -41,7 +42,7 @@ def costs() -> list[str]:
         f"{vit['wall_ratio']:.2f} times for vit_b16",
         f"`paramgen --help` takes {startup['paramgen --help']} ms",
         f"all {reach['timm']['networks']:,} networks of timm and all {reach['torchvision']['networks']} of torchvision",
-        f"{reach['transformers']['traced_by']['fake tensors']:,} of {reach['transformers']['networks']:,} model classes",
+        f"{followed:,} of {classes:,} model classes",
         f"{reach['diffusers']['traced_by']['fake tensors']} of {reach['diffusers']['networks']} of diffusers",
     ]
 
