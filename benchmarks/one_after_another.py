@@ -2,7 +2,8 @@
 
 They are the 74 image classifiers of torchvision that GHN-3's authors measured (Knyazev et al., 2023, arXiv:2303.04143):
 their notebook predicts them on a CPU in 339 s, of which none is writing. Here one process builds, traces, predicts,
-writes and checks each, without a cache of graphs, and removes its folder. The figures go to `cards/results/one_after_another.json`.
+writes and checks each, without a cache of graphs, and removes its folder. The figures go to
+`cards/results/one_after_another.json`.
 """
 
 import argparse

@@ -12,14 +12,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from paramgen._optional import require
+
 BOXES: Final = 8
 """So many proposals of each image are followed."""
 
 
 def follow_every_head(module: Any) -> None:
     """Let a detector run in this way; other networks stay as they are."""
-    from torchvision.models import detection
-
+    detection = require("torchvision.models.detection", extra="torchvision")
     rcnn = detection.generalized_rcnn.GeneralizedRCNN
     if not isinstance(module, (rcnn, detection.ssd.SSD, detection.retinanet.RetinaNet, detection.fcos.FCOS)):
         return
