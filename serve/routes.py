@@ -64,6 +64,7 @@ async def predict(request: Request) -> Response:
 
 async def named_order(
     request: Request,
+    *,
     arch: str | None = None,
     init: str = "auto",
     prompt: str | None = None,

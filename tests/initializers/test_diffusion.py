@@ -8,9 +8,9 @@ from PIL import Image
 import paramgen
 from paramgen.architectures import Architecture, resolve
 from paramgen.errors import ArchitectureError, OptionError, ParamgenError
+from paramgen.graphs.fallbacks import graph_of
 from paramgen.graphs.schema import Graph
 from paramgen.initializers import initializer_of, with_prompts
-from paramgen.prediction import graph_of
 from tests.conftest import Command
 from tests.diffusion.small import states_equal
 
