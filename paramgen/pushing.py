@@ -16,13 +16,12 @@ from paramgen.architectures.ownership import RECORD, SIGNATURE
 from paramgen.checking import REPORT, check_folder, read_report
 from paramgen.errors import CheckError, HubError, one_line
 from paramgen.export.card import CARD
-from paramgen.export.hub import Progress, Pushed, Target, push
+from paramgen.export.hub import PIPELINE, Progress, Pushed, Target, push
 from paramgen.export.markdown import without_folders
 from paramgen.hypernets.loading import load
 from paramgen.hypernets.storage import CONFIG, WEIGHTS
 
 FIGURES: Final = "figures"
-_INDEX: Final = "model_index.json"
 _CONVERTED: Final = "converted.json"
 _NAME: Final = re.compile(rf"(?:{FIGURES}/)?\w[\w.-]*")
 _PREDICT: Final = "Type: paramgen predict --arch NAME --out FOLDER"
@@ -71,7 +70,7 @@ def pushable(folder: Path, *, checked: bool = False) -> Pushable:
         if not checked:
             check_folder(folder)
         return _prediction(folder, record)
-    if (folder / _INDEX).is_file():
+    if (folder / PIPELINE).is_file():
         return _pipeline(folder)
     if (folder / CONFIG).is_file() and (folder / WEIGHTS).is_file():
         config = read_config(folder)

@@ -65,10 +65,15 @@ def _images(module: Any, required: bool) -> Tensor:
         return _floats(_PATCHES, patches.in_features)
     if isinstance(first, nn.Conv1d) and "Autoencoder" in name:
         return _floats(first.in_channels, 1 << 13)
-    size = config.get("sample_size") or 32
+    return _as_read(module, image(config.get("in_channels", 3), _size(module), name), first)
+
+
+def _size(module: Any) -> Any:
+    """Return rows and columns of the images, or of the latents in their place."""
+    config = module.config
     if config.get("sample_height") and config.get("sample_width"):
-        size = (config["sample_height"], config["sample_width"])
-    return _as_read(module, image(config.get("in_channels", 3), size, name), first)
+        return config["sample_height"], config["sample_width"]
+    return config.get("sample_size") or 32
 
 
 def _as_read(module: Any, images: Tensor, first: nn.Module | None) -> Tensor:
@@ -88,10 +93,13 @@ def _hint(module: Any, required: bool) -> Tensor:
     patches = _layer(module, "controlnet_x_embedder")
     if patches is not None:
         return _floats(_PATCHES, patches.in_features)
-    size = module.config.get("sample_size") or 32
-    pixels = module.config.get("conditioning_channels")
-    name = type(module).__name__
-    return image(pixels, size * 8, name) if pixels else image(module.config["in_channels"], size, name)
+    name, pixels = type(module).__name__, module.config.get("conditioning_channels")
+    height, width = image(1, _size(module), name).shape[2:]
+    return (
+        image(pixels, (8 * height, 8 * width), name)
+        if pixels
+        else image(module.config["in_channels"], (height, width), name)
+    )
 
 
 def _words(module: Any, required: bool) -> Tensor | None:
@@ -145,8 +153,7 @@ def _of_a_sequence(value: Any) -> Callable[[Any, bool], Any]:
 
 
 def _padding(module: Any, required: bool) -> Tensor | None:
-    size = module.config.get("sample_size") or 32
-    return torch.zeros(1, 1, size, size, device="meta") if module.config.get("concat_padding_mask") else None
+    return image(1, _size(module), type(module).__name__)[:1] if module.config.get("concat_padding_mask") else None
 
 
 _ARGUMENTS: Final[Mapping[str, Callable[[Any, bool], Any]]] = {

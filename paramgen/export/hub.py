@@ -24,7 +24,9 @@ from paramgen.export.folder import MARK
 from paramgen.hub import COMMIT, FAILURES, offline, passing, patiently, reason, status_of
 
 MAIN: Final = "main"
-_PIPELINE: Final = "model_index.json"
+PIPELINE: Final = "model_index.json"
+"""The file by which the folder of a pipeline is known."""
+
 _WEIGHTS: Final = (".safetensors", ".safetensors.index.json")
 _BRANCH: Final = re.compile(r"(?!.*(?:\.\.|//|@\{))[\w][\w./-]*")
 _LOGIN: Final = "Type: hf auth login, or set HF_TOKEN to a token with the right to write"
@@ -356,7 +358,7 @@ def _kind(names: Mapping[str, Any]) -> str | None:
     """Tell starts, pipelines and other weights, a hypernet's among them, by the names of a repository's files."""
     if MARK in names:
         return "start"
-    if _PIPELINE in names:
+    if PIPELINE in names:
         return "pipeline"
     return "other" if _weights(names) else None
 
