@@ -20,9 +20,8 @@ MAX_NESTING: Final = 4
 REPOSITORY: Final = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
 _NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]{0,199}", re.ASCII)
 _KEY: Final = re.compile(r"[A-Za-z][\w.]*", re.ASCII)
-_READING: Final = frozenset(
-    {"batch", "data", "pairs", "path", "tokenizer"}
-)  # options by which a start reads files, or much
+# Options by which a start reads files, or much.
+_READING: Final = frozenset({"batch", "data", "pairs", "path", "tokenizer"})
 _WORD: Final = re.compile(r"[\w.+-]{0,100}", re.ASCII)
 # Options by which a library would read files, or fetch weights or even code.
 _REACHING: Final = re.compile(

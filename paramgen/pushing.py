@@ -18,7 +18,7 @@ from paramgen.errors import CheckError, HubError, one_line
 from paramgen.export.card import CARD
 from paramgen.export.hub import PIPELINE, Progress, Pushed, Target, push
 from paramgen.export.markdown import without_folders
-from paramgen.hypernets.loading import load
+from paramgen.hypernets.loading import is_hypernet, load
 from paramgen.hypernets.storage import CONFIG, WEIGHTS
 
 FIGURES: Final = "figures"
@@ -74,7 +74,7 @@ def pushable(folder: Path, *, checked: bool = False) -> Pushable:
         return _pipeline(folder)
     if (folder / CONFIG).is_file() and (folder / WEIGHTS).is_file():
         config = read_config(folder)
-        if "encoder" in config or "kind" in config:
+        if is_hypernet(config):
             load(str(folder))  # which refuses what is not whole
             names = [name for name in (CONFIG, WEIGHTS, _CONVERTED) if (folder / name).is_file()]
             message = "A hypernet of paramgen"

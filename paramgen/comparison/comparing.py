@@ -96,12 +96,12 @@ def compare(
     )
     started = {init: material.told(initializer) for init, initializer in started.items()}
     benches = []
+    kind, answers, size = material.kind, material.answers, material.size  # the size is read from a file: once
     for asked in asked_for:
-        kind, answers, size = material.kind, material.answers, material.size
         subject = subject_of(asked, kind, answers, overrides=overrides, example=example_input, size=size)
         _refuse_starts(subject, started)
         task = material.task(subject)
-        try_out(subject, next(task.train_batches(0, 2))[0], material.kind, material.answers)
+        try_out(subject, next(task.train_batches(0, 2))[0], kind, answers)
         benches.append(Bench(subject=subject, task=task, protocol=protocol, accelerator=accelerator))
     settings = _settings(benches, started, material)
     store = Store(out)

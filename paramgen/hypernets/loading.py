@@ -29,6 +29,11 @@ def config_of(data: object) -> HypernetConfig | SupernetConfig:
     return SupernetConfig.from_json(data) if is_supernet else HypernetConfig.from_json(data)
 
 
+def is_hypernet(data: object) -> bool:
+    """Whether JSON values look like a configuration of either kind."""
+    return isinstance(data, Mapping) and bool({"encoder", "kind"} & data.keys())
+
+
 def load(name: str, **download: Any) -> Predictor:
     """Return the hypernet or supernet of a folder or Hub repository, in float32 and evaluation mode.
 
@@ -38,7 +43,7 @@ def load(name: str, **download: Any) -> Predictor:
 
     """
     data = read_json(locate(name, CONFIG, **download))
-    if not (isinstance(data, Mapping) and {"encoder", "kind"} & data.keys()):
+    if not is_hypernet(data):
         raise HypernetError(
             f"{name!r} is no hypernet: its {CONFIG} has no 'encoder' and no 'kind'. Type: --init hypernet for one that "
             "comes with paramgen, or hypernet:FOLDER_OR_REPO"
