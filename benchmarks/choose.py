@@ -19,13 +19,13 @@ from typing import Annotated, Any, Final, final
 
 import torch
 import typer
+from scipy.stats import t as student
 
-from paramgen.comparison.measures import quantile
 from paramgen.errors import OptionError, ParamgenError
 from paramgen.export.folder import write_text
 from paramgen.graphs.kinds import FAMILIES, Family, family_of
 from paramgen.initializers import initializer_of
-from paramgen.initializers.auto import AUTO, LIBRARY, TABLE, Metric, Table
+from paramgen.initializers.auto import AUTO, CONTROLS, LIBRARY, TABLE, Metric, Table
 from paramgen.initializers.hypernet import HYPERNET, SHIPPED, TEXT
 from paramgen.prediction import describe
 
@@ -102,7 +102,7 @@ def _row(row: Mapping[str, Any], *, ours: bool, steps: int, seeds: int, metric: 
     starts = {
         str(init): tuple(float("nan") if value is None else sign * float(value) for value in start["final"]["values"])
         for init, start in row["starts"].items()
-        if start.get("final") and (ours or init != HYPERNET)
+        if start.get("final") and (ours or init not in (HYPERNET, *CONTROLS))
     }
     if LIBRARY not in starts:
         raise OptionError(f"The row of {row['network']} on {row['data']} lacks the start {LIBRARY}; measure it, too.")
@@ -148,7 +148,7 @@ def entry(rows: Sequence[Row], family: Family) -> dict[str, Any]:
 def _wins(rows: Sequence[Row], init: str) -> bool:
     """Whether a start may be a default: it beats the library's own, and is nowhere clearly worse."""
     name = init.partition("?")[0]
-    if name in (LIBRARY, AUTO) or ":" in name:
+    if name in (LIBRARY, AUTO) or (":" in name and name not in CONTROLS):
         return False
     if not all(len(row.starts.get(init, ())) > 1 and all(map(isfinite, row.starts[init])) for row in rows):
         return False
@@ -166,10 +166,16 @@ def _lead(rows: Sequence[Row], init: str) -> float:
 
 
 def _noise(rows: Sequence[Row], init: str) -> float:
-    """Return how large a lead chance between seeds makes of none (Welch's t-test at 95 %, over the mean of rows)."""
-    pairs = [(row.starts[init], row.starts[LIBRARY]) for row in rows]
-    error = sqrt(sum(variance(values) / len(values) for pair in pairs for values in pair)) / len(rows)
-    return quantile(sum(2 * (min(map(len, pair)) - 1) for pair in pairs)) * error
+    """Return how large a lead chance between seeds makes of none, at 95 %, over the mean of rows.
+
+    Welch's t-test of a sum of means; the degrees of freedom are those of Welch and Satterthwaite.
+    """
+    samples = [values for row in rows for values in (row.starts[init], row.starts[LIBRARY])]
+    errors = [variance(values) / len(values) for values in samples]
+    if not any(errors):
+        return 0.0
+    freedom = sum(errors) ** 2 / sum(each**2 / (len(values) - 1) for each, values in zip(errors, samples, strict=True))
+    return float(student.ppf(0.975, freedom)) * sqrt(sum(errors)) / len(rows)
 
 
 def _family(network: str, said: str) -> Family:

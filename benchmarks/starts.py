@@ -8,7 +8,8 @@ the simple starts as they are. Where a start does nothing but what the library d
 The result has the rows that are complete, and apart from them those that are not; it is written after every network.
 What an earlier result has, by the same protocol on the same data and networks and, of the hypernet, from the same
 weights, is not made again: `--known` names it, and the result says how much of it comes from there.
-Order: the data as named, then networks from the cheapest on, then starts: library, hypernet, and the simple ones.
+Order: the data as named, then networks from the cheapest on, then starts: library, hypernet, the simple ones, and
+the controls, which have the hypernet's norms, or its values in random places, and nothing else of it.
 
     OMP_NUM_THREADS=1 python -m benchmarks.starts --data cifar10=PATH --data tiny=PATH --minutes 60
     python -m benchmarks.starts --data cifar10=PATH --known cards/results/vision_starts.json
@@ -33,7 +34,7 @@ from benchmarks.known import Known, known_row
 from benchmarks.provenance import provenance
 from benchmarks.starts_cost import cost_of, table
 from benchmarks.starts_networks import SIZE, UNSEEN, Network, networks
-from benchmarks.starts_table import JUDGED, STARTS, entry_of, known_entry, markdown, row_of, summary_of
+from benchmarks.starts_table import JUDGED, REQUIRED, STARTS, entry_of, known_entry, markdown, row_of, summary_of
 from paramgen.architectures import Inputs
 from paramgen.comparison import Event, Pixels, Protocol, compare
 from paramgen.comparison.subjects import subject_of
@@ -46,9 +47,15 @@ from training.data.images import load_set
 from training.data.tasks import part_of
 
 RESULTS: Final = Path(__file__).parents[1] / "cards" / "results" / "vision_starts.json"
-RATES: Final = (1e-3, 3e-3, 1e-2)
+RATES: Final = (5e-4, 1.2e-3, 2.8e-3, 6.7e-3, 1.6e-2)
+BATCH: Final = 32
 PARTS: Final[dict[str, Part]] = {"tiny": "odd"}
 """Of Tiny ImageNet, the shipped hypernet's recipe has seen every other class, beginning with the first."""
+
+DOMAINS: Final = {"cifar10": "trained on", "tiny": "unseen classes"}
+"""What the shipped hypernet knows of a data set; of any other the whole domain is unseen."""
+
+UNSEEN_DOMAIN: Final = "unseen domain"
 
 _ENTRY: Final = "entry.json"
 
@@ -125,7 +132,7 @@ class Table:
         for data in self._data:
             for network in networks():
                 entries = self._entries(data, network)
-                missing = [start for start in STARTS if start not in entries]
+                missing = [start for start in REQUIRED if start not in entries]
                 if not missing:
                     rows.append(row_of(_about(data, network), entries))
                 elif entries:
@@ -164,7 +171,6 @@ class Table:
                 (data.train, data.test),
                 [self._spec(start)],
                 self._protocol,
-                folder / "comparison",
                 example_input=_example(),
                 progress=progress,
             )
@@ -202,10 +208,10 @@ class Table:
             "version": version("paramgen"),
         }
         key = hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:10]
-        return self._out / data.name / network.name / f"{start}-{key}"
+        return self._out / data.name / network.name / f"{start.replace(':', '-')}-{key}"
 
     def _spec(self, start: str) -> str:
-        return self._hypernet if start == JUDGED else start
+        return self._hypernet.join(start.split(JUDGED)) if start.endswith(JUDGED) else start
 
 
 def main() -> None:
@@ -219,13 +225,14 @@ def main() -> None:
     try:
         protocol = Protocol(
             steps=given.steps,
+            batch=BATCH,
             seeds=given.seeds,
             rates=RATES,
             evaluations=given.evaluations,
             test_examples=given.test_examples,
         )
         chosen = _named("network", given.networks, {each.name: each for each in networks()})
-        starts = _named("start", given.starts, {start: start for start in STARTS})
+        starts = _named("start", given.starts or REQUIRED, {start: start for start in STARTS})
         if given.estimate:
             costs = [cost_of(network, protocol) for network in chosen]
             print(table(costs, protocol, starts=len(starts), data=len(given.data) or 2))
@@ -247,12 +254,12 @@ def _options(parser: argparse.ArgumentParser) -> None:
         "--known", type=Path, nargs="+", default=[], help="results of which what is the same is taken over"
     )
     parser.add_argument("--minutes", type=float, default=None, help="stop after the run that ends then")
-    parser.add_argument("--starts", nargs="+", help=f"of {', '.join(STARTS)}; all if none is named")
+    parser.add_argument("--starts", nargs="+", help=f"of {', '.join(STARTS)}; {', '.join(REQUIRED)} if none is named")
     parser.add_argument("--networks", nargs="+", help="names as --estimate prints them; all if none is named")
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--evaluations", type=int, default=6, help="besides the one at step 0")
-    parser.add_argument("--test-examples", type=int, default=2000)
+    parser.add_argument("--evaluations", type=int, default=5, help="besides the one at step 0")
+    parser.add_argument("--test-examples", type=int, default=1000)
     parser.add_argument("--estimate", action="store_true", help="measure what it costs, and print it")
     parser.add_argument("--render", type=Path, metavar="FILE", help="print a result as Markdown")
 
@@ -311,6 +318,7 @@ def _about(data: DataSet, network: Network) -> dict[str, Any]:
         "beyond": network.beyond,
         "made_by": network.call,
         "data": data.name,
+        "domain": DOMAINS.get(data.name, UNSEEN_DOMAIN),
     }
 
 

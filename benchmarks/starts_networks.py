@@ -75,7 +75,7 @@ _ORDER: Final = tuple(
     """
     timm-mixer-80 timm-convnext-24 timm-regnet timm-convnext-32 timm-resnet-16 torchvision-mobilenetv2
     torchvision-densenet transformers-vit-64 torchvision-efficientnet timm-bottleneck-12 torchvision-vit-96 timm-vit-64
-    timm-lcnet own-cnn timm-convnext-80 timm-resnet-80 timm-mixer-160 timm-vit-160
+    timm-lcnet own-cnn timm-convnext-patch-2 timm-convnext-80 timm-resnet-80 timm-mixer-160 timm-vit-160
     """.split()
 )
 
@@ -85,8 +85,10 @@ def _convolutional() -> tuple[Network, ...]:
     from timm.models.resnet import BasicBlock, Bottleneck, ResNet
     from torchvision.models import DenseNet
 
-    def convnext(name: str, dims: tuple[int, ...], depths: tuple[int, ...], *, beyond: bool = False) -> Network:
-        options = {"depths": depths, "dims": dims, "patch_size": 4}
+    def convnext(
+        name: str, dims: tuple[int, ...], depths: tuple[int, ...], *, patch: int = 4, beyond: bool = False
+    ) -> Network:
+        options = {"depths": depths, "dims": dims, "patch_size": patch}
         return Network(
             name=name, family="convnext", made_by="timm ConvNeXt", make=ConvNeXt, options=options, beyond=beyond
         )
@@ -102,6 +104,8 @@ def _convolutional() -> tuple[Network, ...]:
     return (
         convnext("timm-convnext-24", (24, 48, 96, 192), (1, 1, 2, 1)),
         convnext("timm-convnext-32", (32, 48, 64, 96), (2, 1, 2, 1)),
+        # Another stem than any in training: the hypernet fills less than half of it.
+        convnext("timm-convnext-patch-2", (20, 40, 80, 160), (1, 1, 2, 1), patch=2),
         convnext("timm-convnext-80", (80, 80, 96, 128), (4, 4, 2, 2), beyond=True),
         resnet("timm-resnet-16", **small, stem_width=16),
         resnet("timm-bottleneck-12", **narrow, stem_width=16),

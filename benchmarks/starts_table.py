@@ -5,13 +5,17 @@ from statistics import mean, median
 from typing import Any, Final
 
 from paramgen.comparison.measures import reached
+from paramgen.initializers.auto import CONTROLS
 
-STARTS: Final = ("library", "hypernet", "he", "orthogonal", "lsuv", "mimetic", "idinit")
 JUDGED: Final = "hypernet"
+REQUIRED: Final = ("library", JUDGED, "orthogonal", "lsuv", *CONTROLS)
+"""What a row is complete with."""
+
+STARTS: Final = (*REQUIRED, "he", "mimetic", "idinit")
 TIE: Final = 0.005
 """Final accuracies so far apart count as level."""
 
-_GROUPS: Final = {"family": "by_family", "data": "by_data", "beyond": "by_size"}
+_GROUPS: Final = {"family": "by_family", "data": "by_data", "domain": "by_domain", "beyond": "by_size"}
 
 Row = Mapping[str, Any]
 
@@ -92,10 +96,11 @@ def wins_or_ties(row: Row) -> bool:
 
 def markdown(result: Mapping[str, Any]) -> str:
     """Return the table of each data set, the summary, and what the networks are."""
-    rows, names = result["rows"], [name for name in STARTS if name != JUDGED]
+    rows = result["rows"]
+    names = [name for name in STARTS if name != JUDGED and any(name in row["starts"] for row in rows)]
     lines = [_conclusion(result)]
     for data in dict.fromkeys(row["data"] for row in rows):
-        lines += ["", f"## {data}", "", _header(names)]
+        lines += ["", f"## {data} ({next(row['domain'] for row in rows if row['data'] == data)})", "", _header(names)]
         lines.append("|---|--:|" + "--:|" * (len(names) + 3))
         lines += [_line(row, names) for row in rows if row["data"] == data]
     known = {row["network"]: row for row in rows}
@@ -117,8 +122,9 @@ def _lead(row: Row) -> float:
 
 def _figures(rows: Sequence[Row]) -> dict[str, Any]:
     def over(start: str, value: Callable[[Mapping[str, Any]], float]) -> float | None:
-        ended = [value(row["starts"][start]) for row in rows if row["starts"][start]["rate"] is not None]
-        return round(mean(ended), 4) if ended else None
+        own = [row["starts"][start] for row in rows if start in row["starts"]]
+        ended = [value(entry) for entry in own if entry["rate"] is not None]
+        return round(mean(ended), 4) if len(own) == len(rows) and ended else None
 
     return {
         "rows": len(rows),
@@ -142,7 +148,8 @@ def _conclusion(result: Mapping[str, Any]) -> str:
         f"on {100 * found['wins_or_ties']:.0f} %, ends {100 * found['mean_lead']:+.1f} points from it in the mean, and "
         f"takes {found['median_steps_ratio']:.2f} times fewer steps to where it ends (median; not reached counts as "
         f"0). Zero-shot: {judged:.1f} %. {result['steps']} steps of {result['batch']} images, {result['seeds']} seeds, "
-        f"rates {', '.join(f'{rate:g}' for rate in result['rates'])}, {result['test_examples']:,} test images; "
+        f"rates from {min(result['rates']):g} to {max(result['rates']):g} and beyond where the best lay at the edge, "
+        f"chosen on images kept back from training, {result['test_examples']:,} test images at most; "
         "accuracy in percent, ± over seeds, the best simple start in bold, and the hypernet where it is better still."
     )
 
@@ -152,7 +159,7 @@ def _header(names: Sequence[str]) -> str:
 
 
 def _line(row: Row, names: Sequence[str]) -> str:
-    cells = [_cell(row["starts"][name], bold=name == row["best_simple"]) for name in names]
+    cells = [_cell(row["starts"].get(name), bold=name == row["best_simple"]) for name in names]
     judged = row["starts"][JUDGED]
     steps = judged["steps_to_best_simple"]
     zero_shot = "" if judged["rate"] is None else f"{100 * judged['zero_shot']['mean']:.1f}"
@@ -160,7 +167,9 @@ def _line(row: Row, names: Sequence[str]) -> str:
     return f"| `{row['network']}` | {row['parameters']:,} | {' | '.join(cells)} |"
 
 
-def _cell(entry: Mapping[str, Any], *, bold: bool) -> str:
+def _cell(entry: Mapping[str, Any] | None, *, bold: bool) -> str:
+    if entry is None:
+        return ""
     if entry["rate"] is None:
         return "failed"
     figure = f"{100 * _final(entry):.1f}"

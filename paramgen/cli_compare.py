@@ -39,6 +39,9 @@ Seeds = Annotated[int, typer.Option("--seeds", help="Repetitions with other rand
 Rates = Annotated[
     str, typer.Option("--rates", metavar="R,R,...", help="Learning rates that every start is given to choose from.")
 ]
+Widen = Annotated[
+    int, typer.Option("--widen", help="How many rates more may be tried beyond an edge where the best one lies.")
+]
 Schedule = Annotated[
     str, typer.Option("--schedule", metavar="cosine|constant", help="Of the learning rate, after a short warmup.")
 ]
@@ -79,7 +82,8 @@ def compare(
     out: Out = None,
     steps: Annotated[int, typer.Option("--steps", help="Of training, for every run.")] = 200,
     seeds: Seeds = 3,
-    rates: Rates = "3e-4,1e-3,3e-3",
+    rates: Rates = "3e-4,7e-4,1.7e-3,4e-3,1e-2",
+    widen: Widen = 3,
     batch: Annotated[int, typer.Option("--batch", help="Images or windows in a step.")] = 64,
     schedule: Schedule = "cosine",
     full_grid: FullGrid = False,
@@ -123,6 +127,7 @@ def compare(
             steps=steps,
             seeds=seeds,
             rates=parse_rates(rates),
+            widen=widen,
             batch=batch,
             schedule=schedule,
             full_grid=full_grid,

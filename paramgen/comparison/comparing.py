@@ -21,6 +21,7 @@ from paramgen.comparison.protocol import Protocol
 from paramgen.comparison.results import Results, results_of
 from paramgen.comparison.runs import Run, Store
 from paramgen.comparison.subjects import Asked, Subject, subject_of, try_out
+from paramgen.comparison.tasks import Metric
 from paramgen.comparison.training import Bench, train
 from paramgen.errors import OptionError, one_line
 from paramgen.graphs.wire import graph_hash
@@ -81,8 +82,10 @@ def compare(
 
     """
     started = _initializers(inits)
+    if protocol.seeds > 1:
+        require("scipy", extra="compare")  # now, and not after hours of training
     if out is not None:
-        require("matplotlib", extra="compare")  # now, and not after hours of training
+        require("matplotlib", extra="compare")
         _refuse_inside(out, data)
     accelerator = _accelerator()
     asked_for = _listed(architectures)
@@ -134,20 +137,33 @@ class _Worker:
         self._starts, self._protocol, self._store, self._progress = starts, protocol, store, progress
         grid = len(protocol.rates) * len(grid_seeds(protocol))
         runs = grid + protocol.seeds - len(grid_seeds(protocol))
-        self._total = architectures * len(starts) * runs * protocol.steps
+        self._total = architectures * len(starts) * runs * protocol.steps  # so far: a grid may be widened
         self._done = 0
 
     def run_all(self, bench: Bench) -> None:
-        """Try the grid of rates, then the best rate for the seeds that are left; for every start alike."""
-        described = bench.task.describe()
+        """Try a grid of rates, then the best rate for the seeds that are left; for every start alike."""
+        metric: Metric = bench.task.describe()["metric"]
         for init in self._starts:
-            runs: dict[tuple[float, int], Mapping[str, Any]] = {}
-            for seed in grid_seeds(self._protocol):
-                runs |= self._seed(bench, init, seed, self._protocol.rates)
-            compared = rates_of(runs, self._protocol, seeds=grid_seeds(self._protocol))
-            rate = best_rate(compared, self._protocol.points, described)
+            rate = self._best_rate(bench, init, metric)
             for seed in range(len(grid_seeds(self._protocol)), self._protocol.seeds):
                 self._seed(bench, init, seed, () if rate is None else (rate,))
+
+    def _best_rate(self, bench: Bench, init: str, metric: Metric) -> float | None:
+        """Return the rate that does best on the validation data, of the grid and of what lies beyond its edges."""
+        seeds = grid_seeds(self._protocol)
+        tried: list[float] = []
+        missing: tuple[float, ...] = self._protocol.rates
+        runs: dict[tuple[float, int], Mapping[str, Any]] = {}
+        while True:
+            for seed in seeds:
+                runs |= self._seed(bench, init, seed, missing)
+            tried += missing
+            rate = best_rate(rates_of(runs, self._protocol, seeds=seeds), metric)
+            further = None if rate is None else self._protocol.beyond(rate, tried)
+            if further is None:
+                return rate
+            missing = (further,)
+            self._total += len(seeds) * self._protocol.steps
 
     def _seed(
         self, bench: Bench, init: str, seed: int, rates: Sequence[float]

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from math import exp
 from typing import Any
 
-from paramgen.comparison.measures import noise, reached, sign
+from paramgen.comparison.measures import by_seed, difference, reached, sign
 from paramgen.comparison.tasks import Metric
 
 NAMES: Mapping[str, str] = {"library": "the library's own start"}
@@ -51,7 +51,7 @@ def conclude(starts: Sequence[Start], task: Mapping[str, Any], *, steps: int, se
     elif len(level) > 1:
         sentences = [_some_level(order, level, metric, steps=steps, seeds=seeds)]
     else:
-        sentences = [*_first(order, metric, steps), f"The difference is larger than the spread over {seeds} seeds."]
+        sentences = [*_first(order, metric, steps), _ahead(order[0], order[1], task, seeds)]
     return {
         "best": order[0]["init"] if len(level) == 1 and len(order) > 1 and seeds > 1 else None,
         "level": level,
@@ -61,8 +61,32 @@ def conclude(starts: Sequence[Start], task: Mapping[str, Any], *, steps: int, se
 
 def _apart(best: Start, other: Start, task: Mapping[str, Any]) -> bool:
     """Whether the difference is larger than chance between seeds explains."""
-    bound = noise(best["final"], other["final"], tested=task["test"])
-    return bound is not None and abs(best["final"]["mean"] - other["final"]["mean"]) > bound
+    found = difference(by_seed(best), by_seed(other), tested=task["test"])
+    return found is not None and bool(found["apart"])
+
+
+def _ahead(best: Start, following: Start, task: Mapping[str, Any], seeds: int) -> str:
+    """Say how far the best is ahead of the next, and between what bounds that lies."""
+    found = difference(by_seed(best), by_seed(following), tested=task["test"])
+    assert found is not None  # they are apart
+    gap, interval = shown_difference(found, task["metric"])
+    return f"It is ahead of the next by {gap} (95 % interval {interval}, Welch's t-test over {seeds} seeds)."
+
+
+def shown_difference(found: Mapping[str, Any], metric: Metric, *, pair: bool = False) -> tuple[str, str]:
+    """Return a difference and its interval: in points of accuracy, or in percent of the other's perplexity.
+
+    Args:
+        found: What `difference` returned.
+        metric: What was measured.
+        pair: Whether the interval is that of the differences seed by seed.
+
+    """
+    low, high = found["paired" if pair else "interval"]
+    if metric == "accuracy":
+        return f"{100 * found['mean']:.1f} points", f"{100 * low:+.1f} to {100 * high:+.1f}"
+    gap, low, high = (100 * (exp(max(-700.0, min(value, 700.0))) - 1) for value in (found["mean"], low, high))
+    return f"{abs(gap):.1f} % of its perplexity", f"{low:+.1f} to {high:+.1f} %"
 
 
 def _first(order: Sequence[Start], metric: Metric, steps: int) -> list[str]:
@@ -127,8 +151,8 @@ def _edges(starts: Sequence[Start]) -> list[str]:
             who = "Every start" if len(there) == len(starts) > 1 else names[0].upper() + names[1:]
             rate = there[0]["rate"]
             found.append(
-                f"{who} did best at the {edge} learning rate that was tried ({rate:g}), so a {word} one may do better: "
-                f"add {rate * factor:.0e} to --rates, with another --out."
+                f"{who} did best at the {edge} learning rate that was tried ({rate:g}), even beyond the grid, so a "
+                f"{word} one may do better: add {rate * factor:.0e} to --rates, with another --out."
             )
     return found
 

@@ -22,6 +22,7 @@ Data = str | Path | ImageSet | TextSet | tuple[Pixels, Pixels]
 
 _LENGTHS = ("max_position_embeddings", "n_positions")
 TRAINED = "trained on the text"
+VALIDATION = 0.2  # share of the images to learn from that learning rates are chosen on
 _SAMPLE = 4096  # images whose channels are measured
 
 
@@ -124,9 +125,12 @@ class Material:
         channels, height, width = subject.example.shape[1:]
         if channels not in (1, 3):
             raise OptionError(f"{subject.name} takes {channels} channels; images have 3, or 1 where they are grey.")
-        train, test = self._pixels((int(channels), int(height), int(width)))
+        learned_from, test = self._pixels((int(channels), int(height), int(width)))
+        train, validation = _divided(learned_from, most=self.protocol.test_examples)
         mean, deviation = _normalization(subject, train.pixels)
-        return ImageTask(train=train, test=test, classes=self._classes, mean=mean, deviation=deviation)
+        return ImageTask(
+            train=train, validation=validation, test=test, classes=self._classes, mean=mean, deviation=deviation
+        )
 
     def keep_tokenizer(self, folder: Path) -> None:
         """Write a tokenizer that was trained for this comparison, if there is one: a model that is kept needs it."""
@@ -185,7 +189,21 @@ class Material:
 def _first(given: Pixels, count: int) -> Pixels:
     if len(given.labels) <= count:
         return given
-    chosen = torch.randperm(len(given.labels), generator=torch.Generator().manual_seed(0))[:count].sort().values
+    return _chosen(given, torch.randperm(len(given.labels), generator=torch.Generator().manual_seed(0))[:count])
+
+
+def _divided(given: Pixels, *, most: int) -> tuple[Pixels, Pixels]:
+    """Keep a fifth of the images to learn from, but no more than `most`, for choosing learning rates."""
+    count = len(given.labels)
+    if count < 2:
+        raise OptionError(f"There are {count} images to learn from; one more is needed to choose learning rates on.")
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(1))
+    cut = max(1, min(most, round(VALIDATION * count)))
+    return _chosen(given, order[cut:]), _chosen(given, order[:cut])
+
+
+def _chosen(given: Pixels, places: Tensor) -> Pixels:
+    chosen = places.sort().values
     return Pixels(pixels=given.pixels[chosen], labels=given.labels[chosen])
 
 

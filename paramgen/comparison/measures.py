@@ -1,21 +1,20 @@
 """What runs amount to: the best rate of a start, its curve over seeds, and how soon it gets where another ends."""
 
+import warnings
 from collections.abc import Mapping, Sequence
-from math import sqrt
+from math import inf, sqrt
 from statistics import mean, stdev
 from typing import Any, Final
 
+from paramgen._optional import require
 from paramgen.comparison.protocol import Protocol
 from paramgen.comparison.tasks import Metric
 
 Record = Mapping[str, Any]
 
+CONFIDENCE: Final = 0.95
 LEARNED: Final = ("hypernet", "diffusion", "auto")
 """Kinds of starts that come out of a trained model; every other is simple."""
-
-# Two-sided 95 % quantiles of Student's t, by degrees of freedom.
-_FEW: Final = {2: 4.303, 4: 2.776, 6: 2.447, 8: 2.306, 10: 2.228, 12: 2.179, 14: 2.145, 16: 2.120, 18: 2.101}
-_QUANTILES: Final = {**_FEW, 20: 2.086, 30: 2.042, 60: 2.000}
 
 
 def measured_key(metric: Metric) -> str:
@@ -53,16 +52,18 @@ def reached(curve: Sequence[float], points: Sequence[int], target: float, metric
     return None
 
 
-def best_rate(
-    by_rate: Mapping[float, Sequence[Record]], points: Sequence[int], task: Mapping[str, Any]
-) -> float | None:
-    """Return the rate that ends best on average; among equals, the one with the better curve, then the smaller."""
-    direction = sign(task["metric"])
+def best_rate(by_rate: Mapping[float, Sequence[Record]], metric: Metric) -> float | None:
+    """Return the learning rate that ends best on the validation data, on average; the test data have no say.
+
+    Among equals it is the one with the smaller validation loss, then the smaller rate. A run that diverged is last.
+    """
 
     def rank(rate: float) -> tuple[float, float, float]:
-        curves = [curve_of(record, points, task) for record in by_rate[rate]]
-        ends = mean(direction * curve[-1] for curve in curves)
-        return ends, mean(direction * area(curve, points) for curve in curves), -rate
+        ends = [record["validation"] for record in by_rate[rate]]
+        if not all(ends):
+            return -inf, -inf, -rate
+        value = mean(sign(metric) * end[measured_key(metric)] for end in ends)
+        return value, -mean(end["loss"] for end in ends), -rate
 
     tried = [rate for rate in by_rate if by_rate[rate]]
     return max(tried, key=rank) if tried else None
@@ -71,11 +72,18 @@ def best_rate(
 def rates_of(
     runs: Mapping[tuple[float, int], Record], protocol: Protocol, *, seeds: Sequence[int]
 ) -> dict[float, list[Record]]:
-    """Return the runs of each rate that did not fail, for the seeds on which rates are compared."""
+    """Return the runs of each rate tried that did not fail, for the seeds on which rates are compared."""
     return {
         rate: [record for seed in seeds if (record := runs.get((rate, seed))) and record["status"] != "failed"]
-        for rate in protocol.rates
+        for rate in sorted({*protocol.rates, *(rate for rate, _ in runs)})
     }
+
+
+def validated(records: Sequence[Record], task: Mapping[str, Any]) -> list[float]:
+    """Return what runs reached on the validation data; where they diverged, what guessing does (a text: evenly)."""
+    metric: Metric = task["metric"]
+    guess = task["chance"] if metric == "accuracy" else task["uniform"]
+    return [guess if not (end := record["validation"]) else end[measured_key(metric)] for record in records]
 
 
 def grid_seeds(protocol: Protocol) -> tuple[int, ...]:
@@ -96,9 +104,8 @@ def start_of(
     init: str, runs: Mapping[tuple[float, int], Record], protocol: Protocol, task: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return all figures of one start, from its runs by (rate, seed)."""
-    points = protocol.points
     by_rate = rates_of(runs, protocol, seeds=grid_seeds(protocol))
-    rate = best_rate(by_rate, points, task)
+    rate = best_rate(by_rate, task["metric"])
     failed = sorted({str(record["reason"]) for record in runs.values() if record["status"] == "failed"})
     found: dict[str, Any] = {
         "init": init,
@@ -106,8 +113,7 @@ def start_of(
         "rate": rate,
         "rate_at_edge": None,
         "rates": {
-            f"{each:g}": spread([curve_of(record, points, task)[-1] for record in records]) if records else None
-            for each, records in by_rate.items()
+            f"{each:g}": spread(validated(records, task)) if records else None for each, records in by_rate.items()
         },
         "failed": sum(record["status"] == "failed" for record in runs.values()),
         "reasons": failed,
@@ -115,8 +121,9 @@ def start_of(
     }
     if rate is None:
         return found
-    if len(protocol.rates) > 1 and rate in (min(protocol.rates), max(protocol.rates)):
-        found["rate_at_edge"] = "smallest" if rate == min(protocol.rates) else "largest"
+    tried = sorted(each for each, records in by_rate.items() if records)
+    if len(tried) > 1 and rate in (tried[0], tried[-1]):
+        found["rate_at_edge"] = "smallest" if rate == tried[0] else "largest"
     return found | _at_rate(rate, runs, protocol, task)
 
 
@@ -143,18 +150,54 @@ def _at_rate(
     }
 
 
-def noise(one: Mapping[str, Any], other: Mapping[str, Any], *, tested: int) -> float | None:
-    """Return how far apart two means may be by chance between seeds (Welch's t-test at 95 %, equal numbers of seeds).
+def difference(one: Mapping[int, float], other: Mapping[int, float], *, tested: int) -> dict[str, Any] | None:
+    """Return how far the mean of `one` is above that of `other`, with 95 % intervals, and whether that is chance.
 
-    None where a single seed leaves chance unknown. Never less than one answer of `tested`.
+    `interval` is Welch's, with the degrees of freedom of Welch and Satterthwaite; `paired` takes the differences seed
+    by seed, as the same seed gives both the same data in the same order. They are `apart` where Welch's interval leaves
+    zero out, and by one answer of `tested` at least. None where a single seed leaves chance unknown.
+
+    Args:
+        one: Values by seed.
+        other: Those of another.
+        tested: Number of answers in the test.
+
     """
-    counts = [len(one["values"]), len(other["values"])]
-    if min(counts) < 2:
+    if min(len(one), len(other)) < 2:
         return None
-    error = sqrt(sum(each["std"] ** 2 / count for each, count in zip((one, other), counts, strict=True)))
-    return max(quantile(2 * (min(counts) - 1)) * error, 1 / tested)
+    gap = mean(one.values()) - mean(other.values())
+    low, high = _welch(list(one.values()), list(other.values()))
+    pairs = [one[seed] - other[seed] for seed in one if seed in other]
+    return {
+        "mean": round(gap, 6),
+        "interval": [round(low, 6), round(high, 6)],
+        "paired": [round(value, 6) for value in _paired(pairs)] if len(pairs) > 1 else None,
+        "apart": not low <= 0 <= high and abs(gap) > 1 / tested,
+    }
 
 
-def quantile(degrees: int) -> float:
-    """Return the two-sided 95 % quantile of Student's t at `degrees` of freedom, two or more, or a little more."""
-    return _QUANTILES[max(known for known in _QUANTILES if known <= degrees)]
+def by_seed(start: Mapping[str, Any]) -> dict[int, float]:
+    """Return where each seed of a start ended."""
+    return dict(zip(start["seeds"], start["final"]["values"], strict=True))
+
+
+def _welch(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, float]:
+    gap = mean(ours) - mean(theirs)
+    if len({*ours}) == len({*theirs}) == 1:
+        return gap, gap
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of one sample whose values are all equal
+        found = _stats().ttest_ind(ours, theirs, equal_var=False).confidence_interval(CONFIDENCE)
+    return float(found.low), float(found.high)
+
+
+def _paired(differences: Sequence[float]) -> tuple[float, float]:
+    error = stdev(differences) / sqrt(len(differences))
+    if error == 0:
+        return differences[0], differences[0]
+    low, high = _stats().t.interval(CONFIDENCE, len(differences) - 1, loc=mean(differences), scale=error)
+    return float(low), float(high)
+
+
+def _stats() -> Any:
+    return require("scipy.stats", extra="compare")

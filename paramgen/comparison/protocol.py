@@ -1,5 +1,6 @@
-"""How starts are compared: every one gets the same steps, data, rates and seeds."""
+"""How initializers are compared: every one gets the same steps, data, learning rates and seeds."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from math import cos, isfinite, pi
 from typing import Any, Literal, final
@@ -8,6 +9,11 @@ from paramgen.errors import OptionError
 
 MAX_STEPS = 10_000_000
 LENGTH = 128
+MAX_WIDEN = 10
+RATES = (3e-4, 7e-4, 1.7e-3, 4e-3, 1e-2)
+"""Five learning rates over a factor of 33, at even distances."""
+
+_EXAMPLE = f"Type: --rates {','.join(f'{rate:g}' for rate in RATES)}"
 
 
 @final
@@ -17,7 +23,8 @@ class Protocol:
 
     steps: int = 200
     seeds: int = 3
-    rates: tuple[float, ...] = (3e-4, 1e-3, 3e-3)
+    rates: tuple[float, ...] = RATES
+    widen: int = 3  # rates more, one by one, beyond either edge of the grid, as long as the best lies there
     batch: int = 64
     schedule: Literal["cosine", "constant"] = "cosine"  # after the warmup: down to zero, or level
     warmup: float = 0.05  # share of the steps in which the rate rises
@@ -35,6 +42,8 @@ class Protocol:
         _refuse("batch", self.batch, 2)
         _refuse("length", LENGTH if self.length is None else self.length, 2)
         _refuse_rates(self.rates)
+        if not 0 <= self.widen <= MAX_WIDEN:
+            raise OptionError(f"--widen is {self.widen}; allowed are 0 to {MAX_WIDEN}. Type: --widen 3")
         if self.schedule not in ("cosine", "constant"):
             raise OptionError(f"The schedule is {self.schedule!r}. Allowed: cosine, constant. Type: --schedule cosine")
         for name, value, most in (("warmup", self.warmup, 1.0), ("decay", self.decay, 1.0)):
@@ -58,6 +67,22 @@ class Protocol:
             return rate
         return rate * 0.5 * (1 + cos(pi * (step - rising) / max(1, self.steps - rising)))
 
+    def beyond(self, best: float, tried: Sequence[float]) -> float | None:
+        """Return the learning rate to try next where the best of those tried is the smallest or largest of them.
+
+        It lies as far beyond as the grid's last two are apart. None where the best lies between others, where a single
+        rate was asked for, or where `widen` rates were tried beyond that edge.
+        """
+        order = sorted(tried)
+        if len(self.rates) < 2 or best not in (order[0], order[-1]):
+            return None
+        least, most = min(self.rates), max(self.rates)
+        smaller = best == order[0]
+        if sum(rate < least if smaller else rate > most for rate in order) >= self.widen:
+            return None
+        factor = order[0] / order[1] if smaller else order[-1] / order[-2]
+        return float(f"{best * factor:.2g}")
+
     def to_json(self) -> dict[str, Any]:
         """Return every field."""
         return asdict(self) | {"rates": list(self.rates), "length": self.length or LENGTH}
@@ -68,7 +93,9 @@ def parse_rates(text: str) -> tuple[float, ...]:
     try:
         return tuple(float(word) for word in text.split(","))
     except ValueError as error:
-        raise OptionError(f"--rates {text!r} is no list of numbers. Type: --rates 3e-4,1e-3,3e-3") from error
+        raise OptionError(
+            f"--rates {text!r} is no list of numbers. Type: --rates 3e-4,7e-4,1.7e-3,4e-3,1e-2"
+        ) from error
 
 
 def _refuse(name: str, value: int, least: int) -> None:
@@ -80,6 +107,8 @@ def _refuse(name: str, value: int, least: int) -> None:
 def _refuse_rates(rates: tuple[float, ...]) -> None:
     if not rates or not all(isfinite(rate) and rate > 0 for rate in rates):
         shown = ",".join(f"{rate:g}" for rate in rates)
-        raise OptionError(f"--rates are {shown!r}; every rate must be positive. Type: --rates 3e-4,1e-3,3e-3")
+        raise OptionError(
+            f"--rates are {shown!r}; every rate must be positive. Type: --rates 3e-4,7e-4,1.7e-3,4e-3,1e-2"
+        )
     if len(set(rates)) < len(rates):
-        raise OptionError("--rates names a rate twice. Type: --rates 3e-4,1e-3,3e-3")
+        raise OptionError(f"--rates names a rate twice. {_EXAMPLE}")

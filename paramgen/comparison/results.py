@@ -12,11 +12,11 @@ from typing import Any, Final, final
 import torch
 
 from paramgen.comparison.conclusion import conclude, ranked
-from paramgen.comparison.measures import reached, start_of
-from paramgen.comparison.protocol import Protocol
-from paramgen.comparison.runs import Run, Store
+from paramgen.comparison.measures import by_seed, difference, reached, start_of
+from paramgen.comparison.runs import Store
 from paramgen.comparison.training import Bench
 from paramgen.export.folder import write_text
+from paramgen.initializers.library import LIBRARY
 
 RESULTS: Final = "results.json"
 _PACKAGES: Final = ("paramgen", "torch", "accelerate", "numpy", "transformers", "timm", "torchvision", "diffusers")
@@ -80,10 +80,12 @@ def results_of(
 def _architecture(bench: Bench, inits: Sequence[str], store: Store) -> dict[str, Any]:
     protocol, subject = bench.protocol, bench.subject
     task = bench.task.describe()
-    starts = [start_of(init, _ended(subject.name, init, protocol, store), protocol, task) for init in inits]
+    starts = [start_of(init, store.ended(subject.name, init), protocol, task) for init in inits]
     simple = next((each for each in ranked(starts, task["metric"]) if each["simple"]), None)
+    default = next((each for each in starts if each["init"] == LIBRARY and each["rate"] is not None), simple)
     for each in starts:
         each["steps_to_best_simple"] = _steps_to(each, simple, task)
+        each["against"] = _against(each, default, task)
     return {
         "name": subject.name,
         "spec": subject.architecture.spec,
@@ -94,16 +96,6 @@ def _architecture(bench: Bench, inits: Sequence[str], store: Store) -> dict[str,
         "starts": starts,
         "conclusion": conclude(starts, task, steps=protocol.steps, seeds=protocol.seeds),
     }
-
-
-def _ended(name: str, init: str, protocol: Protocol, store: Store) -> dict[tuple[float, int], Mapping[str, Any]]:
-    """Return the runs of one start, by rate and seed."""
-    wanted = {
-        (rate, seed): store.get(Run(architecture=name, init=init, rate=rate, seed=seed))
-        for rate in protocol.rates
-        for seed in range(protocol.seeds)
-    }
-    return {place: record for place, record in wanted.items() if record is not None}
 
 
 def _steps_to(start: Mapping[str, Any], simple: Mapping[str, Any] | None, task: Mapping[str, Any]) -> Any:
@@ -117,6 +109,14 @@ def _steps_to(start: Mapping[str, Any], simple: Mapping[str, Any] | None, task: 
         "mean_curve": reached(start["curve"]["mean"], points, target, metric),
         "values": [reached(curve, points, target, metric) for curve in each],
     }
+
+
+def _against(start: Mapping[str, Any], other: Mapping[str, Any] | None, task: Mapping[str, Any]) -> Any:
+    """Return how far a start ends above another: the default initialization where that was trained, with intervals."""
+    if other is None or start["rate"] is None or start["init"] == other["init"]:
+        return None
+    found = difference(by_seed(start), by_seed(other), tested=task["test"])
+    return None if found is None else {"init": other["init"], **found}
 
 
 def _provenance(bench: Bench) -> dict[str, Any]:

@@ -86,6 +86,14 @@ class Store:
                 self._memory[run] = _read(file)
         return self._memory.get(run)
 
+    def ended(self, architecture: str, init: str) -> dict[tuple[float, int], dict[str, Any]]:
+        """Return the runs of one initializer that were asked for or kept since the store was opened, by rate, seed."""
+        return {
+            (run.rate, run.seed): record
+            for run, record in self._memory.items()
+            if (run.architecture, run.init) == (architecture, init)
+        }
+
     def put(self, run: Run, record: dict[str, Any]) -> None:
         """Keep what was measured."""
         self._memory[run] = record

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from math import exp
 from typing import Any
 
-from paramgen.comparison.conclusion import ranked, shown
+from paramgen.comparison.conclusion import ranked, shown, shown_difference
 from paramgen.comparison.tasks import Metric
 
 _COLUMNS = 4  # of accuracy after some steps, between the first and the last
@@ -16,7 +16,7 @@ def header(architecture: Mapping[str, Any]) -> list[str]:
     unit = "accuracy, %" if metric == "accuracy" else "perplexity"
     points = [f"{unit}, step {steps[0]}", *(f"step {step}" for step in steps[1:])]
     middle = "average" if metric == "accuracy" else "average loss"
-    return ["start", "best rate", *points, middle, _goal(architecture), "s/run", "lost runs"]
+    return ["start", "best rate", *points, *_against(architecture), middle, _goal(architecture), "s/run", "lost runs"]
 
 
 def rows(architecture: Mapping[str, Any]) -> list[list[str]]:
@@ -25,8 +25,9 @@ def rows(architecture: Mapping[str, Any]) -> list[list[str]]:
     starts = architecture["starts"]
     order = ranked(starts, metric)
     steps = _steps(architecture)
-    found = [_row(each, metric, steps) for each in order]
+    found = [_row(each, metric, steps, intervals=bool(_against(architecture))) for each in order]
     empty = [""] * len(steps)
+    empty += [""] * len(_against(architecture))
     return found + [
         [each["init"], "-", *empty, "", "", "", f"{each['failed']} failed"] for each in starts if each not in order
     ]
@@ -47,6 +48,7 @@ def explanations(values: Mapping[str, Any]) -> list[str]:
     """Say how it was measured."""
     protocol, task = values["protocol"], values["architectures"][0]["task"]
     seeds, rates = protocol["seeds"], ", ".join(f"{rate:g}" for rate in protocol["rates"])
+    wider = ", and more of them beyond the edge where the best one lay there" if len(protocol["rates"]) > 1 else ""
     chosen = "all seeds" if protocol["full_grid"] else "seed 0; the other seeds were trained at the best one"
     shape = "then falls to zero along a cosine" if protocol["schedule"] == "cosine" else "then stays"
     text = task["metric"] == "perplexity"
@@ -54,21 +56,22 @@ def explanations(values: Mapping[str, Any]) -> list[str]:
     each = f"{protocol['batch']} windows of {task['length']} {counted}" if text else f"{protocol['batch']} {counted}"
     return [
         f"Every start was trained for {protocol['steps']} steps of {each} out of {task['train']:,} "
-        f"and tested on {task['test']:,} others; the same seed gives every start the same data in the same order, "
-        "without augmentation.",
+        f"and tested on {task['test']:,} others, on which nothing was chosen; the same seed gives every start the same "
+        "data in the same order, without augmentation.",
         f"Optimizer: AdamW, weight decay {protocol['decay']:g}, gradients clipped at norm {protocol['clip']:g}; the "
         f"learning rate rises for {protocol['warmup']:.0%} of the steps, {shape}.",
-        f"Learning rates tried for every start alike: {rates}, on {chosen}. The best is the one with the best end on "
-        "the test data, for every start alike.",
-        f"± is the standard deviation over {seeds} seeds. A difference counts if it is larger than chance between "
-        "seeds explains (Welch's t-test at 95 %).",
+        f"Learning rates tried for every start alike: {rates}{wider}, on {chosen}. The best is the one with the best "
+        f"end on {task['validation']:,} {counted} that were kept back from the training data for that.",
+        f"± is the standard deviation over {seeds} seeds. A difference counts if its 95 % interval leaves out zero "
+        "(Welch's t-test, degrees of freedom after Welch and Satterthwaite); in brackets the interval of the "
+        "differences seed by seed.",
         "Step 0 is the start itself, before any training; batch norms are given the statistics of a few training "
         "batches for that one test. After that they are tested as training left them.",
         *values["data"]["notes"],
     ]
 
 
-def _row(start: Mapping[str, Any], metric: Metric, steps: Sequence[int]) -> list[str]:
+def _row(start: Mapping[str, Any], metric: Metric, steps: Sequence[int], *, intervals: bool) -> list[str]:
     means = dict(zip(start["steps"], start["curve"]["mean"], strict=True))
     figures = [_figure(means[step], metric) for step in steps[:-1]]
     several = len(start["seeds"]) > 1
@@ -83,11 +86,27 @@ def _row(start: Mapping[str, Any], metric: Metric, steps: Sequence[int]) -> list
         f"{start['rate']:g}" + (" (edge)" if start["rate_at_edge"] else ""),
         *figures,
         last,
+        *([_interval(start["against"], metric)] if intervals else []),
         f"{100 * average:.1f}" if metric == "accuracy" else f"{average:.3f}",
         "not reached" if step is None else f"{step}",
         f"{start['seconds']['mean']:.1f}",
         ", ".join(lost) or "none",
     ]
+
+
+def _against(architecture: Mapping[str, Any]) -> list[str]:
+    """Name what the column of differences is against; there is none where one seed leaves chance unknown."""
+    others = [each["against"]["init"] for each in architecture["starts"] if each.get("against")]
+    unit = "points" if architecture["task"]["metric"] == "accuracy" else "perplexity, %"
+    return [f"against {others[0]}, {unit}, 95 %"] if others else []
+
+
+def _interval(against: Mapping[str, Any] | None, metric: Metric) -> str:
+    """Return Welch's interval, and in brackets that of the differences seed by seed."""
+    if against is None:
+        return ""
+    _, welch = shown_difference(against, metric)
+    return welch if against["paired"] is None else f"{welch} ({shown_difference(against, metric, pair=True)[1]})"
 
 
 def _goal(architecture: Mapping[str, Any]) -> str:

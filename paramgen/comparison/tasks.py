@@ -30,8 +30,12 @@ class Task(ABC):
         """Yield batches without end; the seed alone decides their order."""
 
     @abstractmethod
+    def validation_batches(self, size: int) -> Iterator[Batch]:
+        """Yield all that learning rates are chosen on, always alike: kept back from the training data."""
+
+    @abstractmethod
     def test_batches(self, size: int) -> Iterator[Batch]:
-        """Yield all that is tested on, always alike."""
+        """Yield all that is tested on, always alike; nothing is chosen on it."""
 
     @abstractmethod
     def answers(self, logits: Tensor, targets: Int64[Tensor, "..."]) -> tuple[Tensor, Tensor]:
@@ -52,6 +56,7 @@ class ImageTask(Task):
     """Images are normalized on the device where they lie; nothing else is done to them."""
 
     train: Pixels
+    validation: Pixels
     test: Pixels
     classes: tuple[str, ...]
     mean: tuple[float, ...]  # by channel, of values from 0 to 1
@@ -63,10 +68,13 @@ class ImageTask(Task):
             index = places.to(self.train.pixels.device)
             yield self._normalized(self.train.pixels[index]), self.train.labels[index]
 
+    def validation_batches(self, size: int) -> Iterator[Batch]:
+        """Yield the validation images in their order."""
+        return self._in_order(self.validation, size)
+
     def test_batches(self, size: int) -> Iterator[Batch]:
         """Yield the test images in their order."""
-        for pixels, labels in zip(self.test.pixels.split(size), self.test.labels.split(size), strict=True):
-            yield self._normalized(pixels), labels
+        return self._in_order(self.test, size)
 
     def answers(self, logits: Tensor, targets: Int64[Tensor, "..."]) -> tuple[Tensor, Tensor]:
         """An image is one answer."""
@@ -74,10 +82,11 @@ class ImageTask(Task):
 
     def to(self, device: torch.device) -> "ImageTask":
         """Images are placed as bytes."""
-        train, test = (
-            Pixels(pixels=part.pixels.to(device), labels=part.labels.to(device)) for part in (self.train, self.test)
+        train, validation, test = (
+            Pixels(pixels=part.pixels.to(device), labels=part.labels.to(device))
+            for part in (self.train, self.validation, self.test)
         )
-        return replace(self, train=train, test=test)
+        return replace(self, train=train, validation=validation, test=test)
 
     def describe(self) -> dict[str, Any]:
         """Guessing is naming the most frequent class of the training images."""
@@ -91,11 +100,16 @@ class ImageTask(Task):
             "at_chance_up_to": chance + 2 * sqrt(chance * (1 - chance) / count),
             "classes": len(self.classes),
             "train": len(self.train.labels),
+            "validation": len(self.validation.labels),
             "test": count,
             "shape": list(self.train.pixels.shape[1:]),
             "mean": [round(value, 4) for value in self.mean],
             "deviation": [round(value, 4) for value in self.deviation],
         }
+
+    def _in_order(self, part: Pixels, size: int) -> Iterator[Batch]:
+        for pixels, labels in zip(part.pixels.split(size), part.labels.split(size), strict=True):
+            yield self._normalized(pixels), labels
 
     def _normalized(self, pixels: UInt8[Tensor, "batch channels height width"]) -> Float[Tensor, "..."]:
         mean = torch.tensor(self.mean, device=pixels.device).view(-1, 1, 1) * 255
@@ -113,10 +127,11 @@ class TextTask(Task):
     windows: int  # at most, to test on
 
     def __post_init__(self) -> None:
-        for which, part in (("training", self.tokens.train), ("test", self.tokens.test)):
+        tokens = self.tokens
+        for which, part in (("training", tokens.train), ("validation", tokens.validation), ("test", tokens.test)):
             if len(part) <= self.length:
                 raise OptionError(
-                    f"The {which} text has {len(part)} {self.tokens.unit}s; a window has {self.length}. Give a longer "
+                    f"The {which} text has {len(part)} {tokens.unit}s; a window has {self.length}. Give a longer "
                     f"text, or type: --length {max(2, len(part) // 2)}"
                 )
 
@@ -129,12 +144,13 @@ class TextTask(Task):
             windows = self.tokens.train[(starts + offsets).to(self.tokens.train.device)]
             yield windows, windows[:, 1:]
 
+    def validation_batches(self, size: int) -> Iterator[Batch]:
+        """Yield windows side by side of the text that learning rates are chosen on."""
+        return self._side_by_side(self.tokens.validation, size)
+
     def test_batches(self, size: int) -> Iterator[Batch]:
         """Yield windows side by side, from all over the text where there are more than are tested on."""
-        every = self.tokens.test[: len(self.tokens.test) // self.length * self.length].view(-1, self.length)
-        chosen = every[:: max(1, len(every) // self.windows)][: self.windows]
-        for windows in chosen.split(size):
-            yield windows, windows[:, 1:]
+        return self._side_by_side(self.tokens.test, size)
 
     def answers(self, logits: Tensor, targets: Int64[Tensor, "..."]) -> tuple[Tensor, Tensor]:
         """Every token but a window's first is an answer."""
@@ -142,8 +158,10 @@ class TextTask(Task):
 
     def to(self, device: torch.device) -> "TextTask":
         """The whole text is placed."""
-        placed = replace(self.tokens, train=self.tokens.train.to(device), test=self.tokens.test.to(device))
-        return replace(self, tokens=placed)
+        train, validation, test = (
+            part.to(device) for part in (self.tokens.train, self.tokens.validation, self.tokens.test)
+        )
+        return replace(self, tokens=replace(self.tokens, train=train, validation=validation, test=test))
 
     def describe(self) -> dict[str, Any]:
         """Guessing is knowing how frequent each token is (add-one smoothed), and nothing of what came before."""
@@ -157,9 +175,16 @@ class TextTask(Task):
             "vocabulary": self.tokens.vocabulary,
             "unit": self.tokens.unit,
             "train": len(self.tokens.train),
+            "validation": sum(windows.numel() for windows, _ in self.validation_batches(1024)),
             "test": sum(windows.numel() for windows, _ in self.test_batches(1024)),
             "length": self.length,
         }
+
+    def _side_by_side(self, part: Int64[Tensor, " _"], size: int) -> Iterator[Batch]:
+        every = part[: len(part) // self.length * self.length].view(-1, self.length)
+        chosen = every[:: max(1, len(every) // self.windows)][: self.windows]
+        for windows in chosen.split(size):
+            yield windows, windows[:, 1:]
 
 
 def _epochs(count: int, size: int, seed: int) -> Iterator[Int64[Tensor, " batch"]]:

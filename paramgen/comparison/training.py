@@ -49,7 +49,8 @@ def train(
         torch.manual_seed(seed)
         module = _loaded(bench.subject, state)
         fused = accelerator.device.type in ("cpu", "cuda")
-        optimizer = torch.optim.AdamW(module.parameters(), lr=rate, weight_decay=protocol.decay, fused=fused)
+        trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+        optimizer = torch.optim.AdamW(trained, lr=rate, weight_decay=protocol.decay, fused=fused)
         module, optimizer = accelerator.prepare(module, optimizer)
         try:
             return _measured(bench, module, optimizer, rate, seed=seed, advance=advance)
@@ -73,7 +74,7 @@ def _measured(
             seconds += perf_counter() - started
             done = point
         with _settled_norms(bench, module, seed) if point == 0 else _as_they_are():
-            accuracy, loss = _tested(bench, module)
+            accuracy, loss = _tested(bench, module, bench.task.test_batches)
         finite = isfinite(loss) and (train_loss is None or isfinite(train_loss))
         if finite:
             for name, value in (("steps", point), ("accuracy", accuracy), ("loss", loss), ("train_loss", train_loss)):
@@ -85,7 +86,18 @@ def _measured(
             for name, missing in (("steps", 0), ("accuracy", None), ("loss", None), ("train_loss", None)):
                 curve[name].append(missing)
         advance(done)
-    return {"status": status, **curve, "seconds": round(seconds, 3)}
+    return {
+        "status": status,
+        **curve,
+        "validation": _validated(bench, module) if status == "finished" else None,
+        "seconds": round(seconds, 3),
+    }
+
+
+def _validated(bench: Bench, module: nn.Module) -> dict[str, float] | None:
+    """Return accuracy and loss on the data that learning rates are chosen on; None where they are not finite."""
+    accuracy, loss = _tested(bench, module, bench.task.validation_batches)
+    return {"accuracy": accuracy, "loss": loss} if isfinite(loss) else None
 
 
 def _rates(protocol: Protocol, rate: float, first: int, last: int) -> list[float]:
@@ -112,13 +124,13 @@ def _steps(bench: Bench, module: nn.Module, optimizer: Any, batches: Iterator[Ba
 
 
 @torch.no_grad()
-def _tested(bench: Bench, module: nn.Module) -> tuple[float, float]:
-    """Return accuracy and mean loss (nats) over all that is tested on."""
+def _tested(bench: Bench, module: nn.Module, batches: Callable[[int], Iterator[Batch]]) -> tuple[float, float]:
+    """Return accuracy and mean loss (nats) over all batches."""
     module.eval()
     right = torch.zeros((), dtype=torch.int64, device=bench.accelerator.device)
     loss = torch.zeros((), dtype=torch.float64 if right.device.type != "mps" else torch.float32, device=right.device)
     count = 0
-    for batch in bench.task.test_batches(max(bench.protocol.batch, _LARGE)):
+    for batch in batches(max(bench.protocol.batch, _LARGE)):
         inputs, targets = _placed(bench, batch)
         scores, wanted = bench.task.answers(bench.subject.logits(module, inputs), targets)
         right += (scores.argmax(1) == wanted).sum()
@@ -167,11 +179,11 @@ def _placed(bench: Bench, batch: Batch) -> Batch:
 
 @torch.no_grad()
 def _loaded(subject: Subject, state: Mapping[str, Tensor]) -> nn.Module:
-    """Return a copy of the template that holds `state`."""
+    """Return a copy of the template that holds `state`; what its owner froze stays frozen."""
     module = copy.deepcopy(subject.template)
     for name, tensor in module.state_dict(keep_vars=True).items():
         tensor.detach().copy_(state[name])
-    return module.requires_grad_(True)
+    return module
 
 
 @contextmanager

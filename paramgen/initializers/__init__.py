@@ -6,7 +6,7 @@ An initializer sees the architecture and its graph, names the rule of every slot
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
 from math import inf
 from typing import Any, ClassVar, final
 
@@ -118,14 +118,65 @@ class Chosen(Initializer):
         return {"chosen": self.init, "family": self.family, "reason": self.reason}
 
 
+@dataclass(frozen=True, kw_only=True)
+class Control(Initializer):
+    """Another initializer with one thing about its tensors taken away, to see in a comparison what that was worth."""
+
+    runs_network: ClassVar[bool] = True  # the other may
+    slot_by_slot: ClassVar[bool] = False
+
+    init: str = "hypernet"  # the other, whole: everything after the first colon
+    _inner: Initializer | None = field(default=None, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.init, str) or not self.init:
+            raise OptionError(f"init is {self.init!r}. Allowed: an initializer. Type: --init matched:hypernet")
+        if self._inner is None:
+            object.__setattr__(self, "_inner", initializer_of(self.init))
+
+    @property
+    def inner(self) -> Initializer:
+        """The initializer that is changed."""
+        assert self._inner is not None
+        return self._inner
+
+    def settled(self, architecture: Architecture, graph: Graph) -> Initializer:
+        """Return the control of what the other chooses for this very network."""
+        return replace(self, _inner=self.inner.settled(architecture, graph))
+
+    def hindrance(self, architecture: Architecture, graph: Graph) -> str | None:
+        """Return why the other fills no part of a network, where it does not."""
+        return self.inner.hindrance(architecture, graph)
+
+    def reading(self, tokenizer: str, reader: Any = None) -> Initializer:
+        """Return the control of the other that knows this tokenizer."""
+        return replace(self, _inner=self.inner.reading(tokenizer, reader))
+
+    def describe(self) -> Mapping[str, Any]:
+        """Return what identifies the other."""
+        return {"of": {"init": self.init, **self.inner.describe()}}
+
+    def own_architecture(self) -> str | None:
+        """Return the one architecture that the other fills, where there is only one."""
+        return self.inner.own_architecture()
+
+    def inherited(self) -> Mapping[str, Any]:
+        """Whose weights the other makes its own of."""
+        return self.inner.inherited()
+
+
 initializers: Registry[Initializer] = Registry("initializer", "paramgen.initializers")
 
 
 def initializer_of(spec: str) -> Initializer:
     """Return the initializer that `kind`, `kind:argument` or `kind:argument?option=value&option=value` names.
 
-    The argument is the value of its first field, the options are those of the other fields.
+    The argument is the value of its first field, the options are those of the other fields. What stands behind
+    `matched:` or `shuffled:` is another initializer, with its own argument and options.
     """
+    head, colon, other = spec.partition(":")
+    if colon and head in initializers.names() and issubclass(control := initializers.get(head), Control):
+        return control(init=other)
     name, given = split_spec(spec)
     parsed = Spec.parse(name)
     kind = initializers.get(parsed.kind)

@@ -21,6 +21,7 @@ from paramgen.graphs.schema import Graph
 from paramgen.initializers import Chosen, Initializer, NamedTensors, initializer_of, initializers
 
 AUTO, LIBRARY = "auto", "library"
+CONTROLS: Final = ("matched:hypernet", "shuffled:hypernet")  # of what ships: where they win, they are taken
 Metric = Literal["accuracy", "perplexity"]
 TABLE: Final = "measured.json"
 REACH: Final = 4  # a start is taken for networks of up to so many times the elements of the largest that was measured
@@ -176,7 +177,7 @@ def _measured(family: str, entry: Mapping[str, Any]) -> Measured:
     for init, value in ranked.items():
         initializer_of(init)  # an unknown name is an error of its own
         plain = isinstance(value, (int, float)) and isfinite(value) and (0 <= value <= 1 or metric == "perplexity")
-        if init.partition("?")[0] == AUTO or ":" in init.partition("?")[0] or not (plain or value is None):
+        if init not in CONTROLS and (AUTO in init or ":" in init) or not (plain or value is None):
             raise OptionError(f"{TABLE} has the start {init!r} at {value} for {family!r}. {_ADVICE}")
     order = list(ranked)
     values = [-1.0 if value is None else value for value in ranked.values()]

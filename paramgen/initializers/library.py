@@ -15,6 +15,7 @@ from paramgen.initializers import Initializer, NamedTensors, initializers
 from paramgen.manifest import Slot
 
 LIBRARY, KEPT, PLAIN, ZERO = "library", "kept", "plain", "zero"
+DEFAULTS = (LIBRARY, KEPT, PLAIN)  # the rules of what an initializer leaves alone
 PLAIN_STD = 0.02  # of BERT's and GPT-2's embeddings and tables
 
 
@@ -78,7 +79,7 @@ def start_by_rules(
         rule = rules[slot.name]
         if rule == ZERO:
             yield slot.name, torch.zeros(slot.shape, dtype=slot.dtype)
-        elif rule in (LIBRARY, KEPT, PLAIN):
+        elif rule in DEFAULTS:
             yield slot.name, library_start(slot, seed)
         else:
             yield slot.name, make(slot)

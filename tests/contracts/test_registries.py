@@ -103,6 +103,8 @@ def arguments(
     return {
         "diffusion": f":{pipeline_folder}?prompt=sepia",
         "hypernet": f":{hypernet_folder}",
+        "matched": ":he?mode=fan_out",
+        "shuffled": ":he?mode=fan_out",
         "weight_selection": f":{larger}",
         "grow": f":{smaller}",
         "transplant": f":{smaller}?tokenizer={smaller}",

@@ -48,6 +48,7 @@ class Tokens:
     """A text as numbers below `vocabulary`; `unit` is what one of them stands for."""
 
     train: Int64[Tensor, " _"]
+    validation: Int64[Tensor, " _"]  # the end of what would be trained on
     test: Int64[Tensor, " _"]
     vocabulary: int
     unit: str
@@ -116,13 +117,19 @@ def tokenized(text: TextSet, tokenizer: str | None, vocabulary: int | None = Non
     if tokenizer is not None:
         return _tokens(text, read_tokenizer(tokenizer))
     train, test = (torch.frombuffer(bytearray(part.encode()), dtype=torch.uint8) for part in (text.train, text.test))
-    return Tokens(train=train.long(), test=test.long(), vocabulary=BYTES, unit="byte")
+    return _divided(train.long(), test.long(), vocabulary=BYTES, unit="byte")
 
 
 def _tokens(text: TextSet, reader: Any) -> Tokens:
     ids = [reader(part, add_special_tokens=False)["input_ids"] for part in (text.train, text.test)]
     train, test = (torch.tensor(part, dtype=torch.int64) for part in ids)
-    return Tokens(train=train, test=test, vocabulary=rows_of(reader), unit="token", tokenizer=reader)
+    return _divided(train, test, vocabulary=rows_of(reader), unit="token", tokenizer=reader)
+
+
+def _divided(train: Int64[Tensor, " _"], test: Int64[Tensor, " _"], **about: Any) -> Tokens:
+    """Keep the last tenth of the tokens to train on for choosing learning rates."""
+    cut = round((1 - HELD_OUT) * len(train))
+    return Tokens(train=train[:cut], validation=train[cut:], test=test, **about)
 
 
 def _is_test(path: Path) -> bool:
