@@ -33,7 +33,7 @@ class Known:
     def row(self, data: str, made_by: str, start: str) -> Mapping[str, Any] | None:
         """Return the row that has a start's figures, if they are the same now."""
         row = self._rows.get((data, made_by), {"starts": {}})
-        return row if start in row["starts"] and (start != JUDGED or self._same_hypernet) else None
+        return row if start in row["starts"] and (not start.endswith(JUDGED) or self._same_hypernet) else None
 
     def to_json(self) -> dict[str, Any]:
         """Return where the rows come from."""

@@ -11,9 +11,11 @@ has by the same protocol on the same text, and of the hypernet from the same wei
 """
 
 import argparse
+import hashlib
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from math import exp, inf, isfinite
 from pathlib import Path
 from statistics import median
@@ -21,7 +23,7 @@ from typing import Any, Final, final
 
 from benchmarks.known import Known, known_row
 from benchmarks.provenance import provenance
-from benchmarks.starts_table import JUDGED
+from benchmarks.starts_table import CONTROLS, JUDGED
 from paramgen.comparison import Event, Protocol, compare
 from paramgen.comparison.data.text import folder_text
 from paramgen.comparison.measures import reached
@@ -32,11 +34,16 @@ from paramgen.initializers.library import LIBRARY
 
 RESULT: Final = Path(__file__).parents[1] / "cards" / "results" / "text_starts.json"
 SHIPPED: Final = "hypernet:text"
-STARTS: Final = (LIBRARY, JUDGED, "orthogonal", "mimetic", "scaled", "lir", "mup")
+REQUIRED: Final = (LIBRARY, JUDGED, "orthogonal", "mimetic", *CONTROLS)
+"""What a row is complete with: the simple ones that did best, and what has the hypernet's norms or values alone."""
+
+STARTS: Final = (*REQUIRED, "scaled", "lir", "mup")
+DOMAINS: Final = {"wikitext2": "trained on", "novel": "trained on"}
+"""What the shipped hypernet knows of a text; any other is of another kind: `unseen domain`."""
 PROTOCOL: Final = {
     "steps": 300,
     "seeds": 3,
-    "rates": (1e-3, 3e-3, 1e-2),
+    "rates": (1e-3, 2.4e-3, 5.6e-3, 1.3e-2, 3e-2),
     "batch": 8,
     "evaluations": 6,
     "test_examples": 200,
@@ -90,6 +97,7 @@ def row_of(data: str, network: str, entries: Mapping[str, Mapping[str, Any]]) ->
         "data": data,
         "network": network,
         "family": "text_transformer",
+        "domain": DOMAINS.get(data, "unseen domain"),
         "made_by": NETWORKS[network],
         "beyond": network in BEYOND,
         "parameters": judged["parameters"],
@@ -110,6 +118,7 @@ def summary_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     ratios = [row["ratio"] for row in rows]
     steps = [row["steps_to_best_simple"] for row in rows]
     middle = median(inf if step is None else step for step in steps)
+    domains = dict.fromkeys(row["domain"] for row in rows)
     return {
         "rows": len(rows),
         "wins": round(sum(ratio < 1 - TIE for ratio in ratios) / len(rows), 4),
@@ -117,6 +126,9 @@ def summary_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "median_ratio": round(median(ratios), 4),
         "reached": round(sum(step is not None for step in steps) / len(rows), 4),
         "median_steps": round(middle, 1) if isfinite(middle) else None,
+        "median_ratio_by_domain": {
+            domain: round(median(row["ratio"] for row in rows if row["domain"] == domain), 4) for domain in domains
+        },
     }
 
 
@@ -129,7 +141,13 @@ def markdown(result: Mapping[str, Any]) -> str:
     ]
     inits = [init for init in STARTS if any(init in row["perplexity"] for row in result["rows"])]
     for data in dict.fromkeys(row["data"] for row in result["rows"]):
-        lines += ["", f"## {data}", "", f"| network | parameters | {' | '.join(inits)} | against the best simple |"]
+        domain = next(row["domain"] for row in result["rows"] if row["data"] == data)
+        lines += [
+            "",
+            f"## {data} ({domain})",
+            "",
+            f"| network | parameters | {' | '.join(inits)} | against the best simple |",
+        ]
         lines.append("|---|--:|" + "--:|" * (len(inits) + 1))
         for row in result["rows"]:
             if row["data"] == data:
@@ -147,7 +165,7 @@ def main() -> None:
     parser.add_argument("--result", type=Path, default=RESULT, help="the result file")
     parser.add_argument("--known", type=Path, nargs="+", default=[], help="results of which what is the same is kept")
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=list(NETWORKS))
-    parser.add_argument("--starts", nargs="*", default=list(STARTS), choices=STARTS, help="what is trained now")
+    parser.add_argument("--starts", nargs="*", default=list(REQUIRED), choices=STARTS, help="what is trained now")
     parser.add_argument("--render", type=Path, metavar="FILE", help="print a result as Markdown")
     given = parser.parse_args()
     if given.render:
@@ -199,9 +217,10 @@ class Table:
         """Train from a start, unless that has been done."""
         if self._entry(data, network, start) is not None:
             return
-        folder = self._out / data / network / start
-        spec = SHIPPED if start == JUDGED else start
-        found = compare(NETWORKS[network], self._texts[data], [spec], self._protocol, folder, progress=_said)
+        folder = self._folder(data, network, start)
+        spec = SHIPPED.join(start.split(JUDGED)) if start.endswith(JUDGED) else start
+        found = compare(NETWORKS[network], self._texts[data], [spec], self._protocol, progress=_said)
+        folder.mkdir(parents=True, exist_ok=True)
         write_text(folder / _ENTRY, json.dumps(entry_of(found.values["architectures"][0]), indent=1) + "\n")
 
     def result(self) -> dict[str, Any]:
@@ -211,7 +230,7 @@ class Table:
             for network in NETWORKS:
                 found = {start: self._entry(data, network, start) for start in STARTS}
                 entries = {start: entry for start, entry in found.items() if entry is not None}
-                if {LIBRARY, JUDGED} <= entries.keys():
+                if set(REQUIRED) <= entries.keys():
                     rows.append(row_of(data, network, entries))
         return {
             "metric": "perplexity",
@@ -225,9 +244,22 @@ class Table:
             **provenance(),
         }
 
+    def _folder(self, data: str, network: str, start: str) -> Path:
+        """Return where the runs of a start lie: under a name of all that they depend on."""
+        depends = {
+            "protocol": self._protocol.to_json(),
+            "data": self._identities[data],
+            "network": NETWORKS[network],
+            "start": start,
+            "hypernet": self._hypernet["sha256"] if start.endswith(JUDGED) else None,
+            "version": version("paramgen"),
+        }
+        key = hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:10]
+        return self._out / data / network / f"{start.replace(':', '-')}-{key}"
+
     def _entry(self, data: str, network: str, start: str) -> dict[str, Any] | None:
         """Return what is known of a start: its own runs, or an earlier result."""
-        file = self._out / data / network / start / _ENTRY
+        file = self._folder(data, network, start) / _ENTRY
         if file.is_file():
             entry: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
             return entry

@@ -15,7 +15,7 @@ from benchmarks import starts
 from benchmarks.known import Known
 from benchmarks.starts import DataSet, Table
 from benchmarks.starts_networks import Network, networks
-from benchmarks.starts_table import STARTS, markdown, row_of, summary_of
+from benchmarks.starts_table import CONTROLS, REQUIRED, STARTS, markdown, row_of, summary_of
 from paramgen.architectures import Inputs
 from paramgen.comparison import Event, Pixels, Protocol
 from paramgen.comparison.runs import Run
@@ -56,7 +56,7 @@ def entry(end: float, *, start: float = 0.1, middle: float = 0.2) -> dict[str, A
 
 
 def row(hypernet: dict[str, Any], *, data: str = "cifar10", best: float = 0.4) -> dict[str, Any]:
-    about = {"network": "net", "family": "cnn", "beyond": False, "made_by": "Net()", "data": data}
+    about = {"network": "net", "family": "cnn", "beyond": False, "made_by": "Net()", "data": data, "domain": "a domain"}
     entries: dict[str, Any] = {start: entry(0.3) for start in STARTS} | {"lsuv": entry(best), "hypernet": hypernet}
     return row_of(about, entries | {"mimetic": {"same_as": "library"}})
 
@@ -69,7 +69,7 @@ def test_one_start_is_trained_for_real_and_found_again(
     found = table.result()
     assert found["rows"] == [] and found["summary"] == {}
     (partial,) = found["partial"]
-    assert set(partial["missing"]) == set(STARTS) - {"library", "mimetic"}
+    assert set(partial["missing"]) == set(REQUIRED) - {"library"}
     assert partial["starts"]["mimetic"]["same_as"] == "library"  # it has no rule for a network without attention
     assert partial["starts"]["mimetic"]["final"] == partial["starts"]["library"]["final"]
     assert partial["starts"]["library"]["steps"] == [0, 1, 2] and partial["parameters"] == 40_983
@@ -87,7 +87,6 @@ def compared(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         _data: tuple[Pixels, Pixels],
         inits: Sequence[str],
         protocol: Protocol,
-        _out: Path,
         *,
         example_input: Inputs,
         progress: Callable[[Event], None],
@@ -113,10 +112,10 @@ def test_simple_starts_stay_when_the_hypernet_changes(tmp_path: Path, data: Data
     compared.clear()
     described: Mapping[str, Any] = {"hypernet": "another", "sha256": "other"}
     other = Table(tmp_path, PROTOCOL, [data], hypernet="hypernet")
-    other._described["hypernet"] = dict(described)
+    other._described |= dict.fromkeys(("hypernet", *CONTROLS), dict(described))
     assert other.result()["rows"] == []
     assert other.run([own_cnn()], STARTS, until=FOREVER)
-    assert compared == ["own-cnn hypernet"]
+    assert compared == ["own-cnn hypernet", "own-cnn matched:hypernet", "own-cnn shuffled:hypernet"]
 
 
 @pytest.mark.parametrize("trained_anew", [False, True])
@@ -130,7 +129,8 @@ def test_a_result_of_the_same_is_taken_over(
     earlier = {**result, "hypernet": {"sha256": "of another"}} if trained_anew else result
     table = Table(tmp_path / "next", PROTOCOL, [data], hypernet="hypernet", known=[earlier])
     assert table.run([own_cnn()], STARTS, until=FOREVER)
-    assert compared == (["own-cnn hypernet"] if trained_anew else [])
+    anew = [f"own-cnn {start}" for start in ("hypernet", *CONTROLS)]
+    assert compared == (anew if trained_anew else [])
     assert table.result()["rows"] == result["rows"] and table.result()["known"][0]["rows"] == ["arrays own-cnn"]
 
 
@@ -182,7 +182,9 @@ def test_the_command_renders_a_result(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks.starts", "--render", str(file)]
     text = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert "wins or ties (within 0.5 points of the best simple start) on 50 %" in text
-    assert "| `net` | 7 | 30.0 ± 1.0 | 30.0 ± 1.0 | 30.0 ± 1.0 | **40.0** ± 1.0 | 30.0 (= library) |" in text
+    assert "| `net` | 7 | 30.0 ± 1.0 | 30.0 ± 1.0 | **40.0** ± 1.0 | 30.0 ± 1.0 | 30.0 ± 1.0 | 30.0 ± 1.0 |" in text
+    assert "| network | parameters | library | orthogonal | lsuv | matched:hypernet | shuffled:hypernet |" in text
+    assert "## tiny (a domain)" in text
     assert "| **50.0** ± 1.0 | 10.0 | 150 |" in text and "| 39.0 ± 1.0 | 10.0 | not reached |" in text
 
 

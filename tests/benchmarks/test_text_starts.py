@@ -45,6 +45,7 @@ def test_a_summary_counts_wins_ties_and_steps() -> None:
         "median_ratio": 1.0025,
         "reached": 0.3333,
         "median_steps": None,
+        "median_ratio_by_domain": {"trained on": 1.0025},
     }
     shown = markdown({"summary": summary_of(rows), "rows": rows})
     assert "| `llama-80` | 7 | 10.00 | 6.00 | 8.00 | -25.0% |" in shown

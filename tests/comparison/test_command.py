@@ -35,7 +35,7 @@ def flat():
 
 example_input = torch.zeros(2, 3, 16, 16)
 """
-SMALL = ("--steps", 6, "--seeds", 2, "--rates", "1e-2,3e-2", "--batch", 8)
+SMALL = ("--steps", 6, "--seeds", 2, "--rates", "1e-2,3e-2", "--widen", 0, "--batch", 8)
 
 
 @pytest.fixture

@@ -156,7 +156,9 @@ def test_a_text_is_its_bytes_and_its_end_is_held_out(text: Path) -> None:
     assert isinstance(found, TextSet)
     assert (found.train + found.test).replace("\n", "") == text.read_text().replace("\n", "")
     tokens = tokenized(found, None)
-    assert bytes(tokens.train.tolist()).decode() == found.train and tokens.vocabulary == 256
+    read = [bytes(part.tolist()).decode() for part in (tokens.train, tokens.validation, tokens.test)]
+    assert read[0] + read[1] == found.train and read[2] == found.test and tokens.vocabulary == 256
+    assert len(read[1]) == pytest.approx(0.1 * len(found.train), abs=1)
 
 
 def test_a_folder_of_texts_says_what_is_for_testing(tmp_path: Path) -> None:
@@ -181,7 +183,9 @@ def test_a_tokenizer_of_the_users(text: Path, tmp_path: Path) -> None:
 
 def test_a_seed_decides_the_order_and_an_epoch_leaves_nothing_out(photos: Path) -> None:
     train, test = read(photos)
-    task = ImageTask(train=train, test=test, classes=("a", "b", "c"), mean=(0.5,) * 3, deviation=(0.2,) * 3)
+    task = ImageTask(
+        train=train, validation=test, test=test, classes=("a", "b", "c"), mean=(0.5,) * 3, deviation=(0.2,) * 3
+    )
 
     def first(seed: int) -> list[float]:
         stream = task.train_batches(seed, 8)

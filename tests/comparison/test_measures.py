@@ -12,8 +12,11 @@ IMAGES = {"metric": "accuracy", "chance": 0.1, "at_chance_up_to": 0.12, "test": 
 PROTOCOL = Protocol(steps=100, evaluations=2, seeds=2, rates=(1e-3, 3e-3, 1e-2))
 
 
-def run(*accuracy: float, status: str = "finished") -> dict[str, Any]:
+def run(*accuracy: float, status: str = "finished", kept_back: float | None = None) -> dict[str, Any]:
+    """A run whose validation images say the same as the test, unless another value is given."""
+    end = accuracy[-1] if kept_back is None else kept_back
     return {
+        "validation": None if status == "diverged" else {"accuracy": end, "loss": 1 - end},
         "status": status,
         "steps": list(POINTS[: len(accuracy)]),
         "accuracy": list(accuracy),
@@ -38,17 +41,43 @@ def test_a_diverged_run_counts_as_guessing_from_there_on() -> None:
     assert curve_of({"steps": [0, 50, 100], "accuracy": [None, 0.2, 0.3]}, POINTS, IMAGES) == [0.1, 0.2, 0.3]
 
 
-def test_the_best_rate_ends_best_and_among_equals_has_the_better_curve() -> None:
-    assert best_rate({1e-3: [run(0.1, 0.2, 0.3)], 3e-3: [run(0.1, 0.2, 0.4)], 1e-2: []}, POINTS, IMAGES) == 3e-3
-    assert best_rate({1e-3: [run(0.1, 0.2, 0.4)], 3e-3: [run(0.1, 0.3, 0.4)]}, POINTS, IMAGES) == 3e-3
-    assert best_rate({1e-3: [run(0.1, 0.6, 0.4)], 3e-3: [run(0.1, 0.1, 0.41)]}, POINTS, IMAGES) == 3e-3
-    assert best_rate({1e-3: []}, POINTS, IMAGES) is None
+def test_the_best_rate_is_chosen_on_the_validation_data_and_never_on_the_test() -> None:
+    lucky = run(0.1, 0.2, 0.9, kept_back=0.3)
+    assert best_rate({1e-3: [run(0.1, 0.2, 0.4)], 3e-3: [lucky]}, "accuracy") == 1e-3
+    assert best_rate({1e-3: [run(0.1, 0.2, 0.3)], 3e-3: [run(0.1, 0.2, 0.4)], 1e-2: []}, "accuracy") == 3e-3
+    assert best_rate({1e-3: []}, "accuracy") is None
+
+
+def test_among_equal_rates_the_smaller_loss_is_best_then_the_smaller_rate() -> None:
+    sure = run(0.1, 0.3, 0.4) | {"validation": {"accuracy": 0.4, "loss": 0.5}}
+    assert best_rate({1e-3: [run(0.1, 0.2, 0.4)], 3e-3: [sure]}, "accuracy") == 3e-3
+    assert best_rate({3e-3: [run(0.1, 0.2, 0.4)], 1e-3: [run(0.1, 0.2, 0.4)]}, "accuracy") == 1e-3
+
+
+def test_a_rate_that_diverges_on_one_seed_is_last() -> None:
+    broken = [run(0.1, 0.2, 0.9), run(0.1, status="diverged")]
+    assert best_rate({1e-3: [run(0.1, 0.2, 0.2)] * 2, 3e-3: broken}, "accuracy") == 1e-3
 
 
 def test_the_best_rate_of_a_text_has_the_smallest_loss() -> None:
-    task = {"metric": "perplexity", "chance": 3.0, "uniform": 5.5}
-    runs = {rate: [{"steps": list(POINTS), "loss": [5.5, 4.0, end]}] for rate, end in ((1e-3, 2.0), (3e-3, 1.5))}
-    assert best_rate(runs, POINTS, task) == 3e-3
+    runs = {rate: [{"validation": {"accuracy": 0.0, "loss": loss}}] for rate, loss in ((1e-3, 2.0), (3e-3, 1.5))}
+    assert best_rate(runs, "perplexity") == 3e-3
+
+
+def test_a_grid_is_widened_where_its_edge_is_best() -> None:
+    grid = Protocol(rates=(1e-3, 2e-3, 4e-3), widen=2)
+    assert grid.beyond(2e-3, grid.rates) is None
+    assert grid.beyond(4e-3, grid.rates) == 8e-3 and grid.beyond(1e-3, grid.rates) == 5e-4
+    assert grid.beyond(8e-3, (*grid.rates, 8e-3)) == 1.6e-2
+    assert grid.beyond(1.6e-2, (*grid.rates, 8e-3, 1.6e-2)) is None  # so far and no further
+    assert grid.beyond(1e-3, (*grid.rates, 8e-3, 1.6e-2)) == 5e-4  # the other edge has its own
+    assert Protocol(rates=(1e-3,)).beyond(1e-3, (1e-3,)) is None
+    assert Protocol(rates=(1e-3, 2e-3), widen=0).beyond(1e-3, (1e-3, 2e-3)) is None
+
+
+def test_five_rates_span_a_factor_of_thirty() -> None:
+    rates = Protocol().rates
+    assert len(rates) >= 5 and max(rates) / min(rates) >= 30
 
 
 def test_a_start_is_summed_up_at_its_best_rate() -> None:

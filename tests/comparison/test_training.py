@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import paramgen
-from paramgen.comparison import Event, Pixels, Protocol
+from paramgen.comparison import Event, Pixels, Protocol, training
 from paramgen.comparison.comparing import compare
 
 SMALL: dict[str, Any] = {"steps": 4, "seeds": 1, "rates": (1e-2,), "batch": 8, "evaluations": 2}
@@ -69,7 +69,7 @@ def test_every_start_sees_the_same_data_and_dropout(arrays: tuple[Pixels, Pixels
                 seen.append(float(nn.functional.dropout(images, 0.5).sum()))
             return self.network(images)
 
-    run(("spy", Spy), arrays, init=("library", "orthogonal"), rates=(1e-2, 1e-3))
+    run(("spy", Spy), arrays, init=("library", "orthogonal"), rates=(1e-2, 1e-3), widen=0)
     assert len(seen) == 16
     torch.manual_seed(7)  # the caller's random numbers decide nothing
     run(("spy", Spy), arrays)
@@ -139,7 +139,7 @@ def test_a_run_that_fails_is_recorded_and_the_others_go_on(arrays: tuple[Pixels,
         example_input=EXAMPLE[0],
         out=tmp_path / "out",
         progress=events.append,
-        **SMALL | {"rates": (1e-2, 1e-3)},
+        **SMALL | {"rates": (1e-2, 1e-3), "widen": 0},
     )
     start = results.to_json()["architectures"][0]["starts"][0]
     assert (start["failed"], start["reasons"], start["rate"]) == (1, ["RuntimeError: no memory at all"], 1e-3)
@@ -169,3 +169,49 @@ def test_nothing_larger_than_the_images_is_guessed(arrays: tuple[Pixels, Pixels]
     found = compare(("looking", Looking), arrays, ("library",), Protocol(**SMALL)).to_json()
     assert seen == {torch.Size([8, 8])}
     assert "looking is given images of 8x8, as yours are" in json.dumps(found)
+
+
+def test_what_its_owner_froze_stays_frozen(arrays: tuple[Pixels, Pixels], monkeypatch: pytest.MonkeyPatch) -> None:
+    trained: list[dict[str, Tensor]] = []
+    original = training._measured
+
+    def measured(bench: Any, module: nn.Module, *given: Any, **named: Any) -> dict[str, Any]:
+        before = {name: value.clone() for name, value in module.named_parameters()}
+        found = original(bench, module, *given, **named)
+        trained.append({name: value - before[name] for name, value in module.named_parameters()})
+        return found
+
+    monkeypatch.setattr(training, "_measured", measured)
+    module = build()
+    module[0].requires_grad_(False)
+    run(module, arrays)
+    (moved,) = trained
+    assert not moved["0.weight"].any() and not moved["0.bias"].any()
+    assert moved["3.weight"].any() and moved["1.weight"].any()
+
+
+def test_a_grid_is_widened_beyond_its_edge_and_the_results_have_all_of_it(arrays: tuple[Pixels, Pixels]) -> None:
+    events: list[Event] = []
+    found = compare(
+        ("own", build),
+        arrays,
+        ("library",),
+        Protocol(**SMALL | {"rates": (1e-9, 1e-8), "widen": 2, "seeds": 2}),
+        example_input=EXAMPLE,
+        progress=events.append,
+    ).to_json()
+    start = found["architectures"][0]["starts"][0]
+    tried = [float(rate) for rate in start["rates"]]
+    assert len(tried) > 2 and min(tried) <= start["rate"] <= max(tried)
+    assert all(figures["values"] for figures in start["rates"].values())
+    assert events[-1].done == events[-1].total == 4 * (len(tried) + 1)
+
+
+def test_no_test_image_has_a_say_in_the_learning_rate(arrays: tuple[Pixels, Pixels]) -> None:
+    train, test = arrays
+    wrong = Pixels(pixels=test.pixels, labels=1 - test.labels)  # on which a rate that learns does worst
+    options: dict[str, Any] = {"rates": (1e-6, 1e-3, 1e-2), "steps": 20, "widen": 0}
+    one, other = (run(("own", build), (train, given), **options)["architectures"][0] for given in (test, wrong))
+    assert one["starts"][0]["rate"] == other["starts"][0]["rate"]
+    assert one["starts"][0]["final"]["mean"] == pytest.approx(1 - other["starts"][0]["final"]["mean"])
+    assert one["task"]["validation"] == 8 and one["task"]["train"] == 32

@@ -1,0 +1,62 @@
+"""Controls keep one thing of another initializer, and nothing else."""
+
+import pytest
+import torch
+from torch import Tensor
+
+import paramgen
+from paramgen.errors import OptionError, UnknownNameError
+from paramgen.initializers import initializer_of
+from paramgen.initializers.matched import at_norm_of
+
+
+def drawn(init: str) -> dict[str, Tensor]:
+    arch = "timm:resnet10t"
+    return paramgen.predict(arch, init=init, seed=3, overrides={"num_classes": 5}).state_dict()
+
+
+def test_matched_has_the_others_norms_and_the_librarys_directions() -> None:
+    other, matched, library = drawn("orthogonal"), drawn("matched:orthogonal"), drawn("library")
+    for name, tensor in matched.items():
+        if tensor.ndim < 2 or not tensor.is_floating_point():
+            assert torch.equal(tensor, library[name]), name
+            continue
+        assert float(tensor.norm()) == pytest.approx(float(other[name].norm()), rel=1e-5)
+        ratio = float(other[name].norm()) / float(library[name].norm())
+        assert torch.allclose(tensor, library[name] * ratio, rtol=1e-4)
+    assert not torch.equal(matched["fc.weight"], library["fc.weight"])
+
+
+def test_shuffled_has_the_others_values_in_other_places() -> None:
+    other, shuffled = drawn("orthogonal"), drawn("shuffled:orthogonal")
+    for name, tensor in shuffled.items():
+        assert torch.equal(tensor.flatten().sort().values, other[name].flatten().sort().values), name
+    assert not torch.equal(shuffled["fc.weight"], other["fc.weight"])
+
+
+def test_what_the_other_leaves_alone_is_the_librarys() -> None:
+    prediction = paramgen.predict("timm:resnet10t", init="shuffled:orthogonal")
+    inner = paramgen.predict("timm:resnet10t", init="orthogonal")
+    own = {name for name, rule in inner.rules.items() if rule == "library"}
+    assert own and all(prediction.rules[name] == "library" for name in own)
+
+
+def test_a_control_knows_what_it_is_of() -> None:
+    described = initializer_of("matched:he?mode=fan_out").describe()
+    assert described["of"]["init"] == "he?mode=fan_out"
+    hypernet = initializer_of("shuffled:hypernet").describe()["of"]
+    assert hypernet == {"init": "hypernet", **initializer_of("hypernet").describe()}
+    assert initializer_of("matched").init == "hypernet"  # type: ignore[attr-defined]
+    assert initializer_of("matched:shuffled:he").inner.inner == initializer_of("he")  # type: ignore[attr-defined]
+
+
+def test_a_control_of_nothing_is_refused() -> None:
+    with pytest.raises(UnknownNameError, match="'hee'.*'he'"):
+        initializer_of("matched:hee")
+    with pytest.raises(OptionError, match="matched:hypernet"):
+        initializer_of("matched?init=")
+
+
+def test_zeros_have_no_direction() -> None:
+    assert not at_norm_of(torch.zeros(2, 2), torch.ones(2, 2)).any()
+    assert float(at_norm_of(torch.ones(2, 2), torch.full((2, 2), 3.0)).norm()) == pytest.approx(6.0)
