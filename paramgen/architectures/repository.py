@@ -37,6 +37,12 @@ def from_repository(spec: str, overrides: Mapping[str, Any], example: Inputs | N
     return replace(built, spec=join_spec(f"{repo}@{commit_of(file) or revision}", overrides))
 
 
+def pinned(typed: str, spec: str) -> str:
+    """Return what was typed, with the commit that a repository was found at."""
+    name, mark, query = typed.partition("?")
+    return spec.partition("?")[0] + mark + query if is_repository(name) else typed
+
+
 def _known(spec: str, file: Path) -> tuple[str, str, dict[str, Any]]:
     """Return the library of a config.json, the name that it builds, and what it sets; refuse code of the repository."""
     config = read_config(file)

@@ -227,14 +227,16 @@ def _installed(name: str) -> UserCode | None:
     return UserCode(root=file.parents[inner], file=file, module=name, typed=name, installed=True)
 
 
-def _found(name: str, finders: Sequence[Any], path: Any) -> Path | None:
+def _found(name: str, finders: Sequence[Any], places: list[str] | None) -> Path | None:
     """Return the file of a dotted name, of which no package is imported; None if there is none."""
-    parts = name.split(".")
-    for count in range(1, len(parts) + 1):
-        specs = (finder.find_spec(".".join(parts[:count]), path) for finder in finders)
+    found: ModuleSpec | None = None
+    for part in name.split("."):
+        specs = (finder.find_spec(part, places) for finder in finders)
         found = next((spec for spec in specs if spec is not None), None)
-        if found is None or (path := found.submodule_search_locations) is None and count < len(parts):
+        if found is None:
             return None
+        # Below its first name a package is found by its folders alone, even if an installation has a finder of its own.
+        finders, places = [PathFinder], list(found.submodule_search_locations or ())
     return Path(found.origin).resolve() if found is not None and found.has_location and found.origin else None
 
 
