@@ -36,8 +36,9 @@ def _fitting(source: str, names: Sequence[str], pattern: str | None) -> Sequence
     """Return the names that a pattern fits, where there is one: with `*` and `?`, or a part of the name."""
     if pattern is None:
         return names
-    asked = pattern.removeprefix(f"{source}:")
-    found = fnmatch.filter(names, asked if set(asked) & set("*?[") else f"*{asked}*")
+    asked = pattern.removeprefix(f"{source}:").lower()
+    whole = asked if set(asked) & set("*?[") else f"*{asked}*"
+    found = [name for name in names if fnmatch.fnmatchcase(name.lower(), whole)]
     if not found:
         word = max(re.split(r"[*?[\]]+", asked), key=len)
         hint = f"The pattern {pattern!r} fits none of them. Type: paramgen list architectures {source}"

@@ -43,7 +43,7 @@ class Trained:
         if Path(name).is_dir():
             return Path(name)
         if not _REPOSITORY.fullmatch(name):
-            raise OptionError(f"There is no folder {name!r}. {self.advice}")
+            raise OptionError(f"There is no folder or file {name!r}. {self.advice}")
         if at and not revision:
             raise OptionError(f"{self.path!r} has an empty revision. Type: --init {self.init}:org/model@revision")
         try:
