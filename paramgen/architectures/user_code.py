@@ -10,10 +10,10 @@ import importlib
 import re
 import stat
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from hashlib import sha256
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
@@ -261,7 +261,7 @@ class _OwnLoader(SourceFileLoader):
 
     def exec_module(self, module: ModuleType) -> None:
         code = _CODES[module.__name__.partition(".")[0]]
-        vars(module)["__builtins__"] = {**vars(builtins), "__import__": partial(_import, code)}
+        vars(module)["__builtins__"] = {**vars(builtins), "__import__": _statement(code)}
         super().exec_module(module)
 
     def path_stats(self, path: Any) -> Mapping[str, Any]:
@@ -325,17 +325,17 @@ _CODES: Final[dict[str, UserCode]] = {}
 _FINDER: Final = _BelowPrefix()
 
 
-def _import(
-    code: UserCode, name: str, given: Any = None, local: Any = None, fromlist: Sequence[str] | None = (), level: int = 0
-) -> Any:
-    """Do what an import statement in a user's code asks for."""
-    top = name.partition(".")[0]
-    if level or not code.holds(top):
-        return builtins.__import__(name, given, local, fromlist or (), level)
-    own = f"{code.prefix}.{name}"
-    module = importlib.import_module(own)
-    return (
-        builtins.__import__(own, given, local, fromlist, 0)
-        if fromlist
-        else sys.modules.get(f"{code.prefix}.{top}", module)
-    )
+def _statement(code: UserCode) -> Callable[..., Any]:
+    """Return the `__import__` that stands behind the import statements of a user's code."""
+
+    def import_(name: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0) -> Any:
+        top = name.partition(".")[0]
+        if level or not code.holds(top):
+            return builtins.__import__(name, globals, locals, fromlist, level)
+        own = f"{code.prefix}.{name}"
+        module = importlib.import_module(own)
+        if fromlist:
+            return builtins.__import__(own, globals, locals, fromlist, 0)
+        return sys.modules.get(f"{code.prefix}.{top}", module)
+
+    return import_
