@@ -124,14 +124,11 @@ def _recorded(folder: Path, config: Mapping[str, Any]) -> tuple[UserCode, str]:
     if code is None:
         where = f"{path} in {root}" if root is not None else path
         raise CheckError(f"{folder} was made from {where}, which is not there. Put the file back or load by hand.")
-    for file, digest in {code.file: config["sha256"], **_below(code, config.get("imports") or {})}.items():
+    imports = {code.root / below: digest for below, digest in (config.get("imports") or {}).items()}
+    for file, digest in {code.file: config["sha256"], **imports}.items():
         if not file.is_file() or digest_of(file) != digest:
             raise CheckError(f"{file} has changed since {folder} was written; predict again or load by hand.")
     return code, name
-
-
-def _below(code: UserCode, digests: Mapping[str, str]) -> dict[Path, str]:
-    return {code.root / name: digest for name, digest in digests.items()}
 
 
 def _not_built(code: UserCode, name: str, error: BaseException) -> ArchitectureError:

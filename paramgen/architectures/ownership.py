@@ -78,10 +78,12 @@ def _origin(root: Path, key: bytes) -> str:
 
 def _remember(origin: str, root: Path) -> bool:
     """Keep the path that `origin` stands for; say whether that could be done."""
-    path = _home() / "code" / origin
+    path, content = _home() / "code" / origin, os.fsencode(root)
     try:
+        if path.exists() and path.read_bytes() != content:
+            path.unlink()
         if not path.exists():
-            _make(path, os.fsencode(root))
+            _make(path, content)
     except OSError:
         return False
     return True

@@ -182,6 +182,8 @@ def recorded_code(path: str, root: Path | None) -> UserCode | None:
     """Return the code that a record names, `path` below `root`; None if it is not there."""
     if not path.endswith(".py"):
         return _installed(path)
+    if root is None and Path(path).is_absolute():  # as folders said before places were remembered
+        return _of_file(Path(path)) if Path(path).is_file() else None
     if root is None or not (root / path).is_file():
         return None
     names = Path(path).with_suffix("").parts

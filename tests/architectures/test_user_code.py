@@ -12,6 +12,7 @@ from torch import nn
 
 import paramgen
 from paramgen.architectures import resolve
+from paramgen.architectures.ownership import signed
 from paramgen.errors import ArchitectureError, CheckError, OptionError, ParamgenError
 
 if TYPE_CHECKING:
@@ -180,6 +181,18 @@ def test_a_place_on_record_is_believed_only_with_its_hash(here: Path, tmp_path: 
     record.write_text(str(tmp_path))
     with pytest.raises(CheckError, match="which is not there"):
         paramgen.load("out")
+    paramgen.write("my_model.py:build", "again", init="library")
+    assert paramgen.load("out").weight.shape == paramgen.load("again").weight.shape
+
+
+def test_folders_that_name_a_path_are_loaded_as_before(here: Path) -> None:
+    put(here, {"my_model.py": f"{BLOCK}def build():\n    return Block(2, 2)\n"})
+    paramgen.write("my_model.py:build", "out", init="library")
+    config = json.loads(Path("out/config.json").read_text())
+    kept = {key: config[key] for key in ("library", "arguments", "sha256")}
+    record = signed({**kept, "architecture": f"{here}/my_model.py:build"})
+    Path("out/config.json").write_text(json.dumps(record))
+    assert paramgen.load("out").weight.shape == (2, 2)
 
 
 def test_nobody_puts_modules_beside_a_package_in_a_folder_of_everybody(here: Path) -> None:
