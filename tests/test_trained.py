@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 from safetensors.torch import save_file
+from tokenizers import Tokenizer
+from tokenizers.models import BPE
 from torch import nn
 
 import paramgen
@@ -57,7 +59,10 @@ def test_a_config_beside_the_file_is_enough_to_grow(tmp_path: Path, monkeypatch:
     ("init", "said"),
     [
         ("grow:donor.safetensors", "grow needs the config.json of the smaller model"),
-        ("transplant:donor.safetensors?tokenizer=donor", "transplant needs the config.json of the trained model"),
+        (
+            "transplant:donor.safetensors?tokenizer=tokenizer.json",
+            "transplant needs the config.json of the trained model",
+        ),
         ("weight_selection:donor.bin", "'donor.bin' is no safetensors file. Allowed: a .safetensors file, a folder"),
         ("weight_selection:none.safetensors", "There is no folder or file 'none.safetensors'"),
         ("weight_selection:torn.safetensors", "is not a whole safetensors file"),
@@ -66,6 +71,7 @@ def test_a_config_beside_the_file_is_enough_to_grow(tmp_path: Path, monkeypatch:
 def test_what_is_missing_is_one_line(donor: Path, command: "Command", init: str, said: str) -> None:
     Path("donor.bin").write_bytes(b"pickle")
     Path("torn.safetensors").write_bytes(donor.read_bytes()[:-8])
+    Tokenizer(BPE({"a": 0, "b": 1}, [])).save("tokenizer.json")
     (donor.parent / "own.py").write_text("from torch import nn\ndef build():\n    return nn.Linear(3, 3)\n")
     assert said in command("predict", "--arch", "own.py:build", "--init", init, "--out", "out").refusal
     assert not Path("out").exists()

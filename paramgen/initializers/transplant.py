@@ -61,8 +61,8 @@ class Transplant(Initializer):
 
     def describe(self) -> Mapping[str, Any]:
         """Return where the trained model is from, the sha256 of its weights, the new tokenizer and its size."""
-        trained = self._trained.describe()
-        return {**trained, "tokenizer": self.tokenizer, "tokens": len(self._new.vocabulary)}
+        tokens = len(self._new.vocabulary)
+        return {**self._trained.describe(), "tokenizer": self.tokenizer, "tokens": tokens}
 
     def inherited(self) -> Mapping[str, Any]:
         """The trained model, and what its card says of it."""
