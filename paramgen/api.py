@@ -36,8 +36,9 @@ def predict(
     """Return the initial weights of `arch`, lazily: iterate for (name, tensor), or call `.state_dict()`.
 
     Args:
-        arch: `source:name`, an alias, `file.py:factory`, the path of a config.json or graph JSON, or a module. It may
-            be left out where the initializer has one of its own, as `diffusion` has.
+        arch: `source:name`, an alias, `file.py:factory`, `package.module:factory`, `org/model` of the Hub, the path of
+            a config.json or graph JSON, or a module. It may be left out where the initializer has one of its own, as
+            `diffusion` has.
         init: The initializer: `auto` (what measured best for such networks), `hypernet`, `hypernet:folder_or_repo`,
             `library`, ...
         prompt: What the network is to do, in words, for `diffusion`; several are other words for the same.

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from paramgen.architectures import Architecture, Request, read_config, sources
 from paramgen.architectures.inputs import parse_example_input
-from paramgen.architectures.ownership import is_ours, own_record
+from paramgen.architectures.module import rebuilt
 from paramgen.architectures.stored import stored
 from paramgen.checking import quiet_libraries, read_report
 from paramgen.errors import CheckError, OptionError, OutputError, ParamgenError
@@ -124,26 +124,17 @@ def _graph(folder: Path, record: Mapping[str, Any], config: Mapping[str, Any]) -
 
 def _rebuilt(source: str, folder: Path, record: Mapping[str, Any], config: Mapping[str, Any]) -> Architecture | None:
     """Build the network from config.json with its library; a Python file runs only if it is this user's own."""
+    typed = (record.get("asked") or {}).get("example_input")
+    shapes = parse_example_input(typed) if isinstance(typed, str) and typed and ".py" not in typed else None
+    if source == "module":
+        return rebuilt(folder, shapes)
     name = str(folder)
     arguments: dict[str, Any] = {}
-    if source == "module":
-        config = own_record(folder)
-        if not is_ours(config):
-            return None
-        sources.get(source)().load(folder, _meta())  # refuses a file that has changed
-    if source in ("timm", "torchvision", "module"):
+    if source in ("timm", "torchvision"):
         name = str(config.get("architecture"))
         arguments = config.get("model_args" if source == "timm" else "arguments") or {}
         if not isinstance(arguments, dict):
             return None
         if source == "timm":
             arguments = {"num_classes": config.get("num_classes"), **arguments}
-    typed = (record.get("asked") or {}).get("example_input")
-    shapes = parse_example_input(typed) if isinstance(typed, str) and typed and ".py" not in typed else None
     return sources.get(source)().build(Request(name=name, overrides=arguments, example=shapes))
-
-
-def _meta() -> Any:
-    import torch
-
-    return torch.device("meta")

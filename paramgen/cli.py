@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import warnings
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any, NoReturn
@@ -15,7 +16,7 @@ from rich.markup import escape
 
 from paramgen.api import TRACE_TIMEOUT
 from paramgen.cli_card import card
-from paramgen.cli_compare import compare
+from paramgen.cli_compare import compare, folder_name
 from paramgen.cli_endpoint import app as endpoint_app
 from paramgen.cli_options import (
     Arch,
@@ -199,18 +200,20 @@ app.add_typer(endpoint_app, name="endpoint")
 def list_(
     what: Annotated[str, typer.Argument(help="architectures, initializers or sources.")] = "architectures",
     source: Annotated[str | None, typer.Argument(help="With architectures: all names of one source.")] = None,
+    pattern: Annotated[str | None, typer.Argument(help="Of these, the names that it fits: '*convnext*'.")] = None,
     as_json: Json = False,
 ) -> None:
     """List the names that can be typed.
 
     [dim]paramgen list architectures
     paramgen list architectures timm
+    paramgen list architectures timm '*convnext*'
     paramgen list initializers[/dim]
     """
     from paramgen.listing import names_of
     from paramgen.reporting import Reporter
 
-    Reporter(as_json=as_json, quiet=False).names(what, names_of(what, source))
+    Reporter(as_json=as_json, quiet=False).names(what, names_of(what, source, pattern))
 
 
 @app.command()
@@ -311,7 +314,8 @@ def main() -> NoReturn:
         signal.signal(number, _interrupt)
     _silence_libraries()
     try:
-        app()
+        with _streams():
+            app()
     except ParamgenError as error:
         _fail(str(error))
     except OSError as error:
@@ -322,6 +326,15 @@ def main() -> NoReturn:
     except MemoryError:
         _fail("Out of memory. Try --dtype bfloat16, or a smaller architecture by --set")
     sys.exit(0)
+
+
+def _streams() -> AbstractContextManager[None]:
+    """Return what keeps everything but the one object off stdout, where the command is to print JSON."""
+    if "--json" not in sys.argv or sys.stdout is None:
+        return nullcontext()
+    from paramgen.reporting import stdout_for_json
+
+    return stdout_for_json()
 
 
 def _silence_libraries() -> None:
@@ -378,15 +391,8 @@ def _folder(out: Path | None, arch: str, context: typer.Context | None) -> Path:
     """Return the folder to write: the one asked for, or in a place that lasts as long as `context`, or one named so."""
     if out is not None:
         return out
-    name = Path(_folder_name(arch))
+    name = Path(folder_name(arch) or "start")
     return name if context is None else Path(context.with_resource(TemporaryDirectory())) / name
-
-
-def _folder_name(arch: str) -> str:
-    """Return a folder's name made from what was typed: `timm:resnet18` becomes `timm-resnet18`."""
-    name = arch.partition("?")[0]
-    stem = Path(name.rpartition(":")[0]).stem if ".py:" in name else Path(name).stem if name.endswith(".json") else name
-    return "".join(letter if letter.isalnum() or letter in "._-" else "-" for letter in stem).strip("-.") or "start"
 
 
 if __name__ == "__main__":

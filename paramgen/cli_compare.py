@@ -106,7 +106,7 @@ def compare(
     paramgen compare --arch timm:resnet18 --data photos --example-input 2x3x64x64 --seeds 5
     paramgen compare --arch gpt2 --set n_layer=2 --data notes.txt --init library --init hypernet[/dim]
     """
-    folder = out if out is not None else Path(_folder_name(arch))
+    folder = out if out is not None else Path(f"compare-{folder_name(arch[0]) or 'starts'}")
     reporter = _Reporter(as_json=as_json, quiet=quiet)
     with reporter.progress() as advance:
         from paramgen.api import compare as run
@@ -234,9 +234,8 @@ def _clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}"
 
 
-def _folder_name(architectures: list[str]) -> str:
-    """Return a folder's name made from the first architecture: `compare-my_model`."""
-    name = architectures[0].partition("?")[0]
+def folder_name(arch: str) -> str:
+    """Return a folder's name made from what was typed: `timm:resnet18` becomes `timm-resnet18`; it may be empty."""
+    name = arch.partition("?")[0]
     stem = Path(name.rpartition(":")[0]).stem if ".py:" in name else Path(name).stem if name.endswith(".json") else name
-    plain = "".join(letter if letter.isalnum() or letter in "._-" else "-" for letter in stem).strip("-.")
-    return f"compare-{plain or 'starts'}"
+    return "".join(letter if letter.isalnum() or letter in "._-" else "-" for letter in stem).strip("-.")

@@ -11,7 +11,8 @@ Arch = Annotated[
         "--arch",
         metavar="NAME",
         show_default=False,
-        help="An alias (vit_b16), source:name (timm:resnet18), file.py:factory, a config.json, or a graph.json.",
+        help="An alias (vit_b16), source:name (timm:resnet18), file.py:factory, package.module:factory, a config.json, "
+        "org/model of the Hub, or a graph.json.",
     ),
 ]
 OwnArch = Annotated[
@@ -19,8 +20,8 @@ OwnArch = Annotated[
     typer.Option(
         "--arch",
         metavar="NAME",
-        help="An alias (vit_b16), source:name (timm:resnet18), file.py:factory, a config.json, or a graph.json. With "
-        "--init diffusion it may be left out.",
+        help="An alias (vit_b16), source:name (timm:resnet18), file.py:factory, package.module:factory, a config.json, "
+        "org/model of the Hub, or a graph.json. With --init diffusion it may be left out.",
     ),
 ]
 Overrides = Annotated[

@@ -1,5 +1,8 @@
 """What there is: the names that can be typed, and what a folder or an architecture is."""
 
+import fnmatch
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +11,8 @@ from paramgen.errors import ArchitectureError, OptionError, UnknownNameError
 _KINDS = ("architectures", "initializers", "sources")
 
 
-def names_of(what: str, source: str | None) -> dict[str, str]:
-    """Return names with a line about each."""
+def names_of(what: str, source: str | None, pattern: str | None = None) -> dict[str, str]:
+    """Return names with a line about each; of a source, those that fit a pattern."""
     if what not in _KINDS:
         raise UnknownNameError.of("list", what, _KINDS, "Type: paramgen list architectures")
     if source is not None and what != "architectures":
@@ -23,10 +26,24 @@ def names_of(what: str, source: str | None) -> dict[str, str]:
     if what == "sources":
         return {name: _first_line(sources.get(name)) for name in sources.names()}
     if source is not None:
-        return {f"{source}:{name}": "" for name in sources.get(source)().names()}
+        return {f"{source}:{name}": "" for name in _fitting(source, sources.get(source)().names(), pattern)}
     from paramgen.architectures.aliases import ALIASES
 
     return dict(sorted(ALIASES.items()))
+
+
+def _fitting(source: str, names: Sequence[str], pattern: str | None) -> Sequence[str]:
+    """Return the names that a pattern fits, where there is one: with `*` and `?`, or a part of the name."""
+    if pattern is None:
+        return names
+    asked = pattern.removeprefix(f"{source}:").lower()
+    whole = asked if set(asked) & set("*?[") else f"*{asked}*"
+    found = [name for name in names if fnmatch.fnmatchcase(name.lower(), whole)]
+    if not found:
+        word = max(re.split(r"[*?[\]]+", asked), key=len)
+        hint = f"The pattern {pattern!r} fits none of them. Type: paramgen list architectures {source}"
+        raise UnknownNameError.of(f"{source} architecture", word, names, hint)
+    return found
 
 
 def describe_anything(what: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from paramgen.architectures import Architecture, Inputs, resolve
 from paramgen.architectures.inputs import typed
 from paramgen.architectures.module import from_module
+from paramgen.architectures.repository import pinned
 from paramgen.errors import OptionError
 from paramgen.graphs.cache import cached_graph
 from paramgen.graphs.fallbacks import STRICT, Tracing
@@ -138,7 +139,7 @@ def prepare(
         arch = _own_architecture(init, initializer)
     architecture, graph = describe(arch, overrides=overrides, example_input=example_input, tracing=tracing or Tracing())
     asked = Asked(
-        arch=None if isinstance(arch, nn.Module) else arch,
+        arch=None if isinstance(arch, nn.Module) else pinned(arch, architecture.spec),
         overrides=overrides or {},
         example_input=None if example_input is None else typed(example_input),
     )

@@ -1,6 +1,7 @@
 """What the command prints: progress on stderr, results on stdout, or JSON alone."""
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -17,6 +18,19 @@ if TYPE_CHECKING:
     from paramgen.export.hub import Pushed
     from paramgen.graphs.schema import Graph
     from paramgen.writing import Written
+
+
+@contextmanager
+def stdout_for_json() -> Iterator[None]:
+    """Keep stdout for what the command itself prints: all else, be it of a child process, goes to stderr."""
+    sys.stdout.flush()
+    with os.fdopen(os.dup(1), "w", encoding=sys.stdout.encoding, errors=sys.stdout.errors) as kept:
+        os.dup2(2, 1)
+        sys.stdout = kept
+        try:
+            yield
+        finally:
+            sys.stdout = sys.stderr  # for what is printed when the process ends
 
 
 @final

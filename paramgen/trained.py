@@ -1,4 +1,4 @@
-"""A trained model that a start makes its own of: a folder with safetensors, or a repository of the Hub."""
+"""A trained model that a start makes its own of: a safetensors file, a folder of some, or a repository of the Hub."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -25,26 +25,29 @@ _EARLIER: Final = {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "Lay
 class Trained:
     """Where a model is from, and what it holds; nothing is read before it is asked for."""
 
-    path: str  # a folder, or a Hub repository, `@revision` after it
+    path: str  # a folder, a safetensors file, or a Hub repository, `@revision` after it
     init: str  # the start that asks for it
     what: str  # what it is to that start: a larger model, say
     advice: str
-    files: tuple[str, ...] = ()  # patterns of what else is needed of a repository
+    files: tuple[str, ...] = ()  # patterns of what else is wanted of a repository
+    needed: tuple[str, ...] = ()  # files beside the weights without which nothing can be done
 
     @cached_property
     def folder(self) -> Path:
-        """The folder itself, or the one that the repository's files were fetched into."""
+        """The folder itself, that of the file, or the one that the repository's files were fetched into."""
+        if self._file is not None:
+            return self._file.parent
         name, at, revision = self.path.partition("@")
         if not name:
             raise OptionError(f"{self.init} needs a {self.what}. {self.advice}")
         if Path(name).is_dir():
             return Path(name)
         if not _REPOSITORY.fullmatch(name):
-            raise OptionError(f"There is no folder {name!r}. {self.advice}")
+            raise OptionError(f"There is no folder or file {name!r}. {self.advice}")
         if at and not revision:
             raise OptionError(f"{self.path!r} has an empty revision. Type: --init {self.init}:org/model@revision")
         try:
-            folder = fetch_folder(name, [*_WANTED, *self.files], revision=revision or None)
+            folder = fetch_folder(name, [*_WANTED, *self.needed, *self.files], revision=revision or None)
         except Exception as error:  # a connection that breaks raises what its own library has for it
             raise OptionError(
                 f"No {self.what} {self.path!r}: there is no such folder, and {reason(error)}. {self.advice}"
@@ -54,10 +57,32 @@ class Trained:
         return folder
 
     @cached_property
+    def _file(self) -> Path | None:
+        """The file, where the path is one."""
+        file = Path(self.path)
+        if not file.is_file():
+            return None
+        if file.suffix != ".safetensors":
+            raise OptionError(
+                f"{self.path!r} is no safetensors file. Allowed: a .safetensors file, a folder with some, or a "
+                f"repository. {self.advice}"
+            )
+        if "config.json" in self.needed and not (file.parent / "config.json").is_file():
+            raise OptionError(
+                f"{self.init} needs the config.json of the {self.what}, and there is none beside {self.path!r}. Put it "
+                f"there. {self.advice}"
+            )
+        return file
+
+    @property
+    def _weights(self) -> list[Path]:
+        return weight_files(self.folder) if self._file is None else [self._file]
+
+    @cached_property
     def tensors(self) -> Mapping[str, Stored]:
         """What is stored, by name; at least one tensor."""
         try:
-            found = {entry.name: entry for entry in stored(self.folder)}
+            found = {entry.name: entry for entry in stored(self._file or self.folder)}
         except CheckError as error:
             raise OptionError(f"{self.path!r} is no {self.what}: {error}") from error
         if not found:
@@ -69,7 +94,7 @@ class Trained:
         """The sha256 of all its weights."""
         assert self.tensors
         digest = sha256()
-        for file in weight_files(self.folder):
+        for file in self._weights:
             with file.open("rb") as source:
                 while piece := source.read(1 << 20):
                     digest.update(piece)
@@ -101,7 +126,7 @@ class Trained:
     def inherited(self) -> dict[str, Any]:
         """Return its name and what its card says of it."""
         name = self.path.partition("@")[0]
-        repo = {} if Path(name).is_dir() else {"repo": name}
+        repo = {} if Path(name).is_dir() or self._file is not None else {"repo": name}
         return {"from": self.path, **repo, **known_of(self.folder)}
 
     @cached_property

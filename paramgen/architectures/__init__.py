@@ -95,21 +95,24 @@ sources: Registry[ArchitectureSource] = Registry("architecture source", "paramge
 def resolve(spec: str, overrides: Mapping[str, Any] | None = None, example: Inputs | None = None) -> Architecture:
     """Build the architecture that `spec` names.
 
-    `spec` is `source:name`, a bare alias, `path/to/file.py:factory`, or the path of a config.json that transformers
-    or diffusers wrote (or of its folder).
+    `spec` is `source:name`, a bare alias, `path/to/file.py:factory`, `package.module:factory`, the path of a
+    config.json that transformers or diffusers wrote (or of its folder), or a repository of the Hub with one.
     """
     from paramgen.architectures.aliases import ALIASES
     from paramgen.architectures.overrides import split_spec
+    from paramgen.architectures.repository import from_repository, is_repository
+    from paramgen.architectures.user_code import is_code
 
-    path, _, factory = spec.rpartition(":")
-    if path.endswith(".py") or spec.endswith(".py"):
-        name = spec if path.endswith(".py") and factory else f"{spec}:"
+    if is_code(spec) and spec.partition(":")[0] not in sources.names():
+        name = f"{spec}:" if spec.endswith(".py") else spec
         return sources.get("module")().build(Request(name=name, overrides=overrides or {}, example=example))
     bare, typed = split_spec(spec)
     spec, own = split_spec(ALIASES.get(bare, bare))
     overrides = {**own, **typed, **(overrides or {})}
     if spec.endswith(".json") or is_config_folder(spec):
-        spec = _spec_of_config(Path(spec))
+        spec = spec_of_config(Path(spec))
+    elif is_repository(spec):
+        return from_repository(spec, overrides, example)
     parsed = Spec.parse(spec)
     if not parsed.argument or parsed.kind not in sources.names():
         raise _unknown(spec)
@@ -158,20 +161,22 @@ _PRETRAINED = frozenset(
 )
 
 
-def built(what: str, error: BaseException) -> ArchitectureError:
-    """Wrap whatever a library's constructor raised in one line."""
+def built(what: str, error: BaseException, *, where: str = "") -> ArchitectureError:
+    """Wrap whatever a constructor raised, in the line `where`, in one line."""
     if isinstance(error, ParamgenError):
         return ArchitectureError(f"Cannot build {what}: {error}. Check the values given by --set.")
-    reason = f"{type(error).__name__}: {one_line(error)}".rstrip(".")
+    reason = f"{type(error).__name__}: {one_line(error)}".rstrip(".") + where
     if "meta tensor" in reason:
         return ArchitectureError(
             f"Cannot build {what}: its constructor reads values of tensors, which are not there yet ({reason}). "
             "Compute them with Python numbers or numpy."
         )
-    return ArchitectureError(f"Cannot build {what}: {reason}. Check the values given by --set.")
+    look = "See that line, and" if where else "Check"
+    return ArchitectureError(f"Cannot build {what}: {reason}. {look} the values given by --set.")
 
 
-def _spec_of_config(path: Path) -> str:
+def spec_of_config(path: Path) -> str:
+    """Return the spec of the network that a config.json describes."""
     config = read_config(path)
     if "model_type" in config:
         return f"transformers:{path}"
@@ -188,7 +193,9 @@ def _unknown(spec: str) -> UnknownNameError | OptionError:
     parsed = Spec.parse(spec)
     hint = "Type: paramgen list architectures"
     if parsed.argument:
-        return UnknownNameError.of("architecture source", parsed.kind, sources.names(), "Type: paramgen list sources")
+        file = Path(f"{parsed.kind}.py")
+        hint = f"Type: --arch {file}:{parsed.argument}" if file.is_file() else "Type: paramgen list sources"
+        return UnknownNameError.of("architecture source", parsed.kind, sources.names(), hint)
     if parsed.kind in sources.names():
         return OptionError(f"{spec!r} names a source but no network. Type: paramgen list architectures {parsed.kind}")
     known = [f"{kind}:{spec}" for kind in sources.names() if spec in sources.get(kind)().names()]

@@ -1,13 +1,14 @@
 """Example inputs: shapes typed on a command line, functions in a file, or a guess from a module's first layer."""
 
 import re
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from paramgen.architectures import Inputs
+from paramgen.architectures.user_code import UserCode, find_code, is_code
 from paramgen.errors import OptionError, one_line
 
 MAX_INPUT_ELEMENTS = 10**9
@@ -28,14 +29,13 @@ def image(channels: int, size: Any, what: str) -> Tensor:
 
 def parse_example_input(text: str) -> Inputs:
     """Read `2x3x32x32` (several tensors apart by spaces, `:long` for indices) or `file.py:function`."""
-    if ".py" in text:
-        from paramgen.architectures.module import import_file
-
+    if is_code(text):
         path, _, name = text.rpartition(":")
-        function = getattr(import_file(Path(path)), name, None) if path else None
-        if not callable(function):
+        code = find_code(path) if path else None
+        function = getattr(code.load(), name, None) if code is not None else None
+        if code is None or not callable(function):
             raise OptionError(f"{text!r} names no function. Allowed: file.py:function or a shape such as 2x3x32x32.")
-        return as_inputs(function())
+        return as_inputs(made(code, function))
     tensors = []
     for word in text.split():
         if not _SHAPE.fullmatch(word):
@@ -46,6 +46,15 @@ def parse_example_input(text: str) -> Inputs:
             raise OptionError(f"{word!r} has more than {MAX_INPUT_ELEMENTS:,} elements; give a smaller example input.")
         tensors.append(torch.zeros(shape, dtype=torch.long if kind == "long" else torch.float32, device="meta"))
     return tuple(tensors), {}
+
+
+def made(code: UserCode, function: Callable[[], Any]) -> Any:
+    """Return what a user's own function makes as an example input."""
+    try:
+        with code.running():
+            return function()
+    except (Exception, SystemExit) as error:  # it may raise anything
+        raise OptionError(f"The example input of {code.shown} cannot be made: {code.reason(error)}.") from error
 
 
 def typed(inputs: Inputs) -> str:

@@ -1,9 +1,7 @@
-"""A user's own network: `path/to/file.py:factory` on the command line, an `nn.Module` in Python."""
+"""A user's own network: `file.py:factory` or `package.module:factory` when typed, an `nn.Module` in Python."""
 
 import copy
 import dataclasses
-import hashlib
-import importlib.util
 import inspect
 import json
 import sys
@@ -29,10 +27,11 @@ from paramgen.architectures import (
     refuse_unknown,
     sources,
 )
-from paramgen.architectures.inputs import as_inputs, guess_inputs
-from paramgen.architectures.ownership import RECORD, is_ours, own_record, signed
+from paramgen.architectures.inputs import as_inputs, guess_inputs, made
+from paramgen.architectures.ownership import RECORD, is_ours, own_record, root_of, signed
 from paramgen.architectures.recorder import built_on, meta_twin, record
 from paramgen.architectures.state import load_state
+from paramgen.architectures.user_code import UserCode, digest_of, find_code, recorded_code
 from paramgen.draws import kept
 from paramgen.errors import ArchitectureError, CheckError, one_line
 from paramgen.manifest import read_manifest
@@ -43,61 +42,98 @@ _RESETS = ("reset_parameters", "_reset_parameters", "init_weights", "initialize_
 @final
 @sources.register("module")
 class ModuleSource(ArchitectureSource):
-    """Factories in Python files. The file runs because its owner typed its path; nothing else ever runs one."""
+    """Factories in Python code. It runs because its owner typed its name; nothing else ever runs any."""
 
     def build(self, request: Request) -> Architecture:
-        """Import the file and call the factory with the overrides, on the meta device."""
+        """Import `file.py:factory` or `package.module:factory` and call it with the overrides, on the meta device."""
         path, _, name = request.name.rpartition(":")
-        file = Path(path)
-        namespace = import_file(file)
-        factory = _factory(namespace, file, name)
-        _refuse_unknown(factory, request)
-        what = f"{file.name}:{factory.__name__}"
-        try:
-            module, draws = record(lambda: factory(**request.overrides))
-        except (Exception, SystemExit) as error:  # a user's factory may raise anything
-            raise built(what, error) from error
-        made_from = {
-            "library": "paramgen",
-            "architecture": f"{file.resolve()}:{factory.__name__}",
-            "arguments": dict(request.overrides),
-            "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
-        }
-        example = request.example or _example(namespace, module)
-        return Architecture(
-            spec=f"{file}:{factory.__name__}",
-            module=module,
-            manifest=read_manifest(module, draws),
-            example=example or guess_inputs(module),
-            guessed=example is None,
-            layout=_layout(module, signed(made_from)),
-        )
+        return _described(find_code(path), name, request)
 
     def names(self) -> Sequence[str]:
         """Own modules cannot be listed."""
         return ()
 
     def load(self, folder: Path, device: torch.device) -> Loaded:
-        """Rebuild the module from the file that config.json names, if this user wrote it and the file is the same."""
+        """Rebuild the module from the code that config.json names, if this user wrote it and it is the same."""
         config = own_record(folder)
-        if not is_ours(config):
-            raise CheckError(
-                f"{folder} was not made from a file.py:factory of yours on this machine, so no code is run for it. "
-                "Build the module yourself and type: paramgen.load(folder, module)"
-            )
-        path, _, name = str(config.get("architecture", "")).rpartition(":")
-        file = Path(path)
-        if not file.is_file():
-            raise CheckError(f"{folder} was made from {path}, which is not there. Put the file back or load by hand.")
-        if hashlib.sha256(file.read_bytes()).hexdigest() != config["sha256"]:
-            raise CheckError(f"{path} has changed since {folder} was written; predict again or load by hand.")
-        factory = _factory(import_file(file), file, name)
-        module = built_on(device, lambda: factory(**config.get("arguments", {})))
+        code, name = _recorded(folder, config)
+        namespace = code.load()
+        factory = _factory(namespace, code, name)
+        try:
+            with code.running():
+                module = built_on(device, lambda: factory(**config.get("arguments", {})))
+        except (Exception, SystemExit) as error:  # a user's factory may raise anything
+            raise _not_built(code, name, error) from error
         if is_hub_mixin(module) and device.type != "meta":
             own: Any = type(module)
             with redirect_stdout(StringIO()):  # it prints where from it loads
                 return Loaded(module=own.from_pretrained(folder, local_files_only=True, strict=True))
         return load_state(module, folder)
+
+
+def rebuilt(folder: Path, example: Inputs | None) -> Architecture:
+    """Describe the network of a folder from the user's own code; refused as `load` refuses."""
+    config = own_record(folder)
+    code, name = _recorded(folder, config)
+    request = Request(name=f"{code.shown}:{name}", overrides=config.get("arguments") or {}, example=example)
+    return _described(code, name, request)
+
+
+def _described(code: UserCode, name: str, request: Request) -> Architecture:
+    namespace = code.load()
+    factory = _factory(namespace, code, name)
+    _refuse_unknown(factory, name, request)
+
+    def construct() -> Any:  # what it is, is looked at later
+        with code.running():
+            return factory(**request.overrides)
+
+    try:
+        module, draws = record(construct)
+    except (Exception, SystemExit) as error:  # a user's factory may raise anything
+        raise _not_built(code, name, error) from error
+    first, *others = code.digests().items()
+    made_from = {
+        "library": "paramgen",
+        "architecture": f"{code.shown}:{name}",
+        "arguments": dict(request.overrides),
+        "sha256": first[1],
+        **({"imports": dict(others)} if others else {}),
+    }
+    example = request.example or _example(code, namespace, module)
+    return Architecture(
+        spec=f"{code.shown}:{name}",
+        module=module,
+        manifest=read_manifest(module, draws),
+        example=example or guess_inputs(module),
+        guessed=example is None,
+        layout=_layout(module, signed(made_from, None if code.installed else code.root)),
+    )
+
+
+def _recorded(folder: Path, config: Mapping[str, Any]) -> tuple[UserCode, str]:
+    """Return the code and the factory that a folder's record names, if this user wrote it and no file has changed."""
+    if not is_ours(config):
+        raise CheckError(
+            f"{folder} was not made from a file.py:factory of yours on this machine, so no code is run for it. "
+            "Build the module yourself and type: paramgen.load(folder, module)"
+        )
+    path, _, name = str(config.get("architecture", "")).rpartition(":")
+    root = root_of(config)
+    code = recorded_code(path, root)
+    if code is None:
+        where = f"{path} in {root}" if root is not None else path
+        raise CheckError(f"{folder} was made from {where}, which is not there. Put the file back or load by hand.")
+    imports = {code.root / below: digest for below, digest in (config.get("imports") or {}).items()}
+    for file, digest in {code.file: config["sha256"], **imports}.items():
+        if not file.is_file() or digest_of(file) != digest:
+            raise CheckError(f"{file} has changed since {folder} was written; predict again or load by hand.")
+    return code, name
+
+
+def _not_built(code: UserCode, name: str, error: BaseException) -> ArchitectureError:
+    """Say in one line why a factory failed, and in which line of the user's own."""
+    return built(f"{code.file.name if not code.installed else code.shown}:{name}", error, where=code.line_of(error))
 
 
 def from_module(module: nn.Module, example: Inputs | None = None) -> Architecture:
@@ -190,57 +226,44 @@ def library_example(module: nn.Module) -> Inputs | None:
     return ((torch.zeros((2, *size), device="meta"),), {}) if size else None
 
 
-def import_file(file: Path) -> ModuleType:
-    """Run a Python file, by its path alone."""
-    if not file.is_file():
-        raise ArchitectureError(
-            f"There is no file {str(file)!r}. Type: paramgen predict --arch path/to/file.py:factory"
-        )
-    digest = hashlib.sha256(str(file.resolve()).encode()).hexdigest()[:12]
-    specification = importlib.util.spec_from_file_location(f"paramgen_own_{file.stem}_{digest}", file)
-    if specification is None or specification.loader is None:
-        raise ArchitectureError(f"{file} is not a Python file. Type: paramgen predict --arch path/to/file.py:factory")
-    namespace = importlib.util.module_from_spec(specification)
-    sys.modules[specification.name] = namespace  # dataclasses look their module up
-    try:
-        specification.loader.exec_module(namespace)
-    except (Exception, SystemExit) as error:  # a user's file may raise anything
-        del sys.modules[specification.name]
-        raise ArchitectureError(
-            f"{file} does not import: {type(error).__name__}: {one_line(error)}. Try: python {file}"
-        ) from error
-    return namespace
-
-
-def _factory(namespace: ModuleType, file: Path, name: str) -> Callable[..., nn.Module]:
+def _factory(namespace: ModuleType, code: UserCode, name: str) -> Callable[..., nn.Module]:
     factory = getattr(namespace, name, None) if name else None
-    if not callable(factory):
-        own = [key for key, value in vars(namespace).items() if callable(value) and _defined_in(value, namespace)]
+    own = [key for key, value in vars(namespace).items() if _makes_modules(value) and _defined_in(value, namespace)]
+    advice = f"Type: --arch {code.typed}:{own[0] if own else 'factory'}"
+    if isinstance(factory, nn.Module):
         raise ArchitectureError(
-            f"{file} has no factory {name!r}. It defines: {', '.join(own) or 'nothing callable'}. "
-            f"Type: --arch {file}:{own[0] if own else 'factory'}"
+            f"{code.typed}:{name} is a {type(factory).__name__} that exists already. Allowed: a class, or a function "
+            f"that builds one. {advice}, or in Python: paramgen.write(module, FOLDER)"
+        )
+    if not callable(factory):
+        raise ArchitectureError(
+            f"{code.typed} has no factory {name!r}. It defines: {', '.join(own) or 'nothing callable'}. {advice}"
         )
     return factory
+
+
+def _makes_modules(value: Any) -> bool:
+    return callable(value) and not isinstance(value, nn.Module)
 
 
 def _defined_in(value: Any, namespace: ModuleType) -> bool:
     return getattr(value, "__module__", None) == namespace.__name__
 
 
-def _refuse_unknown(factory: Callable[..., Any], request: Request) -> None:
+def _refuse_unknown(factory: Callable[..., Any], name: str, request: Request) -> None:
     try:
         parameters = inspect.signature(factory).parameters
     except (TypeError, ValueError):
         return
     if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
-        refuse_unknown(request.overrides, tuple(parameters), factory.__name__)
+        refuse_unknown(request.overrides, tuple(parameters), name)
 
 
-def _example(namespace: ModuleType, module: nn.Module) -> Inputs | None:
+def _example(code: UserCode, namespace: ModuleType, module: nn.Module) -> Inputs | None:
     for owner in (module, namespace):
         given = getattr(owner, "example_input", None)
         if given is not None:
-            return as_inputs(given() if callable(given) and not isinstance(given, Tensor) else given)
+            return as_inputs(made(code, given) if callable(given) and not isinstance(given, Tensor) else given)
     return None
 
 

@@ -97,10 +97,10 @@ class Stored:
         return whole.view(self.shape)
 
 
-def stored(folder: Path) -> list[Stored]:
-    """Return every tensor that the library finds in `folder`, in the order of the files."""
+def stored(place: Path) -> list[Stored]:
+    """Return every tensor that the library finds in a folder, in the order of its files; or those of one file."""
     found: dict[str, Stored] = {}
-    for file in weight_files(folder):
+    for file in [place] if place.is_file() else weight_files(place):
         for entry in _entries(file):
             if entry.name in found:
                 raise CheckError(f"Tensor {entry.name!r} stands in {found[entry.name].file} and again in {file}.")

@@ -3,6 +3,7 @@
 import copy
 import inspect
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, final
@@ -176,6 +177,7 @@ def _config_and_class(name: str, overrides: Mapping[str, Any] | None = None) -> 
     given: dict[str, Any] = {}
     if path.suffix == ".json" or is_config_folder(name):
         given = read_config(path)
+        _refuse_kernels(given, path)
         model_type = str(given.pop("model_type", None))
         if model_type not in CONFIG_MAPPING:
             raise UnknownNameError.of("model_type", model_type, CONFIG_MAPPING)
@@ -193,6 +195,22 @@ def _config_and_class(name: str, overrides: Mapping[str, Any] | None = None) -> 
             "transformers architecture", name, CONFIG_MAPPING, "Type: paramgen list architectures transformers"
         )
     return _config(config_class, given, overrides or {}, f"transformers:{name}"), model_class
+
+
+def _refuse_kernels(config: dict[str, Any], path: Path) -> None:
+    """Refuse a config that has transformers fetch a kernel, which is code, from the Hub."""
+    left: list[Any] = [config]
+    while left:
+        values = left.pop()
+        left += [
+            each for each in (values.values() if isinstance(values, dict) else values) if type(each) in (dict, list)
+        ]
+        for key in values if isinstance(values, dict) else ():
+            if re.search(r"(attn|experts)_implementation", key) and "/" in str(values[key]):
+                raise ArchitectureError(
+                    f"{path} asks for the code of {one_line(values[key])!r} from the Hub, which is never run. Take "
+                    f"{key!r} out of it."
+                )
 
 
 def completed_config(folder: Path) -> dict[str, Any]:

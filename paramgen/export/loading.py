@@ -42,9 +42,13 @@ def loading_lines(
 def building_lines(config: Mapping[str, Any]) -> tuple[str, str]:
     """Return the import of an own module's factory and the call that builds it; empty where they are not known."""
     path, _, factory = str(config.get("architecture", "")).rpartition(":")
-    stem, arguments = Path(path).stem, config.get("arguments", {})
-    names = [stem, factory, *arguments] if isinstance(arguments, dict) else [""]
-    if not path.endswith(".py") or not all(str(name).isidentifier() for name in names):
+    file, arguments = Path(path), config.get("arguments", {})
+    parts = file.with_suffix("").parts if path.endswith(".py") else tuple(path.split("."))
+    if file.is_absolute():
+        parts = parts[-1:]
+    package = parts[:-1] if parts[-1:] == ("__init__",) else parts
+    names = [*package, factory, *arguments] if isinstance(arguments, dict) and package else [""]
+    if not all(str(name).isidentifier() for name in names):
         return "", ""
     given = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
-    return f"from {stem} import {factory}", f"{factory}({given})"
+    return f"from {'.'.join(package)} import {factory}", f"{factory}({given})"

@@ -66,7 +66,7 @@ class Grow(Initializer):
 
     @cached_property
     def _trained(self) -> Trained:
-        return Trained(path=self.path, init="grow", what="smaller model", advice=_ADVICE, files=("config.json",))
+        return Trained(path=self.path, init="grow", what="smaller model", advice=_ADVICE, needed=("config.json",))
 
     def _growth(self, architecture: Architecture) -> tuple[Growth, Source]:
         """Plan the growth; refuse a slot that no table knows, and a stored tensor of another shape."""

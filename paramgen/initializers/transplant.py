@@ -21,7 +21,7 @@ from paramgen.trained import Trained
 
 COPIED, COMPOSED = "transplant", "spelled"
 _ADVICE: Final = "Type: --init 'transplant:FOLDER_OR_REPO?tokenizer=FOLDER_FILE_OR_REPO'"
-_FILES: Final = ("config.json", "tokenizer*", "special_tokens_map.json", "vocab.json", "vocab.txt", "merges.txt")
+_FILES: Final = ("tokenizer*", "special_tokens_map.json", "vocab.json", "vocab.txt", "merges.txt")
 
 
 @final
@@ -75,7 +75,14 @@ class Transplant(Initializer):
 
     @cached_property
     def _trained(self) -> Trained:
-        return Trained(path=self.path, init="transplant", what="trained model", advice=_ADVICE, files=_FILES)
+        return Trained(
+            path=self.path,
+            init="transplant",
+            what="trained model",
+            advice=_ADVICE,
+            files=_FILES,
+            needed=("config.json",),
+        )
 
     @cached_property
     def _new(self) -> Alphabet:

@@ -27,7 +27,7 @@ from paramgen.manifest import Manifest, Slot
 from paramgen.trained import Trained
 
 SELECTED = "weight_selection"
-_ADVICE: Final = "Type: --init weight_selection:FOLDER_OR_REPO, of a larger model of the same family"
+_ADVICE: Final = "Type: --init weight_selection:FOLDER_FILE_OR_REPO, of a larger model of the same family"
 
 
 @final
@@ -36,7 +36,7 @@ _ADVICE: Final = "Type: --init weight_selection:FOLDER_OR_REPO, of a larger mode
 class WeightSelection(Initializer):
     """Evenly chosen weights of a larger model, weight_selection:FOLDER_OR_REPO (Xu et al., 2024)."""
 
-    path: str = ""  # a folder with safetensors, or a Hub repository, `@revision` after it
+    path: str = ""  # a safetensors file, a folder with some, or a Hub repository, `@revision` after it
     layers: Literal["first", "uniform"] = "first"  # which blocks, where the larger model has more of them
     head: bool = False  # whether the last linear layer is inherited too; its classes are seldom the same
 

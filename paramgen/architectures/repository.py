@@ -1,0 +1,65 @@
+"""A repository of the Hub as an architecture, `org/model` or `org/model@revision`: its config.json, never its code."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+from paramgen.architectures import Architecture, Inputs, Request, read_config, sources
+from paramgen.architectures.overrides import join_spec
+from paramgen.errors import ArchitectureError, OptionError
+from paramgen.hub import commit_of, fetch_file, reason
+
+_REPOSITORY: Final = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(@.*)?", re.ASCII)
+_ABSENT: Final = "the repository has no config.json at its top"
+_ADVICE: Final = "Type: --arch org/model, or a name that `paramgen list architectures` shows"
+
+
+def is_repository(name: str) -> bool:
+    """Whether `name` is spelled as a repository of the Hub, and is no folder or file here."""
+    return _REPOSITORY.fullmatch(name) is not None and not Path(name).exists()
+
+
+def from_repository(spec: str, overrides: Mapping[str, Any], example: Inputs | None) -> Architecture:
+    """Build the network of a repository's config.json by the library it belongs to; the commit is in its spec."""
+    repo, at, revision = spec.partition("@")
+    if at and not revision:
+        raise OptionError(f"{spec!r} has an empty revision. Type: --arch {repo}@revision")
+    try:
+        file = fetch_file(repo, "config.json", revision=revision or None)
+    except Exception as error:  # a connection that breaks raises what its own library has for it
+        raise ArchitectureError(
+            f"No architecture {spec!r}: there is no such folder, and {reason(error, absent=_ABSENT)}. {_ADVICE}"
+        ) from error
+    source, name, given = _known(spec, file)
+    built = sources.get(source)().build(Request(name=name, overrides={**given, **overrides}, example=example))
+    return replace(built, spec=join_spec(f"{repo}@{commit_of(file) or revision}", overrides))
+
+
+def pinned(typed: str, spec: str) -> str:
+    """Return what was typed, with the commit that a repository was found at."""
+    name, mark, query = typed.partition("?")
+    return spec.partition("?")[0] + mark + query if is_repository(name) else typed
+
+
+def _known(spec: str, file: Path) -> tuple[str, str, dict[str, Any]]:
+    """Return the library of a config.json, the name that it builds, and what it sets; refuse code of the repository."""
+    config = read_config(file)
+    if "auto_map" in config or not isinstance(config.get("_class_name", ""), str):
+        raise ArchitectureError(
+            f"{spec!r} brings Python code of its own, which is never run. Where you have read it and trust it, type: "
+            "--arch file.py:factory"
+        )
+    if "model_type" in config:
+        return "transformers", str(file), {}
+    if "_class_name" in config:
+        return "diffusers", str(file), {}
+    name, arguments = config.get("architecture"), config.get("model_args") or {}
+    if "pretrained_cfg" in config and isinstance(name, str) and isinstance(arguments, dict):
+        classes = {key: config[key] for key in ("num_classes",) if key in config}
+        return "timm", name, {**classes, **arguments}
+    raise ArchitectureError(
+        f"The config.json of {spec!r} is of no known library: it has neither 'model_type' (transformers), nor "
+        f"'_class_name' (diffusers), nor 'pretrained_cfg' (timm). {_ADVICE}"
+    )
