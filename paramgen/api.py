@@ -46,8 +46,10 @@ def predict(
         dtype: `float32`, `bfloat16` or `float16`; without it, the architecture's own.
         overrides: Entries of the architecture's config, as in `{"num_labels": 37}`.
         example_input: What the forward pass takes, where it cannot be known: a tensor, a tuple or a dict.
-        tokenizer: Whose tokens a language model reads: the hypernet for texts makes their rows of their letters.
-        endpoint: The URL of a server that is to compute it; only the network's graph is sent there.
+        tokenizer: Whose tokens a language model reads: its config follows it where nothing else is typed, and the
+            hypernet for texts makes their rows of their letters.
+        endpoint: The URL of a server that is to compute it; the network's graph is sent there, and how tokens are
+            spelled where that matters, but no file.
         strict: Where the forward pass cannot be followed, raise a `TraceError` instead of warning.
         trace_timeout: Seconds after which a forward pass that does not return is ended.
 
@@ -66,14 +68,14 @@ def predict(
         dtype=dtype,
         overrides=overrides,
         example_input=_inputs(example_input),
-        tokenizer=tokenizer if endpoint is None else None,  # a server is told no files
+        tokenizer=tokenizer,
         tracing=Tracing(strict=strict, seconds=trace_timeout),
     )
     if endpoint is None:
         return prediction
     from paramgen.remote import remote
 
-    return remote(prediction, endpoint)
+    return remote(prediction, endpoint, tokenizer=tokenizer)
 
 
 def write(

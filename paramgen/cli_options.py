@@ -67,7 +67,7 @@ Tokenizer = Annotated[
     typer.Option(
         "--tokenizer",
         metavar="DIR|FILE|REPO",
-        help="Of transformers: the network reads its tokens; copied into the folder.",
+        help="Of transformers: the network reads its tokens, and its config follows it; copied into the folder.",
     ),
 ]
 ImageProcessor = Annotated[

@@ -8,19 +8,18 @@ randomness from a generator of its own: the distribution is the library's, the b
 
 import contextlib
 import hashlib
-import random
-import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any, Final, final
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_iter
 
 from paramgen.errors import GraphError, one_line
+from paramgen.randomness import alone
+from paramgen.randomness import settled_randomness as settled_randomness
 
 
 @final
@@ -135,34 +134,18 @@ def constant(value: Tensor) -> Draw:
     return Draw((step,), 0, tuple(value.shape), torch.empty(value.shape, device="meta").stride(), 0)
 
 
-_GLOBAL_STATE: Final = threading.RLock()  # whoever uses the global generators, or sets the threads, has them alone
-
-
-@contextlib.contextmanager
-def settled_randomness() -> Iterator[None]:
-    """Give code that takes global random numbers the same ones each time, and put the caller's state back."""
-    with _GLOBAL_STATE, torch.random.fork_rng(devices=[]):
-        python_state, numpy_state = random.getstate(), np.random.get_state()
-        random.seed(0)
-        np.random.seed(0)
-        torch.default_generator.manual_seed(0)  # torch.manual_seed would reach for the accelerators' too
-        try:
-            yield
-        finally:
-            random.setstate(python_state)
-            np.random.set_state(numpy_state)
-
-
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """Compute on one thread: the last digits of a sum or a decomposition depend on how many threads share it."""
-    with _GLOBAL_STATE:
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(threads)
+    """Compute on one thread: the last digits of a sum or a decomposition depend on how many threads share it.
+
+    torch keeps the number for each thread that calls it, so those that do this at once do not meet.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def slot_generator(seed: int, name: str, *, stream: str = "") -> torch.Generator:
@@ -235,7 +218,7 @@ def _call(
 def _call_globally(
     operator: Any, arguments: tuple[Any, ...], keywords: dict[str, Any], generator: torch.Generator
 ) -> Any:
-    with _GLOBAL_STATE, torch.random.fork_rng(devices=[]):
+    with alone(), torch.random.fork_rng(devices=[]):
         torch.default_generator.set_state(generator.get_state())
         outcome = operator(*arguments, **keywords)
         generator.set_state(torch.default_generator.get_state())

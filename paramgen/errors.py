@@ -7,7 +7,8 @@ ParamgenError
 ├── MissingPackageError       an optional library is not installed
 ├── ArchitectureError         an architecture that cannot be built
 ├── TraceError                a network whose forward pass cannot be followed
-│   └── EndlessError          ... because it does not return in time
+│   ├── EndlessError          ... because it does not return in time
+│   └── MisfitError           ... because it refuses its example input
 ├── GraphError                a graph that breaks the schema or a limit
 ├── HypernetError             a hypernet that cannot be read or predicts rubbish
 ├── PipelineError             a diffusion pipeline, or a prompt for it, that cannot be used
@@ -73,6 +74,10 @@ class TraceError(ParamgenError):
 
 class EndlessError(TraceError):
     """A network whose forward pass does not return in time."""
+
+
+class MisfitError(TraceError):
+    """A network whose forward pass raises what modules raise at inputs that are not theirs."""
 
 
 class TraceWarning(UserWarning):

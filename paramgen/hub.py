@@ -1,10 +1,15 @@
 """The Hugging Face Hub in both directions: tries that are worth repeating, files at one commit, reasons in one line."""
 
 import re
+import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import httpx2
 from huggingface_hub import HfApi, constants, get_token, hf_hub_download, snapshot_download
@@ -24,6 +29,9 @@ from paramgen.errors import one_line
 WAITS: Final = (1.0, 2.0, 4.0)
 """Seconds before each further try."""
 
+PATIENCE: Final = 5.0
+"""Seconds for the Hub's host, or the proxy before it, to take a connection; one that takes none is not asked again."""
+
 COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 FAILURES: Final = (HfHubHTTPError, HFValidationError, httpx2.HTTPError, OSError)
 """What huggingface_hub raises where the Hub, the connection or the disk is at fault."""
@@ -33,8 +41,17 @@ _BROKEN: Final = (httpx2.TimeoutException, httpx2.NetworkError, httpx2.RemotePro
 _Result = TypeVar("_Result")
 
 
+class Unreachable(ConnectionError):
+    """Nobody takes a connection where the Hub should be."""
+
+
 def patiently(try_: Callable[[], _Result]) -> _Result:
-    """Return what `try_` does, which is called again after a while where the fault may pass."""
+    """Return what `try_` does, which is called again after a while where the fault may pass.
+
+    huggingface_hub tries for minutes to reach a host that is not there, so that is found out first.
+    """
+    if not (offline() or reachable()):
+        raise Unreachable(f"{constants.ENDPOINT} takes no connection")
     for wait in WAITS:
         try:
             return try_()
@@ -43,6 +60,40 @@ def patiently(try_: Callable[[], _Result]) -> _Result:
                 raise
             time.sleep(wait)
     return try_()
+
+
+def reachable() -> bool:
+    """Whether somebody takes a connection where the Hub should be; whoever did so once is not asked again."""
+    address = _address()
+    if address in _REACHED:
+        return True
+    reached = threading.Event()
+
+    def connect() -> None:
+        with suppress(OSError, UnicodeError), socket.create_connection(address, timeout=PATIENCE):
+            reached.set()
+        done.set()
+
+    done = threading.Event()
+    # Names may take longer to look up than any socket waits; a daemon does not keep the process alive for it.
+    threading.Thread(target=connect, name="hub", daemon=True).start()
+    done.wait(PATIENCE)
+    if reached.is_set():
+        _REACHED.add(address)
+    return reached.is_set()
+
+
+_REACHED: Final[set[tuple[str, int]]] = set()
+
+
+def _address() -> tuple[str, int]:
+    """Return host and port of the Hub, or of the proxy that is to be taken."""
+    parts = urlsplit(constants.ENDPOINT)
+    proxies, host = getproxies(), parts.hostname or ""
+    proxy = proxies.get(parts.scheme) or proxies.get("all")
+    if proxy and not proxy_bypass(host):
+        parts = urlsplit(proxy if "//" in proxy else f"//{proxy}")
+    return parts.hostname or "", parts.port or (80 if parts.scheme == "http" else 443)
 
 
 def passing(error: BaseException) -> bool:
@@ -58,20 +109,30 @@ def status_of(error: BaseException) -> int | None:
 
 def fetch_file(repo: str, file: str, **download: Any) -> Path:
     """Return the path of one file of a repository, from the cache or downloaded."""
-    return Path(patiently(lambda: hf_hub_download(repo, file, **download)))
+    return _fetched(lambda **how: hf_hub_download(repo, file, **download, **how))
 
 
 def fetch_folder(repo: str, patterns: list[str], *, revision: str | None = None) -> Path:
     """Return the folder of those files at the top of a repository that fit the patterns, all of one commit."""
     # A pattern's star stands for slashes, too.
-    return Path(
-        patiently(lambda: snapshot_download(repo, revision=revision, allow_patterns=patterns, ignore_patterns=["*/*"]))
-    )
+    wanted: dict[str, Any] = {"revision": revision, "allow_patterns": patterns, "ignore_patterns": ["*/*"]}
+    return _fetched(lambda **how: snapshot_download(repo, **wanted, **how))
 
 
 def fetch_tree(repo: str, patterns: list[str], *, revision: str | None = None) -> Path:
     """Return the folder of those files of a repository, at any depth, that fit the patterns, all of one commit."""
-    return Path(patiently(lambda: snapshot_download(repo, revision=revision, allow_patterns=patterns)))
+    return _fetched(lambda **how: snapshot_download(repo, revision=revision, allow_patterns=patterns, **how))
+
+
+def _fetched(fetch: Callable[..., str]) -> Path:
+    """Return what is fetched; where the Hub cannot be reached, from the cache alone."""
+    try:
+        return Path(patiently(fetch))
+    except Unreachable as error:
+        try:
+            return Path(fetch(local_files_only=True))
+        except LocalEntryNotFoundError:
+            raise error from None
 
 
 def files_of(repo: str, *, revision: str | None = None) -> list[str]:

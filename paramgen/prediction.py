@@ -10,11 +10,13 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
-from paramgen.architectures import Architecture, Inputs, resolve
+from paramgen.architectures import Architecture, Inputs, refuse_unknown_name, resolve
+from paramgen.architectures.followed import Tokens
 from paramgen.architectures.inputs import typed
 from paramgen.architectures.module import from_module
+from paramgen.architectures.processors import read_tokenizer, tokens_of
 from paramgen.architectures.repository import pinned
-from paramgen.errors import OptionError
+from paramgen.errors import OptionError, TraceError
 from paramgen.graphs.cache import cached_graph
 from paramgen.graphs.fallbacks import STRICT, Tracing
 from paramgen.graphs.schema import Graph
@@ -97,6 +99,12 @@ class Prediction:
         return self.initializer.chosen if isinstance(self.initializer, Chosen) else {}
 
     @property
+    def remarks(self) -> tuple[str, ...]:
+        """What was decided or taken for granted without being asked for, in sentences."""
+        assumed = self.initializer.assumptions(self.architecture, self.graph)
+        return (*self.architecture.notes, *assumed, *self.initializer.remarks())
+
+    @property
     def by_rule(self) -> dict[str, int]:
         """Number of elements that each rule fills, the largest first."""
         counts: Counter[str] = Counter()
@@ -131,13 +139,18 @@ def prepare(
         raise OptionError(f"The seed is {seed}; allowed are 0 to 2**63 - 1. Type: --seed 0")
     if dtype is not None and dtype not in DTYPES:
         raise OptionError(f"Unknown dtype {dtype!r}. Known: {', '.join(DTYPES)}. Type: --dtype float32")
-    initializer = initializer_of(init)
+    if isinstance(arch, str):
+        refuse_unknown_name(arch)
+    initializer, tokens = initializer_of(init), None
     if tokenizer is not None:
-        initializer = initializer.reading(tokenizer)
+        reader = read_tokenizer(tokenizer)
+        initializer, tokens = initializer.reading(tokenizer, reader), tokens_of(reader, tokenizer)
     initializer.describe()  # reads its files: fail before the architecture is built
     if arch is None:
-        arch = _own_architecture(init, initializer)
-    architecture, graph = describe(arch, overrides=overrides, example_input=example_input, tracing=tracing or Tracing())
+        arch, tokens = _own_architecture(init, initializer), None
+    architecture, graph = describe(
+        arch, overrides=overrides, example_input=example_input, tokens=tokens, tracing=tracing or Tracing()
+    )
     asked = Asked(
         arch=None if isinstance(arch, nn.Module) else pinned(arch, architecture.spec),
         overrides=overrides or {},
@@ -183,9 +196,15 @@ def describe(
     *,
     overrides: Mapping[str, Any] | None = None,
     example_input: Inputs | None = None,
+    tokens: Tokens | None = None,
     tracing: Tracing = STRICT,
 ) -> tuple[Architecture, Graph]:
-    """Return the architecture and its graph; `arch` may also be the path of a graph's JSON."""
+    """Return the architecture and its graph; `arch` may also be the path of a graph's JSON.
+
+    A language model that is named is built for the `tokens` of a tokenizer.
+    """
+    if example_input is not None:
+        tracing = replace(tracing, own_example=True)
     if isinstance(arch, nn.Module):
         if overrides:
             raise OptionError("Overrides change a named architecture's config; a live module has its own.")
@@ -193,10 +212,24 @@ def describe(
     elif (text := _graph_text(arch)) is not None:
         if overrides:
             raise OptionError("--set changes a named architecture; a graph is what it is. Make another: paramgen graph")
-        return graph_from_json(text)
+        if example_input is not None:
+            raise OptionError(
+                f"{arch} is a graph: it was traced with an input of its own. Leave --example-input (example_input) "
+                "out, or make another graph: paramgen graph --example-input 2x3x32x32"
+            )
+        return _followed(*graph_from_json(text), tracing)
     else:
-        architecture = resolve(arch, overrides, example_input)
+        architecture = resolve(arch, overrides, example_input, tokens=tokens)
     return architecture, cached_graph(architecture, tracing)
+
+
+def _followed(architecture: Architecture, graph: Graph, tracing: Tracing) -> tuple[Architecture, Graph]:
+    """Return a graph that was read, unless an order of execution is wanted and it has none."""
+    if tracing.strict and not graph.ordered:
+        raise TraceError(
+            f"The graph of {architecture.spec} was made by {graph.traced_by} and has no order. Leave --strict out"
+        )
+    return architecture, graph
 
 
 def _graph_text(arch: str) -> str | None:

@@ -8,7 +8,7 @@ import base64
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -38,18 +38,20 @@ _BUSY: Final = (429, 502, 503, 504)
 _TIMEOUT: Final = httpx2.Timeout(30.0, read=600.0)  # nothing comes while a large network waits for its turn
 
 
-def remote(prediction: Prediction, endpoint: str) -> Prediction:
+def remote(prediction: Prediction, endpoint: str, *, tokenizer: str | None = None) -> Prediction:
     """Return the same prediction, computed by the server at `endpoint`; its key, if it wants one, is in PARAMGEN_KEY.
 
-    `auto` chooses for the graph alone, as that is what the server sees.
+    `auto` chooses for the graph alone, as that is what the server sees. Where the start reads the tokens of a
+    tokenizer, the server is sent how they are spelled, and never the file.
     """
     url = _checked_url(endpoint)
     bare = replace(prediction.architecture, module=None, example=None)
     dtype = None if prediction.dtype is None else str(prediction.dtype).removeprefix("torch.")
+    named = initializer_of(prediction.init)
     alone = settled(
         bare,
         prediction.graph,
-        initializer_of(prediction.init),
+        named if tokenizer is None else named.reading(tokenizer),
         init=prediction.init,
         seed=prediction.seed,
         dtype=dtype,
@@ -57,6 +59,8 @@ def remote(prediction: Prediction, endpoint: str) -> Prediction:
     )
     body = {"graph": json.loads(_graph_without_config(bare, prediction.graph)), "init": prediction.init}
     body |= {"seed": prediction.seed, "dtype": dtype}
+    if (letters := alone.initializer.letters()) is not None:
+        body["spelling"] = letters.to_text()
     download = _Download(url, json.dumps(body, separators=(",", ":")).encode(), plan_files(alone, _ONE_FILE))
     initializer = alone.initializer
     if isinstance(initializer, Chosen):
@@ -95,6 +99,14 @@ class Remote(Initializer):
     def describe(self) -> Mapping[str, Any]:
         """What identifies the start that the server follows."""
         return self.local.describe()
+
+    def remarks(self) -> Sequence[str]:
+        """What is to be known of the start that the server follows."""
+        return self.local.remarks()
+
+    def assumptions(self, architecture: Architecture, graph: Graph) -> Sequence[str]:
+        """What it takes for granted."""
+        return self.local.assumptions(architecture, graph)
 
     def inherited(self) -> Mapping[str, Any]:
         """Whose weights it makes its own of."""

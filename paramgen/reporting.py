@@ -194,7 +194,7 @@ class Reporter:
                 f"  {escape(prediction.init)} chose [bold]{escape(prediction.chosen['chosen'])}[/]: "
                 f"{escape(prediction.chosen['reason'])}"
             )
-        for remark in prediction.initializer.remarks():
+        for remark in prediction.remarks:
             self._out.print(f"  [yellow]note[/]: {escape(remark)}")
 
     def _traced(self, graph: "Graph") -> None:

@@ -91,7 +91,8 @@ class _Stream:
 
     def one_after_the_other(self, pool: ThreadPoolExecutor, apart: list[str]) -> None:
         """Write all other slots as the prediction yields them."""
-        rest = [slot.name for slot in self._prediction.architecture.manifest.filled if slot.name not in set(apart)]
+        done = frozenset(apart)
+        rest = [slot.name for slot in self._prediction.architecture.manifest.filled if slot.name not in done]
         pending: Future[None] | None = None
         for name, tensor in self._prediction.only(rest) if apart else self._prediction:
             if pending is not None:

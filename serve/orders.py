@@ -14,10 +14,12 @@ from typing import Any, Final, final
 import torch
 
 from paramgen.architectures import Architecture
+from paramgen.architectures.spelling import SENT, Letters
 from paramgen.errors import OptionError
 from paramgen.export.plan import Plan
 from paramgen.graphs.schema import Graph
 from paramgen.graphs.wire import graph_from_data, graph_to_json
+from paramgen.hypernets.spelled import LETTERS
 from paramgen.initializers import Initializer, initializer_of, with_prompts
 from paramgen.initializers.auto import MAX_RUN
 from paramgen.initializers.diffusion import DiffusionInitializer
@@ -92,10 +94,13 @@ def network_of(arch: str | None, overrides: Mapping[str, Any], graph: Any, setti
 def order_of(network: Network, request: PredictRequest, settings: Settings) -> Order:
     """Choose the start and plan the file."""
     init = checked_init(request.init, {*shipped_hypernets(), *settings.hypernets})
+    initializer = _initializer(init)
+    if request.spelling is not None:
+        initializer = initializer.reading(SENT, Letters.from_text(request.spelling, LETTERS))
     prediction = settled(
         network.architecture,
         network.graph,
-        _initializer(init),
+        initializer,
         init=init,
         seed=request.seed,
         dtype=request.dtype,

@@ -75,6 +75,11 @@ class PredictRequest(_Closed):
         default=None,
         description="What the network is to do, in words, for the start `diffusion`, which has a network of its own.",
     )
+    spelling: str | None = Field(
+        default=None,
+        min_length=1,
+        description="With which bytes the network's tokens are spelled, as paramgen sends it with --tokenizer.",
+    )
     seed: Seed = 0
     dtype: Dtype | None = Field(default=None, description="Of floating-point tensors; else the network's own.")
     form: Literal["weights", "folder"] = Field(

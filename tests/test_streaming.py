@@ -13,6 +13,7 @@ import paramgen
 from paramgen import streaming
 from paramgen.draws import Draw
 from paramgen.streaming import statistics_of
+from paramgen.writing import write_prediction
 
 
 def drawn(*shape: int) -> Tensor:
@@ -118,3 +119,22 @@ def test_an_error_in_a_piece_leaves_nothing(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(ZeroDivisionError):
         paramgen.write(Tied(), tmp_path / "out", init="library", example_input=torch.zeros(2, 3, dtype=torch.long))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_slots_are_told_apart_without_a_look_at_all_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network of ten thousand slots has as many names to compare each with."""
+    looks: list[int] = []
+
+    class Names(list[str]):
+        def __iter__(self) -> Iterator[str]:
+            looks.append(len(self))
+            return super().__iter__()
+
+    prediction = paramgen.predict(nn.Sequential(*(nn.Linear(2, 2) for _ in range(20))), init="he")
+    stream = streaming._Stream.one_after_the_other
+    monkeypatch.setattr(
+        streaming._Stream, "one_after_the_other", lambda self, pool, apart: stream(self, pool, Names(apart))
+    )
+    monkeypatch.setattr(streaming, "_in_pieces", lambda *_: False)
+    written = write_prediction(prediction, tmp_path / "out", max_shard="5GB", overwrite=False, verify=False)
+    assert len(written.prediction.rules) == 40 and len(looks) <= 3

@@ -5,11 +5,12 @@ library would draw for each slot, an example input, and the folder that the targ
 """
 
 import json
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, final
+from typing import TYPE_CHECKING, Any, Literal, final
 
 import torch
 from torch import nn
@@ -17,6 +18,9 @@ from torch import nn
 from paramgen.errors import ArchitectureError, OptionError, ParamgenError, UnknownNameError, one_line
 from paramgen.manifest import Manifest
 from paramgen.registry import Registry, Spec
+
+if TYPE_CHECKING:
+    from paramgen.architectures.followed import Tokens
 
 MAX_CONFIG_BYTES = 1_000_000
 
@@ -50,6 +54,8 @@ class Architecture:
     example: Inputs | None = None
     guessed: bool = False
     """Whether nobody said what it takes, and `example` was guessed from its first layer."""
+    notes: tuple[str, ...] = ()
+    """What was decided for whoever named it, in sentences."""
 
 
 @final
@@ -66,11 +72,16 @@ class Loaded:
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What a caller asks for: a name, its overrides (--set) and, if need be, an example input."""
+    """What a caller asks for: a name, its overrides (--set) and, if need be, an example input.
+
+    Where the network is to read the `tokens` of a tokenizer, its config follows it in all but what is `typed`.
+    """
 
     name: str
     overrides: Mapping[str, Any] = field(default_factory=dict)
     example: Inputs | None = None
+    tokens: "Tokens | None" = None
+    typed: frozenset[str] = frozenset()
 
 
 class ArchitectureSource(ABC):
@@ -92,13 +103,20 @@ class ArchitectureSource(ABC):
 sources: Registry[ArchitectureSource] = Registry("architecture source", "paramgen.architectures")
 
 
-def resolve(spec: str, overrides: Mapping[str, Any] | None = None, example: Inputs | None = None) -> Architecture:
-    """Build the architecture that `spec` names.
+def resolve(
+    spec: str,
+    overrides: Mapping[str, Any] | None = None,
+    example: Inputs | None = None,
+    *,
+    tokens: "Tokens | None" = None,
+) -> Architecture:
+    """Build the architecture that `spec` names; a language model's config follows the tokenizer of the `tokens`.
 
     `spec` is `source:name`, a bare alias, `path/to/file.py:factory`, `package.module:factory`, the path of a
     config.json that transformers or diffusers wrote (or of its folder), or a repository of the Hub with one.
     """
     from paramgen.architectures.aliases import ALIASES
+    from paramgen.architectures.followed import typed_keys
     from paramgen.architectures.overrides import split_spec
     from paramgen.architectures.repository import from_repository, is_repository
     from paramgen.architectures.user_code import is_code
@@ -108,16 +126,40 @@ def resolve(spec: str, overrides: Mapping[str, Any] | None = None, example: Inpu
         return sources.get("module")().build(Request(name=name, overrides=overrides or {}, example=example))
     bare, typed = split_spec(spec)
     spec, own = split_spec(ALIASES.get(bare, bare))
-    overrides = {**own, **typed, **(overrides or {})}
+    typed |= overrides or {}
+    overrides = {**own, **typed}
+    options: dict[str, Any] = {"overrides": overrides, "example": example, "tokens": tokens}
+    options["typed"] = typed_keys(typed)
     if spec.endswith(".json") or is_config_folder(spec):
         spec = spec_of_config(Path(spec))
     elif is_repository(spec):
-        return from_repository(spec, overrides, example)
+        return from_repository(Request(name=spec, **options))
     parsed = Spec.parse(spec)
     if not parsed.argument or parsed.kind not in sources.names():
         raise _unknown(spec)
-    request = Request(name=parsed.argument, overrides=overrides, example=example)
-    return sources.get(parsed.kind)().build(request)
+    return sources.get(parsed.kind)().build(Request(name=parsed.argument, **options))
+
+
+def refuse_unknown_name(spec: str) -> None:
+    """Raise an error for a bare word that names nothing, before a library is imported; `resolve` sees to all else."""
+    from paramgen.architectures.aliases import ALIASES
+    from paramgen.architectures.overrides import split_spec
+
+    bare = split_spec(spec)[0]
+    if (
+        re.fullmatch(r"[\w.-]*", bare)
+        and bare not in ALIASES
+        and not bare.endswith((".json", ".py"))
+        and not _is_there(bare)
+    ):
+        raise _unknown(bare)
+
+
+def _is_there(name: str) -> bool:
+    try:
+        return bool(name) and Path(name).exists()
+    except OSError:  # too long for a path
+        return False
 
 
 def is_config_folder(name: str) -> bool:
@@ -188,17 +230,18 @@ def spec_of_config(path: Path) -> str:
 
 
 def _unknown(spec: str) -> UnknownNameError | OptionError:
+    """Return the error for a spec that names nothing; what libraries know is read off their files, not imported."""
     from paramgen.architectures.aliases import ALIASES
+    from paramgen.architectures.library_names import names_in
 
     parsed = Spec.parse(spec)
-    hint = "Type: paramgen list architectures"
     if parsed.argument:
         file = Path(f"{parsed.kind}.py")
         hint = f"Type: --arch {file}:{parsed.argument}" if file.is_file() else "Type: paramgen list sources"
         return UnknownNameError.of("architecture source", parsed.kind, sources.names(), hint)
     if parsed.kind in sources.names():
         return OptionError(f"{spec!r} names a source but no network. Type: paramgen list architectures {parsed.kind}")
-    known = [f"{kind}:{spec}" for kind in sources.names() if spec in sources.get(kind)().names()]
-    if known:
-        return UnknownNameError(f"Unknown architecture {spec!r}. Did you mean {' or '.join(map(repr, known))}?")
-    return UnknownNameError.of("architecture", spec, ALIASES, hint)
+    known = {kind: names_in(kind) for kind in sources.names()}
+    if found := [f"{kind}:{spec}" for kind, names in known.items() if spec in names]:
+        return UnknownNameError(f"Unknown architecture {spec!r}. Did you mean {' or '.join(map(repr, found))}?")
+    return UnknownNameError.of("architecture", spec, ALIASES, "Type: paramgen list architectures")

@@ -21,6 +21,7 @@ from paramgen.architectures import (
     refuse_unknown,
     sources,
 )
+from paramgen.architectures.config_limits import refuse_config
 from paramgen.architectures.diffusers_inputs import example_inputs
 from paramgen.architectures.overrides import join_spec
 from paramgen.architectures.recorder import record
@@ -42,6 +43,7 @@ class DiffusersSource(ArchitectureSource):
             "sample_size" if k == "image_size" and k not in known else k: v for k, v in request.overrides.items()
         }
         refuse_unknown(overrides, known, f"diffusers:{model_class.__name__}")
+        refuse_config({**config, **overrides}, f"diffusers:{model_class.__name__}")
         try:
             module, draws = record(lambda: model_class(**{**config, **overrides}))
         except Exception as error:  # a constructor may raise anything at wrong arguments

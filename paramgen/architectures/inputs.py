@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from paramgen.architectures import Inputs
+from paramgen.architectures.config_limits import MAX_IMAGE_SIZE
 from paramgen.architectures.user_code import UserCode, find_code, is_code
 from paramgen.errors import OptionError, one_line
 
 MAX_INPUT_ELEMENTS = 10**9
-MAX_IMAGE_SIZE = 16_384
 _SHAPE = re.compile(r"\d+(?:[x,]\d+)*(?::(?:float|long))?")
 
 

@@ -6,7 +6,10 @@ from typing import Any, Final
 
 from paramgen._torchvision import ensure_torchvision
 from paramgen.architectures import Layout
+from paramgen.architectures.followed import SPECIAL, VOCABULARY, Tokens, tables_of
+from paramgen.architectures.spelling import Letters
 from paramgen.errors import OptionError, one_line
+from paramgen.hub import offline, reachable
 
 MAX_BYTES: Final = 200_000_000  # of one file; the largest tokenizers have some 35 MB
 
@@ -41,7 +44,7 @@ def read_tokenizer(name: str) -> Any:
         if name.endswith(".json"):
             tokenizer = from_file(tokenizer_file=name)
         else:
-            tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+            tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False, **_where(name))
         words = len(tokenizer) - len(tokenizer.all_special_tokens)
     except Exception as error:  # transformers and tokenizers raise many kinds, some of them bare
         raise OptionError(
@@ -59,12 +62,17 @@ def _read_image_processor(name: str) -> Any:
     _refuse_huge(name)
     automatic: Any = AutoImageProcessor
     try:
-        return automatic.from_pretrained(name, trust_remote_code=False)
+        return automatic.from_pretrained(name, trust_remote_code=False, **_where(name))
     except Exception as error:  # transformers raises many kinds
         raise OptionError(
             f"No image processor {name!r}: {one_line(error)} Type: --image-processor and a folder with "
             "preprocessor_config.json, or a Hub repository."
         ) from error
+
+
+def _where(name: str) -> dict[str, bool]:
+    """Say whether transformers may ask the Hub, which it does for minutes where the Hub cannot be reached."""
+    return {"local_files_only": not Path(name).exists() and not offline() and not reachable()}
 
 
 def _refuse_huge(name: str) -> None:
@@ -75,15 +83,22 @@ def _refuse_huge(name: str) -> None:
             raise OptionError(f"{file} has more than {MAX_BYTES:,} bytes, which no tokenizer needs. Give another.")
 
 
+def tokens_of(tokenizer: Any, name: str) -> Tokens:
+    """Return what a network's config takes from a tokenizer."""
+    special = {key: getattr(tokenizer, key, None) for key in SPECIAL}
+    return Tokens(name=name, rows=rows_of(tokenizer), special=special)
+
+
 def rows_of(tokenizer: Any) -> int:
     """Return how many rows a table of its tokens has; more than there are tokens where some numbers have none."""
+    if isinstance(tokenizer, Letters):
+        return len(tokenizer.rows)
     return int(max(tokenizer.get_vocab().values())) + 1
 
 
 def refuse_larger(tokenizer: Any, name: str, config: Mapping[str, Any]) -> None:
     """Refuse a tokenizer whose ids reach beyond the network's table; a larger table is common, and no fault."""
-    tables = {"": config, **{f"{part}.": config.get(part) or {} for part in ("text_config", "decoder")}}
-    sizes = {prefix: table["vocab_size"] for prefix, table in tables.items() if type(table.get("vocab_size")) is int}
+    sizes = {before: table[VOCABULARY] for before, table in tables_of(config).items()}
     needed = rows_of(tokenizer)
     for prefix, rows in sizes.items():
         if needed > rows:

@@ -14,8 +14,9 @@ from torch.utils._device import DeviceContext
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter, tree_map
 
-from paramgen.draws import Draw, Register, Step, constant, settled_randomness
+from paramgen.draws import Draw, Register, Step, constant
 from paramgen.errors import ArchitectureError
+from paramgen.randomness import CONSTRUCTING, undisturbed
 
 MAX_OPERATIONS: Final = 200_000
 """Minutes of building; the largest networks of the libraries take some ten thousand."""
@@ -312,10 +313,11 @@ def built_on(device: torch.device, build: Callable[[], nn.Module]) -> nn.Module:
         return build()
 
 
+@undisturbed
 def _record(build: Callable[[], nn.Module], *, small_on_cpu: bool) -> tuple[nn.Module, dict[str, Draw]]:
     recorder = Recorder()
     with (
-        settled_randomness(),
+        CONSTRUCTING,
         mock.patch.object(nn.init, "_no_grad_trunc_normal_", _truncated_normal),
         _MetaDevice(small_on_cpu=small_on_cpu),
         recorder,

@@ -1,13 +1,12 @@
 """A repository of the Hub as an architecture, `org/model` or `org/model@revision`: its config.json, never its code."""
 
 import re
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from paramgen.architectures import Architecture, Inputs, Request, read_config, sources
-from paramgen.architectures.overrides import join_spec
+from paramgen.architectures import Architecture, Request, read_config, sources
+from paramgen.architectures.overrides import join_spec, split_spec
 from paramgen.errors import ArchitectureError, OptionError
 from paramgen.hub import commit_of, fetch_file, reason
 
@@ -21,8 +20,9 @@ def is_repository(name: str) -> bool:
     return _REPOSITORY.fullmatch(name) is not None and not Path(name).exists()
 
 
-def from_repository(spec: str, overrides: Mapping[str, Any], example: Inputs | None) -> Architecture:
+def from_repository(request: Request) -> Architecture:
     """Build the network of a repository's config.json by the library it belongs to; the commit is in its spec."""
+    spec, overrides = request.name, request.overrides
     repo, at, revision = spec.partition("@")
     if at and not revision:
         raise OptionError(f"{spec!r} has an empty revision. Type: --arch {repo}@revision")
@@ -33,7 +33,9 @@ def from_repository(spec: str, overrides: Mapping[str, Any], example: Inputs | N
             f"No architecture {spec!r}: there is no such folder, and {reason(error, absent=_ABSENT)}. {_ADVICE}"
         ) from error
     source, name, given = _known(spec, file)
-    built = sources.get(source)().build(Request(name=name, overrides={**given, **overrides}, example=example))
+    built = sources.get(source)().build(replace(request, name=name, overrides={**given, **overrides}))
+    # What follows a tokenizer stands in its spec, too.
+    overrides = {key: value for key, value in split_spec(built.spec)[1].items() if key in overrides or key not in given}
     return replace(built, spec=join_spec(f"{repo}@{commit_of(file) or revision}", overrides))
 
 

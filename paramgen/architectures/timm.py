@@ -21,6 +21,7 @@ from paramgen.architectures import (
     refuse_pretrained,
     sources,
 )
+from paramgen.architectures.config_limits import refuse_config
 from paramgen.architectures.inputs import image
 from paramgen.architectures.overrides import join_spec
 from paramgen.architectures.recorder import built_on, record
@@ -47,6 +48,7 @@ class TimmSource(ArchitectureSource):
             )
         arguments = {_SAME_OPTION.get(key, key): value for key, value in request.overrides.items()}
         refuse_pretrained(arguments, f"timm:{request.name}")
+        refuse_config(arguments, f"timm:{request.name}")
         try:
             module, draws = record(lambda: timm.create_model(request.name, pretrained=False, **arguments))
         except Exception as error:  # a builder may raise anything at wrong arguments

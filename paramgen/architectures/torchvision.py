@@ -23,6 +23,7 @@ from paramgen.architectures import (
     refuse_pretrained,
     sources,
 )
+from paramgen.architectures.config_limits import refuse_config
 from paramgen.architectures.detection import follow_every_head
 from paramgen.architectures.inputs import image
 from paramgen.architectures.overrides import join_spec
@@ -51,6 +52,7 @@ class TorchvisionSource(ArchitectureSource):
             )
         arguments = {"num_classes" if key == "num_labels" else key: value for key, value in request.overrides.items()}
         refuse_pretrained(arguments, f"torchvision:{request.name}")
+        refuse_config(arguments, f"torchvision:{request.name}")
         images = image(3, arguments.get("image_size", 299 if request.name == "inception_v3" else 224), request.name)
         if not request.name.startswith("vit_"):  # only their builders take it
             arguments.pop("image_size", None)

@@ -25,7 +25,9 @@ from paramgen.architectures import (
     refuse_unknown,
     sources,
 )
+from paramgen.architectures.config_limits import refuse_config
 from paramgen.architectures.experts import run_all_experts
+from paramgen.architectures.followed import changes, note
 from paramgen.architectures.inputs import image
 from paramgen.architectures.overrides import join_spec
 from paramgen.architectures.recorder import record
@@ -59,7 +61,7 @@ class TransformersSource(ArchitectureSource):
     def build(self, request: Request) -> Architecture:
         """Build the class on the meta device and let it draw its weights there."""
         ensure_torchvision()
-        config, model_class = _config_and_class(request.name, request.overrides)
+        config, model_class, overrides, notes = _requested(request)
         what = f"transformers:{model_class.__name__}"
 
         def construct() -> nn.Module:
@@ -75,7 +77,7 @@ class TransformersSource(ArchitectureSource):
         config.architectures = [model_class.__name__]
         run_all_experts(module)
         return Architecture(
-            spec=join_spec(f"transformers:{request.name}", request.overrides),
+            spec=join_spec(f"transformers:{request.name}", overrides),
             module=module,
             manifest=read_manifest(module, draws, ties=getattr(module, "all_tied_weights_keys", None) or {}),
             example=request.example or example_inputs(module),
@@ -87,6 +89,7 @@ class TransformersSource(ArchitectureSource):
                 dtype_key="dtype",
                 files=_generation(module),
             ),
+            notes=notes,
         )
 
     def names(self) -> Sequence[str]:
@@ -213,6 +216,24 @@ def _refuse_kernels(config: dict[str, Any], path: Path) -> None:
                 )
 
 
+def _requested(request: Request) -> tuple[Any, Any, Mapping[str, Any], tuple[str, ...]]:
+    """Return the config and class of a request, its overrides with what follows a tokenizer, and a word about that."""
+    config, model_class = _config_and_class(request.name, request.overrides)
+    if request.tokens is None:
+        return config, model_class, request.overrides, ()
+    before = config.to_dict()
+    own_file = request.name.endswith(".json") or is_config_folder(request.name)
+    found = changes(before, request.tokens, typed=request.typed, own_file=own_file)
+    if not found:
+        return config, model_class, request.overrides, ()
+    try:
+        config, _ = _config_and_class(request.name, {**request.overrides, **found})
+    except ArchitectureError:  # some configs must have a number for each special token
+        found = {key: value for key, value in found.items() if value is not None}
+        config, _ = _config_and_class(request.name, {**request.overrides, **found})
+    return config, model_class, {**request.overrides, **found}, (note(before, found, request.tokens),) if found else ()
+
+
 def completed_config(folder: Path) -> dict[str, Any]:
     """Return the config.json of a folder with what transformers adds to it; no model is built."""
     if not is_config_folder(str(folder)):
@@ -223,7 +244,18 @@ def completed_config(folder: Path) -> dict[str, Any]:
 
 
 def _config(config_class: Any, given: dict[str, Any], overrides: Mapping[str, Any], what: str) -> Any:
-    """Return a config of `given` values and overrides; dots reach into nested configs."""
+    """Return a config of `given` values and overrides; dots reach into nested configs.
+
+    All values pass the limits: what was given before the library sees it, and what it makes of them afterwards.
+    """
+    refuse_config(given, what)
+    refuse_config(overrides, what)
+    config = _unlimited(config_class, given, overrides, what)
+    refuse_config(config.to_dict(), what)
+    return config
+
+
+def _unlimited(config_class: Any, given: dict[str, Any], overrides: Mapping[str, Any], what: str) -> Any:
     try:
         default = config_class(**given)
         if not overrides:

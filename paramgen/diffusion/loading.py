@@ -30,7 +30,7 @@ START_WEIGHTS: Final = {"diffusers": WEIGHTS, "transformers": "model.safetensors
 """Whose networks a pipeline may make weights for, and the file that each library keeps them in."""
 ADVICE: Final = "Type: --init diffusion for the one that comes with paramgen, or diffusion:FOLDER_OR_REPO"
 _WANTED: Final = [INDEX, "README.md", "*/*.json", *(f"*/{file}" for file in START_WEIGHTS.values())]
-_REPOSITORY: Final = re.compile(r"([A-Za-z0-9][\w.-]*(?:/[A-Za-z0-9][\w.-]*)?)(?:@(.+))?")
+_REPOSITORY: Final = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@(.+))?")
 
 
 class Opened(NamedTuple):
@@ -88,7 +88,10 @@ def _located(name: str) -> tuple[Path, str | None, str | None]:
         return Path(name), None, None
     match = _REPOSITORY.fullmatch(name)
     if match is None:
-        raise PipelineError(f"No pipeline {one_line(name)!r}: there is no such folder. {ADVICE}")
+        raise PipelineError(
+            f"No pipeline {one_line(name)!r}: there is no such folder, and a repository of the Hub is org/name. "
+            f"{ADVICE}"
+        )
     try:
         folder = fetch_tree(match[1], _WANTED, revision=match[2])
     except Exception as error:  # a connection that breaks raises what its own library has for it

@@ -1,7 +1,8 @@
 """A folder or file appears whole, or not at all: work happens under a hidden name beside it, then it is renamed.
 
-The hidden name, `.NAME.partial-<pid>-<host>-<random>`, says who works there. What a killed process left is removed by
-the next start for the same target, on the same host and only once that process is gone. Needs a POSIX system.
+The hidden name, `.NAME.partial-<pid>-<host>-<random>`, says who works there; of a long NAME it has the first letters
+and a digest. What a killed process left is removed by the next start for the same target, on the same host and only
+once that process is gone. Needs a POSIX system.
 """
 
 import ctypes
@@ -22,6 +23,10 @@ from paramgen.errors import OutputError
 MARK: Final = "paramgen.json"
 """The file that says that a folder is one of predict's, and so may be overwritten."""
 
+MAX_NAME: Final = 255
+"""Bytes of a name, where the system does not say how many it takes."""
+
+_READABLE: Final = 64  # bytes of a name that stand in its hidden name as they are
 _DISK_ERRORS: Final = (ENOSPC, EDQUOT, EFBIG, EIO)
 _AT_FDCWD: Final = -100
 _RENAME_EXCHANGE: Final = 2
@@ -62,6 +67,7 @@ def checked_target(target: Path, *, overwrite: bool = False, mark: str = MARK) -
     shown = repr(str(target))
     with _reported(target):
         real = Path(os.path.realpath(target))
+        _refuse_long_names(real)
         if not os.path.lexists(real):
             return real
         if not real.is_dir():
@@ -93,6 +99,7 @@ def write_bytes(path: Path, content: bytes) -> None:
     """Write a single file in one step: readers see the old content or the new, never a part."""
     with _reported(path):
         real = Path(os.path.realpath(path))
+        _refuse_long_names(real)
         if path.exists() and not path.is_file():
             raise OutputError(f"{str(path)!r} is not a regular file. Type the name of a file.")
     partial = _partial(real)
@@ -127,7 +134,31 @@ def _reported(target: Path, *, only_below: Path | None = None) -> Iterator[None]
 
 
 def _partial(target: Path) -> Path:
-    return target.with_name(f".{target.name}.partial-{os.getpid()}-{_host()}-{secrets.token_hex(4)}")
+    return target.with_name(f"{_hidden(target.name)}.partial-{os.getpid()}-{_host()}-{secrets.token_hex(4)}")
+
+
+def _hidden(name: str) -> str:
+    """Return how the hidden name for a target begins, which leaves room for the rest of it."""
+    content = os.fsencode(name)
+    if len(content) <= _READABLE:
+        return f".{name}"
+    digest = hashlib.blake2b(content, digest_size=8).hexdigest()
+    return f".{content[: _READABLE - len(digest) - 1].decode(errors='ignore')}-{digest}"
+
+
+def _refuse_long_names(target: Path) -> None:
+    """Refuse what the file system would refuse in the end, once everything is computed."""
+    there = next((folder for folder in (target, *target.parents) if os.path.lexists(folder)), target)
+    try:
+        allowed = os.pathconf(there, "PC_NAME_MAX")
+    except (OSError, ValueError):
+        allowed = MAX_NAME
+    for part in target.relative_to(there).parts:
+        if len(os.fsencode(part)) > allowed:
+            raise OutputError(
+                f"The name {part[:40] + '...'!r} has {len(os.fsencode(part)):,} bytes; here a name may have {allowed}. "
+                "Type a shorter name for the output."
+            )
 
 
 def _host() -> str:
@@ -137,7 +168,7 @@ def _host() -> str:
 
 def _remove_stale(target: Path) -> None:
     """Remove what processes of this host that have ended left of earlier attempts at `target`."""
-    pattern = re.compile(rf"\.{re.escape(target.name)}\.partial-(\d+)-{_host()}-[0-9a-f]+")
+    pattern = re.compile(rf"{re.escape(_hidden(target.name))}\.partial-(\d+)-{_host()}-[0-9a-f]+")
     for path in target.parent.iterdir():
         match = pattern.fullmatch(path.name)
         if match is None or _alive(int(match[1])):

@@ -20,6 +20,7 @@ from paramgen.hub import commit_of, files_of, reason
 from paramgen.hypernets.hypernet import Hypernet
 from paramgen.hypernets.loading import Predictor, load
 from paramgen.hypernets.storage import CONFIG, file_sha256, locate
+from paramgen.names import shipped_hypernets
 
 ADVICE: Final = "Type: --init hypernet for the one that comes with paramgen, or hypernet:FOLDER_FILE_OR_REPO"
 _PART: Final = r"[A-Za-z0-9][\w.-]*"
@@ -57,6 +58,11 @@ def named(text: str) -> Named:
     if match is None or (match[3] is None and text.endswith(_PUBLISHED)):
         raise HypernetError(f"No hypernet {text!r}: there is no such folder or file. {ADVICE}")
     repo, revision, file = match.groups()
+    if "/" not in repo:  # the Hub has such names for a few old models only
+        raise HypernetError(
+            f"No hypernet {text!r}: there is no such folder or file, and a repository of the Hub is org/name. With "
+            f"paramgen come {', '.join(shipped_hypernets())}. {ADVICE}"
+        )
     if revision == "":
         raise OptionError(f"{text!r} has an empty revision. Type: --init hypernet:org/repo@revision")
     if file is None:

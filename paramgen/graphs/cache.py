@@ -10,6 +10,7 @@ own are not kept, as their code may change, and neither is a graph that was not 
 
 import os
 import platform
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from functools import cache
@@ -36,6 +37,12 @@ MAX_BYTES: Final = 8_000_000  # of one graph
 _LIBRARIES: Final = ("timm", "torchvision", "transformers", "diffusers")
 _PLAIN: Final = (bool, int, float, str, type(None))
 _ENVIRONMENT: Final = ("TIMM_", "TRANSFORMERS_", "DIFFUSERS_", "TORCH")  # what libraries choose operations by
+# What launchers tell their workers, and what says where files are and how much is printed: no operation follows it.
+_OF_THE_PROCESS: Final = re.compile(
+    r"TORCHELASTIC_.*|TORCH_(?:NCCL|GLOO|DISTRIBUTED|ELASTIC|FR)_.*"
+    r"|TORCH_(?:HOME|LOGS|LOGS_.*|TRACE|CPP_LOG_LEVEL|SHOW_.*|EXTENSIONS_DIR|CUDA_ARCH_LIST|XPU_ARCH_LIST)"
+    r"|[A-Z]+_(?:VERBOSITY|CACHE|OFFLINE|IS_CI|NO_ADVISORY_WARNINGS)"
+)
 
 
 def cached_graph(architecture: Architecture, tracing: Tracing = STRICT) -> Graph:
@@ -76,11 +83,16 @@ def _identity(architecture: Architecture) -> Iterator[Any]:
     assert module is not None
     yield architecture.spec, architecture.layout.config
     yield {name: version(name) for name in ("torch", source)}, platform.python_version()
-    yield {name: value for name, value in os.environ.items() if name.startswith(_ENVIRONMENT)}
+    yield {name: value for name, value in os.environ.items() if _chooses(name)}
     yield [(slot.name, slot.shape, str(slot.dtype), slot.kind, slot.tied_to) for slot in architecture.manifest.values()]
     yield [_described(value) for value in (architecture.example or ())]
     for path, child in module.named_modules():
         yield path, f"{type(child).__module__}.{type(child).__qualname__}", dict(_plain(child))
+
+
+def _chooses(variable: str) -> bool:
+    """Whether a library may choose operations by an environment variable."""
+    return variable.startswith(_ENVIRONMENT) and _OF_THE_PROCESS.fullmatch(variable) is None
 
 
 def _plain(module: nn.Module) -> Iterator[tuple[str, Any]]:

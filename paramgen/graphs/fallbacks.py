@@ -6,7 +6,6 @@ start needs none.
 """
 
 import warnings
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final, final
 
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 from paramgen.architectures import Architecture
 from paramgen.architectures.materialize import materialize
 from paramgen.draws import slot_generator
-from paramgen.errors import EndlessError, GraphError, ParamgenError, TraceError, TraceWarning
+from paramgen.errors import EndlessError, GraphError, MisfitError, ParamgenError, TraceError, TraceWarning
 from paramgen.graphs.module_tree import module_tree
 from paramgen.graphs.schema import Graph, Node
 from paramgen.graphs.stages import STAGES
@@ -35,6 +34,7 @@ class Tracing:
 
     strict: bool = False  # an unknown order of execution is an error
     seconds: float = MAX_SECONDS  # after which a forward pass is ended
+    own_example: bool = False  # an example input that was given, not known or guessed, and does not fit is an error
 
     def __post_init__(self) -> None:
         checked_seconds(self.seconds)
@@ -50,13 +50,17 @@ def graph_of(architecture: Architecture, tracing: Tracing = STRICT) -> Graph:
 
     Raises:
         TraceError: With `strict`, where no way gives the order of execution.
+        MisfitError: With `own_example`, where the forward pass refuses it.
     """
     module = architecture.module
     if module is None:
         raise TraceError(f"{architecture.spec} has no module to trace.")
     failures: list[str] = []
-    with suppress(TraceError):  # what it says is among the failures
+    try:
         return _traced(architecture, tracing.seconds, failures)
+    except TraceError as error:  # what it says is among the failures
+        if tracing.own_example and isinstance(error, MisfitError):
+            raise MisfitError(f"The example input does not fit {architecture.spec}. {error}") from None
     unordered = _unordered(module, architecture.manifest, failures)
     if tracing.strict or not architecture.manifest:
         raise TraceError(unordered.reason)
@@ -83,6 +87,7 @@ def _traced(architecture: Architecture, seconds: float, failures: list[str]) -> 
             "`:long` for indices) or --example-input file.py:function; in Python: example_input=..."
         )
         raise TraceError(failures[0])
+    last: ParamgenError | None = None
     for way in STAGES:
         try:
             module = _with_values(architecture) if way == "real tensors" else architecture.module
@@ -90,11 +95,13 @@ def _traced(architecture: Architecture, seconds: float, failures: list[str]) -> 
             graph = trace(module, architecture.manifest, example, way=way, seconds=seconds)
         except ParamgenError as error:
             failures.append(f"{way}: {error}")
+            if way != "real tensors" or architecture.manifest.elements <= MAX_REAL:
+                last = error
             if isinstance(error, EndlessError):
                 break
         else:
             return replace(graph, failures=tuple(failures))
-    raise TraceError(failures[0])
+    raise last if isinstance(last, TraceError) else TraceError(failures[0])
 
 
 @torch.no_grad()

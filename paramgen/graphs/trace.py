@@ -6,7 +6,9 @@ knows, with every torch function on the way noted by `paramgen.graphs.recording`
 
 import contextlib
 import logging
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from typing import Final
 from unittest import mock
 
 import torch
@@ -14,13 +16,15 @@ from torch import nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException
 
 from paramgen.architectures import Inputs
-from paramgen.draws import settled_randomness
-from paramgen.errors import EndlessError, GraphError, TraceError, one_line
+from paramgen.errors import EndlessError, GraphError, MisfitError, TraceError, one_line
 from paramgen.graphs.recording import Recording, tensors_in
 from paramgen.graphs.schema import Graph
 from paramgen.graphs.stages import STAGES, Way
 from paramgen.graphs.time_limit import MAX_SECONDS, TimeUp, time_limit
 from paramgen.manifest import Manifest
+from paramgen.randomness import Shared, undisturbed
+
+_AT_INPUTS: Final = (RuntimeError, TypeError, ValueError, LookupError, AssertionError)  # what a wrong input leads to
 
 
 def trace(
@@ -57,12 +61,13 @@ def trace(
     return Graph(tuple(attempt.nodes), attempt.edge_array(), way)
 
 
+@undisturbed
 def _attempt(
     module: nn.Module, manifest: Manifest, inputs: Inputs, way: Way, seconds: float, *, training: bool
 ) -> Recording | TraceError:
     path: list[str] = []
     try:
-        with _untouched(module), settled_randomness(), _quiet(), STAGES[way](module) as prepare, torch.no_grad():
+        with _untouched(module), _quiet(), STAGES[way](module) as prepare, torch.no_grad():
             recording = Recording(module, manifest, device="meta" if way == "fake tensors" else "cpu")
             path = recording.path
             for child in module.modules():
@@ -87,7 +92,7 @@ def _attempt(
             f"--trace-timeout {10 * seconds:g}"
         )
     except (Exception, SystemExit) as error:  # a user's forward may raise anything
-        return TraceError(_failure(module, path, error))
+        return _failure(module, path, error)
     return recording
 
 
@@ -112,14 +117,34 @@ def _untouched(module: nn.Module) -> Iterator[None]:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Let torch.nn.functional's Python compositions run function by function under the recording mode."""
+    before = getattr(_FOLLOWED, "here", False)
+    with _PATCHED:
+        _FOLLOWED.here = True
+        try:
+            yield
+        finally:
+            _FOLLOWED.here = before
+
+
+@contextlib.contextmanager
+def _patched() -> Iterator[None]:
+    """Have torch's functions believe, in threads that follow a forward pass, that nobody overrides them."""
     functional = torch.nn.functional
     names = ("has_torch_function", "has_torch_function_unary", "has_torch_function_variadic")
     logger = logging.getLogger("torch._subclasses.fake_tensor")  # it prints a traceback before it raises
     with contextlib.ExitStack() as patches:
         patches.enter_context(mock.patch.object(logger, "disabled", True))
         for name in names:
-            patches.enter_context(mock.patch.object(functional, name, lambda *_: False))
+            patches.enter_context(mock.patch.object(functional, name, _unless_followed(getattr(functional, name))))
         yield
+
+
+def _unless_followed(overridden: Callable[..., bool]) -> Callable[..., bool]:
+    return lambda *given: not getattr(_FOLLOWED, "here", False) and overridden(*given)
+
+
+_FOLLOWED: Final = threading.local()
+_PATCHED: Final = Shared(_patched)
 
 
 def _where(module: nn.Module, path: list[str]) -> str:
@@ -128,13 +153,14 @@ def _where(module: nn.Module, path: list[str]) -> str:
     return f"The forward pass of {type(module).__name__} fails in {where}:"
 
 
-def _failure(module: nn.Module, path: list[str], error: BaseException) -> str:
+def _failure(module: nn.Module, path: list[str], error: BaseException) -> TraceError:
     if isinstance(error, (DataDependentOutputException, DynamicOutputShapeException)):
-        return (
+        return TraceError(
             f"{_where(module, path)} it depends on the values of tensors ({one_line(error)}), and a trace has none. "
             "Let it depend on shapes, or on Python numbers."
         )
-    return (
+    misfit = isinstance(error, _AT_INPUTS) and not isinstance(error, NotImplementedError)
+    return (MisfitError if misfit else TraceError)(
         f"{_where(module, path)} {type(error).__name__}: {one_line(error).rstrip('.')}. "
         "Check it with `module(example_input)`; give the input it expects as example_input."
     )

@@ -129,6 +129,11 @@ class Supernet(nn.Module, PyTorchModelHubMixin, library_name="paramgen", tags=["
         """Whether it would fill something if it knew how the tokens are spelled."""
         return not self._can_spell_all(self._known_places(view), view)
 
+    def takes_for_bytes(self, view: View) -> bool:
+        """Whether it makes rows of a table of 256 tokens of which nobody said that they are bytes."""
+        tables = (view.places[slot] for slot in self._matches(view))
+        return view.spelling is None and any(self._letters(place) is not None for place in tables)
+
     def _can_spell_all(self, slots: Iterable[str], view: View) -> bool:
         return all(self._can_spell(view.places[slot], view) for slot in slots)
 

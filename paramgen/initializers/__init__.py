@@ -14,6 +14,7 @@ from torch import Tensor
 
 from paramgen.architectures import Architecture
 from paramgen.architectures.overrides import split_spec
+from paramgen.architectures.spelling import Letters
 from paramgen.errors import OptionError, UnknownNameError
 from paramgen.graphs.kinds import Family
 from paramgen.graphs.schema import Graph
@@ -69,6 +70,14 @@ class Initializer(ABC):
         """Return what somebody who asked for it had better know, in sentences."""
         return ()
 
+    def assumptions(self, architecture: Architecture, graph: Graph) -> Sequence[str]:
+        """Return what it takes for granted of a network that nobody said, in sentences."""
+        return ()
+
+    def letters(self) -> Letters | None:
+        """Return how the tokens are spelled that a language model reads, where that matters to it."""
+        return None
+
     @property
     def brought(self) -> Mapping[str, str]:
         """What belongs beside the weights, by the option that would copy it: a tokenizer."""
@@ -107,6 +116,14 @@ class Chosen(Initializer):
     def describe(self) -> Mapping[str, Any]:
         """Return what was chosen and why, and what else identifies the chosen start."""
         return {**self.chosen, **self.initializer.describe()}
+
+    def assumptions(self, architecture: Architecture, graph: Graph) -> Sequence[str]:
+        """What the chosen start takes for granted."""
+        return self.initializer.assumptions(architecture, graph)
+
+    def letters(self) -> Letters | None:
+        """How tokens are spelled, where that matters to the chosen start."""
+        return self.initializer.letters()
 
     def inherited(self) -> Mapping[str, Any]:
         """Whose weights the chosen start uses."""

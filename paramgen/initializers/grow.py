@@ -40,7 +40,7 @@ class Grow(Initializer):
         (growth, _), filled = self._growth(architecture), architecture.manifest.filled
         new = [slot.name for slot in filled if growth.is_new(slot.name)]
         silent = [name for name in new if growth.ends_branch(name)]
-        kept = [slot.name for slot in filled if slot.name not in set(new)]
+        kept = [slot.name for slot in filled if not growth.is_new(slot.name)]
         return library_elsewhere(architecture, dict.fromkeys(kept, GROWN), silent)
 
     @torch.no_grad()

@@ -1,6 +1,6 @@
 """Weights predicted by a graph hypernet: the shipped one, one in a folder, or one on the Hub."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from hashlib import sha256
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from paramgen.architectures import Architecture
 from paramgen.architectures.processors import read_tokenizer, refuse_larger, rows_of
-from paramgen.architectures.spelling import letters_of
+from paramgen.architectures.spelling import Letters, letters_of
 from paramgen.errors import OptionError
 from paramgen.export.card_data import known_of
 from paramgen.foreign.named import Named, named
@@ -39,6 +39,10 @@ SHIPPED, TEXT = "vision", "text"
 FILLS_NOTHING = "it fills nothing here"
 UNREAD = "it does not know which bytes its tokens are spelled with. Type: --tokenizer FOLDER"
 STRANGE = "it knows no such blocks"
+AS_BYTES = (
+    "nobody said what its tokens are, so a vocabulary of 256 is taken for the 256 bytes. If it is something else, "
+    "type: --tokenizer FOLDER"
+)
 
 
 @final
@@ -122,6 +126,21 @@ class HypernetInitializer(Initializer):
         refuse_larger(reader, self.tokenizer, architecture.layout.config)
         return replace(view, spelling=_spelling(reader))
 
+    def assumptions(self, architecture: Architecture, graph: Graph) -> Sequence[str]:
+        """Say that a vocabulary of 256 is taken for bytes, where rows of tokens are made and no tokenizer is given."""
+        if (other := self.settled(architecture, graph)) is not self:
+            return other.assumptions(architecture, graph)
+        if self.tokenizer or not isinstance(self.model, Supernet):
+            return ()
+        view = self._view(architecture, graph)
+        return (AS_BYTES,) if self.model.takes_for_bytes(view) else ()
+
+    def letters(self) -> Letters | None:
+        """Return the spelling of the tokens, if it was told of a tokenizer."""
+        if not self.tokenizer:
+            return None
+        return Letters(_spelling(_read(self.tokenizer, self._reader)))
+
     def describe(self) -> Mapping[str, Any]:
         """Return where the hypernet is from, its commit, the sha256 of its weights, and the published file."""
         name = self.path if self._shipped is None else f"paramgen/{self._shipped.name}"
@@ -193,6 +212,8 @@ def _read(tokenizer: str, reader: Any) -> Any:
 
 @lru_cache(maxsize=1)
 def _spelling(reader: Any) -> Tensor:
+    if isinstance(reader, Letters):
+        return reader.rows
     tokens = reader.convert_ids_to_tokens(range(rows_of(reader)))
     return letters_of([token or "" for token in tokens], LETTERS)  # numbers without a token have None
 

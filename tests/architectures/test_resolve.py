@@ -80,7 +80,7 @@ def test_unknown_names_offer_the_nearest(spec: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("spec", "overrides", "message"),
     [
-        ("resnet18", {"num_classes": "x"}, "TypeError"),
+        ("resnet18", {"num_classes": "x"}, "num_classes x; allowed are"),
         ("resnet18", {"foo": 1}, "foo"),
         ("resnet18", {"image_size": "big"}, "image size"),
         ("resnet18", {"image_size": -3}, "image size"),
@@ -92,7 +92,7 @@ def test_unknown_names_offer_the_nearest(spec: str, message: str) -> None:
         ("vit_b_16", {"image_size": 65}, "indivisible"),
         ("gpt2", {"hiden_size": 7}, "Did you mean 'hidden_size'"),
         ("gpt2", {"n_embd": "x"}, "expected int, got str"),
-        ("gpt2", {"n_embd": 10**15}, "overflow"),
+        ("gpt2", {"n_embd": 10**15}, "allowed are"),
         ("gpt2", {"n_layer.depth": 1}, "no nested config 'n_layer'"),
         ("transformers:clip", {"text_config.foo": 1}, "foo"),
         ("unet2d", {"foo": 16}, "foo"),

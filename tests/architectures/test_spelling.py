@@ -1,6 +1,11 @@
+import base64
+
+import pytest
+import torch
 from tokenizers import ByteLevelBPETokenizer
 
-from paramgen.architectures.spelling import letters_of
+from paramgen.architectures.spelling import Letters, letters_of
+from paramgen.errors import OptionError
 
 
 def spelling(*tokens: str) -> list[bytes]:
@@ -23,3 +28,25 @@ def test_sentencepiece_and_wordpiece_are_spelled_as_they_are_read() -> None:
 
 def test_special_tokens_are_spelled_with_nothing_and_long_ones_by_their_beginning() -> None:
     assert spelling("<pad>", "[MASK]", "<|endoftext|>", "long enough") == [b"", b"", b"", b"long eno"]
+
+
+def test_letters_are_sent_and_read_again() -> None:
+    rows = letters_of(["a", "bcdefghijk", "<pad>", "\u00e9", "\0"], 8)
+    text = Letters(rows).to_text()
+    assert torch.equal(Letters.from_text(text, 8).rows, rows) and Letters.from_text(text, 8).to_text() == text
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\1a", b"\2ab\0", b"\3abc", b"\0a\0", b"\1a\0\1a"],
+    ids=["nothing", "too short", "too long", "more than there is", "behind its end", "half a token"],
+)
+def test_letters_of_another_kind_are_refused(content: bytes) -> None:
+    with pytest.raises(OptionError, match="The spelling of tokens"):
+        Letters.from_text(base64.b64encode(content).decode(), 2)
+
+
+def test_what_is_no_base64_is_refused() -> None:
+    for text in ("a", "\u00e9", "AA=A", "AAA!"):
+        with pytest.raises(OptionError, match="The spelling of tokens is no base64"):
+            Letters.from_text(text, 2)

@@ -217,6 +217,34 @@ def test_what_dead_processes_left_is_removed(tmp_path: Path, dead: int) -> None:
     assert set(os.listdir(tmp_path)) == {"out", *kept}
 
 
+@pytest.mark.parametrize(
+    "name", ["n" * 255, "\u00e9" * 127, "o" * 65], ids=["letters", "two bytes each", "just too long"]
+)
+def test_a_name_may_be_as_long_as_the_file_system_takes(tmp_path: Path, dead: int, name: str) -> None:
+    stale = tmp_path / f"{module._hidden(name)}.partial-{dead}-{module._host()}-00"
+    stale.mkdir()
+    with transaction(tmp_path / name) as partial:
+        fill(partial, "old")
+    with transaction(tmp_path / name, overwrite=True) as partial:
+        fill(partial, "new")
+    write_text(tmp_path / "files" / name, "text")
+    assert sorted(os.listdir(tmp_path)) == sorted(["files", name])
+    assert tree(tmp_path / name) == filled("new") and (tmp_path / "files" / name).read_text() == "text"
+
+
+def test_a_name_that_is_too_long_is_refused_before_the_work(tmp_path: Path) -> None:
+    for target in (tmp_path / ("n" * 256), tmp_path / "absent" / ("\u00e9" * 128) / "out"):
+        with pytest.raises(OutputError, match="256 bytes; here a name may have 255"):
+            checked_target(target)
+        with pytest.raises(OutputError, match="Type a shorter name"):
+            write_text(target, "text")
+    assert os.listdir(tmp_path) == []
+
+
+def test_two_long_names_have_two_hidden_ones() -> None:
+    assert module._hidden("n" * 100 + "a") != module._hidden("n" * 100 + "b")
+
+
 def test_a_file_is_written_whole(tmp_path: Path, dead: int) -> None:
     (tmp_path / f".g.json.partial-{dead}-{module._host()}-00").touch()
     target = tmp_path / "a" / "g.json"

@@ -64,6 +64,27 @@ def test_another_configuration_or_attribute_is_another_graph(
     assert len(traced) == len(list(folder.iterdir())) == 3
 
 
+def test_what_a_launcher_tells_its_workers_changes_no_graph(
+    folder: Path, traced: list[str], architecture: Architecture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cached_graph(architecture)
+    for name, value in {
+        "RANK": "1",
+        "WORLD_SIZE": "2",
+        "TORCHELASTIC_RUN_ID": "7f",
+        "TORCHELASTIC_ERROR_FILE": "/tmp/attempt_0/1/error.json",
+        "TORCH_NCCL_ASYNC_ERROR_HANDLING": "1",
+        "TRANSFORMERS_VERBOSITY": "error",
+        "TORCH_HOME": "/models",
+    }.items():
+        monkeypatch.setenv(name, value)
+        cached_graph(architecture)
+    assert len(traced) == 1
+    monkeypatch.setenv("TIMM_FUSED_ATTN", "0")  # by which timm chooses how attention is computed
+    cached_graph(architecture)
+    assert len(traced) == 2
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

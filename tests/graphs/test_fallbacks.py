@@ -16,10 +16,11 @@ from torch import Tensor, nn
 import paramgen
 from paramgen.architectures import Architecture
 from paramgen.architectures.module import from_module
-from paramgen.errors import OptionError, TraceError, TraceWarning
+from paramgen.errors import MisfitError, OptionError, TraceError, TraceWarning
 from paramgen.graphs import schema
 from paramgen.graphs.fallbacks import Tracing, graph_of
 from paramgen.graphs.time_limit import TimeUp, time_limit
+from paramgen.graphs.wire import graph_to_json
 
 if TYPE_CHECKING:
     from conftest import Command
@@ -110,6 +111,50 @@ def test_an_unknown_order_is_a_warning_or_with_strict_an_error() -> None:
         graph_of(architecture, Tracing())
     with pytest.raises(TraceError, match="The forward pass of Network fails in the module itself: ZeroDivisionError"):
         graph_of(architecture, Tracing(strict=True))
+
+
+@pytest.mark.filterwarnings("ignore::paramgen.errors.TraceWarning")
+@pytest.mark.parametrize("given", [(torch.zeros(2, 5),), (torch.zeros(2, 4), torch.zeros(1)), ()])
+def test_an_example_input_that_was_given_and_does_not_fit_is_an_error(given: tuple[Tensor, ...]) -> None:
+    module = Network(lambda m, x: x)
+    with pytest.raises(MisfitError, match="The example input does not fit .*Check it with `module"):
+        paramgen.predict(module, example_input=given)
+    with pytest.raises(MisfitError):
+        paramgen.graph(module, example_input=given)
+    assert paramgen.predict(module, init="library").rules  # what is guessed may be wrong
+
+
+@pytest.mark.parametrize("case", ["raises", "exits", "never returns", "branches on values"])
+@pytest.mark.filterwarnings("ignore::paramgen.errors.TraceWarning")
+def test_a_network_that_cannot_be_followed_is_no_fault_of_its_example_input(case: str) -> None:
+    module = Network(WAYS[case][1])
+    assert paramgen.predict(module, example_input=torch.zeros(2, 4), init="library", trace_timeout=0.3).rules
+
+
+@pytest.mark.filterwarnings("ignore::paramgen.errors.TraceWarning")
+def test_what_is_too_large_to_be_run_and_asks_for_values_is_not_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("paramgen.graphs.fallbacks.MAX_REAL", 1)
+    module = Network(WAYS["branches on values"][1])
+    assert not paramgen.predict(module, example_input=torch.zeros(2, 4), init="library").graph.ordered
+
+
+def test_a_graph_has_an_example_input_of_its_own(tmp_path: Path) -> None:
+    file = tmp_path / "g.json"
+    file.write_text(graph_to_json(*paramgen.graph(nn.Linear(3, 2), example_input=torch.zeros(2, 3))))
+    assert paramgen.predict(str(file), init="he", strict=True).rules
+    with pytest.raises(OptionError, match="Leave --example-input"):
+        paramgen.predict(str(file), example_input=torch.zeros(2, 3))
+    with pytest.raises(OptionError, match="Leave --example-input"):
+        paramgen.graph(str(file), example_input=torch.zeros(2, 3))
+
+
+@pytest.mark.filterwarnings("ignore::paramgen.errors.TraceWarning")
+def test_a_graph_without_an_order_is_refused_where_one_is_wanted(tmp_path: Path) -> None:
+    file = tmp_path / "g.json"
+    file.write_text(graph_to_json(*paramgen.graph(Network(WAYS["raises"][1]), example_input=torch.zeros(2, 4))))
+    assert paramgen.predict(str(file), init="he").rules
+    with pytest.raises(TraceError, match="module tree and has no order"):
+        paramgen.predict(str(file), init="he", strict=True)
 
 
 def test_starts_that_need_no_order_still_fill_their_weights() -> None:

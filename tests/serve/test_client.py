@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from tokenizers import ByteLevelBPETokenizer
 
 import paramgen
 import paramgen.remote
@@ -113,6 +114,36 @@ def test_only_the_graph_is_sent(between: Between, network: Path, tmp_path: Path)
     assert json.loads(between.bodies[0]).keys() == {"graph", "init", "seed", "dtype"}
     for body in between.bodies:
         assert b"network.py" not in body and str(tmp_path).encode() not in body and b"signature" not in body
+
+
+@pytest.mark.parametrize(("init", "sent"), [("hypernet:text", True), ("hypernet", True), ("library", False)])
+def test_a_tokenizer_counts_and_its_file_stays_here(init: str, sent: bool, between: Between, tmp_path: Path) -> None:
+    tokenizer = ByteLevelBPETokenizer()
+    tokenizer.train_from_iterator(["the thin thing and the end\n"] * 9, vocab_size=270, show_progress=False)
+    (tmp_path / "words").mkdir()
+    tokenizer.save(str(tmp_path / "words" / "tokenizer.json"))
+    spec = "transformers:gpt2?n_embd=32&n_layer=1&n_head=2&n_positions=16"
+    options: dict[str, Any] = {"tokenizer": str(tmp_path / "words" / "tokenizer.json"), "init": init, "verify": False}
+    found = []
+    for endpoint in (None, between.url):
+        paramgen.write(spec, tmp_path / "start", endpoint=endpoint, **options)
+        found.append({path.name: path.read_bytes() for path in (tmp_path / "start").iterdir()})
+        shutil.rmtree(tmp_path / "start")
+    here, there = found
+    assert there == here and json.loads(there["config.json"])["vocab_size"] == tokenizer.get_vocab_size()
+    for body in between.bodies:
+        assert ("spelling" in json.loads(body)) == sent
+        assert b"tokenizer.json" not in body and b'"the"' not in body
+
+
+def test_a_server_that_cannot_read_the_spelling_is_quoted(between: Between, network: Path, tmp_path: Path) -> None:
+    def older(number: int, _: Any, answer: Answer) -> None:
+        answer.status, answer.content = 422, b'{"detail": "spelling: Extra inputs are not permitted."}'
+        answer.headers, answer.sent = {"content-length": str(len(answer.content))}, len(answer.content)
+
+    between.change = older
+    with pytest.raises(EndpointError, match="refuses: 422 spelling: Extra inputs are not permitted"):
+        write(network, tmp_path / "start", init="he", endpoint=between.url)
 
 
 def test_a_broken_download_goes_on_where_it_broke(between: Between, network: Path, tmp_path: Path) -> None:

@@ -67,6 +67,8 @@ def test_what_is_no_json(body: bytes, running: Any) -> None:
         {"arch": "vit_b16", "extra": 1},
         {"arch": "x" * 2000},
         {"graph": {}, "set": {"a": 1}},
+        {"arch": "timm:test_vit", "init": "he", "spelling": "AAA!"},
+        {"arch": "timm:test_vit", "init": "he", "spelling": ""},
     ],
 )
 def test_what_is_no_request(body: Any, running: Any) -> None:
