@@ -9,6 +9,7 @@ from huggingface_hub import constants
 
 import paramgen
 from paramgen.architectures import resolve
+from paramgen.architectures.followed import Tokens
 from paramgen.errors import ArchitectureError, OptionError, ParamgenError
 from tests.hub.connected import connected
 from tests.hub.server import Hub
@@ -49,6 +50,15 @@ def test_each_librarys_config_is_built(
     assert architecture.layout.source == source and architecture.spec == f"me/model@{commit}"
     assert architecture.manifest[name].shape == shape
     assert not list(Path(constants.HF_HUB_CACHE).rglob("*.py"))
+
+
+def test_its_config_follows_a_tokenizer(hub: Hub) -> None:
+    tokens = Tokens(name="it", rows=2000, special={"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": None})
+    commit = fill(hub, GPT2)
+    followed = resolve("me/model", tokens=tokens)
+    assert followed.manifest["transformer.wte.weight"].shape == (2000, 8) and "vocab_size 2,000" in followed.notes[0]
+    assert followed.spec.startswith(f"me/model@{commit}?vocab_size=2000&")
+    assert resolve("me/model", {"vocab_size": 70}, tokens=tokens).manifest["transformer.wte.weight"].shape == (70, 8)
 
 
 def test_the_commit_is_recorded_pinned_and_kept_for_later(
