@@ -244,13 +244,22 @@ def _rules(record: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
     tied = record.get("tied") or {}
     for name, entry in record["tensors"].items():
         if name not in tied:
-            tensors[str(entry.get("rule"))] += 1
-            values[str(entry.get("rule"))] += _elements(entry.get("shape"))
+            shares = _shares(entry)
+            tensors.update(shares.keys())
+            values.update(shares)
     whole = max(1, sum(values.values()))
     return [
         (cell(rule), f"{tensors[rule]:,}", f"{count:,}", f"{100 * count / whole:.1f} %")
         for rule, count in values.most_common()
     ]
+
+
+def _shares(entry: Mapping[str, Any]) -> dict[str, int]:
+    """Return the elements of a tensor by the rule that filled them."""
+    said = entry.get("filled_elements")
+    if isinstance(said, dict) and said and all(type(count) is int and 0 <= count < 2**63 for count in said.values()):
+        return {str(rule): count for rule, count in said.items()}
+    return {str(entry.get("rule")): _elements(entry.get("shape"))}
 
 
 def _elements(shape: Any) -> int:
@@ -263,9 +272,11 @@ def _elements(shape: Any) -> int:
 def _note_on_rules(record: Mapping[str, Any]) -> str:
     ties = len(record.get("tied") or {})
     tied = f" {ties:,} more {'name shares its' if ties == 1 else 'names share their'} tensor with one of these."
+    shared = any(entry.get("filled_elements") for entry in record["tensors"].values())
+    parts = " A tensor that several rules fill, each its part, counts for each." if shared else ""
     return (
-        "Values are parameters and buffers. `library` is what the network's own library draws. paramgen.json has the "
-        f"rule, mean, standard deviation and sha256 of every tensor; `paramgen check` compares them."
+        f"Values are parameters and buffers.{parts} `library` is what the network's own library draws. paramgen.json "
+        f"has the rule, mean, standard deviation and sha256 of every tensor; `paramgen check` compares them."
         f"{tied if ties else ''}"
     )
 

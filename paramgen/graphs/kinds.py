@@ -44,7 +44,7 @@ WORDS: Final[Mapping[Family, str]] = {
 }
 """What each family is called in a sentence."""
 
-TEXT: Final[frozenset[Family]] = frozenset(("text_transformer", "text_encoder", "text_to_text"))
+TEXTS: Final[frozenset[Family]] = frozenset(("text_transformer", "text_encoder", "text_to_text"))
 """The families that read texts: those that tell the next token, see all of a text, or answer one with another."""
 
 _CONVOLUTIONS: Final = frozenset(("conv", "dilated_conv"))
