@@ -103,7 +103,7 @@ class HypernetInitializer(Initializer):
         if chosen is self:
             return self
         if hindrance := chosen.hindrance(architecture, graph):
-            reason = f"{WORDS[family]}: the hypernet for texts fills nothing here: {hindrance}"
+            reason = f"{WORDS[family]}: {hindrance}"
             return Chosen(init=LIBRARY, family=family, reason=reason, initializer=Library())
         reason = f"{WORDS[family]}: of the hypernets that come with paramgen, it is the one for texts"
         return Chosen(init=f"hypernet:{TEXT}", family=family, reason=reason, initializer=chosen)
