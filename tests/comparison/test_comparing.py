@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from torch import nn
 
 import paramgen
@@ -40,5 +41,8 @@ def test_library_is_not_compared_with_itself(photos: Path, tmp_path: Path) -> No
         paramgen.compare(("own", build), str(photos), init=["mimetic", "library"], out=tmp_path / "out", **SMALL)
     assert "\n" not in str(refusal.value) and not (tmp_path / "out" / "results.json").exists()
     flat = nn.Sequential(nn.Flatten(), nn.Linear(768, 3))
-    found = paramgen.compare(("flat", lambda: flat), str(photos), init=["auto", "library"], **SMALL)
+    images = torch.zeros(2, 3, 16, 16)
+    found = paramgen.compare(
+        ("flat", lambda: flat), str(photos), init=["auto", "library"], example_input=images, **SMALL
+    )
     assert any(note.startswith("auto chose library for flat: ") for note in found.values["architectures"][0]["notes"])
