@@ -20,7 +20,9 @@ from paramgen.export.card import CARD, card_text
 from paramgen.export.folder import checked_target, transaction
 from paramgen.export.plan import Entry, Plan, plan
 from paramgen.export.writer import SafetensorsWriter
+from paramgen.graphs.kinds import family_of
 from paramgen.graphs.wire import graph_hash
+from paramgen.initializers.auto import measured_on
 from paramgen.prediction import Prediction
 from paramgen.streaming import Advance, statistics_of, stream
 
@@ -231,6 +233,7 @@ def _versions(*libraries: str) -> Iterator[tuple[str, str]]:
 def _provenance(prediction: Prediction, max_shard: int | str, copied: Companions) -> dict[str, Any]:
     manifest = prediction.architecture.manifest
     source = prediction.architecture.layout.source
+    described, family = dict(prediction.initializer.describe()), family_of(prediction.graph)
     return {
         "paramgen": version("paramgen"),
         "versions": dict(_versions("torch", source)),
@@ -245,7 +248,9 @@ def _provenance(prediction: Prediction, max_shard: int | str, copied: Companions
             "unreachable": prediction.graph.unreachable(),
         },
         "init": prediction.init,
-        "initializer": dict(prediction.initializer.describe()),
+        "initializer": described,
+        "family": family,
+        "measured": measured_on(described, family),
         "inherited": dict(prediction.initializer.inherited()),
         "seed": prediction.seed,
         "dtype": None if prediction.dtype is None else str(prediction.dtype).removeprefix("torch."),

@@ -170,6 +170,20 @@ def table() -> Table:
     return Table.parse((files("paramgen.initializers") / TABLE).read_text(encoding="utf-8"))
 
 
+def measured_on(described: Mapping[str, Any], family: Family) -> dict[str, Any]:
+    """Return on how many networks of a family, and how large ones, a shipped hypernet was measured; empty for others.
+
+    Args:
+        described: What `Initializer.describe` returned.
+        family: The family.
+
+    """
+    if described.get("sha256") not in table().hypernets.values():
+        return {}
+    measured = table().families[family]
+    return {"networks": len(measured.networks), "largest": measured.largest}
+
+
 @cache  # a hypernet is read once
 def _start(init: str) -> Initializer:
     return initializer_of(init)

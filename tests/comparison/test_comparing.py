@@ -20,6 +20,10 @@ def build(num_classes: int = 3) -> nn.Module:
     return nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, num_classes))
 
 
+def flat() -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(768, 3))
+
+
 @pytest.mark.parametrize("init", ["auto", "hypernet"])
 def test_the_settings_name_the_hypernet_that_was_chosen_and_no_other(text: Path, init: str) -> None:
     found = paramgen.compare(GPT2, str(text), init=[init], **SMALL)
@@ -40,9 +44,6 @@ def test_library_is_not_compared_with_itself(photos: Path, tmp_path: Path) -> No
     with pytest.raises(OptionError, match="'mimetic' fills nothing of 'own': .*Type another start") as refusal:
         paramgen.compare(("own", build), str(photos), init=["mimetic", "library"], out=tmp_path / "out", **SMALL)
     assert "\n" not in str(refusal.value) and not (tmp_path / "out" / "results.json").exists()
-    flat = nn.Sequential(nn.Flatten(), nn.Linear(768, 3))
-    images = torch.zeros(2, 3, 16, 16)
-    found = paramgen.compare(
-        ("flat", lambda: flat), str(photos), init=["auto", "library"], example_input=images, **SMALL
-    )
+    options = SMALL | {"example_input": torch.zeros(2, 3, 16, 16)}
+    found = paramgen.compare(("flat", flat), str(photos), init=["auto", "library"], **options)
     assert any(note.startswith("auto chose library for flat: ") for note in found.values["architectures"][0]["notes"])
