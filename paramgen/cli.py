@@ -198,7 +198,7 @@ app.add_typer(endpoint_app, name="endpoint")
 
 @app.command(name="list")
 def list_(
-    what: Annotated[str, typer.Argument(help="architectures, initializers or sources.")] = "architectures",
+    what: Annotated[str, typer.Argument(help="architectures, hypernets, initializers or sources.")] = "architectures",
     source: Annotated[str | None, typer.Argument(help="With architectures: all names of one source.")] = None,
     pattern: Annotated[str | None, typer.Argument(help="Of these, the names that it fits: '*convnext*'.")] = None,
     as_json: Json = False,
@@ -208,7 +208,8 @@ def list_(
     [dim]paramgen list architectures
     paramgen list architectures timm
     paramgen list architectures timm '*convnext*'
-    paramgen list initializers[/dim]
+    paramgen list initializers
+    paramgen list hypernets[/dim]
     """
     from paramgen.listing import names_of
     from paramgen.reporting import Reporter
@@ -274,13 +275,14 @@ def convert(
 
 @app.command()
 def info(
-    what: Annotated[str, typer.Argument(help="A folder that predict wrote, a hypernet's folder, or an architecture.")],
+    what: Annotated[str, typer.Argument(help="A folder that predict wrote, a hypernet's folder or its name, or an architecture.")],
     as_json: Json = False,
 ) -> None:
     """Say what a folder holds or what an architecture is.
 
     [dim]paramgen info start
-    paramgen info vit_b16[/dim]
+    paramgen info vit_b16
+    paramgen info vision[/dim]
     """
     from paramgen.listing import describe_anything
     from paramgen.reporting import Reporter

@@ -16,9 +16,10 @@ from typing import Any, ClassVar, Final, Literal, final
 
 from paramgen.architectures import Architecture
 from paramgen.errors import OptionError, one_line
-from paramgen.graphs.kinds import FAMILIES, WORDS, Family, family_of
+from paramgen.graphs.kinds import FAMILIES, TEXTS, WORDS, Family, family_of
 from paramgen.graphs.schema import Graph
 from paramgen.initializers import Chosen, Initializer, NamedTensors, initializer_of, initializers
+from paramgen.initializers.hypernet import SHIPPED, TEXT
 
 AUTO, LIBRARY = "auto", "library"
 CONTROLS: Final = ("matched:hypernet", "shuffled:hypernet")  # of what ships: where they win, they are taken
@@ -178,7 +179,7 @@ def measured_on(described: Mapping[str, Any], family: Family) -> dict[str, Any]:
         family: The family.
 
     """
-    if described.get("sha256") not in table().hypernets.values():
+    if described.get("sha256") != table().hypernets.get(TEXT if family in TEXTS else SHIPPED):
         return {}
     measured = table().families[family]
     return {"networks": len(measured.networks), "largest": measured.largest}
