@@ -275,7 +275,9 @@ def convert(
 
 @app.command()
 def info(
-    what: Annotated[str, typer.Argument(help="A folder that predict wrote, a hypernet's folder or its name, or an architecture.")],
+    what: Annotated[
+        str, typer.Argument(help="A folder that predict wrote, a hypernet's folder or its name, or an architecture.")
+    ],
     as_json: Json = False,
 ) -> None:
     """Say what a folder holds or what an architecture is.

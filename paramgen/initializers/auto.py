@@ -60,8 +60,8 @@ class Measured:
     def beyond(self, family: Family, parameters: int) -> str:
         """Say that a network is too large for what was measured to say anything of it."""
         return (
-            f"{WORDS[family]}: nothing is known to be better for one of {parameters:,} parameters; the largest that was "
-            f"measured has {self.largest:,}"
+            f"{WORDS[family]}: nothing is known to be better for one of {parameters:,} parameters; the largest that "
+            f"was measured has {self.largest:,}"
         )
 
     def _measured(self, chosen: str, family: Family) -> str:

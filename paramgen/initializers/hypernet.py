@@ -61,9 +61,9 @@ class HypernetInitializer(Initializer):
             raise OptionError(f"softmax is {self.softmax!r}. Allowed: explicit (as published weights expect) and fused")
 
     def rules(self, architecture: Architecture, graph: Graph) -> Mapping[str, str]:
-        """`hypernet` for what it fills, `hypernet in part` for slots that it does not fill whole; the rest is `library`.
+        """`hypernet` for what it fills whole, `hypernet in part` for what it does not; the rest is `library`.
 
-        How many elements of a slot in part are whose is what `shares` says.
+        Of a slot in part, `shares` says how many elements are whose.
         """
         if (other := self.settled(architecture, graph)) is not self:
             return other.rules(architecture, graph)

@@ -78,7 +78,9 @@ class Reader(nn.Module):
 
     def attend(self, states: Tensor, others: Tensor, *, causal: bool) -> Tensor:
         if not self.by_hand:
-            return states + nn.functional.scaled_dot_product_attention(states, others, self.mix(others), None, 0, causal)
+            return states + nn.functional.scaled_dot_product_attention(
+                states, others, self.mix(others), None, 0, causal
+            )
         weights = states @ others.transpose(1, 2)
         mask = torch.ones(weights.shape[1:], device=weights.device).tril() == 0
         return states + weights.masked_fill(mask, -1e9).softmax(-1) @ self.mix(others)

@@ -76,7 +76,7 @@ def test_nothing_better_than_the_library_is_said_so(fake: Fake) -> None:
     fake(("library", 0.45))
     reason = paramgen.predict(cnn(), example_input=IMAGES).chosen["reason"]
     assert reason.startswith(
-        "plain CNN: nothing is known to be better; none trained better than library (45.0 %) by more than the noise on 2"
+        "plain CNN: nothing is known to be better; none trained better than library (45.0 %) by more than the noise on"
     )
 
 
@@ -215,3 +215,33 @@ def test_a_start_that_was_chosen_chooses_no_other() -> None:
     assert isinstance(chosen, Chosen) and not isinstance(chosen.initializer, Chosen)
     own = paramgen.predict(GPT2, init="hypernet").initializer
     assert own.describe()["sha256"] == chosen.describe()["sha256"] and own.inherited() == chosen.inherited()
+
+
+def test_where_nothing_is_known_to_be_better_the_next_step_is_a_line_of_its_own(
+    command: "Command", tmp_path: Path
+) -> None:
+    typed = ("--arch", "timm:vit_base_patch16_224", "--set", "num_classes=3")
+    dry = json.loads(command("predict", *typed, "--dry-run", "--json").out)
+    step = "paramgen compare --arch timm:vit_base_patch16_224 --set num_classes=3 --data IMAGES"
+    assert dry["chosen"] == "library" and dry["next_step"] == f"To measure it on your data: {step}"
+    assert "nothing is known to be better for one of 85,800,963 parameters" in dry["reason"]
+    assert "did better" not in dry["reason"] and "hypernet" not in dry["reason"]
+    (tmp_path / "flat.py").write_text("from torch import nn\ndef build():\n    return nn.Conv2d(3, 4, 3)\n")
+    out = command("predict", "--arch", "flat.py:build", "--example-input", "2x3x8x8", "--out", "start").out
+    lines = [line.strip() for line in out.splitlines()]
+    assert lines[1].startswith("auto chose library: network of another kind: nothing is known to be better")
+    assert lines[2] == (
+        "To measure it on your data: paramgen compare --arch flat.py:build --example-input 2x3x8x8 --data IMAGES"
+    )
+
+
+def test_the_next_step_is_one_that_can_be_taken(command: "Command", own: Path) -> None:
+    live = paramgen.predict(nn.Conv2d(3, 4, 3), example_input=torch.zeros(2, 3, 8, 8))
+    assert live.next_step == "To measure it on your data: paramgen.compare(module, data)"
+    assert paramgen.predict(nn.Conv2d(3, 4, 3), init="library", example_input=torch.zeros(2, 3, 8, 8)).next_step == ""
+    assert paramgen.predict(nn.Linear(6, 4), example_input=torch.zeros(2, 6)).next_step == ""  # no classes, no images
+    assert paramgen.predict(VIT).next_step == ""  # something better is known
+    text = paramgen.predict("gpt2", overrides={"n_layer": 1, "n_embd": 3072}).next_step
+    assert text.endswith("paramgen compare --arch gpt2 --set n_layer=1 --set n_embd=3072 --data TEXT")
+    encoder = {"num_hidden_layers": 1, "hidden_size": 32, "intermediate_size": 48, "num_attention_heads": 2}
+    assert paramgen.predict("transformers:BertForMaskedLM", overrides=encoder).next_step == ""

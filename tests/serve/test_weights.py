@@ -43,7 +43,11 @@ def written(folder: Path, network: Path, **options: Any) -> bytes:
 
 @pytest.mark.parametrize(
     ("init", "dtype"),
-    [("he", "bfloat16"), ("hypernet:first_light", None), *((name, None) for name in INITIALIZERS if name not in OTHERS)],
+    [
+        ("he", "bfloat16"),
+        ("hypernet:first_light", None),
+        *((name, None) for name in INITIALIZERS if name not in OTHERS),
+    ],
 )
 def test_the_file_is_the_command_lines(
     init: str, dtype: str | None, running: Any, graphs: Graphs, network: Path, tmp_path: Path
