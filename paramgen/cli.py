@@ -211,10 +211,10 @@ def list_(
     paramgen list initializers
     paramgen list hypernets[/dim]
     """
-    from paramgen.listing import names_of
+    from paramgen.listing import listed
     from paramgen.reporting import Reporter
 
-    Reporter(as_json=as_json, quiet=False).names(what, names_of(what, source, pattern))
+    Reporter(as_json=as_json, quiet=False).names(what, listed(what, source, pattern, facts=as_json))
 
 
 @app.command()

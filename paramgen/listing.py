@@ -14,14 +14,14 @@ from paramgen.errors import ArchitectureError, OptionError, UnknownNameError
 _KINDS = ("architectures", "hypernets", "initializers", "sources")
 
 
-def names_of(what: str, source: str | None, pattern: str | None = None) -> Mapping[str, str | Mapping[str, Any]]:
-    """Return names with a line about each, or with facts by name; of a source, those that fit a pattern."""
+def names_of(what: str, source: str | None, pattern: str | None = None) -> dict[str, str]:
+    """Return names with a line about each; of a source, those that fit a pattern."""
     if what not in _KINDS:
         raise UnknownNameError.of("list", what, _KINDS, "Type: paramgen list architectures")
     if source is not None and what != "architectures":
         raise OptionError(f"{what} have no names below them; given was {source!r}. Type: paramgen list {what}")
     if what == "hypernets":
-        return {name: _shipped(folder) for name, folder in _pretrained().items()}
+        return {name: _line(facts) for name, facts in hypernets().items()}
     if what == "initializers":
         from paramgen.initializers import initializers
 
@@ -48,6 +48,20 @@ def _fitting(source: str, names: Sequence[str], pattern: str | None) -> Sequence
         word = max(re.split(r"[*?[\]]+", asked), key=len)
         hint = f"The pattern {pattern!r} fits none of them. Type: paramgen list architectures {source}"
         raise UnknownNameError.of(f"{source} architecture", word, names, hint)
+    return found
+
+
+def listed(what: str, source: str | None, pattern: str | None = None, *, facts: bool) -> Mapping[str, Any]:
+    """Return names with a line about each; of hypernets, if asked, with facts by name."""
+    return hypernets() if facts and what == "hypernets" and source is None else names_of(what, source, pattern)
+
+
+def hypernets() -> dict[str, dict[str, Any]]:
+    """Return what ships by its name: what to type, what it is for, how large it is, what it was measured on."""
+    found = {}
+    for name, folder in _pretrained().items():
+        kind = "diffusion" if (folder / "model_index.json").is_file() else "hypernet"
+        found[name] = {"init": f"{kind}:{name}", **_known(folder), "parameters": _elements(folder)}
     return found
 
 
@@ -123,10 +137,15 @@ def _pretrained() -> dict[str, Path]:
     return {path.name: path for path in sorted(folder.iterdir()) if (path / "README.md").is_file()}
 
 
-def _shipped(folder: Path) -> dict[str, Any]:
-    """Return what a hypernet that ships is for, how large it is, and what it was measured on."""
-    kind = "diffusion" if (folder / "model_index.json").is_file() else "hypernet"
-    return {"init": f"{kind}:{folder.name}", **_known(folder), "parameters": _elements(folder)}
+def _line(facts: Mapping[str, Any]) -> str:
+    """Return what a hypernet is for, its size, what it was measured on, and what to type."""
+    measured = facts["measured"]
+    families = measured.get("families", {}).values()
+    networks = sum(each["networks"] for each in families)
+    largest = max((each["largest"] for each in families), default=0)
+    on = f" ({networks} networks of up to {largest:,} parameters)" if families else ""
+    size, data = f"{facts['parameters']:,} parameters", f"measured on {', '.join(measured['data'])}{on}"
+    return f"{facts['for']}; {size}; {data}; --init {facts['init']}"
 
 
 def _known(folder: Path) -> dict[str, Any]:

@@ -111,14 +111,14 @@ class Reporter:
         elif not self._quiet:
             self._rows({key: _shown(key, value) for key, value in values.items()}, left="bold", right="")
 
-    def names(self, what: str, names: Mapping[str, str | Mapping[str, Any]]) -> None:
-        """Print names, each with what it stands for, or with what is known of it."""
+    def names(self, what: str, names: Mapping[str, Any]) -> None:
+        """Print names, each with what it stands for."""
         if self._as_json:
             self._out.print(json.dumps(names), markup=False)
             return
         if not names:
             self._out.print(f"No {what} can be listed here.")
-        self._rows({name: _said(said) for name, said in names.items()}, left="", right="dim")
+        self._rows({name: str(text) for name, text in names.items()}, left="", right="dim")
 
     def _rows(self, rows: Mapping[str, str], *, left: str, right: str) -> None:
         """Print two columns: folded on a terminal, a line each for programs."""
@@ -258,18 +258,6 @@ def _shown(key: str, value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(str(item) for item in value) or "none"
     return f"{value:,}" if type(value) is int and key != "seed" else str(value)
-
-
-def _said(facts: str | Mapping[str, Any]) -> str:
-    """Return a line about a name; of a hypernet, what it is for, its size, what it was measured on, what to type."""
-    if isinstance(facts, str):
-        return facts
-    measured = facts["measured"]
-    families = measured.get("families", {}).values()
-    reach = sum(each["networks"] for each in families), max((each["largest"] for each in families), default=0)
-    on = f" ({reach[0]} networks of up to {reach[1]:,} parameters)" if families else ""
-    size, data = f"{facts['parameters']:,} parameters", f"measured on {', '.join(measured['data'])}{on}"
-    return f"{facts['for']}; {size}; {data}; --init {facts['init']}"
 
 
 def _short(count: float) -> str:
