@@ -206,9 +206,7 @@ def list_(
     """List the names that can be typed.
 
     [dim]paramgen list architectures
-    paramgen list architectures timm
     paramgen list architectures timm '*convnext*'
-    paramgen list initializers
     paramgen list hypernets[/dim]
     """
     from paramgen.listing import listed
@@ -283,7 +281,6 @@ def info(
     """Say what a folder holds or what an architecture is.
 
     [dim]paramgen info start
-    paramgen info vit_b16
     paramgen info vision[/dim]
     """
     from paramgen.listing import describe_anything

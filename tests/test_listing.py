@@ -33,6 +33,8 @@ def test_the_command_takes_it(command: "Command") -> None:
     assert json.loads(done.out) == {"timm:test_vit": ""}
     assert command("list", "architectures", "timm", "test_v?t").out == "timm:test_vit\n"
     assert "have no names below them" in command("list", "initializers", "timm", "*").refusal
+
+
 SHIPPED = Path(paramgen.__file__).parent / "pretrained"
 
 
