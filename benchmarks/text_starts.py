@@ -23,13 +23,14 @@ from typing import Any, Final, final
 
 from benchmarks.known import Known, known_row
 from benchmarks.provenance import provenance
-from benchmarks.starts_table import CONTROLS, JUDGED
+from benchmarks.starts_table import JUDGED
 from paramgen.comparison import Event, Protocol, compare
 from paramgen.comparison.data.text import folder_text
 from paramgen.comparison.measures import reached
 from paramgen.errors import OptionError, ParamgenError
 from paramgen.export.folder import write_text
 from paramgen.initializers import initializer_of
+from paramgen.initializers.auto import CONTROLS
 from paramgen.initializers.library import LIBRARY
 
 RESULT: Final = Path(__file__).parents[1] / "cards" / "results" / "text_starts.json"

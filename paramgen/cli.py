@@ -198,7 +198,7 @@ app.add_typer(endpoint_app, name="endpoint")
 
 @app.command(name="list")
 def list_(
-    what: Annotated[str, typer.Argument(help="architectures, initializers or sources.")] = "architectures",
+    what: Annotated[str, typer.Argument(help="architectures, hypernets, initializers or sources.")] = "architectures",
     source: Annotated[str | None, typer.Argument(help="With architectures: all names of one source.")] = None,
     pattern: Annotated[str | None, typer.Argument(help="Of these, the names that it fits: '*convnext*'.")] = None,
     as_json: Json = False,
@@ -206,14 +206,13 @@ def list_(
     """List the names that can be typed.
 
     [dim]paramgen list architectures
-    paramgen list architectures timm
     paramgen list architectures timm '*convnext*'
-    paramgen list initializers[/dim]
+    paramgen list hypernets[/dim]
     """
-    from paramgen.listing import names_of
+    from paramgen.listing import listed
     from paramgen.reporting import Reporter
 
-    Reporter(as_json=as_json, quiet=False).names(what, names_of(what, source, pattern))
+    Reporter(as_json=as_json, quiet=False).names(what, listed(what, source, pattern, facts=as_json))
 
 
 @app.command()
@@ -274,13 +273,15 @@ def convert(
 
 @app.command()
 def info(
-    what: Annotated[str, typer.Argument(help="A folder that predict wrote, a hypernet's folder, or an architecture.")],
+    what: Annotated[
+        str, typer.Argument(help="A folder that predict wrote, a hypernet's folder or its name, or an architecture.")
+    ],
     as_json: Json = False,
 ) -> None:
     """Say what a folder holds or what an architecture is.
 
     [dim]paramgen info start
-    paramgen info vit_b16[/dim]
+    paramgen info vision[/dim]
     """
     from paramgen.listing import describe_anything
     from paramgen.reporting import Reporter

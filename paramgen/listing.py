@@ -2,13 +2,16 @@
 
 import fnmatch
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.resources import files
+from math import prod
 from pathlib import Path
 from typing import Any
 
 from paramgen.errors import ArchitectureError, OptionError, UnknownNameError
 
-_KINDS = ("architectures", "initializers", "sources")
+_KINDS = ("architectures", "hypernets", "initializers", "sources")
 
 
 def names_of(what: str, source: str | None, pattern: str | None = None) -> dict[str, str]:
@@ -17,6 +20,8 @@ def names_of(what: str, source: str | None, pattern: str | None = None) -> dict[
         raise UnknownNameError.of("list", what, _KINDS, "Type: paramgen list architectures")
     if source is not None and what != "architectures":
         raise OptionError(f"{what} have no names below them; given was {source!r}. Type: paramgen list {what}")
+    if what == "hypernets":
+        return {name: _line(facts) for name, facts in hypernets().items()}
     if what == "initializers":
         from paramgen.initializers import initializers
 
@@ -46,17 +51,34 @@ def _fitting(source: str, names: Sequence[str], pattern: str | None) -> Sequence
     return found
 
 
+def listed(what: str, source: str | None, pattern: str | None = None, *, facts: bool) -> Mapping[str, Any]:
+    """Return names with a line about each; of hypernets, if asked, with facts by name."""
+    return hypernets() if facts and what == "hypernets" and source is None else names_of(what, source, pattern)
+
+
+def hypernets() -> dict[str, dict[str, Any]]:
+    """Return what ships by its name: what to type, what it is for, how large it is, what it was measured on."""
+    found = {}
+    for name, folder in _pretrained().items():
+        kind = "diffusion" if (folder / "model_index.json").is_file() else "hypernet"
+        found[name] = {"init": f"{kind}:{name}", **_known(folder), "parameters": _elements(folder)}
+    return found
+
+
 def describe_anything(what: str) -> dict[str, Any]:
-    """Describe a predicted folder, a hypernet's folder or an architecture."""
+    """Describe a predicted folder, a hypernet's folder or a pipeline's, what ships by its name, or an architecture."""
     from paramgen.architectures import read_config
     from paramgen.checking import read_report
+    from paramgen.hypernets.loading import is_hypernet
 
-    folder = Path(what)
+    folder = Path(what) if Path(what).exists() else _pretrained().get(what, Path(what))
     if folder.is_dir() and (record := read_report(folder)):
         return {key: value for key, value in record.items() if key not in ("tensors", "tied")}
+    if (folder / "model_index.json").is_file():
+        return _pipeline(folder)
     if (folder / "config.json").is_file():
         config = read_config(folder)
-        if "encoder" in config and "decoder" in config:
+        if is_hypernet(config) and "model_type" not in config:  # transformers has encoders and decoders, too
             return _hypernet(folder)
     elif folder.is_dir():
         raise ArchitectureError(f"{what!r} is a folder without config.json; nothing is known about it.")
@@ -85,12 +107,76 @@ def _hypernet(folder: Path) -> dict[str, Any]:
     from paramgen.hypernets.loading import load
 
     hypernet = load(str(folder))
+    config = hypernet.config.to_json()
+    if isinstance(tensors := config.get("tensors"), dict):  # hundreds: their number says more
+        config["tensors"] = len(tensors)
+    parameters = sum(parameter.numel() for parameter in hypernet.parameters())
+    found = {"hypernet": str(folder), "parameters": parameters, "sha256": hypernet.sha256, "config": config}
+    return {**found, **_known(folder)}
+
+
+def _pipeline(folder: Path) -> dict[str, Any]:
+    from paramgen.diffusion.loading import open_pipeline
+
+    opened = open_pipeline(str(folder))
+    architecture = opened.architecture
     return {
-        "hypernet": str(folder),
-        "parameters": sum(parameter.numel() for parameter in hypernet.parameters()),
-        "sha256": hypernet.sha256,
-        "config": hypernet.config.to_json(),
+        "pipeline": str(folder),
+        "parameters": _elements(folder),
+        "sha256": opened.sha256,
+        "makes": architecture.layout.config.get("_class_name", architecture.spec),
+        "parameters_of_what_it_makes": architecture.manifest.parameters,
+        **_known(folder),
     }
+
+
+@cache
+def _pretrained() -> dict[str, Path]:
+    """Return the folders of what comes with paramgen, by name."""
+    folder = Path(str(files("paramgen"))) / "pretrained"
+    return {path.name: path for path in sorted(folder.iterdir()) if (path / "README.md").is_file()}
+
+
+def _line(facts: Mapping[str, Any]) -> str:
+    """Return what a hypernet is for, its size, what it was measured on, and what to type."""
+    measured = facts["measured"]
+    families = measured.get("families", {}).values()
+    networks = sum(each["networks"] for each in families)
+    largest = max((each["largest"] for each in families), default=0)
+    on = f" ({networks} networks of up to {largest:,} parameters)" if families else ""
+    size, data = f"{facts['parameters']:,} parameters", f"measured on {', '.join(measured['data'])}{on}"
+    return f"{facts['for']}; {size}; {data}; --init {facts['init']}"
+
+
+def _known(folder: Path) -> dict[str, Any]:
+    """Return what is known of a folder that comes with paramgen, from its card and the table; empty for others."""
+    if folder.resolve() != _pretrained().get(folder.name, Path()).resolve():
+        return {}
+    from huggingface_hub import ModelCard
+
+    from paramgen.graphs.kinds import FAMILIES
+    from paramgen.hypernets.storage import file_sha256
+    from paramgen.initializers.auto import measured_on
+
+    card = ModelCard.load(folder / "README.md")
+    title = next(line for line in card.text.splitlines() if line.startswith("# ")).partition(": ")[2]
+    data = list(dict.fromkeys(str(result.dataset_name) for result in card.data.eval_results or ()))
+    weights = folder / "model.safetensors"
+    digest = file_sha256(weights) if weights.is_file() else ""
+    reach = {family: measured_on({"sha256": digest}, family) for family in FAMILIES}
+    families = {family: measured for family, measured in reach.items() if measured.get("networks")}
+    return {"for": title, "measured": {"data": data, **({"families": families} if families else {})}}
+
+
+def _elements(folder: Path) -> int:
+    """Count the elements of all weights of a folder by their files' heads."""
+    from safetensors import safe_open
+
+    count = 0
+    for file in sorted(folder.rglob("*.safetensors")):
+        with safe_open(file, framework="pt") as opened:
+            count += sum(prod(opened.get_slice(name).get_shape()) for name in opened.keys())  # noqa: SIM118
+    return count
 
 
 def _first_line(kind: type) -> str:

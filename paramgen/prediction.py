@@ -1,5 +1,6 @@
 """A prediction: one architecture, one initializer, one seed. Nothing is computed before the tensors are asked for."""
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,11 +18,14 @@ from paramgen.architectures.module import from_module
 from paramgen.architectures.processors import read_tokenizer, tokens_of
 from paramgen.architectures.repository import pinned
 from paramgen.errors import OptionError, TraceError
+from paramgen.export.markdown import shell
 from paramgen.graphs.cache import cached_graph
 from paramgen.graphs.fallbacks import STRICT, Tracing
 from paramgen.graphs.schema import Graph
 from paramgen.graphs.wire import MAX_BYTES, graph_from_json
 from paramgen.initializers import Chosen, Initializer, initializer_of
+from paramgen.initializers.auto import AUTO
+from paramgen.initializers.library import KEPT, LIBRARY, PLAIN
 from paramgen.manifest import Slot
 
 DTYPES: Mapping[str, torch.dtype] = {
@@ -94,9 +98,32 @@ class Prediction:
         return self.initializer.rules(self.architecture, self.graph)
 
     @property
+    def is_library(self) -> bool:
+        """Whether nothing is filled but by what the library draws, or by what was there."""
+        return set(self.rules.values()) <= {LIBRARY, KEPT, PLAIN} and bool(self.rules)
+
+    @property
     def chosen(self) -> Mapping[str, str]:
         """What was chosen for this network, its family, and why; empty where the start was named."""
         return self.initializer.chosen if isinstance(self.initializer, Chosen) else {}
+
+    @cached_property
+    def shares(self) -> Mapping[str, Mapping[str, int]]:
+        """Number of elements by rule of each slot that several rules fill."""
+        return self.initializer.shares(self.architecture, self.graph)
+
+    @property
+    def choice(self) -> str:
+        """What chose what, and why, in a sentence; empty where the start was named."""
+        return f"{self.init} chose {self.chosen['chosen']}: {self.chosen['reason']}" if self.chosen else ""
+
+    @property
+    def next_step(self) -> str:
+        """What to do where `auto` knew of nothing better than the library's own, in a line; empty elsewhere."""
+        if self.init != AUTO or self.chosen.get("chosen") != LIBRARY:
+            return ""
+        typed = _comparison(self)
+        return f"To measure it on your data: {typed}" if typed else ""
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -106,11 +133,16 @@ class Prediction:
 
     @property
     def by_rule(self) -> dict[str, int]:
-        """Number of elements that each rule fills, the largest first."""
+        """Number of elements that each rule fills, the largest first; of a slot in part, each rule has its own."""
         counts: Counter[str] = Counter()
         for name, rule in self.rules.items():
-            counts[rule] += self.architecture.manifest[name].elements
+            counts.update(self.shares.get(name) or {rule: self.architecture.manifest[name].elements})
         return dict(counts.most_common())
+
+    @property
+    def tensors_by_rule(self) -> dict[str, int]:
+        """Number of whole tensors by the rule that is named for each."""
+        return dict(Counter(self.rules.values()).most_common())
 
     def dtype_of(self, slot: Slot) -> torch.dtype:
         """Return the dtype in which a slot is written; integers and booleans stay what they are."""
@@ -179,8 +211,13 @@ def settled(
     dtype: str | None,
     asked: Asked,
 ) -> Prediction:
-    """Return the prediction for an architecture that is built and traced; `init` is the initializer's name."""
-    return Prediction(
+    """Return the prediction for an architecture that is built and traced; `init` is the initializer's name.
+
+    Raises:
+        OptionError: The initializer was asked for by name and fills nothing, so that all would be the library's own.
+
+    """
+    prediction = Prediction(
         architecture=architecture,
         graph=graph,
         initializer=initializer.settled(architecture, graph),
@@ -189,6 +226,41 @@ def settled(
         dtype=None if dtype is None else DTYPES[dtype],
         asked=asked,
     )
+    if initializer.fills_something and prediction.is_library:
+        why = hindrance_of(initializer, prediction)
+        raise OptionError(
+            f"{init.partition('?')[0]!r} fills nothing of {architecture.spec!r}: {why}. To have it as its library "
+            f"starts it, type: --init {LIBRARY}"
+        )
+    return prediction
+
+
+def hindrance_of(initializer: Initializer, prediction: Prediction) -> str:
+    """Say why an initializer leaves a network as its library starts it."""
+    settled, graph = prediction.initializer, prediction.graph
+    if isinstance(settled, Chosen):
+        return settled.reason
+    if not graph.ordered:
+        return f"a graph by {graph.traced_by} has no order of execution"
+    return initializer.hindrance(prediction.architecture, graph) or "it has no rule for any part of it"
+
+
+def _comparison(prediction: Prediction) -> str:
+    """Return what to type or to call to compare starts of a network on one's own data; empty where that cannot be."""
+    asked = prediction.asked
+    images = any(node.op == "input" and len(node.shape) == 4 for node in prediction.graph.nodes)
+    if not images and prediction.chosen["family"] != "text_transformer":
+        return ""  # what compare trains classifies images or tells the next token
+    if asked.arch is None:
+        return "paramgen.compare(module, data)" if prediction.architecture.layout.source == "module" else ""
+    if _graph_text(asked.arch) is not None:
+        return ""
+    words = ["paramgen", "compare", "--arch", asked.arch]
+    for key, value in asked.overrides.items():
+        words += ["--set", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
+    if asked.example_input:
+        words += ["--example-input", asked.example_input]
+    return shell([*words, "--data", "IMAGES" if images else "TEXT"])
 
 
 def describe(

@@ -84,6 +84,10 @@ class Remote(Initializer):
         """The rules of the start that the server follows."""
         return self.local.rules(architecture, graph)
 
+    def shares(self, architecture: Architecture, graph: Graph) -> Mapping[str, Mapping[str, int]]:
+        """The shares of the start that the server follows."""
+        return self.local.shares(architecture, graph)
+
     def tensors(self, architecture: Architecture, graph: Graph, *, seed: int) -> NamedTensors:
         """Yield the tensors in the file's order; a tied one is compared with the one it shares."""
         manifest = architecture.manifest

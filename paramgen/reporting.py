@@ -111,14 +111,14 @@ class Reporter:
         elif not self._quiet:
             self._rows({key: _shown(key, value) for key, value in values.items()}, left="bold", right="")
 
-    def names(self, what: str, names: Mapping[str, str]) -> None:
+    def names(self, what: str, names: Mapping[str, Any]) -> None:
         """Print names, each with what it stands for."""
         if self._as_json:
             self._out.print(json.dumps(names), markup=False)
             return
         if not names:
             self._out.print(f"No {what} can be listed here.")
-        self._rows(names, left="", right="dim")
+        self._rows({name: str(text) for name, text in names.items()}, left="", right="dim")
 
     def _rows(self, rows: Mapping[str, str], *, left: str, right: str) -> None:
         """Print two columns: folded on a terminal, a line each for programs."""
@@ -194,6 +194,8 @@ class Reporter:
                 f"  {escape(prediction.init)} chose [bold]{escape(prediction.chosen['chosen'])}[/]: "
                 f"{escape(prediction.chosen['reason'])}"
             )
+        if prediction.next_step:
+            self._out.print(f"  {prediction.next_step}", markup=False)
         for remark in prediction.remarks:
             self._out.print(f"  [yellow]note[/]: {escape(remark)}")
 
@@ -209,13 +211,17 @@ class Reporter:
             )
 
     def _which(self, prediction: Any, rule: str) -> str:
-        """Name the slots of a rule by their last words, where it is not the main one."""
-        names = [name for name, by in prediction.rules.items() if by == rule]
-        if len(names) == len(prediction.rules) or rule == "hypernet":
-            return f" ({len(names)} tensors)"
+        """Count the slots of a rule, and name them by their last words where it is not the main one."""
+        shares = prediction.shares
+        names = [name for name, by in prediction.rules.items() if rule in shares.get(name, (by,))]
+        parts = sum(name in shares for name in names)
+        count = f"{len(names)} tensor{'' if len(names) == 1 else 's'}"
+        count += "" if not parts else ", in part" if parts == len(names) else f", {parts} of them in part"
+        if len(names) == len(prediction.rules) or parts or rule == "hypernet":
+            return f" ({count})"
         words = sorted({_word(name) for name in names})
         shown = ", ".join(words[:4]) + (", ..." if len(words) > 4 else "")
-        return escape(f" ({len(names)} tensors: {shown})")
+        return escape(f" ({count}: {shown})")
 
 
 def _word(name: str) -> str:

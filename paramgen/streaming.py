@@ -123,7 +123,9 @@ class _Stream:
         return manifest.names_of(name) if layout.tied == "each" else (name,)
 
     def _keep(self, name: str, statistics: "Statistics") -> None:
-        record = {"rule": self._prediction.rules[name], **statistics.to_json()}
+        shares = self._prediction.shares.get(name)
+        filled = {"filled_elements": dict(shares)} if shares else {}
+        record = {"rule": self._prediction.rules[name], **filled, **statistics.to_json()}
         self.records.update(dict.fromkeys(self._names(name), record))
 
     def _advance(self, elements: int) -> None:

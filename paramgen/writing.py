@@ -20,7 +20,9 @@ from paramgen.export.card import CARD, card_text
 from paramgen.export.folder import checked_target, transaction
 from paramgen.export.plan import Entry, Plan, plan
 from paramgen.export.writer import SafetensorsWriter
+from paramgen.graphs.kinds import family_of
 from paramgen.graphs.wire import graph_hash
+from paramgen.initializers.auto import measured_on
 from paramgen.prediction import Prediction
 from paramgen.streaming import Advance, statistics_of, stream
 
@@ -59,11 +61,13 @@ def describe_prediction(prediction: Prediction, files: Mapping[str, int]) -> dic
         "spec": prediction.architecture.spec,
         "init": prediction.init,
         **prediction.chosen,
+        **({"next_step": prediction.next_step} if prediction.next_step else {}),
         **({"remarks": remarks} if (remarks := list(prediction.remarks)) else {}),
         "seed": prediction.seed,
         "parameters": manifest.parameters,
         "elements": manifest.elements,
         "by_rule": prediction.by_rule,
+        "tensors_by_rule": prediction.tensors_by_rule,
         "traced_by": prediction.graph.traced_by,
         "trace_failures": list(prediction.graph.failures),
         "nodes": len(prediction.graph),
@@ -229,6 +233,7 @@ def _versions(*libraries: str) -> Iterator[tuple[str, str]]:
 def _provenance(prediction: Prediction, max_shard: int | str, copied: Companions) -> dict[str, Any]:
     manifest = prediction.architecture.manifest
     source = prediction.architecture.layout.source
+    described, family = dict(prediction.initializer.describe()), family_of(prediction.graph)
     return {
         "paramgen": version("paramgen"),
         "versions": dict(_versions("torch", source)),
@@ -243,7 +248,9 @@ def _provenance(prediction: Prediction, max_shard: int | str, copied: Companions
             "unreachable": prediction.graph.unreachable(),
         },
         "init": prediction.init,
-        "initializer": dict(prediction.initializer.describe()),
+        "initializer": described,
+        "family": family,
+        "measured": measured_on(described, family),
         "inherited": dict(prediction.initializer.inherited()),
         **({"remarks": remarks} if (remarks := list(prediction.remarks)) else {}),
         "seed": prediction.seed,
@@ -251,5 +258,6 @@ def _provenance(prediction: Prediction, max_shard: int | str, copied: Companions
         "parameters": manifest.parameters,
         "elements": manifest.elements,
         "by_rule": prediction.by_rule,
+        "tensors_by_rule": prediction.tensors_by_rule,
         "tied": {slot.name: slot.tied_to for slot in manifest.values() if slot.tied_to is not None},
     }

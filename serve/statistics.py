@@ -72,6 +72,8 @@ def _head(order: Order, slots: tuple[Slot, ...]) -> dict[str, Any]:
         "spec": one_line(prediction.architecture.spec),
         "init": prediction.init,
         "chosen": dict(prediction.chosen),
+        "choice": prediction.choice,
+        "next_step": prediction.next_step,
         "parameters": prediction.architecture.manifest.parameters,
         "by_rule": prediction.by_rule,
         "file": order.file,
@@ -85,6 +87,7 @@ def _head(order: Order, slots: tuple[Slot, ...]) -> dict[str, Any]:
                 "name": slot.name,
                 "shape": list(slot.shape),
                 "rule": prediction.rules[slot.name],
+                **({"filled_elements": dict(shares)} if (shares := prediction.shares.get(slot.name)) else {}),
                 "kind": kind_of(slot.name, slot.shape) if _is_wide(slot) else "vector",
             }
             for slot in slots

@@ -81,6 +81,25 @@ def test_every_block_runs(document: str, tmp_path: Path, command: Command) -> No
             assert done.status == 0, f"{code}\n{done}"
 
 
+def masked(text: str) -> list[str]:
+    """Return lines without what another machine or moment makes of them: seconds, and parameters in each."""
+    return [
+        re.sub(r"in [\d.]+ s \([\d.]+ \w? ?parameters/s\)", "in a time", line).rstrip() for line in text.splitlines()
+    ]
+
+
+@pytest.mark.slow
+def test_the_sample_of_the_readme_is_what_is_printed(tmp_path: Path, command: Command) -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    sample = re.search(
+        r"^```sh\n(paramgen predict --arch vit_b16[^\n]*)\n```\n\n```text\n(.*?)^```$", text, re.M | re.S
+    )
+    assert sample is not None
+    done = command(*shlex.split(sample[1])[1:], NO_COLOR="1")
+    assert done.status == 0 and masked(done.out) == masked(sample[2]), done.out
+    assert "in a time" in masked(sample[2])[0]
+
+
 @pytest.mark.parametrize("document", ENTRIES)
 def test_has_blocks(document: str) -> None:
     assert blocks(document)

@@ -70,7 +70,10 @@ def _keys(pattern: str) -> re.Pattern[str]:
 # The first that fits a key counts.
 _BOUNDS: Final = (
     _Bound(keys=_keys("image_size|img_size"), least=1, most=MAX_IMAGE_SIZE, called="the image size"),
-    _Bound(keys=_keys("num_labels|num_classes|n_classes"), least=1, most=MAX_LABELS, whole=True),
+    _Bound(keys=_keys("num_labels"), least=1, most=MAX_LABELS, whole=True),
+    _Bound(
+        keys=_keys("num_classes|n_classes"), least=0, most=MAX_LABELS, whole=True
+    ),  # 0 is timm's way to say: no head
     _Bound(keys=_keys("n_layers?|num_layers|num_hidden_layers|depth"), least=0, most=MAX_LAYERS, whole=True),
     _Bound(
         keys=_keys(r"depths|layers|layers_per_block|(?:\w+_)?num_layers|(?:\w+_)?layers_per_\w+"),

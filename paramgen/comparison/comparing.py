@@ -26,9 +26,9 @@ from paramgen.comparison.training import Bench, train
 from paramgen.errors import OptionError, one_line
 from paramgen.graphs.wire import graph_hash
 from paramgen.initializers import Chosen, Initializer, initializer_of
-from paramgen.initializers.library import KEPT, LIBRARY, PLAIN
+from paramgen.initializers.library import LIBRARY
 from paramgen.language.tokenizers import MOST
-from paramgen.prediction import Prediction
+from paramgen.prediction import Prediction, hindrance_of
 
 CACHE: Final = "cache"
 
@@ -98,14 +98,15 @@ def compare(
         cache=out / CACHE if cache is None and out else cache,
     )
     started = {init: material.told(initializer) for init, initializer in started.items()}
-    benches = []
+    benches, idle = [], {}
     kind, answers, size = material.kind, material.answers, material.size  # the size is read from a file: once
     for asked in asked_for:
         subject = subject_of(asked, kind, answers, overrides=overrides, example=example_input, size=size)
-        _refuse_starts(subject, started)
+        idle[subject.name] = _noted_starts(subject, started)
         task = material.task(subject)
         try_out(subject, next(task.train_batches(0, 2))[0], kind, answers)
         benches.append(Bench(subject=subject, task=task, protocol=protocol, accelerator=accelerator))
+    _refuse_idle(started, idle)
     settings = _settings(benches, started, material)
     store = Store(out)
     store.refuse_others(settings)
@@ -232,24 +233,41 @@ def _initializers(inits: Sequence[str]) -> dict[str, Initializer]:
     return found
 
 
-def _refuse_starts(subject: Subject, starts: Mapping[str, Initializer]) -> None:
-    """Ask every start for its rules, and note where it does nothing that the library would not do."""
+def _noted_starts(subject: Subject, starts: Mapping[str, Initializer]) -> dict[str, str]:
+    """Ask every start for its rules; note what one chose, and return why others do nothing here of their own."""
+    idle = {}
     for init, initializer in starts.items():
         settled = initializer.settled(subject.architecture, subject.graph)
-        rules = set(_prediction(subject, init, settled, 0).rules.values())
-        if isinstance(settled, Chosen):
+        prediction = _prediction(subject, init, settled, 0)
+        if initializer.fills_something and prediction.is_library:
+            idle[init] = hindrance_of(initializer, prediction)
+            subject.notes.append(f"{init} fills nothing of {subject.name}, whose row is library again: {idle[init]}.")
+        elif isinstance(settled, Chosen):
             subject.notes.append(f"{init} chose {settled.init} for {subject.name}: {settled.reason}.")
-        elif init != LIBRARY and rules <= {LIBRARY, KEPT, PLAIN}:
-            subject.notes.append(f"{init} has no rule for any part of {subject.name}: it is the library's own start.")
+    return idle
+
+
+def _refuse_idle(starts: Mapping[str, Initializer], idle: Mapping[str, Mapping[str, str]]) -> None:
+    """Refuse to compare the library's own start with itself; `idle` has for each architecture why a start is that."""
+    named = [init for init, initializer in starts.items() if initializer.fills_something]
+    chosen = len(named) < len(starts) - (LIBRARY in starts)  # auto, which may have chosen library
+    if chosen or not named or not all(set(named) <= set(each) for each in idle.values()):
+        return
+    name, why = next(iter(idle.items()))
+    raise OptionError(
+        f"{named[0]!r} fills nothing of {name!r}: {why[named[0]]}. So nothing is compared with library. Type another "
+        "start: --init orthogonal"
+    )
 
 
 def _described(initializer: Initializer, benches: Sequence[Bench]) -> dict[str, Any]:
-    """Return what identifies a start, and what it chooses for each architecture if it chooses."""
+    """Return what identifies a start; where it chooses, that is what it chose for each architecture."""
     settled = {
         bench.subject.name: initializer.settled(bench.subject.architecture, bench.subject.graph) for bench in benches
     }
     chosen = {name: dict(start.describe()) for name, start in settled.items() if isinstance(start, Chosen)}
-    return {**initializer.describe(), **({"for": chosen} if chosen else {})}
+    own = initializer.describe() if len(chosen) < len(settled) else {}
+    return {**own, **({"for": chosen} if chosen else {})}
 
 
 def _refuse_inside(out: Path, data: Data) -> None:

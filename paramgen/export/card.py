@@ -27,6 +27,7 @@ _WORDS: Final = {
     "trained_model": "trained model",
     "measured": "table of measurements",
 }
+_OWN: Final = ("hypernet", "hypernet in part")  # the second of records that do not say which part
 _DEFAULT_SHARD: Final = "5GB"
 _NEW: Final = "Training begins at them: train the network before you use it."
 _NATURES: Final = {
@@ -77,11 +78,13 @@ def card_text(
 
     _refuse_shapeless(record)
     source, inherited = record["source"], checked(record.get("inherited") or {})
-    taken = bool(record.get("inherited"))
+    share = _share(record)
+    taken = bool(record.get("inherited")) and share != 0.0
     data = metadata(source, config, {"from": True, **inherited} if taken else {})
     loading, note = _loading(source, config, repo or name, on_hub=repo is not None)
     command = command_of(record, name)
-    figures = shipped_figures(record["initializer"])
+    known = [] if share == 0.0 else shipped_figures(record["initializer"])
+    figures = known if _within(record) else []
     card = ModelCard.from_template(
         ModelCardData(**data),
         template_str=(files("paramgen.export") / TEMPLATE).read_text(encoding="utf-8"),
@@ -94,7 +97,7 @@ def card_text(
         note_on_command=_note_on_command(record, command),
         rules=_rules(record),
         note_on_rules=_note_on_rules(record),
-        measured=_measured(record, figures),
+        measured=_measured(record, known=bool(known)),
         figures=[
             (prose(what), f"{value:g}" if isinstance(value, float) else prose(str(value))) for what, value in figures
         ],
@@ -189,6 +192,8 @@ def _loading(source: str, config: Mapping[str, Any], where: str, *, on_hub: bool
 
 def _facts(record: Mapping[str, Any]) -> list[tuple[str, str]]:
     graph, initializer = record["graph"], dict(record["initializer"])
+    if _share(record) == 0.0:  # a hypernet was asked, and filled nothing
+        initializer = {key: value for key, value in initializer.items() if key not in ("hypernet", "sha256")}
     chosen, family = initializer.pop("chosen", None), initializer.pop("family", None)
     initializer.pop("reason", None)
     start = cell(without_folders(record["init"]))
@@ -244,13 +249,22 @@ def _rules(record: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
     tied = record.get("tied") or {}
     for name, entry in record["tensors"].items():
         if name not in tied:
-            tensors[str(entry.get("rule"))] += 1
-            values[str(entry.get("rule"))] += _elements(entry.get("shape"))
+            shares = _shares(entry)
+            tensors.update(shares.keys())
+            values.update(shares)
     whole = max(1, sum(values.values()))
     return [
         (cell(rule), f"{tensors[rule]:,}", f"{count:,}", f"{100 * count / whole:.1f} %")
         for rule, count in values.most_common()
     ]
+
+
+def _shares(entry: Mapping[str, Any]) -> dict[str, int]:
+    """Return the elements of a tensor by the rule that filled them."""
+    said = entry.get("filled_elements")
+    if isinstance(said, dict) and said and all(type(count) is int and 0 <= count < 2**63 for count in said.values()):
+        return {str(rule): count for rule, count in said.items()}
+    return {str(entry.get("rule")): _elements(entry.get("shape"))}
 
 
 def _elements(shape: Any) -> int:
@@ -263,23 +277,59 @@ def _elements(shape: Any) -> int:
 def _note_on_rules(record: Mapping[str, Any]) -> str:
     ties = len(record.get("tied") or {})
     tied = f" {ties:,} more {'name shares its' if ties == 1 else 'names share their'} tensor with one of these."
+    shared = any(entry.get("filled_elements") for entry in record["tensors"].values())
+    parts = " A tensor that several rules fill, each its part, counts for each." if shared else ""
     return (
-        "Values are parameters and buffers. `library` is what the network's own library draws. paramgen.json has the "
-        f"rule, mean, standard deviation and sha256 of every tensor; `paramgen check` compares them."
+        f"Values are parameters and buffers.{parts} `library` is what the network's own library draws. paramgen.json "
+        f"has the rule, mean, standard deviation and sha256 of every tensor; `paramgen check` compares them."
         f"{tied if ties else ''}"
     )
 
 
-def _measured(record: Mapping[str, Any], figures: Sequence[Any]) -> str:
+def _share(record: Mapping[str, Any]) -> float | None:
+    """Return how much of all values a hypernet filled; None where none was asked, or its tensors are not known."""
+    if "hypernet" not in record["initializer"] or not record["tensors"]:
+        return None
+    tied = record.get("tied") or {}
+    entries = [_shares(entry) for name, entry in record["tensors"].items() if name not in tied]
+    own = sum(count for shares in entries for rule, count in shares.items() if rule in _OWN)
+    return own / max(1, sum(sum(shares.values()) for shares in entries))
+
+
+def _reach(record: Mapping[str, Any]) -> tuple[int, int]:
+    """Return on how many networks of this one's kind its hypernet was measured, and the parameters of the largest."""
+    said = record.get("measured")
+    counts = [said.get(key) if isinstance(said, dict) else None for key in ("networks", "largest")]
+    networks, largest = (count if type(count) is int and 0 <= count < 2**63 else 0 for count in counts)
+    return networks, largest
+
+
+def _within(record: Mapping[str, Any]) -> bool:
+    """Whether networks of this kind and size were measured."""
+    networks, largest = _reach(record)
+    parameters = record.get("parameters")
+    return networks > 0 and isinstance(parameters, int) and parameters <= largest
+
+
+def _measured(record: Mapping[str, Any], *, known: bool) -> str:
+    """Say what was measured, and of which networks; `known` if there are figures of the hypernet."""
     initializer = record["initializer"]
     notes = ["On this network itself, with these weights, nothing was measured."]
     if initializer.get("reason"):
         chosen = cell(str(initializer.get("chosen")))
-        notes.append(f"{chosen} was chosen for what is known of its family: {prose(str(initializer['reason']))}.")
-    if figures:
+        notes.append(f"{chosen} was chosen by what is known of its family: {prose(str(initializer['reason']))}.")
+    if not known:
+        return " ".join(notes)
+    (networks, largest), name = _reach(record), code(str(initializer["hypernet"]))
+    if _within(record):
+        notes.append(f"Of the hypernet {name}, on other networks (its own card has more):")
+    elif networks:
         notes.append(
-            f"Of the hypernet {code(str(initializer['hypernet']))}, on other networks (its own card has more):"
+            f"With the hypernet {name}, networks of this kind were measured up to {largest:,} parameters; this one has "
+            f"{_number(record.get('parameters'))}, and at that size nothing was."
         )
+    else:
+        notes.append(f"With the hypernet {name}, no network of this kind was measured, or it is not known which.")
     return " ".join(notes)
 
 
@@ -293,9 +343,11 @@ def _limits(record: Mapping[str, Any], data: Mapping[str, Any]) -> list[str]:
         limits.append(
             f"No path of the graph leads through {len(unreachable):,} of the tensors; they start as the library draws."
         )
-    if record.get("inherited"):
+    share = _share(record)
+    if record.get("inherited") and share != 0.0:
         origin = code(without_folders(str(record["inherited"].get("from"))))
         licence = f"which is under {code(str(data['license']))}; so are they"
         unknown = "whose licence is not known here and holds for them, too: look it up before you publish"
-        limits.append(f"They come from {origin}, {licence if data['license'] else unknown}.")
+        what = "They come" if share is None or share == 1.0 else f"{100 * share:.1f} % of their values come"
+        limits.append(f"{what} from {origin}, {licence if data['license'] else unknown}.")
     return limits

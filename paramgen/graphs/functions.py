@@ -68,6 +68,11 @@ def pick(args: tuple[Any, ...], kwargs: dict[str, Any], position: int, keyword: 
     return args[position] if position < len(args) else kwargs.get(keyword)
 
 
+def attends_all(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether a scaled dot-product attention lets every position see every other: neither masked nor causal."""
+    return pick(args, kwargs, 3, "attn_mask") is None and not pick(args, kwargs, 5, "is_causal")
+
+
 def integers(value: Any) -> tuple[int, ...]:
     """Return an int, a sequence of ints or a string option as a tuple of ints."""
     if isinstance(value, int):

@@ -23,6 +23,8 @@ Family = Literal[
     "plain_cnn",
     "mlp",
     "text_transformer",
+    "text_encoder",
+    "text_to_text",
     "other",
 ]
 FAMILIES: Final[tuple[Family, ...]] = get_args(Family)
@@ -36,9 +38,14 @@ WORDS: Final[Mapping[Family, str]] = {
     "plain_cnn": "plain CNN",
     "mlp": "plain MLP",
     "text_transformer": "text transformer",
+    "text_encoder": "text encoder",
+    "text_to_text": "encoder-decoder for texts",
     "other": "network of another kind",
 }
 """What each family is called in a sentence."""
+
+TEXTS: Final[frozenset[Family]] = frozenset(("text_transformer", "text_encoder", "text_to_text"))
+"""The families that read texts: those that tell the next token, see all of a text, or answer one with another."""
 
 _CONVOLUTIONS: Final = frozenset(("conv", "dilated_conv"))
 _TO_OUTPUT: Final = frozenset("output bias mean average_pool softmax sigmoid tanh relu sum multiply other".split())
@@ -67,10 +74,21 @@ def family_of(graph: Graph) -> Family:
 def _without_images(seen: "_Seen") -> Family:
     if seen.foreign or len(seen.inputs) == 0 or seen.convolves:
         return "other"
-    if seen.attentions and seen.looks_up():
-        return "text_transformer"
+    if seen.attentions and seen.looked_up:
+        return _of_texts(seen)
     plain = len(seen.inputs) == 1 and len(seen.inputs[0]) == 2 and not seen.attentions and not seen.embeds
     return "mlp" if plain and seen.classifies() else "other"
+
+
+def _of_texts(seen: "_Seen") -> Family:
+    """Tell what predicts the next token from what sees the whole text, and from encoder and decoder in one.
+
+    An attention whose mask is not known, as one of matrix products and a softmax, is taken for causal.
+    """
+    whole = [seen.nodes[index].attributes.get("mask") == "none" for index in seen.attending]
+    if len(seen.texts_attended()) > 1 or (any(whole) and not all(whole)):
+        return "text_to_text"
+    return "text_encoder" if all(whole) else "text_transformer"
 
 
 def _convolutional(seen: "_Seen") -> Family:
@@ -100,7 +118,9 @@ class _Seen:
         self.inputs = [node.shape for node in graph.nodes if node.op == "input"]
         self.foreign = not _FOREIGN.isdisjoint(ops)
         self.embeds = "embedding" in ops
-        self.attentions = sum(self._attends(index) for index in range(len(ops)))
+        self.attending = [index for index in range(len(ops)) if self._attends(index)]
+        self.attentions = len(self.attending)
+        self.looked_up = self._looked_up()
         convolutions = [index for index in self.first if ops[index] in _CONVOLUTIONS | {"depthwise_conv"}]
         wide = [index for index in convolutions[1:] if prod(self.nodes[index].shape[2:]) > 1]
         self.convolves = bool(convolutions)
@@ -119,12 +139,19 @@ class _Seen:
         """Whether linear maps go from tokens to tokens; one behind a flattened convolution is no such map."""
         return bool(self.branches) and any(self.near.mixes_tokens(index) for index in self.first)
 
-    def looks_up(self) -> bool:
-        """Whether what is given is looked up in a table, as words are."""
-        given = {index for index, node in enumerate(self.nodes) if node.op == "input"}
-        return any(
-            node.op == "embedding" and given & set(self.flow.before[index]) for index, node in enumerate(self.nodes)
-        )
+    def _looked_up(self) -> frozenset[int]:
+        """Return the inputs that are looked up in a table, as words are."""
+        tables = [index for index, node in enumerate(self.nodes) if node.op == "embedding"]
+        before = {node for index in tables for node in self.flow.before[index]}
+        return frozenset(index for index in before if self.nodes[index].op == "input")
+
+    def texts_attended(self) -> set[frozenset[int]]:
+        """Return of which given texts each attention has seen something: an encoder's has not seen the answer."""
+        seen: list[frozenset[int]] = []
+        for index in range(len(self.nodes)):  # edges go from lower to higher
+            own = self.looked_up & {index}
+            seen.append(own.union(*(seen[node] for node in self.flow.before[index])))
+        return {seen[index] for index in self.attending}
 
     def normalizes_layers(self) -> bool:
         """Whether most depthwise convolutions are followed by a norm over the channels alone."""

@@ -163,6 +163,8 @@ class Recording(TorchFunctionMode):
                 op = "mean" if prod(size or (1,)) == 1 and op == "average_pool" else op
             elif size:
                 attributes["kernel"] = size
+        if op == "attention" and functions.attends_all(args, kwargs):
+            attributes["mask"] = "none"
         sides = [self._side(derived) for derived in parameters]
         node = self._node(op, f"{self._here()}/{name}", shape=tuple(results[0].shape), attributes=attributes)
         self._connect(sources.union(sides), node)

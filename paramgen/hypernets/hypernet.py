@@ -1,9 +1,9 @@
 """A hypernet: graph to weights (GHN-3, arXiv:2303.04143; LoGAH, arXiv:2405.16287), composed from a configuration."""
 
 from collections.abc import Callable, Iterator, Sequence
-from math import isfinite
+from math import isfinite, prod
 from pathlib import Path
-from typing import Any, Final, final
+from typing import Any, Final, NamedTuple, final
 
 import torch
 from huggingface_hub import PyTorchModelHubMixin
@@ -18,7 +18,7 @@ from paramgen.hypernets.departure import Departure, Step, moved_vector, moved_we
 from paramgen.hypernets.grouping import VECTOR_ROLES, Key, grouped, kernel_shape
 from paramgen.hypernets.normalization import AsDecoded, bias_of, scale_of, scaled
 from paramgen.hypernets.storage import CONFIG, WEIGHTS, file_sha256, locate, read_json, read_weights, save
-from paramgen.hypernets.tiling import cropped, fit_table, fit_vector, repeated
+from paramgen.hypernets.tiling import cropped, fit_table, fit_vector, pixels, repeated
 
 _MAX_DECODED: Final = 1 << 25  # elements of one decoded batch, as long as that is at least one slot
 _MAX_SLOTS: Final = 64  # of one batch: what decoders make on the way can be larger than what they return
@@ -40,6 +40,13 @@ hypernet = Hypernet.from_pretrained("this repository or folder")
 
 Start = Callable[[str], Tensor]
 """Returns the library's own start of a slot: a tensor that belongs to the hypernet, which may write into it."""
+
+
+class Filled(NamedTuple):
+    """How many elements of a slot are a hypernet's own, and how many the library's, which it scales."""
+
+    own: int
+    scaled: int = 0
 
 
 @final
@@ -68,6 +75,13 @@ class Hypernet(
     def slots(self, view: View) -> tuple[str, ...]:
         """Return the slots that it fills."""
         return tuple(request.slot for request in self.requests(view))
+
+    def filled(self, view: View) -> dict[str, Filled]:
+        """Return how many elements of each slot that it fills it predicts; class tokens of a table are the start's."""
+        return {
+            request.slot: Filled(pixels(request.shape) if request.role == "position" else prod(request.shape))
+            for request in self.requests(view)
+        }
 
     def forward(self, view: View, base: Start | None = None) -> Iterator[tuple[str, Tensor]]:
         """Return an iterator over (slot, weight), one for each of `requests(view)`, differentiable.

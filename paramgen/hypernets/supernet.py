@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import isqrt, prod
 from pathlib import Path
-from typing import Any, Final, final
+from typing import Any, Final, NamedTuple, final
 
 import torch
 from huggingface_hub import PyTorchModelHubMixin
@@ -19,7 +19,7 @@ from paramgen.errors import HypernetError
 from paramgen.graphs.places import WORDS, Piece, Place
 from paramgen.graphs.view import View
 from paramgen.hypernets.checks import within
-from paramgen.hypernets.hypernet import Start
+from paramgen.hypernets.hypernet import Filled, Start
 from paramgen.hypernets.matching import Matches, matched
 from paramgen.hypernets.spelled import BYTES, LETTERS, LETTERS_PART, byte_spelling, letters_name, spelled
 from paramgen.hypernets.storage import CONFIG, WEIGHTS, file_sha256, locate, read_json, read_weights, save
@@ -111,14 +111,23 @@ class Supernet(nn.Module, PyTorchModelHubMixin, library_name="paramgen", tags=["
         """Return the slots that it fills, at least in part."""
         return tuple(self._matches(view))
 
-    def whole(self, view: View) -> frozenset[str]:
-        """Return the slots of which nothing is left to the start."""
-        return frozenset(
-            slot
-            for slot, pieces in self._matches(view).items()
-            if len(pieces) == len(view.places[slot].pieces)
-            and all(_holds(self.shared[name], view.places[slot], piece) for piece, name in pieces)
-        )
+    def filled(self, view: View) -> dict[str, Filled]:
+        """Return how many elements of each slot that it fills are the shared weights', and how many it scales."""
+        return {slot: self._counted(view, view.places[slot], pieces) for slot, pieces in self._matches(view).items()}
+
+    def _counted(self, view: View, place: Place, pieces: Sequence[tuple[Piece, str]]) -> Filled:
+        """Count what `_filled` writes, without writing it."""
+        first = self.config.tensors[pieces[0][1]]
+        if place.form == "position":
+            return Filled(isqrt(place.shape[1]) ** 2 * min(place.shape[2], first[0]))
+        if self._letters(place) is not None:
+            spelling = byte_spelling() if view.spelling is None else view.spelling[:, :LETTERS]
+            rows = int((spelling[: place.shape[0]] >= 0).any(1).sum())
+            return Filled(rows * min(place.shape[1], first[1]))
+        outputs = place.shape[::-1] if place.in_out else place.shape
+        cuts = [_cut_of(_rows(outputs, piece), self.config.tensors[name], grey=place.grey) for piece, name in pieces]
+        scaled = sum(cut.spilled for cut in cuts) if self.config.spill != 1.0 else 0
+        return Filled(sum(cut.elements for cut in cuts), scaled)
 
     def _matches(self, view: View) -> Matches:
         # Blocks behind rows of tokens that they do not know train worse than the library's own: training/LOG.md.
@@ -202,18 +211,16 @@ class Supernet(nn.Module, PyTorchModelHubMixin, library_name="paramgen", tags=["
 
     def _cut(self, rows: Tensor, shared: Tensor) -> None:
         """Write the corner of a shared weight into the rows of a piece."""
-        if rows.dim() == 1 or shared.dim() == 1:
-            flat = rows.view(-1)
-            count = min(len(flat), len(shared))
-            flat[:count] = shared[:count]
+        cut = _cut_of(tuple(rows.shape), tuple(shared.shape))
+        if cut.inputs is None:
+            rows.view(-1)[: cut.out] = shared[: cut.out]
             return
-        if shared.dim() != rows.dim():  # linear layers and 1x1 convolutions are the same map
+        if shared.dim() != rows.dim():
             rows, shared = rows.flatten(1), shared.flatten(1)
         if rows.shape[2:] != shared.shape[2:]:
             shared = _resized(shared, rows.shape[2:])
-        out, inputs = min(len(rows), len(shared)), min(rows.shape[1], shared.shape[1])
-        rows[:out, inputs:] *= self.config.spill
-        rows[:out, :inputs] = shared[:out, :inputs]
+        rows[: cut.out, cut.inputs :] *= self.config.spill
+        rows[: cut.out, : cut.inputs] = shared[: cut.out, : cut.inputs]
 
     def _save_pretrained(self, save_directory: Path) -> None:
         save(self, self.config.to_json(), save_directory)
@@ -261,16 +268,31 @@ def _shapes(data: object) -> dict[str, tuple[int, ...]]:
     return {name: tuple(shape) for name, shape in data.items()}
 
 
-def _holds(shared: Tensor, place: Place, piece: Piece) -> bool:
-    """Whether a shared weight is as large as its piece."""
-    shape = place.shape[::-1] if place.in_out else place.shape
-    if place.form == "position":
-        return len(shared) >= shape[-1] and isqrt(shape[1]) ** 2 == shape[1]
-    if place.form == "table":
-        return shared.shape[1] >= shape[1] and (len(shared) >= shape[0] or piece.name.startswith(("head", WORDS)))
-    if place.form == "vector":
-        return len(shared) >= (max(shape) if piece.stop < 0 else piece.stop - piece.start)
-    return len(shared) >= piece.stop - piece.start and shared.shape[1] >= shape[1]
+def _rows(outputs: tuple[int, ...], piece: Piece) -> tuple[int, ...]:
+    """Return the shape of the outputs of a piece."""
+    stop = outputs[0] if piece.stop < 0 else min(piece.stop, outputs[0])
+    return (max(0, stop - piece.start), *outputs[1:])
+
+
+class _Cut(NamedTuple):
+    """What of a piece's rows is cut from a shared weight; a vector has no inputs."""
+
+    out: int
+    inputs: int | None
+    elements: int
+    spilled: int  # elements of the same rows that the cut does not reach
+
+
+def _cut_of(rows: tuple[int, ...], shared: tuple[int, ...], *, grey: bool = False) -> _Cut:
+    """Return what is cut for rows of one shape from a shared weight of another."""
+    if len(rows) == 1 or len(shared) == 1:
+        count = min(prod(rows), shared[0])
+        return _Cut(count, None, count, 0)
+    shared = (shared[0], 1, *shared[2:]) if grey else shared
+    if len(shared) != len(rows):  # linear layers and 1x1 convolutions are the same map
+        rows, shared = (rows[0], prod(rows[1:])), (shared[0], prod(shared[1:]))
+    out, inputs, pixels = min(rows[0], shared[0]), min(rows[1], shared[1]), prod(rows[2:])
+    return _Cut(out, inputs, out * inputs * pixels, out * (rows[1] - inputs) * pixels)
 
 
 def _position_table(value: Tensor, shared: Tensor) -> Tensor:

@@ -39,6 +39,11 @@ def fit_table(raw: Float[Tensor, "1 in kh kw"], start: Float[Tensor, "1 _ _"]) -
     return torch.cat((start[:, : tokens - side**2], pixels), dim=1)
 
 
+def pixels(shape: tuple[int, ...]) -> int:
+    """Return how many elements of a position table of this shape `fit_table` does not take from the start."""
+    return isqrt(shape[1]) ** 2 * shape[2]
+
+
 def _centre(raw: Tensor, axis: int, size: int) -> Tensor:
     side = raw.shape[axis]
     return raw if side == size else raw.narrow(axis, side // 2 - size // 2, size)

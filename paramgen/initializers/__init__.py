@@ -30,6 +30,7 @@ class Initializer(ABC):
 
     runs_network: ClassVar[bool] = False  # whether the whole network is in memory and run
     slot_by_slot: ClassVar[bool] = True  # whether a slot alone costs little more than its share
+    fills_something: ClassVar[bool] = True  # whether it is asked for to fill what the library would not
     draws_here: ClassVar[bool] = True  # whether what it leaves to the library is drawn in this process
 
     @abstractmethod
@@ -39,6 +40,10 @@ class Initializer(ABC):
     @abstractmethod
     def tensors(self, architecture: Architecture, graph: Graph, *, seed: int) -> NamedTensors:
         """Yield every slot once, in any order, and leave alone what was yielded; the tied ones are left out."""
+
+    def shares(self, architecture: Architecture, graph: Graph) -> Mapping[str, Mapping[str, int]]:
+        """Return the number of elements by rule of each slot that several rules fill, as one in part by a hypernet."""
+        return {}
 
     def settled(self, architecture: Architecture, graph: Graph) -> "Initializer":
         """Return what fills this very network: itself, or what it chooses for it."""
@@ -109,6 +114,10 @@ class Chosen(Initializer):
         """The rules of the chosen start."""
         return self.initializer.rules(architecture, graph)
 
+    def shares(self, architecture: Architecture, graph: Graph) -> Mapping[str, Mapping[str, int]]:
+        """The shares of the chosen start."""
+        return self.initializer.shares(architecture, graph)
+
     def tensors(self, architecture: Architecture, graph: Graph, *, seed: int) -> NamedTensors:
         """The tensors of the chosen start."""
         return self.initializer.tensors(architecture, graph, seed=seed)
@@ -124,6 +133,10 @@ class Chosen(Initializer):
     def letters(self) -> Letters | None:
         """How tokens are spelled, where that matters to the chosen start."""
         return self.initializer.letters()
+
+    def remarks(self) -> Sequence[str]:
+        """What is to be known of the chosen start."""
+        return self.initializer.remarks()
 
     def inherited(self) -> Mapping[str, Any]:
         """Whose weights the chosen start uses."""

@@ -12,19 +12,20 @@ from hashlib import sha256
 from importlib.resources import files
 from math import isfinite
 from types import MappingProxyType
-from typing import Any, Final, Literal, final
+from typing import Any, ClassVar, Final, Literal, final
 
 from paramgen.architectures import Architecture
 from paramgen.errors import OptionError, one_line
-from paramgen.graphs.kinds import FAMILIES, WORDS, Family, family_of
+from paramgen.graphs.kinds import FAMILIES, TEXTS, WORDS, Family, family_of
 from paramgen.graphs.schema import Graph
 from paramgen.initializers import Chosen, Initializer, NamedTensors, initializer_of, initializers
+from paramgen.initializers.hypernet import SHIPPED, TEXT
 
 AUTO, LIBRARY = "auto", "library"
 CONTROLS: Final = ("matched:hypernet", "shuffled:hypernet")  # of what ships: where they win, they are taken
 Metric = Literal["accuracy", "perplexity"]
 TABLE: Final = "measured.json"
-REACH: Final = 4  # a start is taken for networks of up to so many times the elements of the largest that was measured
+REACH: Final = 4  # a start is taken for networks of up to so many times the parameters of the largest that was measured
 MAX_RUN: Final = 500_000_000  # elements of a network that may be run, and so be in memory, without being asked for
 _ADVICE: Final = "Make it again: python -m benchmarks.choose"
 
@@ -56,16 +57,26 @@ class Measured:
             return f"{WORDS[family]}: {'; '.join(others)}"
         return "; ".join((self._measured(chosen, family), *others))
 
+    def beyond(self, family: Family, parameters: int) -> str:
+        """Say that a network is too large for what was measured to say anything of it."""
+        return (
+            f"{WORDS[family]}: nothing is known to be better for one of {parameters:,} parameters; the largest that "
+            f"was measured has {self.largest:,}"
+        )
+
     def _measured(self, chosen: str, family: Family) -> str:
         if not self.networks:
-            return f"{WORDS[family]}: no start was measured on networks of this kind yet"
+            return f"{WORDS[family]}: nothing is known to be better, as no such network was measured yet"
         on = (
-            f"{_count(len(self.networks), 'network')} of this kind ({', '.join(self.data)}; "
-            f"{_count(self.steps, 'step')}, {_count(self.seeds, 'seed')})"
+            f"{_count(len(self.networks), 'network')} of this kind, of up to {self.largest:,} parameters "
+            f"({', '.join(self.data)}; {_count(self.steps, 'step')}, {_count(self.seeds, 'seed')})"
         )
         library = self._said(LIBRARY)
         if chosen == LIBRARY:
-            return f"{WORDS[family]}: no start trained better than library ({library}) by more than the noise on {on}"
+            return (
+                f"{WORDS[family]}: nothing is known to be better; none trained better than library ({library}) by more "
+                f"than the noise on {on}"
+            )
         reached = self._said(chosen) if self.metric == "accuracy" else f"a perplexity of {self._said(chosen)}"
         return f"{WORDS[family]}: {chosen} reached {reached} and library {library} on {on}"
 
@@ -109,6 +120,8 @@ class Table:
 class Auto(Initializer):
     """The start that measured best for the kind of network; it says which and why. Not measured: `library`."""
 
+    fills_something: ClassVar[bool] = False
+
     _tokenizer: str = ""  # whose tokens a language model reads
     _reader: Any = field(default=None, repr=False, compare=False)
 
@@ -121,18 +134,25 @@ class Auto(Initializer):
         return self.settled(architecture, graph).tensors(architecture, graph, seed=seed)
 
     def settled(self, architecture: Architecture, graph: Graph) -> Chosen:
-        """Return the best start of the network's family that can be had here."""
+        """Return the best start of the network's family that can be had here; never one that chooses in its turn."""
         family = family_of(graph)
         measured = table().families[family]
+        parameters = architecture.manifest.parameters
+        if measured.networks and parameters > REACH * measured.largest:
+            reason = measured.beyond(family, parameters)
+            return Chosen(init=LIBRARY, family=family, reason=reason, initializer=_start(LIBRARY))
         passed: dict[str, list[str]] = {}
         for init in measured.starts:
             initializer = _start(init)
             if self._tokenizer:
                 initializer = initializer.reading(self._tokenizer, self._reader)
-            hindrance = None if init == LIBRARY else _hindrance(initializer, architecture, graph, measured)
+            hindrance = None if init == LIBRARY else _hindrance(initializer, architecture, graph)
             if hindrance is None:
                 reason = measured.reason(init, family, passed)
-                return Chosen(init=init, family=family, reason=reason, initializer=initializer)
+                own = initializer.settled(architecture, graph)  # `hypernet` is another one for texts: that one is told
+                if isinstance(own, Chosen):
+                    return Chosen(init=own.init, family=family, reason=reason, initializer=own.initializer)
+                return Chosen(init=init, family=family, reason=reason, initializer=own)
             passed.setdefault(hindrance, []).append(init)
         raise AssertionError("library, the last of every ranking, can always be had")
 
@@ -151,15 +171,27 @@ def table() -> Table:
     return Table.parse((files("paramgen.initializers") / TABLE).read_text(encoding="utf-8"))
 
 
+def measured_on(described: Mapping[str, Any], family: Family) -> dict[str, Any]:
+    """Return on how many networks of a family, and how large ones, a shipped hypernet was measured; empty for others.
+
+    Args:
+        described: What `Initializer.describe` returned.
+        family: The family.
+
+    """
+    if described.get("sha256") != table().hypernets.get(TEXT if family in TEXTS else SHIPPED):
+        return {}
+    measured = table().families[family]
+    return {"networks": len(measured.networks), "largest": measured.largest}
+
+
 @cache  # a hypernet is read once
 def _start(init: str) -> Initializer:
     return initializer_of(init)
 
 
-def _hindrance(initializer: Initializer, architecture: Architecture, graph: Graph, measured: Measured) -> str | None:
+def _hindrance(initializer: Initializer, architecture: Architecture, graph: Graph) -> str | None:
     """Say why a start is not taken without being asked for; None if it is."""
-    if architecture.manifest.elements > REACH * measured.largest:
-        return f"on networks of up to {measured.largest:,} parameters only, which says little of this one"
     if hindrance := initializer.hindrance(architecture, graph):
         return hindrance
     if not initializer.runs_network:

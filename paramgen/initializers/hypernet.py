@@ -16,7 +16,7 @@ from paramgen.architectures.spelling import Letters, letters_of
 from paramgen.errors import OptionError
 from paramgen.export.card_data import known_of
 from paramgen.foreign.named import Named, named
-from paramgen.graphs.kinds import WORDS, family_of
+from paramgen.graphs.kinds import TEXTS, WORDS, family_of
 from paramgen.graphs.native import native_view
 from paramgen.graphs.published.view import published_view
 from paramgen.graphs.published.vocabulary import Family
@@ -25,7 +25,7 @@ from paramgen.graphs.view import View
 from paramgen.hypernets.config import HypernetConfig
 from paramgen.hypernets.decoders.low_rank import LowRankConfig
 from paramgen.hypernets.decoders.low_rank_vectors import LowRankVectorsConfig
-from paramgen.hypernets.hypernet import Hypernet
+from paramgen.hypernets.hypernet import Filled, Hypernet
 from paramgen.hypernets.loading import Predictor
 from paramgen.hypernets.normalization import InitializerRange
 from paramgen.hypernets.spelled import LETTERS
@@ -33,11 +33,13 @@ from paramgen.hypernets.storage import shipped
 from paramgen.hypernets.supernet import Supernet
 from paramgen.initializers import Chosen, Initializer, NamedTensors, initializers
 from paramgen.initializers.library import LIBRARY, Library, library_rule, library_start
+from paramgen.manifest import Slot
 
 HYPERNET, IN_PART = "hypernet", "hypernet in part"
+SCALED_DOWN = "{}, scaled down"
+"""Rule of what the library draws where the hypernet then scales it: weights of new inputs beside those it knows."""
 SHIPPED, TEXT = "vision", "text"
-FILLS_NOTHING = "it fills nothing here"
-UNREAD = "it does not know which bytes its tokens are spelled with. Type: --tokenizer FOLDER"
+UNREAD = "it does not know which bytes the tokens are spelled with. Type: --tokenizer FOLDER"
 STRANGE = "it knows no such blocks"
 AS_BYTES = (
     "nobody said what its tokens are, so a vocabulary of 256 is taken for the 256 bytes. If it is something else, "
@@ -63,14 +65,22 @@ class HypernetInitializer(Initializer):
             raise OptionError(f"softmax is {self.softmax!r}. Allowed: explicit (as published weights expect) and fused")
 
     def rules(self, architecture: Architecture, graph: Graph) -> Mapping[str, str]:
-        """`hypernet` for what it fills, `hypernet in part` for slots larger than its weights; the rest is `library`."""
+        """`hypernet` for what it fills whole, `hypernet in part` for what it does not; the rest is `library`.
+
+        Of a slot in part, `shares` says how many elements are whose.
+        """
         if (other := self.settled(architecture, graph)) is not self:
             return other.rules(architecture, graph)
-        view = self._view(architecture, graph)
-        predicted = dict.fromkeys(self.model.slots(view), HYPERNET)
-        if isinstance(self.model, Supernet):
-            predicted |= dict.fromkeys(predicted.keys() - self.model.whole(view), IN_PART)
-        return {slot.name: predicted.get(slot.name, library_rule(slot)) for slot in architecture.manifest.filled}
+        filled = self.model.filled(self._view(architecture, graph))
+        return {slot.name: _rule(slot, filled.get(slot.name)) for slot in architecture.manifest.filled}
+
+    def shares(self, architecture: Architecture, graph: Graph) -> Mapping[str, Mapping[str, int]]:
+        """Return how many elements the hypernet and the library fill of each slot that both do."""
+        if (other := self.settled(architecture, graph)) is not self:
+            return other.shares(architecture, graph)
+        filled = self.model.filled(self._view(architecture, graph))
+        slots = (slot for slot in architecture.manifest.filled if _rule(slot, filled.get(slot.name)) == IN_PART)
+        return {slot.name: _shares(slot, filled[slot.name]) for slot in slots}
 
     def reading(self, tokenizer: str, reader: Any = None) -> Initializer:
         """Return the hypernet that makes rows of this tokenizer's tokens, if it was not told of another."""
@@ -78,26 +88,37 @@ class HypernetInitializer(Initializer):
 
     def hindrance(self, architecture: Architecture, graph: Graph) -> str | None:
         """Return why it fills nothing: it knows no such blocks, or nothing tells how tokens are spelled."""
-        if not {HYPERNET, IN_PART}.isdisjoint(self.rules(architecture, graph).values()):
+        asked = self._for(graph)
+        if not {HYPERNET, IN_PART}.isdisjoint(asked.rules(architecture, graph).values()):
             return None
-        asked = self if self.path else replace(self, path=TEXT)
-        if family_of(graph) != "text_transformer" or not isinstance(asked.model, Supernet):
-            return FILLS_NOTHING
-        unspelled = asked.model.unspelled(asked._view(architecture, graph))
-        return f"{FILLS_NOTHING}: {UNREAD if unspelled else STRANGE}"
+        unspelled = isinstance(asked.model, Supernet) and asked.model.unspelled(asked._view(architecture, graph))
+        return UNREAD if unspelled else STRANGE
 
     def settled(self, architecture: Architecture, graph: Graph) -> Initializer:
-        """Return the shipped hypernet for this kind of network, where none is named; without paths, it has no say."""
+        """Return the shipped hypernet for this kind of network, where none is named; without paths, it has no say.
+
+        Where that one fills nothing, the library's own is what fills the network, and so what is returned.
+        """
+        family = family_of(graph)
         if not graph.ordered:
             reason = f"a hypernet reads the order in which a network runs, and a graph by {graph.traced_by} has none"
-            return Chosen(init=LIBRARY, family=family_of(graph), reason=reason, initializer=Library())
-        if self.path or (family := family_of(graph)) != "text_transformer":
+            return Chosen(init=LIBRARY, family=family, reason=reason, initializer=Library())
+        chosen = self._for(graph)
+        if chosen is self:
             return self
-        chosen = replace(self, path=TEXT)
-        reason = f"{WORDS[family]}: of the hypernets that come with paramgen, it is the one for texts"
         if hindrance := chosen.hindrance(architecture, graph):
-            reason += f"; {hindrance}"
+            reason = f"{WORDS[family]}: {hindrance}"
+            return Chosen(init=LIBRARY, family=family, reason=reason, initializer=Library())
+        reason = f"{WORDS[family]}: of the hypernets that come with paramgen, it is the one for texts"
         return Chosen(init=f"hypernet:{TEXT}", family=family, reason=reason, initializer=chosen)
+
+    def _for(self, graph: Graph) -> "HypernetInitializer":
+        """Return the one that is named, or else the shipped one for this kind of network."""
+        return self if self.path or family_of(graph) not in TEXTS else self._for_texts
+
+    @cached_property  # its weights are read once
+    def _for_texts(self) -> "HypernetInitializer":
+        return replace(self, path=TEXT)
 
     @torch.no_grad()
     def tensors(self, architecture: Architecture, graph: Graph, *, seed: int) -> NamedTensors:
@@ -180,6 +201,20 @@ class HypernetInitializer(Initializer):
     def _shipped(self) -> Path | None:
         """The folder of a hypernet that comes with paramgen, if that is what is asked for."""
         return shipped(self.path, SHIPPED)
+
+
+def _rule(slot: Slot, filled: Filled | None) -> str:
+    """Return the rule of a slot of which the hypernet fills so much."""
+    if filled is None or not filled.own:
+        return library_rule(slot)
+    return HYPERNET if filled.own == slot.elements else IN_PART
+
+
+def _shares(slot: Slot, filled: Filled) -> dict[str, int]:
+    """Return the elements of a slot by rule."""
+    rest = library_rule(slot)
+    shares = {HYPERNET: filled.own, SCALED_DOWN.format(rest): filled.scaled}
+    return {rule: count for rule, count in (*shares.items(), (rest, slot.elements - sum(filled))) if count}
 
 
 @lru_cache(maxsize=1)  # rules and tensors ask for the same view, one after the other

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 import torch
 from torch import Tensor
@@ -24,6 +24,8 @@ PLAIN_STD = 0.02  # of BERT's and GPT-2's embeddings and tables
 @dataclass(frozen=True, kw_only=True)
 class Library(Initializer):
     """What the library itself would draw: its distributions, slot by slot, our seed."""
+
+    fills_something: ClassVar[bool] = False
 
     def rules(self, architecture: Architecture, graph: Graph) -> Mapping[str, str]:
         """Every slot is `library`; `kept` marks a live module's own value, `plain` a slot without a known draw."""

@@ -155,9 +155,11 @@ function begin(head, asked, signal) {
   at("status").textContent = "Predicting";
   at("spec").textContent = head.spec;
   const size = head.bytes < 1e6 ? `${Math.ceil(head.bytes / 1e3)} kB` : `${(head.bytes / 1e6).toLocaleString("en", { maximumFractionDigits: head.bytes < 1e8 ? 1 : 0 })} MB`;
-  const rules = Object.keys(head.by_rule).join(", ");
-  at("facts").textContent = `${head.parameters.toLocaleString("en")} parameters · ${size} · ${head.tensors.length.toLocaleString("en")} tensors · by ${rules}`;
-  at("reason").textContent = head.chosen.chosen ? `auto chose ${head.chosen.chosen}: ${head.chosen.reason ?? ""}` : "";
+  const whole = Object.values(head.by_rule).reduce((sum, count) => sum + count, 0) || 1;
+  const rules = Object.entries(head.by_rule).map(([rule, count]) => `${rule} ${percent(count / whole)}`).join(" · ");
+  at("facts").textContent = `${head.parameters.toLocaleString("en")} parameters · ${size} · ${head.tensors.length.toLocaleString("en")} tensors · ${rules}`;
+  at("reason").textContent = head.choice;
+  at("next").textContent = head.next_step;
   at("progress").max = head.tensors.length;
   at("command").textContent = head.command ?? `paramgen predict --arch g.json --init ${head.init} --seed ${asked.seed} --out start`;
   at("loading").textContent = head.loading.join("\n");
@@ -171,11 +173,22 @@ function begin(head, asked, signal) {
   if (innerWidth <= 900) at("result").scrollIntoView({ behavior: quiet.matches ? "auto" : "smooth" });
 }
 
+// The rule of a tensor; of one that several rules fill, the share of each.
+function ruleOf(tensor) {
+  if (!tensor.filled_elements) return tensor.rule;
+  const whole = tensor.shape.reduce((product, size) => product * size, 1) || 1;
+  return Object.entries(tensor.filled_elements).map(([rule, count]) => `${rule} ${percent(count / whole)}`).join(", ");
+}
+
+function percent(share) {
+  return `${(100 * share).toFixed(1)} %`;
+}
+
 function arrive(line) {
   shown.numbers.set(line.place, line);
   const tensor = shown.head.tensors[line.place];
   const row = at("rows").insertRow();
-  const cells = [tensor.name, tensor.shape.join(" × ") || "scalar", tensor.rule, figures(line.mean), figures(line.std)];
+  const cells = [tensor.name, tensor.shape.join(" × ") || "scalar", ruleOf(tensor), figures(line.mean), figures(line.std)];
   for (const text of cells) row.insertCell().textContent = text;
   redraw();
 }
@@ -243,7 +256,7 @@ function describe(place) {
   const text = document.createElement("div");
   text.append(Object.assign(document.createElement("h3"), { textContent: tensor.name }));
   const list = document.createElement("dl");
-  const facts = { shape: tensor.shape.join(" × "), rule: tensor.rule, mean: figures(one.mean), deviation: figures(one.std) };
+  const facts = { shape: tensor.shape.join(" × "), rule: ruleOf(tensor), mean: figures(one.mean), deviation: figures(one.std) };
   for (const [term, said] of Object.entries(facts)) {
     const pair = document.createElement("div");
     pair.append(Object.assign(document.createElement("dt"), { textContent: term }), Object.assign(document.createElement("dd"), { textContent: said }));

@@ -92,6 +92,10 @@ def test_a_config_file_passes_the_same_gate(unbuilt: None, tmp_path: Path, confi
         resolve(str(tmp_path / "config.json"))
 
 
+def test_timms_way_to_ask_for_no_head_is_allowed() -> None:
+    assert "fc.weight" not in resolve("timm:resnet18", {"num_classes": 0}).manifest
+
+
 def test_the_message_says_what_to_type() -> None:
     with pytest.raises(OptionError) as refused:
         refuse_config({"text_config.n_layer": 10**8}, "transformers:gpt2")

@@ -49,8 +49,8 @@ def tiny() -> tuple[Architecture, Graph]:
     return architecture, trace(architecture.module, architecture.manifest, architecture.example)
 
 
-LANGUAGE = ("grow", "transplant")
-"""Starts for language models only."""
+LANGUAGE = ("grow", "transplant", "mimetic")
+"""What fills language models only, or of these here."""
 
 
 @pytest.fixture(scope="module")

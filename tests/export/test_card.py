@@ -74,7 +74,8 @@ def test_a_repository_is_where_it_is_loaded_from() -> None:
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_what_a_folder_says_cannot_break_out_of_its_card(text: str) -> None:
-    tensors = {text: {"rule": text, "shape": [2], "sha256": text}}
+    shares = {"hypernet": 1, text: 1}
+    tensors = {text: {"rule": text, "filled_elements": shares, "shape": [2], "sha256": text}}
     asked = {"arch": text or None, "overrides": {text: text}, "example_input": text, "max_shard": text}
     said = record(
         spec=text, init=text, asked=asked, tensors=tensors, dtype=text, versions={text: text}, paramgen=text,
@@ -98,7 +99,7 @@ def test_what_a_folder_says_cannot_break_out_of_its_card(text: str) -> None:
         assert len(html) == 1 and html[0].startswith("<!-- paramgen made this card: ")
         assert not {token.type for token in tokens} & {"link_open", "image", "em_open", "s_open", "blockquote_open"}
         cells = [token.type for token in tokens if token.type in ("tr_open", "th_open", "td_open")]
-        assert cells.count("td_open") == 2 * (cells.count("tr_open") - 3) + 4  # facts of two cells, a rule of four
+        assert cells.count("td_open") == 2 * (cells.count("tr_open") - 4) + 8  # facts of two cells, rules of four
         assert not any(letter in card.text for letter in "\x1b\u202e")
         assert ("{{ 7" in card.text) == ("{{ 7" in text)
 
@@ -209,20 +210,68 @@ def test_a_record_of_another_shape_is_refused(change: dict[str, Any]) -> None:
         card_text(record(**change), CONFIG, "out")
 
 
-@pytest.mark.parametrize("hypernet", ["paramgen/vision", "paramgen/first_light"])
-def test_what_was_measured_of_a_shipped_hypernet_is_quoted(hypernet: str) -> None:
+def of_hypernet(name: str, **changes: Any) -> tuple[dict[str, Any], list[str]]:
+    """Return the record of a network that a shipped hypernet fills, and the rows of figures that its card has."""
     from importlib.resources import files
 
     from paramgen.hypernets.storage import file_sha256
 
-    folder = Path(str(files("paramgen"))) / "pretrained" / hypernet.partition("/")[2]
-    data = ModelCard.load(folder / "README.md").data.to_dict()
-    _, results = model_index_to_eval_results(data["model-index"])
-    digest = file_sha256(folder / "model.safetensors")
-    said = card_text(record(initializer={"hypernet": hypernet, "sha256": digest}), CONFIG, "out")
-    assert results and all(f"{each.metric_name} | {each.metric_value:g} |" in said for each in results)
-    other = card_text(record(initializer={"hypernet": hypernet, "sha256": "0" * 64}), CONFIG, "out")
-    assert results[0].metric_name is not None and results[0].metric_name not in other
+    folder = Path(str(files("paramgen"))) / "pretrained" / name
+    _, results = model_index_to_eval_results(ModelCard.load(folder / "README.md").data.to_dict()["model-index"])
+    initializer = {"hypernet": f"paramgen/{name}", "sha256": file_sha256(folder / "model.safetensors")}
+    tensors = {"a": {"rule": "hypernet", "shape": [2, 5], "sha256": "cd" * 32}}
+    inherited = {"from": f"paramgen/{name}", "license": "apache-2.0", "datasets": ["uoft-cs/cifar10"]}
+    made = record(initializer=initializer, tensors=tensors, tied={}, inherited=inherited, **changes)
+    return made, [f"{each.metric_name} | {each.metric_value:g} |" for each in results]
+
+
+def test_what_was_measured_of_a_shipped_hypernet_is_quoted_for_networks_as_small() -> None:
+    made, figures = of_hypernet("vision", parameters=20, measured={"networks": 3, "largest": 20})
+    said = card_text(made, CONFIG, "out")
+    assert figures and all(figure in said for figure in figures)
+    made["initializer"]["sha256"] = "0" * 64
+    assert not any(figure in card_text(made, CONFIG, "out") for figure in figures)
+
+
+@pytest.mark.parametrize(
+    ("name", "measured", "said"),
+    [
+        ("vision", {"networks": 3, "largest": 19}, "were measured up to 19 parameters; this one has 20, and at that"),
+        ("vision", {"networks": 0, "largest": 0}, "no network of this kind was measured"),
+        ("vision", {}, "no network of this kind was measured"),
+        ("vision", {"networks": True, "largest": "20"}, "no network of this kind was measured"),
+        ("first_light", {}, "no network of this kind was measured"),
+    ],
+)
+def test_figures_of_other_networks_are_not_quoted(name: str, measured: dict[str, Any], said: str) -> None:
+    made, figures = of_hypernet(name, parameters=20, measured=measured)
+    card = card_text(made, CONFIG, "out")
+    assert said in card and not any(figure in card for figure in figures)
+
+
+def test_a_resnet50s_card_quotes_nothing_of_small_networks(tmp_path: Path) -> None:
+    from paramgen.initializers.auto import table
+    from paramgen.prediction import prepare
+    from paramgen.writing import _provenance
+
+    prediction = prepare("resnet50", init="hypernet")
+    tensors = {name: {"rule": rule, "shape": [1], "sha256": ""} for name, rule in prediction.rules.items()}
+    card = card_text({**_provenance(prediction, "5GB", {}), "tensors": tensors}, CONFIG, "out")
+    largest = table().families["residual_cnn"].largest
+    assert f"were measured up to {largest:,} parameters; this one has 25,557,032" in card
+    assert "accuracy after" not in card and "figure | value" not in card
+
+
+def test_a_card_follows_what_was_filled() -> None:
+    made, figures = of_hypernet("vision", parameters=20, measured={"networks": 3, "largest": 20})
+    made["tensors"]["a"] |= {"rule": "hypernet in part", "filled_elements": {"hypernet": 4, "library": 6}}
+    card = card_text(made, CONFIG, "out")
+    assert "| `hypernet` | 1 | 4 | 40.0 % |" in card and "| `library` | 1 | 6 | 60.0 % |" in card
+    assert "40.0 % of their values come from `paramgen/vision`" in card
+    made["tensors"]["a"] = {"rule": "library", "shape": [2, 5], "sha256": "cd" * 32}
+    nothing = ModelCard(card_text(made, CONFIG, "out"))  # as older versions wrote where a hypernet filled nothing
+    assert "paramgen/vision" not in nothing.content and nothing.data.datasets is None
+    assert not any(figure in nothing.content for figure in figures)
 
 
 def test_the_folder_is_as_before_but_for_its_card(tmp_path: Path, own: Path) -> None:

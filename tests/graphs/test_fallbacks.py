@@ -162,12 +162,14 @@ def test_starts_that_need_no_order_still_fill_their_weights() -> None:
     with pytest.warns(TraceWarning):
         rules = {
             init: dict(paramgen.predict(Network(WAYS["raises"][1]), init=init, example_input=torch.zeros(2, 4)).rules)
-            for init in ("orthogonal", "hypernet", "auto")
+            for init in ("orthogonal", "auto")
         }
+    with pytest.warns(TraceWarning), pytest.raises(OptionError, match="'hypernet' fills nothing of .* has none"):
+        paramgen.predict(Network(WAYS["raises"][1]), init="hypernet", example_input=torch.zeros(2, 4))
     weights = {rule["map.weight"] for rule in rules.values()}
     assert set(architecture.manifest) == set(rules["auto"])
     assert rules["orthogonal"]["map.weight"] == "orthogonal"
-    assert rules["hypernet"]["map.weight"] == rules["auto"]["map.weight"] == "library"
+    assert rules["auto"]["map.weight"] == "library"
     assert len(weights) == 2
 
 
@@ -175,7 +177,7 @@ def test_what_no_graph_can_hold_is_filled_by_the_library(monkeypatch: pytest.Mon
     monkeypatch.setattr(schema, "MAX_NODES", 3)
     module = nn.Linear(4, 4)
     with pytest.warns(TraceWarning, match="3 nodes"):
-        prediction = paramgen.predict(module, init="hypernet", example_input=torch.zeros(2, 4))
+        prediction = paramgen.predict(module, init="auto", example_input=torch.zeros(2, 4))
     assert prediction.graph.traced_by == "nothing"
     assert dict(prediction.rules) == {"weight": "library", "bias": "library"}
     assert prediction.state_dict()["weight"].std() > 0

@@ -10,6 +10,11 @@ from paramgen.graphs.kinds import FAMILIES, WORDS, family_of
 from paramgen.prediction import describe
 
 SMALL = {"num_hidden_layers": 1, "hidden_size": 32, "intermediate_size": 48, "num_attention_heads": 4}
+TOKENS = {"vocab_size": 50} | dict.fromkeys(("pad_token_id", "cls_token_id", "bos_token_id"), 1)
+TOKENS |= dict.fromkeys(("sep_token_id", "eos_token_id"), 2)
+T5 = {"num_layers": 1, "num_heads": 2, "d_model": 32, "d_kv": 16, "d_ff": 48, "vocab_size": 50}
+BART = {f"{side}_{what}": size for side in ("encoder", "decoder")
+        for what, size in (("layers", 1), ("attention_heads", 2), ("ffn_dim", 48))} | {"d_model": 32}  # fmt: skip
 NETWORKS = {
     "timm:test_vit": "vision_transformer",
     "timm:test_resnet": "residual_cnn",
@@ -52,12 +57,58 @@ def test_image_classifiers(arch: str, family: str) -> None:
     [
         ("gpt2", {"n_layer": 1, "n_embd": 32, "n_head": 2}, "text_transformer"),
         pytest.param("transformers:llama", {**SMALL, "vocab_size": 50}, "text_transformer", marks=pytest.mark.slow),
-        pytest.param("transformers:bert", {**SMALL, "vocab_size": 50}, "text_transformer", marks=pytest.mark.slow),
+        ("transformers:BertForMaskedLM", {**SMALL, "vocab_size": 50}, "text_encoder"),
+        pytest.param("transformers:ModernBertForMaskedLM", {**SMALL, **TOKENS}, "text_encoder", marks=pytest.mark.slow),
+        ("transformers:T5ForConditionalGeneration", T5, "text_to_text"),
+        pytest.param("transformers:BartForConditionalGeneration", BART, "text_to_text", marks=pytest.mark.slow),
         ("transformers:vit", {**SMALL, "image_size": 32, "patch_size": 8}, "vision_transformer"),
     ],
 )
 def test_transformers(arch: str, overrides: dict[str, int], family: str) -> None:
     assert family_of(describe(arch, overrides=overrides)[1]) == family
+
+
+class Reader(nn.Module):
+    """A user's own transformer for one text or, as an encoder and a decoder, for two."""
+
+    def __init__(self, *, causal: bool, by_hand: bool = False, twice: bool = False) -> None:
+        super().__init__()
+        self.words, self.mix, self.head = nn.Embedding(20, 8), nn.Linear(8, 8), nn.Linear(8, 20)
+        self.causal, self.by_hand, self.twice = causal, by_hand, twice
+
+    def attend(self, states: Tensor, others: Tensor, *, causal: bool) -> Tensor:
+        if not self.by_hand:
+            return states + nn.functional.scaled_dot_product_attention(
+                states, others, self.mix(others), None, 0, causal
+            )
+        weights = states @ others.transpose(1, 2)
+        mask = torch.ones(weights.shape[1:], device=weights.device).tril() == 0
+        return states + weights.masked_fill(mask, -1e9).softmax(-1) @ self.mix(others)
+
+    def forward(self, text: Tensor, types: Tensor | None = None) -> Tensor:
+        states = self.words(text)
+        if types is not None and not self.twice:
+            states = states + self.words(types)
+        states = self.attend(states, states, causal=self.causal)
+        if types is not None and self.twice:
+            answer = self.words(types)
+            states = self.attend(self.attend(answer, answer, causal=self.causal), states, causal=self.causal)
+        return self.head(states)
+
+
+@pytest.mark.parametrize(
+    ("module", "texts", "family"),
+    [
+        (Reader(causal=True), 1, "text_transformer"),
+        (Reader(causal=True, by_hand=True), 1, "text_transformer"),
+        (Reader(causal=False), 1, "text_encoder"),
+        (Reader(causal=False), 2, "text_encoder"),  # as BERT with its token types: two tables, one text
+        (Reader(causal=True, twice=True), 2, "text_to_text"),
+    ],
+)
+def test_texts_of_a_users_own(module: nn.Module, texts: int, family: str) -> None:
+    given = tuple(torch.zeros(2, 6, dtype=torch.long) for _ in range(texts))
+    assert family_of(describe(module, example_input=(given, {}))[1]) == family
 
 
 class Branches(nn.Module):

@@ -74,12 +74,33 @@ def test_what_is_beyond_the_corner_is_the_start_and_its_spill_is_scaled(supernet
     assert bool((value[6:] == 1.0).all())
 
 
-def test_it_says_which_slots_it_fills_whole(supernet: Supernet) -> None:
-    small, wide = place("small", (5, 3), "stream>pw>pw@tokens"), place("wide", (8, 3), "stream>pw>pw@tokens")
-    fused = place("qkv", (12, 4), *(f"stream>pw>attention@tokens:{part}" for part in ("query", "key", "value")))
-    view = viewed(small, wide, fused)
-    assert set(supernet.slots(view)) == {"small", "wide", "qkv"}
-    assert supernet.whole(view) == {"small"}
+ATTENTION = tuple(f"stream>pw>attention@tokens:{part}" for part in ("query", "key", "value"))
+
+
+def test_it_counts_the_elements_that_are_its_own_and_those_it_scales(supernet: Supernet) -> None:
+    name = "stream>pw>pw@tokens"
+    table = Place(slot="table", shape=(1, 65, 6), form="position", part="position", pieces=(Piece("position", 0, 6),))
+    counted = {
+        place("small", (5, 3), name): (15, 0),
+        place("tall", (8, 3), name): (18, 0),
+        place("wide", (8, 7), name): (24, 18),
+        place("conv", (9, 4, 1, 1), name): (24, 0),
+        place("bias", (8,), name, part="bias", turn=1, turns=2): (6, 0),
+        place("qkv", (12, 4), *ATTENTION): (32, 0),
+        place("larger", (8, 3, 6, 6), "stem3by1"): (4 * 3 * 36, 0),
+        place("grey", (4, 1, 3, 3), "stem3by1"): (36, 0),
+        place("more colours", (4, 5, 3, 3), "stem3by1"): (108, 72),
+        replace(place("turned", (7, 6), name), pieces=(Piece(name, 0, 6),), in_out=True): (24, 18),
+        table: (256, 0),
+        place("unknown", (4, 4), "stream>pw>pw@5"): None,
+    }
+    view = viewed(*counted)
+    assert supernet.filled(view) == {place.slot: own for place, own in counted.items() if own is not None}
+    assert set(supernet.slots(view)) == supernet.filled(view).keys()
+    for each, own in counted.items():
+        if own is not None:  # 0.5 is a one that was scaled
+            value = filled(supernet, each)
+            assert (int(((value != 1) & (value != 0.5)).sum()), int((value == 0.5).sum())) == own, each
 
 
 def test_depth_picks_the_step_and_1x1_convolutions_are_linear_maps(supernet: Supernet) -> None:

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from huggingface_hub import ModelCard
 from torch import nn
 
 import paramgen
 from paramgen.errors import ParamgenError
 from paramgen.graphs.kinds import FAMILIES
+from paramgen.hypernets.storage import file_sha256
 from paramgen.initializers import Chosen, auto, initializer_of
 from paramgen.initializers.auto import Table
 from paramgen.prediction import prepare
@@ -56,8 +58,8 @@ def test_the_measured_best_is_chosen_and_the_reason_has_its_numbers(fake: Fake) 
     described = prediction.initializer.describe()
     assert described["chosen"] == "orthogonal" and described["family"] == "plain_cnn"
     assert described["reason"] == (
-        "plain CNN: orthogonal reached 51.2 % and library 45.0 % on 2 networks of this kind (CIFAR-10; 500 steps, "
-        "3 seeds)"
+        "plain CNN: orthogonal reached 51.2 % and library 45.0 % on 2 networks of this kind, of up to 1,000 parameters "
+        "(CIFAR-10; 500 steps, 3 seeds)"
     )
 
 
@@ -65,13 +67,17 @@ def test_what_was_not_measured_starts_as_the_library_starts_it(fake: Fake) -> No
     fake(("orthogonal", 0.512), ("library", 0.45))
     prediction = paramgen.predict(nn.Linear(6, 4), example_input=torch.zeros(2, 6))
     assert set(prediction.rules.values()) == set(paramgen.predict(nn.Linear(6, 4), init="library").rules.values())
-    assert prediction.chosen["reason"] == "plain MLP: no start was measured on networks of this kind yet"
+    assert prediction.chosen["reason"] == (
+        "plain MLP: nothing is known to be better, as no such network was measured yet"
+    )
 
 
 def test_nothing_better_than_the_library_is_said_so(fake: Fake) -> None:
     fake(("library", 0.45))
     reason = paramgen.predict(cnn(), example_input=IMAGES).chosen["reason"]
-    assert reason.startswith("plain CNN: no start trained better than library (45.0 %) by more than the noise on 2")
+    assert reason.startswith(
+        "plain CNN: nothing is known to be better; none trained better than library (45.0 %) by more than the noise on"
+    )
 
 
 def test_it_does_not_reach_far_beyond_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,8 +87,8 @@ def test_it_does_not_reach_far_beyond_what_was_measured(monkeypatch: pytest.Monk
         monkeypatch.setattr(auto, "table", lambda made=made: made)
         chosen = paramgen.predict(cnn(), example_input=IMAGES).chosen
         assert chosen["chosen"] == init
-    said = f"he did better, but on networks of up to {largest:,} parameters only, which says little of this one"
-    assert chosen["reason"] == f"plain CNN: {said}"
+    said = f"nothing is known to be better for one of {parameters:,} parameters; the largest that was measured has"
+    assert chosen["reason"] == f"plain CNN: {said} {largest:,}"  # and no word of what did better on smaller ones
 
 
 def test_what_must_run_the_network_gives_way_where_it_cannot(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,6 +184,64 @@ def test_auto_takes_no_argument() -> None:
 
 def test_a_language_model_is_predicted_if_it_is_known_how_its_tokens_are_spelled() -> None:
     spec = "transformers:GPT2LMHeadModel?n_layer=1&n_embd=48&n_head=3&n_positions=32"
-    assert paramgen.predict(f"{spec}&vocab_size=256").chosen["chosen"] == "hypernet"
+    assert paramgen.predict(f"{spec}&vocab_size=256").chosen["chosen"] == "hypernet:text"
     chosen = paramgen.predict(f"{spec}&vocab_size=300").chosen
     assert chosen["chosen"] == "library" and "--tokenizer FOLDER" in chosen["reason"]
+
+
+VIT = "timm:test_vit?img_size=32&patch_size=8&num_classes=10"
+GPT2 = "transformers:GPT2LMHeadModel?n_layer=1&n_embd=48&n_head=3&n_positions=32&vocab_size=256"
+
+
+@pytest.mark.parametrize(("spec", "hypernet"), [(VIT, "vision"), (GPT2, "text")])
+def test_what_is_recorded_is_of_the_hypernet_that_was_chosen(spec: str, hypernet: str, tmp_path: Path) -> None:
+    """Its weights' digest, its data sets, its licence and, on the card, its figures: of no other one."""
+    paramgen.write(spec, tmp_path / "out", verify=False)
+    folder = Path(paramgen.__file__).parent / "pretrained" / hypernet
+    record = json.loads((tmp_path / "out" / "paramgen.json").read_text())
+    assert record["init"] == "auto" and record["initializer"]["chosen"].startswith("hypernet")
+    assert record["initializer"]["sha256"] == file_sha256(folder / "model.safetensors")
+    assert record["initializer"]["hypernet"] == record["inherited"]["from"] == f"paramgen/{hypernet}"
+    own, card = ModelCard.load(folder / "README.md").data, ModelCard.load(tmp_path / "out" / "README.md")
+    assert record["inherited"]["datasets"] == own.datasets == card.data.datasets
+    named = paramgen.predict(spec, init=f"hypernet:{hypernet}").state_dict()
+    assert all(torch.equal(value, named[name]) for name, value in paramgen.predict(spec).state_dict().items())
+    for other in {"vision", "text"} - {hypernet}:
+        assert f"paramgen/{other}" not in card.content
+
+
+def test_a_start_that_was_chosen_chooses_no_other() -> None:
+    chosen = paramgen.predict(GPT2).initializer
+    assert isinstance(chosen, Chosen) and not isinstance(chosen.initializer, Chosen)
+    own = paramgen.predict(GPT2, init="hypernet").initializer
+    assert own.describe()["sha256"] == chosen.describe()["sha256"] and own.inherited() == chosen.inherited()
+
+
+def test_where_nothing_is_known_to_be_better_the_next_step_is_a_line_of_its_own(
+    command: "Command", tmp_path: Path
+) -> None:
+    typed = ("--arch", "timm:vit_base_patch16_224", "--set", "num_classes=3")
+    dry = json.loads(command("predict", *typed, "--dry-run", "--json").out)
+    step = "paramgen compare --arch timm:vit_base_patch16_224 --set num_classes=3 --data IMAGES"
+    assert dry["chosen"] == "library" and dry["next_step"] == f"To measure it on your data: {step}"
+    assert "nothing is known to be better for one of 85,800,963 parameters" in dry["reason"]
+    assert "did better" not in dry["reason"] and "hypernet" not in dry["reason"]
+    (tmp_path / "flat.py").write_text("from torch import nn\ndef build():\n    return nn.Conv2d(3, 4, 3)\n")
+    out = command("predict", "--arch", "flat.py:build", "--example-input", "2x3x8x8", "--out", "start").out
+    lines = [line.strip() for line in out.splitlines()]
+    assert lines[1].startswith("auto chose library: network of another kind: nothing is known to be better")
+    assert lines[2] == (
+        "To measure it on your data: paramgen compare --arch flat.py:build --example-input 2x3x8x8 --data IMAGES"
+    )
+
+
+def test_the_next_step_is_one_that_can_be_taken(command: "Command", own: Path) -> None:
+    live = paramgen.predict(nn.Conv2d(3, 4, 3), example_input=torch.zeros(2, 3, 8, 8))
+    assert live.next_step == "To measure it on your data: paramgen.compare(module, data)"
+    assert paramgen.predict(nn.Conv2d(3, 4, 3), init="library", example_input=torch.zeros(2, 3, 8, 8)).next_step == ""
+    assert paramgen.predict(nn.Linear(6, 4), example_input=torch.zeros(2, 6)).next_step == ""  # no classes, no images
+    assert paramgen.predict(VIT).next_step == ""  # something better is known
+    text = paramgen.predict("gpt2", overrides={"n_layer": 1, "n_embd": 3072}).next_step
+    assert text.endswith("paramgen compare --arch gpt2 --set n_layer=1 --set n_embd=3072 --data TEXT")
+    encoder = {"num_hidden_layers": 1, "hidden_size": 32, "intermediate_size": 48, "num_attention_heads": 2}
+    assert paramgen.predict("transformers:BertForMaskedLM", overrides=encoder).next_step == ""

@@ -1,6 +1,8 @@
 """The adapter over hypernets: which slots it fills, where it gets the hypernet from, what it says if there is none."""
 
+import json
 import shutil
+from collections import Counter
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
@@ -166,12 +168,50 @@ def test_numbers_without_a_token_are_spelled_with_nothing(tmp_path: Path) -> Non
 
 
 @shipped
-def test_why_a_language_model_keeps_the_librarys_start_is_said() -> None:
-    unspelled = paramgen.predict(f"{GPT2}&vocab_size=280", init="hypernet")
-    assert set(unspelled.rules.values()) == {"library"} and "--tokenizer FOLDER" in unspelled.chosen["reason"]
+@pytest.mark.parametrize("init", ["hypernet", "hypernet:text"])
+def test_filling_nothing_is_an_error_that_says_what_to_type(init: str) -> None:
+    with pytest.raises(OptionError, match="fills nothing of .*--tokenizer FOLDER.*--init library") as refusal:
+        paramgen.predict(f"{GPT2}&vocab_size=280", init=init)
+    assert "\n" not in str(refusal.value)
     sizes = "num_hidden_layers=1&hidden_size=32&num_attention_heads=2&intermediate_size=64&vocab_size=256"
-    strange = paramgen.predict(f"transformers:BertForMaskedLM?{sizes}", init="hypernet")
-    assert set(strange.rules.values()) == {"library"} and strange.chosen["reason"].endswith("no such blocks")
+    with pytest.raises(OptionError, match="knows no such blocks.*--init library"):
+        paramgen.predict(f"transformers:BertForMaskedLM?{sizes}", init=init)
+    with pytest.raises(OptionError, match="'hypernet' fills nothing of"):
+        paramgen.predict(nn.Embedding(4, 2), init="hypernet", example_input=torch.zeros(1, 2, dtype=torch.long))
+
+
+@shipped
+def test_what_settles_on_the_librarys_start_is_described_as_that() -> None:
+    found = paramgen.predict(f"{GPT2}&vocab_size=280", init="library")
+    settled = initializer_of("hypernet").settled(found.architecture, found.graph)
+    assert "--tokenizer FOLDER" in settled.describe()["reason"]
+    assert settled.describe()["chosen"] == "library" and settled.inherited() == {}
+    assert "paramgen/" not in str(settled.describe())
+
+
+@shipped
+def test_elements_are_counted_by_what_really_fills_them(tmp_path: Path) -> None:
+    """A ViT wider than the shared weights: a corner is theirs, what it takes more is scaled, the rest the library's."""
+    spec = "timm:vit_tiny_patch16_224?img_size=32&depth=2&num_classes=10"
+    library = paramgen.predict(spec, init="library").state_dict()
+    written = paramgen.write(spec, tmp_path / "out", init="hypernet", verify=False)
+    record = json.loads((tmp_path / "out" / "paramgen.json").read_text())
+    counted: Counter[str] = Counter()
+    for name, value in written.prediction.state_dict().items():
+        entry, drawn = record["tensors"][name], library[name]
+        said = entry.get("filled_elements") or {entry["rule"]: value.numel()}
+        counted.update(said)
+        if value.dim() > 1 and bool(drawn.all()):  # what is drawn at random is met by no accident
+            kept, scaled = int((value == drawn).sum()), int((value == drawn / 4).sum())
+            found = {"hypernet": value.numel() - kept - scaled, "library, scaled down": scaled, "library": kept}
+            assert said == {rule: count for rule, count in found.items() if count}, name
+    assert record["by_rule"] == written.to_json()["by_rule"] == dict(counted)
+    assert record["by_rule"] == {"library": 445_440, "hypernet": 374_218, "library, scaled down": 221_184}
+    assert sum(record["by_rule"].values()) == record["elements"]
+    assert record["tensors_by_rule"] == {"hypernet in part": 30, "hypernet": 2}
+    card = (tmp_path / "out" / "README.md").read_text()
+    for rule, count in record["by_rule"].items():
+        assert f"| {count:,} | {100 * count / record['elements']:.1f} % |" in card, rule
 
 
 @shipped

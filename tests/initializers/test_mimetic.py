@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from paramgen.errors import OptionError
 from paramgen.graphs.attention import Share, attentions_of
 from paramgen.prediction import prepare
 
@@ -88,6 +89,6 @@ def test_positions_are_sinusoids_and_the_class_token_has_none() -> None:
     assert kept.rules["pos_embed"] == "library"
 
 
-def test_the_rest_is_the_librarys() -> None:
-    prediction = prepare("timm:test_resnet", init="mimetic")
-    assert set(prediction.rules.values()) == {"library"}
+def test_a_network_without_attention_is_refused() -> None:
+    with pytest.raises(OptionError, match="'mimetic' fills nothing of 'timm:test_resnet': it has no rule"):
+        prepare("timm:test_resnet", init="mimetic")

@@ -95,7 +95,7 @@ def write(network: Path, folder: Path, **options: Any) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-@pytest.mark.parametrize("init", ["orthogonal", "auto", "hypernet", "library"])
+@pytest.mark.parametrize("init", ["orthogonal", "auto", "hypernet:first_light", "library"])
 def test_the_folder_is_the_same(init: str, running: Any, network: Path, tmp_path: Path) -> None:
     here = write(network, tmp_path / "start", init=init, seed=5, dtype="bfloat16")
     shutil.rmtree(tmp_path / "start")

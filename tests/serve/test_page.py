@@ -84,6 +84,32 @@ def test_lines_say_what_the_tensors_are(server: Any, graphs: Graphs, tmp_path: P
     assert all(value == pytest.approx(1, abs=1e-3) for curve in curves for value in curve)  # that is what it is for
 
 
+GPT2 = {"n_layer": 1, "n_embd": 192, "n_head": 3, "n_positions": 32, "vocab_size": 256}
+
+
+def test_who_chose_is_said_as_it_was(server: Any, graphs: Graphs) -> None:
+    """Whoever chose a hypernet by name is not told that auto did."""
+    asked = {"arch": "transformers:GPT2LMHeadModel", "set": GPT2}
+    by_name, by_auto = (lines(server, **asked, init=init)[0] for init in ("hypernet", "auto"))
+    assert by_name["choice"].startswith("hypernet chose hypernet:text: ")
+    assert by_auto["choice"].startswith("auto chose hypernet:text: ") and by_auto["next_step"] == ""
+    assert lines(server, **asked, init="hypernet:text")[0]["choice"] == ""
+    left = lines(server, arch="timm:test_vit2", init="auto", set={"img_size": 32, "embed_dim": 512})[0]
+    assert left["choice"].startswith("auto chose library: ") and left["next_step"].startswith("To measure it on your")
+    code = server.client.get("/static/app.js").text
+    assert "auto chose" not in code and "head.choice" in code and "head.next_step" in code
+
+
+def test_shares_of_a_tensor_are_said(server: Any) -> None:
+    head = lines(server, arch="transformers:GPT2LMHeadModel", set=GPT2, init="hypernet")[0]
+    table = next(one for one in head["tensors"] if one["name"] == "transformer.wte.weight")
+    assert table["rule"] == "hypernet in part"
+    assert table["filled_elements"] == {"hypernet": 256 * 160, "library": 256 * 32}
+    assert sum(head["by_rule"].values()) == head["parameters"]
+    whole = lines(server, arch="transformers:GPT2LMHeadModel", set=GPT2, init="he")[0]
+    assert not any("filled_elements" in one for one in whole["tensors"])
+
+
 @pytest.mark.slow
 def test_a_named_network_has_a_link_and_a_command(server: Any) -> None:
     head = lines(server, arch="timm:resnet10t", set={"num_classes": 7}, init="he", dtype="bfloat16")[0]

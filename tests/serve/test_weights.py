@@ -17,9 +17,17 @@ from safetensors.torch import load_file
 
 import paramgen
 import paramgen.initializers.library
+from paramgen.initializers.hypernet import HypernetInitializer
 from paramgen.names import INITIALIZERS
+from serve.orders import network_of, order_of
+from serve.schemas import PredictRequest
+from serve.settings import Settings
 
 Graphs = Callable[..., dict[str, Any]]
+
+
+OTHERS = ("lsuv", "auto", "diffusion", "hypernet", "mimetic")
+"""What runs the network, chooses, makes one network alone, or fills nothing of the one here."""
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +43,11 @@ def written(folder: Path, network: Path, **options: Any) -> bytes:
 
 @pytest.mark.parametrize(
     ("init", "dtype"),
-    [("he", "bfloat16"), *((name, None) for name in INITIALIZERS if name not in ("lsuv", "auto", "diffusion"))],
+    [
+        ("he", "bfloat16"),
+        ("hypernet:first_light", None),
+        *((name, None) for name in INITIALIZERS if name not in OTHERS),
+    ],
 )
 def test_the_file_is_the_command_lines(
     init: str, dtype: str | None, running: Any, graphs: Graphs, network: Path, tmp_path: Path
@@ -44,6 +56,33 @@ def test_the_file_is_the_command_lines(
     assert answer.status_code == 200
     assert answer.content == written(tmp_path / "start", network, init=init, seed=7, dtype=dtype)
     assert answer.headers["content-length"] == str(len(answer.content))
+
+
+@pytest.mark.parametrize("init", ["hypernet", "hypernet:vision", "mimetic"])
+def test_a_start_that_fills_nothing_is_refused(init: str, running: Any, graphs: Graphs) -> None:
+    answer = running.predict({"graph": graphs(), "init": init})
+    assert answer.status_code == 422 and "fills nothing" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("init", ["auto", "hypernet"])
+def test_the_etag_is_of_the_hypernet_that_was_chosen(init: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    changed: set[str] = set()
+    described = HypernetInitializer.describe
+
+    def describe(self: HypernetInitializer) -> dict[str, Any]:
+        found = dict(described(self))
+        return found | ({"sha256": "another"} if found["hypernet"] in changed else {})
+
+    def etag(change: str) -> str:
+        changed.clear()
+        changed.add(f"paramgen/{change}")
+        return order_of(network, PredictRequest(arch=arch, init=init), Settings()).etag
+
+    monkeypatch.setattr(HypernetInitializer, "describe", describe)
+    arch = "transformers:GPT2LMHeadModel"
+    sizes = {"n_layer": 1, "n_embd": 48, "n_head": 3, "n_positions": 32, "vocab_size": 256}
+    network = network_of(arch, sizes, None, Settings())
+    assert etag("vision") == etag("first_light") != etag("text")
 
 
 @pytest.mark.slow

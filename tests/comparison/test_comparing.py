@@ -1,0 +1,49 @@
+"""What a comparison keeps of the initializers: where they come from, what they choose, and what fills nothing."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import paramgen
+from paramgen.errors import OptionError
+from paramgen.hypernets.storage import file_sha256
+
+GPT2 = "gpt2?n_layer=1&n_embd=48&n_head=3&n_positions=32"
+SMALL: dict[str, Any] = {"steps": 1, "seeds": 1, "rates": (1e-2,), "batch": 4, "test_examples": 4}
+SHIPPED = Path(paramgen.__file__).parent / "pretrained"
+
+
+def build(num_classes: int = 3) -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, num_classes))
+
+
+def flat() -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(768, 3))
+
+
+@pytest.mark.parametrize("init", ["auto", "hypernet"])
+def test_the_settings_name_the_hypernet_that_was_chosen_and_no_other(text: Path, init: str) -> None:
+    found = paramgen.compare(GPT2, str(text), init=[init], **SMALL)
+    kept = found.values["settings"]["inits"][init]
+    (chosen,) = kept["for"].values()
+    assert chosen["chosen"] == "hypernet:text" and chosen["hypernet"] == "paramgen/text"
+    assert chosen["sha256"] == file_sha256(SHIPPED / "text" / "model.safetensors")
+    assert file_sha256(SHIPPED / "vision" / "model.safetensors") not in str(found.values)
+
+
+def test_a_start_that_fills_nothing_is_noted_where_others_go_on(photos: Path) -> None:
+    found = paramgen.compare(("own", build), str(photos), init=["mimetic", "he", "library"], **SMALL)
+    (notes,) = (each["notes"] for each in found.values["architectures"])
+    assert "mimetic fills nothing of own, whose row is library again: it has no rule for any part of it." in notes
+
+
+def test_library_is_not_compared_with_itself(photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="'mimetic' fills nothing of 'own': .*Type another start") as refusal:
+        paramgen.compare(("own", build), str(photos), init=["mimetic", "library"], out=tmp_path / "out", **SMALL)
+    assert "\n" not in str(refusal.value) and not (tmp_path / "out" / "results.json").exists()
+    options = SMALL | {"example_input": torch.zeros(2, 3, 16, 16)}
+    found = paramgen.compare(("flat", flat), str(photos), init=["auto", "library"], **options)
+    assert any(note.startswith("auto chose library for flat: ") for note in found.values["architectures"][0]["notes"])
