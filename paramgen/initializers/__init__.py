@@ -186,6 +186,14 @@ class Control(Initializer):
         """Return what identifies the other."""
         return {"of": {"init": self.init, **self.inner.describe()}}
 
+    def assumptions(self, architecture: Architecture, graph: Graph) -> Sequence[str]:
+        """What the other takes for granted."""
+        return self.inner.assumptions(architecture, graph)
+
+    def letters(self) -> Letters | None:
+        """How tokens are spelled, where that matters to the other."""
+        return self.inner.letters()
+
     def own_architecture(self) -> str | None:
         """Return the one architecture that the other fills, where there is only one."""
         return self.inner.own_architecture()

@@ -39,7 +39,7 @@ def unbuilt(monkeypatch: pytest.MonkeyPatch) -> None:
         ("gpt2?n_layer=100000000", {}),
         ("bert-base", {"num_labels": -3}),
         ("bert-base", {"num_labels": 10**9}),
-        ("vit_b16", {"num_classes": 0}),
+        ("vit_b16", {"num_labels": 0}),
         ("vit_b16", {"num_classes": "three"}),
         ("vit_b16", {"num_classes": True}),
         ("clip-vit-b32", {"text_config.num_hidden_layers": 10**8}),
