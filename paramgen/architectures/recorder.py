@@ -3,18 +3,23 @@
 import math
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any, Final, final, no_type_check
+from typing import Any, Final, TypeVar, final, no_type_check
 from unittest import mock
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.utils._device import DeviceContext
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter, tree_map
 
+from paramgen.architectures.memory import on_meta
 from paramgen.architectures.slicing import Call, Place, Slice, storage_of, tensors_in
 from paramgen.draws import Draw, constant, settled_randomness
 from paramgen.errors import ArchitectureError
+from paramgen.manifest import state_of
+
+T = TypeVar("T")
 
 MAX_OPERATIONS: Final = 200_000
 """Minutes of building; the largest networks of the libraries take some ten thousand."""
@@ -147,23 +152,38 @@ def record(build: Callable[[], nn.Module]) -> tuple[nn.Module, dict[str, Draw]]:
 
     The module comes back on the meta device, whatever device its constructor asked for.
     """
-    try:
-        return _record(build, small_on_cpu=False)
-    except (NotImplementedError, RuntimeError, TypeError, ValueError) as error:
-        if "meta" not in str(error):
-            raise
-        return _record(build, small_on_cpu=True)
+    module, recorder = watched(build)
+    if not isinstance(module, nn.Module):
+        raise ArchitectureError(f"it returns {type(module).__name__}, not an nn.Module")
+    tensors = (*module.named_parameters(), *module.named_buffers())
+    if lazy := next((name for name, tensor in tensors if is_lazy(tensor)), None):
+        raise ArchitectureError(f"{lazy!r} has no shape before the first forward pass; give its layer's sizes")
+    draws = draws_of(module, recorder)
+    on_meta(module)
+    return module, draws
 
 
 def built_on(device: torch.device, build: Callable[[], nn.Module]) -> nn.Module:
     """Call `build` under a device. On meta, tensors that constructors decide by have their values, as when recorded."""
     if device.type == "meta":
-        return record(build)[0]
+        module, _ = watched(build)
+        on_meta(module)
+        return module
     with torch.device(device):
         return build()
 
 
-def _record(build: Callable[[], nn.Module], *, small_on_cpu: bool) -> tuple[nn.Module, dict[str, Draw]]:
+def watched(run: Callable[[], T]) -> tuple[T, Recorder]:
+    """Call `run` under the meta device and return its result and the log of its tensor operations."""
+    try:
+        return _watched(run, small_on_cpu=False)
+    except (NotImplementedError, RuntimeError, TypeError, ValueError) as error:
+        if "meta" not in str(error):
+            raise
+        return _watched(run, small_on_cpu=True)
+
+
+def _watched(run: Callable[[], T], *, small_on_cpu: bool) -> tuple[T, Recorder]:
     recorder = Recorder()
     with (
         settled_randomness(),
@@ -172,24 +192,17 @@ def _record(build: Callable[[], nn.Module], *, small_on_cpu: bool) -> tuple[nn.M
         recorder,
         torch.no_grad(),
     ):
-        module = build()
-    if not isinstance(module, nn.Module):
-        raise ArchitectureError(f"it returns {type(module).__name__}, not an nn.Module")
-    draws = draws_of(module, recorder)
-    _to_meta(module)
-    return module, draws
+        return run(), recorder
 
 
 def draws_of(module: nn.Module, recorder: Recorder) -> dict[str, Draw]:
     """Return the draws of the entries of `module`'s state dict, and of its other buffers, that `recorder` saw made."""
     found: dict[str, Draw] = {}
     seen: dict[int, str] = {}
-    state: dict[str, Tensor] = module.state_dict(keep_vars=True)
+    state = state_of(module)
     for name, tensor in (*state.items(), *((name, t) for name, t in module.named_buffers() if name not in state)):
         if id(tensor) in seen:
             continue
-        if nn.parameter.is_lazy(tensor):
-            raise ArchitectureError(f"{name!r} has no shape before the first forward pass; give its layer's sizes")
         seen[id(tensor)] = name
         draw = recorder.draw_of(tensor)
         if draw is not None:
@@ -197,23 +210,8 @@ def draws_of(module: nn.Module, recorder: Recorder) -> dict[str, Draw]:
     return found
 
 
-def _to_meta(module: nn.Module) -> None:
-    """Replace the parameters and buffers that hold values; tied ones stay tied."""
-    real = (tensor for tensor in (*module.parameters(), *module.buffers()) if not tensor.is_meta)
-    twins: dict[int, Any] = {id(tensor): meta_twin(tensor) for tensor in real}
-    for child in module.modules() if twins else ():
-        for entries in (child._parameters, child._buffers):
-            entries.update({name: twins.get(id(tensor), tensor) for name, tensor in entries.items()})
-
-
 def _on_meta(value: Any) -> Any:
     return value.to("meta") if isinstance(value, Tensor) else value
-
-
-def meta_twin(tensor: Tensor) -> Tensor:
-    """Return a tensor or parameter like `tensor` on the meta device."""
-    twin: Tensor = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
-    return nn.Parameter(twin, requires_grad=tensor.requires_grad) if isinstance(tensor, nn.Parameter) else twin
 
 
 def _changed(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Tensor]:

@@ -1,11 +1,12 @@
 """Weights predicted by a graph hypernet: the shipped one, one in a folder, or one on the Hub."""
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, ClassVar, Literal, final
+from typing import Any, ClassVar, Final, Literal, final
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -40,6 +41,8 @@ FILLS_NOTHING = "it fills nothing here"
 UNREAD = "it does not know which bytes its tokens are spelled with. Type: --tokenizer FOLDER"
 STRANGE = "it knows no such blocks"
 
+Softmax = Literal["explicit", "fused"]
+
 
 @final
 @initializers.register("hypernet")
@@ -50,7 +53,7 @@ class HypernetInitializer(Initializer):
     slot_by_slot: ClassVar[bool] = False
 
     path: str = ""  # a folder, a published file, a Hub repository, or the name of one that comes with paramgen
-    softmax: Literal["explicit", "fused"] = "explicit"  # how a published hypernet is shown attention
+    softmax: Softmax = "explicit"  # how a published hypernet is shown attention
     tokenizer: str = ""  # of a language model that reads no bytes: rows of tokens are made of how they are spelled
     _reader: Any = field(default=None, repr=False, compare=False)  # that tokenizer, where it need not be read
 
@@ -163,8 +166,21 @@ class HypernetInitializer(Initializer):
         return shipped(self.path, SHIPPED)
 
 
-@lru_cache(maxsize=1)  # rules and tensors ask for the same view, one after the other
-def _view_of(model: Predictor, architecture: Architecture, graph: Graph, softmax: Literal["explicit", "fused"]) -> View:
+_VIEWS: Final[WeakKeyDictionary[Architecture, tuple[Hashable, View]]] = WeakKeyDictionary()
+"""The last view: rules and tensors ask for the same, one after the other. It keeps no architecture alive."""
+
+
+def _view_of(model: Predictor, architecture: Architecture, graph: Graph, softmax: Softmax) -> View:
+    known = _VIEWS.get(architecture)
+    if known is not None and known[0] == (model, graph, softmax):
+        return known[1]
+    view = _viewed(model, architecture, graph, softmax)
+    _VIEWS.clear()
+    _VIEWS[architecture] = (model, graph, softmax), view
+    return view
+
+
+def _viewed(model: Predictor, architecture: Architecture, graph: Graph, softmax: Softmax) -> View:
     if isinstance(model, Supernet):
         return native_view(graph, architecture.manifest, cutoff=None)
     cutoff = model.config.encoder.cutoff
