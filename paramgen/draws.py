@@ -58,13 +58,12 @@ class Draw:
     stride: tuple[int, ...]
     offset: int
     kept: bool = False  # a live module's own value, which no library drew anew
+    drawn: bool = False  # whether that value looked as if it had been drawn when it was found
 
     @property
     def random(self) -> bool:
-        """Whether any step takes random numbers; of a kept value, whether it looks as if it had been drawn."""
-        if self.kept:
-            return _looks_drawn(self.value)
-        return any(torch.Tag.nondeterministic_seeded in operator_of(step).tags for step in self.steps)
+        """Whether any step takes random numbers, or once did as far as a kept value shows."""
+        return self.drawn or any(torch.Tag.nondeterministic_seeded in operator_of(step).tags for step in self.steps)
 
     @property
     def value(self) -> Tensor:
@@ -136,7 +135,7 @@ class Draw:
 
 def kept(value: Tensor) -> Draw:
     """Return the draw of a slot that keeps the value it has, which is read when it is asked for, not now."""
-    return replace(constant(value), kept=True)
+    return replace(constant(value), kept=True, drawn=_looks_drawn(value))
 
 
 def full(number: Tensor, size: tuple[int, ...]) -> Draw:

@@ -25,7 +25,9 @@ class Place(NamedTuple):
     @classmethod
     def of(cls, tensor: Tensor) -> "Place":
         """Return the place of a tensor."""
-        return cls(storage_of(tensor), tensor.shape, tensor.stride(), int(tensor.storage_offset()), tensor.dtype)
+        with torch._C.DisableTorchFunctionSubclass():  # a lazy parameter has a size, but refuses to tell it
+            offset = int(tensor.storage_offset())
+            return cls(storage_of(tensor), tensor.size(), tensor.stride(), offset, tensor.dtype)
 
 
 @final
