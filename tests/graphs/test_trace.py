@@ -311,7 +311,6 @@ def test_a_failure_names_the_submodule_in_one_line(
     assert logged == []  # torch would print a traceback
 
 
-@pytest.mark.slow
 def test_an_error_that_a_forward_pass_catches_leaves_no_path_behind() -> None:
     class Picky(nn.Module):
         def __init__(self) -> None:
@@ -353,6 +352,7 @@ def test_an_error_is_of_the_module_that_it_left_first() -> None:
             traced(module, FLOATS)
 
 
+@pytest.mark.slow
 def test_googlenet_is_covered_with_its_auxiliary_heads() -> None:
     architecture = resolve("torchvision:googlenet", {"num_classes": 3})
     assert architecture.module is not None and architecture.example is not None
