@@ -26,12 +26,14 @@ def meta_copy(module: nn.Module) -> nn.Module:
     return twin
 
 
+def own_copy(module: nn.Module) -> nn.Module:
+    """Return a deep copy of `module`, whose layers may be lazy: torch copies no buffer without a shape."""
+    lazy = (tensor for tensor in (*module.parameters(), *module.buffers()) if is_lazy(tensor))
+    return copy.deepcopy(module, {id(tensor): _twin(tensor, tensor.device) for tensor in lazy})
+
+
 def meta_twin(tensor: Tensor) -> Tensor:
     """Return a tensor or parameter like `tensor` on the meta device."""
-    if is_lazy(tensor):
-        lazy: Any = tensor
-        options = {"device": torch.device("meta"), "dtype": lazy.data.dtype, "requires_grad": tensor.requires_grad}
-        return UninitializedParameter(**options) if isinstance(tensor, nn.Parameter) else UninitializedBuffer(**options)
     return _twin(tensor, torch.device("meta"))
 
 
@@ -56,5 +58,8 @@ def exchange(module: nn.Module, twins: Mapping[int, Any]) -> None:
 
 
 def _twin(tensor: Tensor, device: torch.device) -> Tensor:
+    if is_lazy(tensor):
+        options: dict[str, Any] = {"device": device, "dtype": tensor.data.dtype, "requires_grad": tensor.requires_grad}
+        return UninitializedParameter(**options) if isinstance(tensor, nn.Parameter) else UninitializedBuffer(**options)
     twin: Tensor = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=device)
     return nn.Parameter(twin, requires_grad=tensor.requires_grad) if isinstance(tensor, nn.Parameter) else twin

@@ -1,6 +1,5 @@
 """An architecture made ready to be trained: with a head that fits the data, in real memory, and tried once."""
 
-import copy
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 from paramgen.architectures import Architecture, Inputs, Layout, built, resolve
 from paramgen.architectures.inputs import guess_inputs
 from paramgen.architectures.lazy import with_shapes
+from paramgen.architectures.memory import own_copy
 from paramgen.architectures.module import from_module, library_example
 from paramgen.architectures.overrides import split_spec
 from paramgen.architectures.recorder import record
@@ -84,7 +84,7 @@ def subject_of(
         raise OptionError("Overrides change a named architecture's config; a module or a function has its own.")
     elif isinstance(asked, nn.Module):
         architecture = from_module(asked, example)
-        name, template = architecture.spec, with_shapes(copy.deepcopy(asked), example).cpu()
+        name, template = architecture.spec, with_shapes(own_copy(asked), example).cpu()
         notes.append(f"{name} is a live module: what a start leaves alone is what it holds, the same for every seed.")
     else:
         architecture = _recorded(asked[0], asked[1], example)
