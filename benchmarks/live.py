@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--most", type=int, default=1_000, metavar="N", help="try N networks of a source at most")
     parser.add_argument("--seconds", type=float, default=900.0, help="limit for one network")
     parser.add_argument("--gigabytes", type=float, default=8.0, help="limit for one network")
-    parser.add_argument("--elements", type=int, default=250_000_000, help="of the largest network that is built")
+    parser.add_argument("--elements", type=int, default=700_000_000, help="of the largest network that is built")
     parser.add_argument("--rows", type=Path, default=ROWS, help="what was measured so far")
     parser.add_argument("--out", type=Path, default=RESULTS)
     given = parser.parse_args()

@@ -199,8 +199,8 @@ def fill(module: nn.Module, prediction: Prediction) -> dict[str, str]:
     unsaved = {name: buffer for name, buffer in module.named_buffers() if name not in manifest and buffer.is_meta}
     if unknown := sorted(unsaved.keys() - manifest.unsaved.keys()):
         raise OptionError(
-            f"What is in {unknown[0]!r}, which is on the meta device and in no state dict, is not known. Build the "
-            "module on the CPU, or type first: module.to_empty(device='cpu'), and fill that buffer yourself"
+            f"What is in {unknown[0]!r}, which is on the meta device and in no state dict, only its constructor knows. "
+            "Build the module on the CPU"
         )
     with_shapes(module, prediction.architecture.example)
     give_memory(module)

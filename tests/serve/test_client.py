@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 import paramgen
 import paramgen.remote
@@ -113,6 +114,17 @@ def test_only_the_graph_is_sent(between: Between, network: Path, tmp_path: Path)
     assert json.loads(between.bodies[0]).keys() == {"graph", "init", "seed", "dtype"}
     for body in between.bodies:
         assert b"network.py" not in body and str(tmp_path).encode() not in body and b"signature" not in body
+
+
+@pytest.mark.parametrize("init", ["he", "library", "hypernet:vision"])
+def test_what_a_live_module_keeps_stays_here(init: str, between: Between) -> None:
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4 * 14 * 14, 5))
+    module[1].running_mean = torch.randn(4)
+    here = paramgen.predict(module, init=init, example_input=EXAMPLE)
+    there = paramgen.predict(module, init=init, example_input=EXAMPLE, endpoint=between.url)
+    assert there.rules == here.rules and "kept" in there.rules.values()
+    there_state = there.state_dict()
+    assert all(tensor.equal(there_state[name]) for name, tensor in here.state_dict().items())
 
 
 def test_a_broken_download_goes_on_where_it_broke(between: Between, network: Path, tmp_path: Path) -> None:
