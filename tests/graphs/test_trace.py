@@ -311,47 +311,6 @@ def test_a_failure_names_the_submodule_in_one_line(
     assert logged == []  # torch would print a traceback
 
 
-def test_an_error_that_a_forward_pass_catches_leaves_no_path_behind() -> None:
-    class Picky(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.inner = Network(lambda self, states: states.nothing)
-
-        def forward(self, states: Tensor) -> Tensor:
-            return self.inner(states)
-
-    def run(self: Network, states: Tensor) -> Tensor:
-        try:
-            states = self.picky(states)
-        except AttributeError:
-            states = self.second(states.erf() * self.scale)
-        return states.erf() * self.scale
-
-    second = Network(lambda self, states: states.erf() * self.scale, scale=nn.Parameter(torch.ones(4)))
-    graph = traced(Network(run, picky=Picky(), second=second, scale=nn.Parameter(torch.ones(4))), FLOATS)
-    assert [node.name for node in graph.nodes if node.op == "multiply"] == ["/mul", "second/mul", "/mul"]
-
-
-def test_an_error_is_of_the_module_that_it_left_first() -> None:
-    def failing(self: Network, states: Tensor) -> Tensor:
-        raise ValueError("first")
-
-    def run(self: Network, states: Tensor) -> Tensor:
-        try:
-            self.left(states)
-        except ValueError as error:
-            if self.wraps:
-                raise KeyError("second") from error
-        self.right(states)
-        return states
-
-    for wraps, place in ((True, "left.inner"), (False, "right")):
-        left = Network(lambda self, states: self.inner(states), inner=Network(failing))
-        module = Network(run, left=left, right=Network(failing), wraps=wraps)
-        with pytest.raises(TraceError, match=f"fails in submodule '{place}'"):
-            traced(module, FLOATS)
-
-
 @pytest.mark.slow
 def test_googlenet_is_covered_with_its_auxiliary_heads() -> None:
     architecture = resolve("torchvision:googlenet", {"num_classes": 3})
