@@ -6,7 +6,7 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from hashlib import sha256
 from multiprocessing.connection import Connection
 from typing import Any, Final
@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 import paramgen
 from benchmarks.reach_network import Limits
-from benchmarks.reach_sources import shrinking
-from paramgen.architectures import Architecture, Inputs, resolve
+from benchmarks.reach_sources import NARROW, shrinking
+from paramgen.architectures import Architecture, Inputs
 from paramgen.errors import ParamgenError, one_line
 from paramgen.initializers.library import KEPT, LIBRARY, PLAIN
 from paramgen.manifest import state_of
@@ -78,13 +78,11 @@ def _row(spec: str, most: int) -> Row:
 
 def _by_name(spec: str) -> tuple[Mapping[str, Any], Prediction]:
     """Prepare the network by its name, with fewer layers, experts and words where its config has them."""
-    changes = shrinking(spec)
-    if changes:
-        try:
-            resolve(spec, changes)
-        except ParamgenError:
-            changes = {}
-    return changes, prepare(spec, init=HE, seed=SEED, overrides=changes)
+    for changes in (shrinking(spec, NARROW), shrinking(spec)):
+        if changes:
+            with suppress(ParamgenError):
+                return changes, prepare(spec, init=HE, seed=SEED, overrides=changes)
+    return {}, prepare(spec, init=HE, seed=SEED)
 
 
 def built(spec: str, architecture: Architecture) -> nn.Module:

@@ -39,7 +39,7 @@ class Layout:
 
 
 @final
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, weakref_slot=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Architecture:
     """A network that is to be filled. `module` is None where only its graph is known."""
 

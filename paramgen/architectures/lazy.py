@@ -65,7 +65,9 @@ def shaped(layer: nn.Module, tensor: Tensor, shape: tuple[int, ...]) -> None:
     with torch.no_grad():
         lazy.materialize(shape)
     weight = layer._parameters.get("weight")
-    for name, side in _SIZES.items() if weight is not None and not is_lazy(weight) else ():
+    if weight is None or is_lazy(weight):
+        return
+    for name, side in _SIZES.items():
         if getattr(layer, name, None) == 0 and weight.dim() > side:
             setattr(layer, name, weight.shape[side])
 
@@ -79,8 +81,9 @@ def _given(module: nn.Module, example: Inputs) -> Given:
 
     def run() -> None:
         twin = meta_copy(module).eval()
-        for path, layer in twin.named_modules():
-            if isinstance(layer, LazyModuleMixin) and layer.has_uninitialized_params():
+        for path in {name.rpartition(".")[0] for name in lazy_names(twin)}:
+            layer = twin.get_submodule(path)
+            if isinstance(layer, LazyModuleMixin):
                 layer.register_forward_pre_hook(noting(path), prepend=True, with_kwargs=True)
         twin(*args, **kwargs)
 

@@ -6,7 +6,7 @@ from functools import cached_property, lru_cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, ClassVar, Final, Literal, final
-from weakref import WeakKeyDictionary
+from weakref import ref
 
 import torch
 from torch import Tensor
@@ -34,6 +34,7 @@ from paramgen.hypernets.storage import shipped
 from paramgen.hypernets.supernet import Supernet
 from paramgen.initializers import Chosen, Initializer, NamedTensors, initializers
 from paramgen.initializers.library import LIBRARY, Library, library_rule, library_start
+from paramgen.manifest import Manifest
 
 HYPERNET, IN_PART = "hypernet", "hypernet in part"
 SHIPPED, TEXT = "vision", "text"
@@ -166,17 +167,18 @@ class HypernetInitializer(Initializer):
         return shipped(self.path, SHIPPED)
 
 
-_VIEWS: Final[WeakKeyDictionary[Architecture, tuple[Hashable, View]]] = WeakKeyDictionary()
-"""The last view: rules and tensors ask for the same, one after the other. It keeps no architecture alive."""
+_LAST: Final[list[tuple[ref[Manifest], Hashable, View]]] = []
+"""The last view: rules and tensors ask for the same, one after the other. A manifest, which may hold a live module's
+values, is not kept alive by it."""
 
 
 def _view_of(model: Predictor, architecture: Architecture, graph: Graph, softmax: Softmax) -> View:
-    known = _VIEWS.get(architecture)
-    if known is not None and known[0] == (model, graph, softmax):
-        return known[1]
+    asked = (model, graph, softmax, architecture.module is None)
+    for manifest, known, view in tuple(_LAST):
+        if manifest() is architecture.manifest and known == asked:
+            return view
     view = _viewed(model, architecture, graph, softmax)
-    _VIEWS.clear()
-    _VIEWS[architecture] = (model, graph, softmax), view
+    _LAST[:] = [(ref(architecture.manifest), asked, view)]
     return view
 
 
