@@ -34,6 +34,7 @@ class Mixer(nn.Module):
 example_input = torch.zeros(2, 6)
 """
 NEED_MORE = ("diffusion", "grow", "transplant", "weight_selection")  # a trained model, or an architecture of their own
+OF_ANOTHER = {"matched": "matched:he", "shuffled": "shuffled:he"}
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def mixer(tmp_path: Path) -> str:
 
 @pytest.mark.parametrize("init", sorted(set(initializers.names()) - set(NEED_MORE)))
 def test_every_initializer_writes_them(mixer: str, tmp_path: Path, init: str) -> None:
-    written = paramgen.write(mixer, tmp_path / "out", init=init)
+    written = paramgen.write(mixer, tmp_path / "out", init=OF_ANOTHER.get(init, init))
     stored = load_file(tmp_path / "out" / "model.safetensors")
     assert written.checked is not None and stored["weight"].dtype == torch.complex64
     assert stored["pairs"].dtype == torch.float32 and stored["pairs"].shape == (6, 4, 2)
