@@ -91,12 +91,12 @@ def measured(specs: Sequence[str], kept: Path, one: Callable[[str], Row]) -> lis
     return [known[spec] for spec in specs]
 
 
-def run(spec: str, limits: Limits) -> Row:
-    """Measure one network in a process that is ended at its limits."""
+def run(spec: str, limits: Limits, target: Callable[..., None] = measure) -> Row:
+    """Measure one network in a process that is ended at its limits; `target` takes both, and `answers`."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["benchmarks.reach_libraries", "benchmarks.reach_network"])
     here, there = context.Pipe(duplex=False)
-    process = context.Process(target=measure, args=(spec, limits, there), daemon=True)
+    process = context.Process(target=target, args=(spec, limits), kwargs={"answers": there}, daemon=True)
     process.start()
     there.close()
     failed = {"spec": spec, "built": False}

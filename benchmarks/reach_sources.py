@@ -26,7 +26,16 @@ SMALL: Final[Mapping[str, int]] = {
 """Entries of a config, and what they are set to where they are larger. Widths cost nothing on the meta device."""
 
 
-def shrinking(spec: str) -> dict[str, Any]:
+NARROW: Final[Mapping[str, int]] = {
+    **SMALL,
+    "vocab_size": 1000,
+    **dict.fromkeys(("intermediate_size", "moe_intermediate_size", "shared_expert_intermediate_size"), 512),
+    **dict.fromkeys(("ffn_dim", "encoder_ffn_dim", "decoder_ffn_dim", "d_ff"), 512),
+}
+"""The same for networks that are built in memory; ids of tokens follow the vocabulary."""
+
+
+def shrinking(spec: str, sizes: Mapping[str, int] = SMALL) -> dict[str, Any]:
     """Return the overrides that make a network of transformers smaller; none for other sources."""
     source, _, name = spec.partition(":")
     if source != "transformers":
@@ -34,15 +43,17 @@ def shrinking(spec: str) -> dict[str, Any]:
     import transformers
 
     config_class = getattr(getattr(transformers, name), "config_class", None)
-    return dict(_smaller(config_class().to_dict())) if config_class is not None else {}
+    return dict(_smaller(config_class().to_dict(), sizes)) if config_class is not None else {}
 
 
-def _smaller(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, int]]:
-    for key, value in config.items():
+def _smaller(config: Mapping[str, Any], sizes: Mapping[str, int], prefix: str = "") -> Iterator[tuple[str, int]]:
+    for place, (key, value) in enumerate(config.items()):
         if isinstance(value, dict) and key.endswith("config"):
-            yield from _smaller(value, f"{prefix}{key}.")
-        elif key in SMALL and type(value) is int and value > SMALL[key]:
-            yield f"{prefix}{key}", SMALL[key]
+            yield from _smaller(value, sizes, f"{prefix}{key}.")
+        elif key in sizes and type(value) is int and value > sizes[key]:
+            yield f"{prefix}{key}", sizes[key]
+        elif key.endswith("token_id") and type(value) is int and value >= sizes.get("vocab_size", value + 1):
+            yield f"{prefix}{key}", place  # a config has fewer entries than the vocabulary words
 
 
 def _names(source: str) -> list[str]:

@@ -37,8 +37,8 @@ def predict(
 
     Args:
         arch: `source:name`, an alias, `file.py:factory`, `package.module:factory`, `org/model` of the Hub, the path of
-            a config.json or graph JSON, or a module. It may be left out where the initializer has one of its own, as
-            `diffusion` has.
+            a config.json or graph JSON, or a module, whose default initialization is what it holds. It may be left out
+            where the initializer has one of its own, as `diffusion` has.
         init: The initializer: `auto` (what measured best for such networks), `hypernet`, `hypernet:folder_or_repo`,
             `library`, ...
         prompt: What the network is to do, in words, for `diffusion`; several are other words for the same.
@@ -129,14 +129,15 @@ def initialize_(
 ) -> dict[str, str]:
     """Fill a live module in place, on whatever device it is, and return the rule of each slot.
 
-    Slots that no rule knows keep the value they have. A module on the meta device must be given memory first:
-    `module.to_empty(device=...)`.
+    What the initializer leaves alone, and under `library` that is everything, keeps the value that it has, whatever
+    the seed: its rule is `kept`. A module on the meta device holds nothing to keep, so it is given memory on the CPU,
+    and what its layers' own reset functions draw. Do not call `to_empty` before: what stood in that memory would stay.
 
     Args:
         module: The module to fill.
         init: The initializer.
         seed: The same module, initializer and seed give the same values.
-        example_input: What the forward pass takes, where it cannot be known.
+        example_input: What the forward pass takes, where it cannot be known. Lazy layers get their shapes from it.
         strict: As for `predict`.
         trace_timeout: As for `predict`.
 
@@ -233,6 +234,7 @@ def compare(
 
     Args:
         arch: As for `predict`, or several of them; a pair of a name and a function that builds a module is one, too.
+            The default initialization of a module is the same for every seed, that of what can be built again is not.
         data: A folder of class folders, a tar of it, a text, `torchvision:NAME?root=DIR`, or `datasets:NAME_OR_PATH`.
         init: The starts.
         out: A folder for results, curves and finished runs; a second call with the same settings goes on there.

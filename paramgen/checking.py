@@ -28,6 +28,7 @@ from paramgen.architectures.state import load_state
 from paramgen.architectures.stored import Stored, stored, weight_files
 from paramgen.errors import CheckError, ParamgenError, one_line
 from paramgen.foreign.published import Comparison, compare
+from paramgen.manifest import state_of
 
 REPORT: Final = "paramgen.json"
 MAX_REPORT: Final = 100_000_000
@@ -81,7 +82,7 @@ def verify_folder(folder: Path, *, memory: Memory = "auto") -> Checked:
     loaded = None if live else _load(source, folder, torch.device("cpu" if real else "meta"))
     if loaded is not None:
         _refuse_keys(folder, source, loaded)
-    state = None if loaded is None else loaded.module.state_dict()
+    state = None if loaded is None else state_of(loaded.module)
     count = _compare(folder, _recorded(folder, record), state)
     return Checked(
         folder=folder,
@@ -254,6 +255,7 @@ def _compare_one(entry: Stored, record: Mapping[str, Any] | None, loaded: Tensor
 
 
 def _finite(piece: Tensor) -> bool:
+    piece = torch.view_as_real(piece) if piece.is_complex() else piece
     if not piece.is_floating_point():
         return True
     values = piece.float() if piece.dtype.itemsize == 1 else piece

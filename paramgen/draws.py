@@ -42,6 +42,7 @@ class Step:
 
 
 _FILLS: Final = frozenset(("normal_.default", "uniform_.default"))
+_SAMPLE: Final = 4096
 _BLOCK: Final = 16  # torch draws normal numbers by so many at a time, and the last so many of a tensor together
 
 
@@ -56,11 +57,19 @@ class Draw:
     stride: tuple[int, ...]
     offset: int
     kept: bool = False  # a live module's own value, which no library drew anew
+    drawn: bool = False  # whether that value looked as if it had been drawn when it was found
 
     @property
     def random(self) -> bool:
-        """Whether any step takes random numbers."""
-        return any(torch.Tag.nondeterministic_seeded in operator_of(step).tags for step in self.steps)
+        """Whether any step takes random numbers, or once did as far as a kept value shows."""
+        return self.drawn or any(torch.Tag.nondeterministic_seeded in operator_of(step).tags for step in self.steps)
+
+    @property
+    def value(self) -> Tensor:
+        """The value that is kept, itself."""
+        assert self.kept
+        held: Tensor = self.steps[0].arguments[0]
+        return held
 
     def __call__(self, generator: torch.Generator) -> Tensor:
         """Replay the steps on the generator's device and return the slot's start."""
@@ -124,8 +133,27 @@ class Draw:
 
 
 def kept(value: Tensor) -> Draw:
-    """Return the draw of a slot that keeps the value it has."""
-    return replace(constant(value), kept=True)
+    """Return the draw of a slot that keeps the value it has, which is read when it is asked for, not now."""
+    return replace(constant(value), kept=True, drawn=_looks_drawn(value))
+
+
+def full(number: Tensor, size: tuple[int, ...]) -> Draw:
+    """Return the draw of a slot that starts from one number everywhere."""
+    step = Step("full.default", (size, number.item()), {"dtype": number.dtype}, (0,))
+    return Draw((step,), 0, size, torch.empty(size, device="meta").stride(), 0)
+
+
+def _looks_drawn(value: Tensor) -> bool:
+    """Whether values are of more than two kinds: zeros, ones, a bias of -4.6 or an identity were meant, not drawn."""
+    flat = value.detach().reshape(-1)
+    if flat.element_size() == 1:
+        flat = flat.view(torch.uint8)
+    return any(_mixed(part) for part in (flat[:_SAMPLE], flat))  # a few mostly say it
+
+
+def _mixed(flat: Tensor) -> bool:
+    others = flat[flat != flat[:1]]
+    return len(others) > 0 and (len(flat) == 2 or bool((others != others[0]).any()))
 
 
 def constant(value: Tensor) -> Draw:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
-from typing import Literal, final
+from typing import Any, Literal, final
 
 import torch
 from torch import Tensor, nn
@@ -88,6 +88,23 @@ class Manifest(Mapping[str, Slot]):
         return (name, *self._tied.get(name, ()))
 
 
+def state_of(module: nn.Module) -> dict[str, Tensor]:
+    """Return the tensors of a module's state dict, themselves. Extra state, which only the module understands, is not.
+
+    It is not even asked for: to make it, a module may read values, which tensors on the meta device do not have.
+    """
+    if all(type(child).get_extra_state is nn.Module.get_extra_state for child in module.modules()):
+        state: dict[str, Any] = module.state_dict(keep_vars=True)
+        return {name: value for name, value in state.items() if isinstance(value, Tensor)}
+    found: dict[str, Tensor] = {}
+    for path, child in module.named_modules(remove_duplicate=False):
+        buffers = {key: value for key, value in child._buffers.items() if key not in child._non_persistent_buffers_set}
+        for key, tensor in (*child._parameters.items(), *buffers.items()):
+            if tensor is not None:
+                found[f"{path}.{key}" if path else key] = tensor
+    return found
+
+
 def read_manifest(module: nn.Module, draws: Mapping[str, Draw], *, ties: Mapping[str, str] | None = None) -> Manifest:
     """Read the manifest of `module`.
 
@@ -97,13 +114,13 @@ def read_manifest(module: nn.Module, draws: Mapping[str, Draw], *, ties: Mapping
     owners = dict(module.named_modules(remove_duplicate=False))
     first: dict[int, str] = {}
     known: dict[int, Draw] = {}
-    for name, tensor in module.state_dict(keep_vars=True).items():
+    state = state_of(module)
+    for name, tensor in state.items():
         if name not in (ties or {}):
             first.setdefault(id(tensor), name)
         if name in draws:
             known[id(tensor)] = draws[name]
     slots = []
-    state: dict[str, Tensor] = module.state_dict(keep_vars=True)
     for name, tensor in state.items():
         owner = name.rpartition(".")[0]
         tied_to = first.setdefault(id(tensor), name)

@@ -145,7 +145,12 @@ class Prediction:
         return dict(Counter(self.rules.values()).most_common())
 
     def dtype_of(self, slot: Slot) -> torch.dtype:
-        """Return the dtype in which a slot is written; integers and booleans stay what they are."""
+        """Return the dtype in which a slot is written; integers and booleans stay what they are.
+
+        Complex numbers have one that files hold, complex64: whatever dtype is asked for, they are written in it.
+        """
+        if self.dtype is not None and slot.dtype.is_complex:
+            return torch.complex64
         return self.dtype if self.dtype is not None and slot.dtype.is_floating_point else slot.dtype
 
     def state_dict(self) -> dict[str, Tensor]:

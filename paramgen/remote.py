@@ -26,6 +26,8 @@ from paramgen.export.plan import Plan
 from paramgen.graphs.schema import Graph
 from paramgen.graphs.wire import graph_to_json
 from paramgen.initializers import Chosen, Initializer, NamedTensors, initializer_of
+from paramgen.initializers.hypernet import IN_PART
+from paramgen.initializers.library import KEPT
 from paramgen.prediction import Prediction, settled
 from paramgen.writing import plan_files
 
@@ -43,6 +45,7 @@ def remote(prediction: Prediction, endpoint: str, *, tokenizer: str | None = Non
 
     `auto` chooses for the graph alone, as that is what the server sees. Where the start reads the tokens of a
     tokenizer, the server is sent how they are spelled, and never the file.
+    What a live module keeps stays here.
     """
     url = _checked_url(endpoint)
     bare = replace(prediction.architecture, module=None, example=None)
@@ -57,7 +60,11 @@ def remote(prediction: Prediction, endpoint: str, *, tokenizer: str | None = Non
         dtype=dtype,
         asked=prediction.asked,
     )
-    body = {"graph": json.loads(_graph_without_config(bare, prediction.graph)), "init": prediction.init}
+    _refuse_values(alone)
+    body = {
+        "graph": json.loads(_graph_without_config(prediction.architecture, prediction.graph)),
+        "init": prediction.init,
+    }
     body |= {"seed": prediction.seed, "dtype": dtype}
     if (letters := alone.initializer.letters()) is not None:
         body["spelling"] = letters.to_text()
@@ -68,6 +75,18 @@ def remote(prediction: Prediction, endpoint: str, *, tokenizer: str | None = Non
     else:
         computed = Remote(local=initializer, file=download)
     return replace(alone, initializer=computed)
+
+
+def _refuse_values(prediction: Prediction) -> None:
+    """Refuse to have a server fill a part of a slot of which a live module's value is the rest."""
+    slots = prediction.architecture.manifest.filled
+    for slot in slots:
+        held = slot.draw is not None and slot.draw.kept
+        if held and prediction.rules[slot.name] == IN_PART:
+            raise OptionError(
+                f"{prediction.init!r} fills a part of {slot.name!r}, whose rest the module keeps, and values are not "
+                "sent to a server. Leave endpoint out, or give the architecture as a name or a file.py:factory"
+            )
 
 
 @final
@@ -90,13 +109,14 @@ class Remote(Initializer):
 
     def tensors(self, architecture: Architecture, graph: Graph, *, seed: int) -> NamedTensors:
         """Yield the tensors in the file's order; a tied one is compared with the one it shares."""
-        manifest = architecture.manifest
+        manifest, rules = architecture.manifest, self.rules(architecture, graph)
         shared: dict[str, str] = {}
         for name, tensor, digest in self.file.tensors():
             holder = manifest[name].tied_to or name
             if holder not in shared:
                 shared[holder] = digest
-                yield holder, tensor
+                draw = manifest[holder].draw
+                yield holder, draw.value.to("cpu", copy=True) if rules[holder] == KEPT and draw is not None else tensor
             elif shared[holder] != digest:
                 raise EndpointError(f"{self.file.url} sent two different tensors for {holder!r} and {name!r}.")
 

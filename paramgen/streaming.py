@@ -141,13 +141,16 @@ class _Stream:
 class Statistics:
     """Mean, standard deviation and digest of a tensor that comes piece by piece, in row-major order.
 
+    Those of complex numbers are of their real and imaginary parts, taken together.
+
     The sums are of differences from the first element, in pieces so small that torch sums each in one thread: the
     digits do not depend on the number of threads. Three times as fast as `torch.std_mean`.
     """
 
     def __init__(self, shape: tuple[int, ...], dtype: torch.dtype) -> None:
         self._shape, self._dtype = shape, dtype
-        self._wide = torch.float64 if dtype == torch.float64 or not dtype.is_floating_point else torch.float32
+        narrow = dtype == torch.complex64 or (dtype.is_floating_point and dtype.itemsize < 8)
+        self._wide = torch.float32 if narrow else torch.float64
         self._first: Tensor | None = None
         self._count, self._total, self._squares = 0, 0.0, 0.0
         self._digest = sha256()
@@ -155,9 +158,10 @@ class Statistics:
     @torch.no_grad()
     def add(self, piece: Tensor) -> None:
         """Take the next piece into account."""
-        flat = piece.detach().contiguous().reshape(-1)
+        flat = piece.detach().resolve_conj().resolve_neg().contiguous().reshape(-1)
         self._digest.update(flat.view(torch.uint8).numpy().data)
-        if self._dtype.is_complex or not len(flat):
+        flat = torch.view_as_real(flat).reshape(-1) if self._dtype.is_complex else flat
+        if not len(flat):
             return
         if self._first is None:
             self._first = flat[0].to(self._wide, copy=True)  # the piece may be drawn over

@@ -13,8 +13,11 @@ from typing import Any, Final, final
 import torch
 from torch import nn
 
+from paramgen.architectures.lazy import with_shapes
+from paramgen.architectures.memory import give_memory
 from paramgen.architectures.processors import Companions, companions
 from paramgen.checking import REPORT, Checked, verify_folder
+from paramgen.draws import slot_generator
 from paramgen.errors import CheckError, OptionError
 from paramgen.export.card import CARD, card_text
 from paramgen.export.folder import checked_target, transaction
@@ -23,6 +26,8 @@ from paramgen.export.writer import SafetensorsWriter
 from paramgen.graphs.kinds import family_of
 from paramgen.graphs.wire import graph_hash
 from paramgen.initializers.auto import measured_on
+from paramgen.initializers.library import KEPT
+from paramgen.manifest import state_of
 from paramgen.prediction import Prediction
 from paramgen.streaming import Advance, statistics_of, stream
 
@@ -190,14 +195,25 @@ def write_prediction(
 
 @torch.no_grad()
 def fill(module: nn.Module, prediction: Prediction) -> dict[str, str]:
-    """Copy a prediction into a live module and return the rule of each slot."""
-    state = module.state_dict(keep_vars=True)
-    on_meta = next((name for name, tensor in state.items() if tensor.is_meta), None)
-    if on_meta is not None:
-        raise OptionError(f"{on_meta!r} is on the meta device. Type first: module.to_empty(device='cpu')")
-    for name, tensor in prediction:
+    """Copy a prediction into a live module and return the rule of each slot. What is `kept` is not touched.
+
+    Lazy layers get their shapes from the example input, and what is on the meta device gets memory.
+    """
+    manifest, rules = prediction.architecture.manifest, dict(prediction.rules)
+    unsaved = {name: buffer for name, buffer in module.named_buffers() if name not in manifest and buffer.is_meta}
+    if unknown := sorted(unsaved.keys() - manifest.unsaved.keys()):
+        raise OptionError(
+            f"What is in {unknown[0]!r}, which is on the meta device and in no state dict, only its constructor knows. "
+            "Build the module on the CPU"
+        )
+    with_shapes(module, prediction.architecture.example)
+    give_memory(module)
+    state, buffers = state_of(module), dict(module.named_buffers())
+    for name, tensor in prediction.only([slot.name for slot in manifest.filled if rules[slot.name] != KEPT]):
         state[name].detach().copy_(tensor)
-    return dict(prediction.rules)
+    for name in unsaved:
+        buffers[name].copy_(manifest.unsaved[name](slot_generator(prediction.seed, name)))
+    return rules
 
 
 def _verified(partial: Path, folder: Path, progress: Advance | None) -> Checked:

@@ -57,19 +57,21 @@ def test_nothing_is_computed_before_it_is_asked_for(init: str, monkeypatch: pyte
 
 
 def test_a_state_dict_loads_strictly_and_shares_ties(init: str) -> None:
-    state = paramgen.predict(Net(), init=init, seed=1).state_dict()
     module = Net()
+    state = paramgen.predict(module, init=init, seed=1).state_dict()
+    half = paramgen.predict(module, init=init, seed=1, dtype="bfloat16").state_dict()
     module.load_state_dict(state, strict=True)
     assert state["out.weight"] is state["mix.weight"]
     assert list(state) == list(module.state_dict())
     assert not any(tensor.requires_grad for tensor in state.values())
-    half = paramgen.predict(Net(), init=init, seed=1, dtype="bfloat16").state_dict()
     assert {tensor.dtype for tensor in half.values()} == {torch.bfloat16, torch.int64}
     assert torch.equal(half["conv.weight"], state["conv.weight"].bfloat16())
 
 
 def test_seed_and_name_decide(init: str) -> None:
-    one, two, other = (paramgen.predict(Net(), init=init, seed=seed).state_dict() for seed in (3, 3, 4))
+    with torch.device("meta"):
+        module = Net()
+    one, two, other = (paramgen.predict(module, init=init, seed=seed).state_dict() for seed in (3, 3, 4))
     assert all(one[name].equal(two[name]) for name in one)
     assert not one["conv.weight"].equal(other["conv.weight"])
 
@@ -114,15 +116,67 @@ def test_initialize_agrees_with_predict(init: str) -> None:
     assert [name for name, tensor in module.state_dict().items() if not state[name].equal(tensor)] == []
 
 
-def test_initialize_after_to_empty(init: str) -> None:
+def test_initialize_a_module_on_the_meta_device(init: str) -> None:
     with torch.device("meta"):
         module = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Flatten(), nn.Linear(8 * 62 * 62, 5))
-    with pytest.raises(paramgen.ParamgenError, match=r"'0.weight' is on the meta device. .*to_empty"):
-        paramgen.initialize_(module, init=init)
-    rules = paramgen.initialize_(module.to_empty(device="cpu"), init=init)
+    rules = paramgen.initialize_(module, init=init)
     assert "kept" not in rules.values()
     assert all(bool(tensor.isfinite().all()) for tensor in module.state_dict().values())
     assert bool((module[1].running_var == 1).all())
+
+
+@pytest.mark.parametrize("chosen", ["library", "auto", "mimetic"])
+def test_the_default_of_a_live_module_is_what_it_holds(chosen: str) -> None:
+    class Own(nn.Module):
+        """What a constructor drew over what its layers had drawn: an embedding as of nanoGPT, a focal bias."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.embedding, self.head = nn.Embedding(50, 16), nn.Linear(16, 3)
+            nn.init.normal_(self.embedding.weight, 0.0, 0.02)
+            nn.init.constant_(self.head.bias, -4.6)
+            self.view = nn.Parameter(torch.randn(4, 3).t())
+
+        def forward(self, ids: Tensor) -> Tensor:
+            return self.head(self.embedding(ids)) @ self.view
+
+    module, ids = Own(), torch.zeros(2, 4, dtype=torch.long)
+    before, versions = copied(module), [tensor._version for tensor in module.state_dict(keep_vars=True).values()]
+    for seed in (0, 1):
+        prediction = paramgen.predict(module, init=chosen, seed=seed, example_input=ids)
+        assert set(prediction.rules.values()) == {"kept"}
+        assert all(before[name].equal(tensor) for name, tensor in prediction.state_dict().items())
+        assert set(paramgen.initialize_(module, init=chosen, seed=seed, example_input=ids).values()) == {"kept"}
+    assert all(before[name].equal(tensor) for name, tensor in module.state_dict().items())
+    assert versions == [tensor._version for tensor in module.state_dict(keep_vars=True).values()], "not even written to"
+
+
+class Scaled(nn.Linear):
+    """A layer with state that is no tensor, which it makes of values; as quantized layers have it."""
+
+    def __init__(self) -> None:
+        super().__init__(4, 4)
+        self.register_buffer("largest", torch.full((), 3.0))
+
+    def get_extra_state(self) -> object:
+        return {"largest": self.largest.item()}
+
+    def set_extra_state(self, state: object) -> None:
+        raise AssertionError("nobody asked for it")
+
+
+@pytest.mark.parametrize("chosen", ["library", "he", "lsuv"])
+def test_extra_state_is_left_alone(chosen: str, tmp_path: Path) -> None:
+    module = nn.Sequential(Scaled(), nn.ReLU(), Scaled())
+    module[2].weight = module[0].weight
+    assert "0._extra_state" in module.state_dict()
+    rules = paramgen.initialize_(module, init=chosen)
+    assert set(rules) == {"0.weight", "0.bias", "0.largest", "2.bias", "2.largest"}
+    prediction = paramgen.write(module, tmp_path / "out", init=chosen).prediction
+    other = nn.Sequential(Scaled(), nn.ReLU(), Scaled())
+    other[2].weight = other[0].weight
+    assert paramgen.load(tmp_path / "out", other) is other
+    assert all(dict(other.named_parameters())[name].equal(t) for name, t in prediction if "largest" not in name)
 
 
 def test_initialize_reaches_into_wrappers(init: str) -> None:
@@ -144,7 +198,7 @@ def test_shared_modules_and_frozen_parameters(init: str) -> None:
 @pytest.mark.gpu
 def test_initialize_on_an_accelerator(init: str) -> None:
     module = Net().cuda()
-    state = paramgen.predict(Net(), init=init).state_dict()
+    state = paramgen.predict(module, init=init).state_dict()
     paramgen.initialize_(module, init=init)
     assert module.conv.weight.is_cuda and torch.equal(module.conv.weight.cpu(), state["conv.weight"])
 

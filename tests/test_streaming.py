@@ -61,11 +61,13 @@ def test_the_number_of_threads_does_not_matter() -> None:
 
 
 class Tied(nn.Module):
+    """On the meta device, so that there is nothing to keep."""
+
     def __init__(self) -> None:
         super().__init__()
-        self.table = nn.Embedding(70, 20)
-        self.hidden = nn.Linear(20, 20)
-        self.output = nn.Linear(20, 70, bias=False)
+        self.table = nn.Embedding(70, 20, device="meta")
+        self.hidden = nn.Linear(20, 20, device="meta")
+        self.output = nn.Linear(20, 70, bias=False, device="meta")
         self.output.weight = self.table.weight
 
     def forward(self, words: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from paramgen.architectures import Architecture
 from paramgen.draws import slot_generator
 from paramgen.errors import ArchitectureError, OptionError, one_line
+from paramgen.manifest import state_of
 
 
 @torch.no_grad()
@@ -26,7 +27,7 @@ def materialize(architecture: Architecture, tensors: Mapping[str, Tensor]) -> nn
     if module is None:
         raise OptionError("A graph's JSON is not enough to run a network. Give --arch a name or a file.py:factory")
     manifest = architecture.manifest
-    state: dict[str, Tensor] = module.state_dict(keep_vars=True)
+    state = state_of(module)
     memo: dict[int, Any] = {}
     for name, tensor in state.items():
         value = tensors[manifest[name].tied_to or name]

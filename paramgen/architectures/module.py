@@ -1,6 +1,5 @@
 """A user's own network: `file.py:factory` or `package.module:factory` when typed, an `nn.Module` in Python."""
 
-import copy
 import dataclasses
 import inspect
 import json
@@ -14,6 +13,7 @@ from typing import Any, final
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.utils._pytree import tree_map
 
 from paramgen.architectures import (
@@ -28,15 +28,16 @@ from paramgen.architectures import (
     sources,
 )
 from paramgen.architectures.inputs import as_inputs, guess_inputs, made
+from paramgen.architectures.lazy import with_shapes
+from paramgen.architectures.memory import meta_copy
 from paramgen.architectures.ownership import RECORD, is_ours, own_record, root_of, signed
-from paramgen.architectures.recorder import built_on, meta_twin, record
+from paramgen.architectures.recorder import built_on, record
+from paramgen.architectures.resets import reset
 from paramgen.architectures.state import load_state
 from paramgen.architectures.user_code import UserCode, digest_of, find_code, recorded_code
-from paramgen.draws import kept
-from paramgen.errors import ArchitectureError, CheckError, one_line
-from paramgen.manifest import read_manifest
-
-_RESETS = ("reset_parameters", "_reset_parameters", "init_weights", "initialize_weights")
+from paramgen.draws import Draw, kept
+from paramgen.errors import ArchitectureError, CheckError
+from paramgen.manifest import read_manifest, state_of
 
 
 @final
@@ -86,7 +87,10 @@ def _described(code: UserCode, name: str, request: Request) -> Architecture:
 
     def construct() -> Any:  # what it is, is looked at later
         with code.running():
-            return factory(**request.overrides)
+            module = factory(**request.overrides)
+        if not isinstance(module, nn.Module):
+            return module
+        return with_shapes(module, request.example or _example(code, namespace, module))
 
     try:
         module, draws = record(construct)
@@ -139,28 +143,28 @@ def _not_built(code: UserCode, name: str, error: BaseException) -> ArchitectureE
 def from_module(module: nn.Module, example: Inputs | None = None) -> Architecture:
     """Describe a live module without touching it: everything happens on a copy on the meta device.
 
-    What the library would draw is recorded from the modules' own reset functions. A slot that none of them touches
-    keeps the value it has.
+    Its default initialization is what it holds. What holds nothing yet, on the meta device or in lazy layers, is drawn
+    as the modules' own reset functions would.
     """
-    twin, draws = record(lambda: _reset(meta_copy(module)))
-    live = module.state_dict(keep_vars=True)
-    drawn = {id(live[name]) for name in draws}  # a tied tensor has its draw under one of its names
-    for name, tensor in live.items():
-        if id(tensor) not in drawn and not tensor.is_meta:
-            draws[name] = kept(tensor)
-    draws.update(
-        {name: kept(tensor) for name, tensor in module.named_buffers() if name not in live and not tensor.is_meta}
-    )
+    held = {name: kept(tensor) for name, tensor in _tensors(module).items() if not (is_lazy(tensor) or tensor.is_meta)}
+    twin, draws = meta_copy(module), dict[str, Draw]()
+    if held.keys() != _tensors(module).keys():
+        twin, draws = record(lambda: reset(with_shapes(meta_copy(module), example)))
     name = f"{type(module).__module__}.{type(module).__qualname__}"
     known = library_example(twin)
     return Architecture(
         spec=f"module:{name}",
         module=twin,
-        manifest=read_manifest(twin, draws),
+        manifest=read_manifest(twin, draws | held),
         example=example or _of_its_dtype(known or guess_inputs(twin), twin),
         guessed=example is None and known is None,
         layout=_layout(twin, {"library": "paramgen", "architecture": name}),
     )
+
+
+def _tensors(module: nn.Module) -> dict[str, Tensor]:
+    """Return all tensors of a module: those of its state dict, and the buffers that no state dict has."""
+    return {**dict(module.named_buffers()), **state_of(module)}
 
 
 def is_hub_mixin(module: nn.Module) -> bool:
@@ -189,21 +193,6 @@ def _of_its_dtype(example: Inputs | None, module: nn.Module) -> Inputs | None:
         return leaf.to(dtype) if isinstance(leaf, Tensor) and leaf.is_floating_point() else leaf
 
     return None if example is None else tree_map(cast, example)
-
-
-def meta_copy(module: nn.Module) -> nn.Module:
-    """Return a deep copy of `module` whose parameters and buffers are on the meta device."""
-    try:
-        memo: dict[int, Any] = {id(t): meta_twin(t) for t in (*module.parameters(), *module.buffers())}
-        twin = copy.deepcopy(module, memo)
-    except Exception as error:  # any attribute of a user's module may refuse
-        raise ArchitectureError(
-            f"{type(module).__name__} cannot be copied to the meta device: {one_line(error)} Give a file.py:factory "
-            "instead."
-        ) from error
-    for child in twin.modules():
-        child._forward_hooks.clear()  # they keep what passes by; weights are made in pre-hooks, which stay
-    return twin
 
 
 def library_example(module: nn.Module) -> Inputs | None:
@@ -265,24 +254,3 @@ def _example(code: UserCode, namespace: ModuleType, module: nn.Module) -> Inputs
         if given is not None:
             return as_inputs(made(code, given) if callable(given) and not isinstance(given, Tensor) else given)
     return None
-
-
-def _reset(module: nn.Module) -> nn.Module:
-    """Call every reset function of the module, children first, as constructors run."""
-    weights = getattr(module, "initialize_weights", None)
-    if weights is not None and any(base.__module__.startswith("transformers.") for base in type(module).__mro__):
-        for part in module.modules():  # which transformers marks when it has drawn them, and then passes over
-            part.__dict__.pop("_is_hf_initialized", None)
-        weights()
-        return module
-    for child in module.children():
-        _reset(child)
-    for name in _RESETS:
-        reset = getattr(module, name, None)
-        if callable(reset):
-            try:
-                reset()
-            except Exception:  # noqa: S112 - a reset that needs arguments or real values leaves its slots as they are
-                continue
-            break
-    return module

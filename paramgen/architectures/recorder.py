@@ -1,57 +1,29 @@
 """Build a network on the meta device and keep what its constructor draws (see `paramgen.draws`)."""
 
-import heapq
 import math
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Final, NamedTuple, final, no_type_check
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeVar, final, no_type_check
 from unittest import mock
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.utils._device import DeviceContext
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter, tree_map
 
-from paramgen.draws import Draw, Register, Step, constant
+from paramgen.architectures.memory import on_meta
+from paramgen.architectures.slicing import Call, Place, Slice, storage_of, tensors_in
+from paramgen.draws import Draw, constant
 from paramgen.errors import ArchitectureError
+from paramgen.manifest import state_of
 from paramgen.randomness import CONSTRUCTING, undisturbed
+
+T = TypeVar("T")
 
 MAX_OPERATIONS: Final = 200_000
 """Minutes of building; the largest networks of the libraries take some ten thousand."""
-
-
-@final
-class _Place(NamedTuple):
-    """Where in memory a tensor lies, and how."""
-
-    storage: int
-    shape: torch.Size
-    stride: tuple[int, ...]
-    offset: int
-    dtype: torch.dtype
-
-    @classmethod
-    def of(cls, tensor: Tensor) -> "_Place":
-        return cls(_storage(tensor), tensor.shape, tensor.stride(), int(tensor.storage_offset()), tensor.dtype)
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class _Call:
-    """One operation as it ran. Places are noted then: `parameter.data = other` swaps them under an object."""
-
-    func: Any
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    results: tuple[Tensor | None, ...]
-    places: dict[int, _Place]  # by the id of each tensor in it that is no constant
-    changed: tuple[int, ...]  # ids of the tensors that it writes to
-    lost: frozenset[int]  # ids of those of which nothing older survives
-
-
-_DROPPED_KEYWORDS = frozenset(("device", "pin_memory", "layout", "generator"))
 
 
 @final
@@ -64,7 +36,7 @@ class Recorder(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._log: list[_Call] = []
+        self._log: list[Call] = []
         self._touching: dict[int, list[int]] = {}  # storage -> operations that make, view or change it
         self._alive: list[Any] = []  # storages, whose addresses must not be used again
 
@@ -73,7 +45,7 @@ class Recorder(TorchDispatchMode):
     ) -> Any:
         """Run the operation and note it."""
         noted = tree_map(self._snapshot, (args, dict(kwargs or {})))
-        given = list(_tensors((args, kwargs or {})))
+        given = list(tensors_in((args, kwargs or {})))
         if any(tensor.is_meta for tensor in given) and any(tensor.dim() and not tensor.is_meta for tensor in given):
             args, kwargs = tree_map(_on_meta, (args, dict(kwargs or {})))  # a constructor that mixes what we separated
         outcome = func(*args, **(kwargs or {}))
@@ -84,17 +56,17 @@ class Recorder(TorchDispatchMode):
         if touched:
             self._note(func, noted, results, changed, frozenset(id(t) for t in changed if _overwrites(func, t, args)))
             for tensor in touched:
-                if _storage(tensor) not in self._touching:
-                    self._touching[_storage(tensor)] = []
+                if storage_of(tensor) not in self._touching:
+                    self._touching[storage_of(tensor)] = []
                     self._alive.append(tensor.untyped_storage())
-            for storage in {_storage(tensor) for tensor in touched}:
+            for storage in {storage_of(tensor) for tensor in touched}:
                 self._touching[storage].append(len(self._log) - 1)
         return outcome
 
     def draw_of(self, tensor: Tensor) -> Draw | None:
         """Return the draw of `tensor`, or None if nobody knows what its values are."""
-        if self._known(tensor) and _storage(tensor) in self._touching:
-            draw = _Slice(self._log, self._touching).draw(tensor)
+        if self._known(tensor) and storage_of(tensor) in self._touching:
+            draw = Slice(self._log, self._touching).draw(tensor)
             if draw is not None:
                 return draw
         return None if tensor.is_meta else constant(tensor)
@@ -111,128 +83,19 @@ class Recorder(TorchDispatchMode):
             raise ArchitectureError(
                 f"the constructor runs more than {MAX_OPERATIONS:,} tensor operations; give a smaller network"
             )
-        given = [tensor for tensor in _tensors(noted) if self._known(tensor)]
+        given = [tensor for tensor in tensors_in(noted) if self._known(tensor)]
         made = [tensor for tensor in results if tensor is not None and tensor.layout is torch.strided]
-        places = {id(tensor): _Place.of(tensor) for tensor in (*given, *made)}
-        self._log.append(_Call(func, *noted, results, places, tuple(id(tensor) for tensor in changed), lost))
+        places = {id(tensor): Place.of(tensor) for tensor in (*given, *made)}
+        self._log.append(Call(func, *noted, results, places, tuple(id(tensor) for tensor in changed), lost))
 
     def _known(self, tensor: Tensor) -> bool:
         if tensor.layout is not torch.strided:
             return False
-        return tensor.is_meta or _storage(tensor) in self._touching
+        return tensor.is_meta or storage_of(tensor) in self._touching
 
     def _snapshot(self, value: Any) -> Any:
         """Copy constants, which later operations may change; other tensors are references."""
         return value.detach().clone() if isinstance(value, Tensor) and not self._known(value) else value
-
-
-@final
-class _Slice:
-    """The backward slice of a recorder's log that one tensor depends on."""
-
-    def __init__(self, log: list[_Call], touching: dict[int, list[int]]) -> None:
-        self._log = log
-        self._touching = touching
-        self._registers: dict[tuple[int, int], int] = {}  # a tensor object and its storage then -> register
-        self._complete = True
-        self._views: list[Step] = []
-
-    def draw(self, tensor: Tensor) -> Draw | None:
-        kept = sorted(self._indices(_storage(tensor)))
-        base = self._base(_storage(tensor))
-        steps: list[Step] = []
-        for index in kept:
-            step = self._step(index)
-            steps += (*self._views, step)
-            self._views.clear()
-        blank = all(step.operator.partition(".")[0] in _BLANK for step in steps)
-        result = self._registers.get((id(base), _storage(tensor)))
-        if blank or not self._complete or result is None:
-            return None
-        return Draw(tuple(steps), result, tuple(tensor.shape), tensor.stride(), int(tensor.storage_offset()))
-
-    def _indices(self, storage: int) -> set[int]:
-        """Walk the log backwards from the last operation that touches `storage`."""
-        kept: set[int] = set()
-        wanted = {storage}  # storages whose contents matter at this point of the walk
-        needed: set[int] = set()  # ids of tensor objects that a kept operation names
-        makers = {self._touching[storage][0]}  # the operations that allocate what is wanted
-        heap = [-index for index in self._touching[storage]]
-        heapq.heapify(heap)
-        queued = set(heap)
-        while heap:
-            index = -heapq.heappop(heap)
-            call = self._log[index]
-            made = {id(result) for result in call.results if result is not None} - set(call.changed)
-            writes = any(call.places[changed].storage in wanted for changed in call.changed)
-            if not (writes or index in makers or not needed.isdisjoint(made)):
-                continue
-            kept.add(index)
-            wanted -= {call.places[lost].storage for lost in call.lost}
-            for read in _tensors((call.args, call.kwargs)):
-                needed.add(id(read))
-                place = call.places.get(id(read))
-                if place is None or place.storage not in self._touching:
-                    continue
-                source = place.storage
-                touching = self._touching[source]
-                makers.add(touching[0])
-                if id(read) not in call.lost:
-                    wanted.add(source)
-                fresh = {-earlier for earlier in touching if earlier < index} - queued
-                queued |= fresh
-                for entry in sorted(fresh):
-                    heapq.heappush(heap, entry)
-        return kept
-
-    def _step(self, index: int) -> Step:
-        call = self._log[index]
-        keywords = {name: value for name, value in call.kwargs.items() if name not in _DROPPED_KEYWORDS}
-        # Arguments before results: in-place operations return what they were given.
-        arguments = tuple(self._value(value, call) for value in call.args)
-        named = {name: self._value(value, call) for name, value in keywords.items()}
-        registers = tuple(
-            None if result is None else self._registers.setdefault(_key(result, call), len(self._registers))
-            for result in call.results
-        )
-        return Step(str(call.func).removeprefix("aten."), arguments, named, registers)
-
-    def _value(self, value: Any, call: _Call) -> Any:
-        if isinstance(value, Tensor):
-            return self._reference(value, call)
-        if isinstance(value, (tuple, list)):
-            return tuple(self._value(item, call) for item in value)
-        return None if isinstance(value, torch.Generator) else value
-
-    def _reference(self, value: Tensor, call: _Call) -> Any:
-        if _key(value, call) in self._registers:
-            return Register(self._registers[_key(value, call)])
-        place = call.places.get(id(value))
-        if place is not None and place.storage in self._touching:  # an alias made out of sight: a Parameter, `.data`
-            base = self._base(place.storage)
-            made = self._log[self._touching[place.storage][0]].places[id(base)]
-            register = self._registers.get((id(base), place.storage))
-            if register is not None and made == place:
-                return Register(register)
-            if register is not None and made.dtype == place.dtype:
-                return self._view(Register(register), value, place)
-        self._complete = self._complete and place is None  # else it is a constant
-        return value
-
-    def _view(self, base: Register, value: Tensor, place: _Place) -> Register:
-        """Return the register of a view of `base` that no logged operation made."""
-        register = self._registers.setdefault((id(value), place.storage), len(self._registers))
-        arguments = (base, tuple(place.shape), place.stride, place.offset)
-        self._views.append(Step("as_strided.default", arguments, {}, (register,)))
-        return Register(register)
-
-    def _base(self, storage: int) -> Tensor:
-        call = self._log[self._touching[storage][0]]
-        return next(
-            result
-            for result in call.results
-            if result is not None and id(result) in call.places and call.places[id(result)].storage == storage
-        )
 
 
 @final
@@ -285,36 +148,44 @@ def _truncated_normal(
 _BELOW_ONE = 1 - 2**-24
 
 
-_BLANK = frozenset(
-    "empty empty_like empty_strided new_empty new_empty_strided detach alias view t transpose permute select slice "
-    "as_strided expand squeeze unsqueeze _to_copy clone".split()
-)
-"""Operations that fill nothing: a tensor made by these alone holds whatever was in memory."""
-
-
 def record(build: Callable[[], nn.Module]) -> tuple[nn.Module, dict[str, Draw]]:
     """Call `build` under the meta device and return its module and the draw of each state-dict entry.
 
     The module comes back on the meta device, whatever device its constructor asked for.
     """
-    try:
-        return _record(build, small_on_cpu=False)
-    except (NotImplementedError, RuntimeError, TypeError, ValueError) as error:
-        if "meta" not in str(error):
-            raise
-        return _record(build, small_on_cpu=True)
+    module, recorder = watched(build)
+    if not isinstance(module, nn.Module):
+        raise ArchitectureError(f"it returns {type(module).__name__}, not an nn.Module")
+    tensors = (*module.named_parameters(), *module.named_buffers())
+    if lazy := next((name for name, tensor in tensors if is_lazy(tensor)), None):
+        raise ArchitectureError(f"{lazy!r} has no shape before the first forward pass; give its layer's sizes")
+    draws = draws_of(module, recorder)
+    on_meta(module)
+    return module, draws
 
 
 def built_on(device: torch.device, build: Callable[[], nn.Module]) -> nn.Module:
     """Call `build` under a device. On meta, tensors that constructors decide by have their values, as when recorded."""
     if device.type == "meta":
-        return record(build)[0]
+        module, _ = watched(build)
+        on_meta(module)
+        return module
     with torch.device(device):
         return build()
 
 
+def watched(run: Callable[[], T]) -> tuple[T, Recorder]:
+    """Call `run` under the meta device and return its result and the log of its tensor operations."""
+    try:
+        return _watched(run, small_on_cpu=False)
+    except (NotImplementedError, RuntimeError, TypeError, ValueError) as error:
+        if "meta" not in str(error):
+            raise
+        return _watched(run, small_on_cpu=True)
+
+
 @undisturbed
-def _record(build: Callable[[], nn.Module], *, small_on_cpu: bool) -> tuple[nn.Module, dict[str, Draw]]:
+def _watched(run: Callable[[], T], *, small_on_cpu: bool) -> tuple[T, Recorder]:
     recorder = Recorder()
     with (
         CONSTRUCTING,
@@ -323,24 +194,17 @@ def _record(build: Callable[[], nn.Module], *, small_on_cpu: bool) -> tuple[nn.M
         recorder,
         torch.no_grad(),
     ):
-        module = build()
-    if not isinstance(module, nn.Module):
-        raise ArchitectureError(f"it returns {type(module).__name__}, not an nn.Module")
-    draws = draws_of(module, recorder)
-    _to_meta(module)
-    return module, draws
+        return run(), recorder
 
 
 def draws_of(module: nn.Module, recorder: Recorder) -> dict[str, Draw]:
     """Return the draws of the entries of `module`'s state dict, and of its other buffers, that `recorder` saw made."""
     found: dict[str, Draw] = {}
     seen: dict[int, str] = {}
-    state: dict[str, Tensor] = module.state_dict(keep_vars=True)
+    state = state_of(module)
     for name, tensor in (*state.items(), *((name, t) for name, t in module.named_buffers() if name not in state)):
         if id(tensor) in seen:
             continue
-        if nn.parameter.is_lazy(tensor):
-            raise ArchitectureError(f"{name!r} has no shape before the first forward pass; give its layer's sizes")
         seen[id(tensor)] = name
         draw = recorder.draw_of(tensor)
         if draw is not None:
@@ -348,37 +212,8 @@ def draws_of(module: nn.Module, recorder: Recorder) -> dict[str, Draw]:
     return found
 
 
-def _to_meta(module: nn.Module) -> None:
-    """Replace the parameters and buffers that hold values; tied ones stay tied."""
-    real = (tensor for tensor in (*module.parameters(), *module.buffers()) if not tensor.is_meta)
-    twins: dict[int, Any] = {id(tensor): meta_twin(tensor) for tensor in real}
-    for child in module.modules() if twins else ():
-        for entries in (child._parameters, child._buffers):
-            entries.update({name: twins.get(id(tensor), tensor) for name, tensor in entries.items()})
-
-
 def _on_meta(value: Any) -> Any:
     return value.to("meta") if isinstance(value, Tensor) else value
-
-
-def meta_twin(tensor: Tensor) -> Tensor:
-    """Return a tensor or parameter like `tensor` on the meta device."""
-    twin: Tensor = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
-    return nn.Parameter(twin, requires_grad=tensor.requires_grad) if isinstance(tensor, nn.Parameter) else twin
-
-
-def _key(tensor: Tensor, call: _Call) -> tuple[int, int]:
-    """Tell tensor objects apart whose `.data` is swapped between two operations."""
-    place = call.places.get(id(tensor))
-    return id(tensor), 0 if place is None else place.storage
-
-
-def _storage(tensor: Tensor) -> int:
-    return int(tensor.untyped_storage()._cdata)
-
-
-def _tensors(values: Any) -> Iterator[Tensor]:
-    return (value for value in tree_iter(values) if isinstance(value, Tensor))
 
 
 def _changed(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Tensor]:

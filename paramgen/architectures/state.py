@@ -4,22 +4,29 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from paramgen.architectures import Loaded
+from paramgen.architectures.lazy import shaped
 from paramgen.architectures.stored import stored
+from paramgen.manifest import state_of
 
 
 @torch.no_grad()
 def load_state(module: nn.Module, folder: Path) -> Loaded:
     """Copy every stored tensor into `module`, and name what does not fit."""
-    state = module.state_dict(keep_vars=True)
+    state = state_of(module)
+    owners = dict(module.named_modules(remove_duplicate=False))
     shared = {id(tensor) for tensor in state.values()}
     unexpected, mismatched = [], []
     for entry in stored(folder):
         target = state.get(entry.name)
         if target is None:
             unexpected.append(entry.name)
-        elif tuple(target.shape) != entry.shape:
+            continue
+        if is_lazy(target):
+            shaped(owners[entry.name.rpartition(".")[0]], target, entry.shape)
+        if tuple(target.shape) != entry.shape:
             mismatched.append(entry.name)
         else:
             value = torch.empty(entry.shape, device="meta") if target.is_meta else entry.tensor()

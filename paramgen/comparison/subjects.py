@@ -1,6 +1,5 @@
 """An architecture made ready to be trained: with a head that fits the data, in real memory, and tried once."""
 
-import copy
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -12,6 +11,8 @@ from torch import Tensor, nn
 
 from paramgen.architectures import Architecture, Inputs, Layout, built, resolve
 from paramgen.architectures.inputs import guess_inputs
+from paramgen.architectures.lazy import with_shapes
+from paramgen.architectures.memory import own_copy
 from paramgen.architectures.module import from_module, library_example
 from paramgen.architectures.overrides import split_spec
 from paramgen.architectures.recorder import record
@@ -83,10 +84,11 @@ def subject_of(
         raise OptionError("Overrides change a named architecture's config; a module or a function has its own.")
     elif isinstance(asked, nn.Module):
         architecture = from_module(asked, example)
-        name, template = architecture.spec, copy.deepcopy(asked).cpu()
+        name, template = architecture.spec, with_shapes(own_copy(asked), example).cpu()
+        notes.append(f"{name} is a live module: what a start leaves alone is what it holds, the same for every seed.")
     else:
-        name, template = asked[0], _called(asked[1])
-        architecture = _recorded(name, asked[1], example)
+        architecture = _recorded(asked[0], asked[1], example)
+        name, template = asked[0], with_shapes(_called(asked[1]), example).cpu()
     if size is not None and (smaller := _as_small(architecture, size)) is not None:
         architecture = replace(architecture, example=((smaller,), {}))
         height, width = size
@@ -188,13 +190,17 @@ def _beginning(spec: str) -> str:
 def _called(build: Callable[[], nn.Module]) -> nn.Module:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return build().cpu()
+        return build()
+
+
+def _shaped(module: Any, example: Inputs | None) -> Any:
+    return with_shapes(module, example) if isinstance(module, nn.Module) else module
 
 
 def _recorded(name: str, build: Callable[[], nn.Module], example: Inputs | None) -> Architecture:
     """Describe what a function builds: its constructors' own draws are the library's."""
     try:
-        module, draws = record(build)
+        module, draws = record(lambda: _shaped(build(), example))
     except Exception as error:  # a user's function may raise anything
         raise built(name, error) from error
     known = example or library_example(module)

@@ -17,6 +17,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from paramgen.comparison.protocol import Protocol
 from paramgen.comparison.subjects import Subject
 from paramgen.comparison.tasks import Batch, Task
+from paramgen.manifest import state_of
 
 NORM_BATCHES: Final = 8
 """Batches over which a start's batch norms are given their statistics before it is tested."""
@@ -181,7 +182,7 @@ def _placed(bench: Bench, batch: Batch) -> Batch:
 def _loaded(subject: Subject, state: Mapping[str, Tensor]) -> nn.Module:
     """Return a copy of the template that holds `state`; what its owner froze stays frozen."""
     module = copy.deepcopy(subject.template)
-    for name, tensor in module.state_dict(keep_vars=True).items():
+    for name, tensor in state_of(module).items():
         tensor.detach().copy_(state[name])
     return module
 

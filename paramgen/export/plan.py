@@ -152,7 +152,10 @@ def _validated(entries: Iterable[Entry]) -> list[Entry]:
     for entry in ordered:
         if entry.dtype not in DTYPES:
             known = ", ".join(str(dtype).removeprefix("torch.") for dtype in DTYPES)
-            raise OutputError(f"Slot {entry.name!r} is {entry.dtype}, which safetensors cannot hold. It holds {known}.")
+            advice = " Type: --dtype float32, which makes it complex64" if entry.dtype.is_complex else ""
+            raise OutputError(
+                f"Slot {entry.name!r} is {entry.dtype}, which safetensors cannot hold. It holds {known}.{advice}"
+            )
         if entry.name == "__metadata__":
             raise OutputError("A slot is called '__metadata__', a name that safetensors keeps for itself. Rename it.")
         if entry.name in names:

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import cmath
 import math
 from collections.abc import Mapping
 from math import prod
@@ -35,6 +36,7 @@ _PACKETS: Final = frozenset(
         "repeat reshape roll round rsqrt rsub scatter_ select sigmoid sign sin slice softplus split sqrt "
         "sqrt_ squeeze stack std sub sub_ sum t tan tanh transpose tril tril_ triu triu_ true_divide unbind "
         "uniform_ unsqueeze var view where zero_ zeros zeros_like "
+        "_conj angle complex conj_physical imag polar real view_as_complex view_as_real "
     ).split()
 )
 
@@ -175,6 +177,8 @@ def _encode(value: Any, name: str) -> Any:
         return [_encode(item, name) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return {"float": str(value)}
+    if isinstance(value, complex) and cmath.isfinite(value):
+        return {"complex": [value.real, value.imag]}
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     raise OutputError(f"Slot {name!r} starts from a {type(value).__name__}, which a graph cannot carry.")
@@ -203,6 +207,8 @@ def _decode(value: Any) -> Any:
         return Register(int(value["register"]))
     if "float" in value:
         return float(value["float"])
+    if "complex" in value:
+        return complex(*(float(part) for part in value["complex"]))
     if "tensor" in value:
         return _decode_tensor(value)
     for key, kind in (("dtype", torch.dtype), ("memory_format", torch.memory_format)):

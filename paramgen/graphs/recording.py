@@ -1,5 +1,6 @@
 """Follow a forward pass function by function and write it down as nodes and edges."""
 
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from math import prod
@@ -17,7 +18,7 @@ from paramgen.graphs import devices, functions
 from paramgen.graphs.functions import Derived
 from paramgen.graphs.ops import NORMS
 from paramgen.graphs.schema import Attribute, Node
-from paramgen.manifest import Manifest
+from paramgen.manifest import Manifest, state_of
 
 
 @final
@@ -29,14 +30,15 @@ class Recording(TorchFunctionMode):
         self._device = device  # on which the network is followed
         self.nodes: list[Node] = []
         self.edges: set[tuple[int, int]] = set()
-        self.path: list[str] = []  # of the modules whose forward is running
+        self._running: list[tuple[nn.Module, str, BaseException | None]] = []  # with what each found being handled
+        self._failed: tuple[BaseException, str] | None = None  # the last that left a module, and the first it left
         self._manifest = manifest
         self._paths = {id(child): path for path, child in module.named_modules()}
         self._streams: dict[int, frozenset[int]] = {}  # tensor -> the nodes whose data it holds
         self._derived: dict[int, Derived] = {}
         self._alive: list[Any] = []
         self._marks: list[int] = []
-        for name, tensor in module.state_dict(keep_vars=True).items():
+        for name, tensor in state_of(module).items():
             if isinstance(tensor, nn.Parameter):
                 self._derived[id(tensor)] = Derived((manifest[name].tied_to or name,))
 
@@ -67,14 +69,28 @@ class Recording(TorchFunctionMode):
         """Follow which submodule is running, and draw norms that are written out by hand as norms."""
         for child in module.modules():
             yield child.register_forward_pre_hook(self._enter)
-            yield child.register_forward_hook(self._leave)
+            yield child.register_forward_hook(self._leave, always_call=True)
+
+    def where(self, error: BaseException | None = None) -> str:
+        """Return the path of the innermost module that an error left, or else of the one that is running."""
+        if error is not None and self._failed is not None and self._failed[0] is error:
+            return self._failed[1]
+        return self._running[-1][1] if self._running else ""
 
     def _enter(self, module: nn.Module, args: Any) -> None:
-        self.path.append(self._paths.get(id(module), ""))
+        self._running.append((module, self._paths.get(id(module), ""), sys.exc_info()[1]))
         self._marks.append(len(self.nodes))
 
     def _leave(self, module: nn.Module, args: Any, output: Any) -> None:
-        path, mark = self.path.pop(), self._marks.pop()
+        """Note that a module has returned, or that an error leaves it, which whoever called it may catch."""
+        if not self._running or self._running[-1][0] is not module:
+            return  # it failed before it was entered, in a hook of its own
+        (_, path, handled), mark = self._running.pop(), self._marks.pop()
+        error = sys.exc_info()[1]
+        if error is not None and error is not handled:
+            inner = self._failed[1] if self._failed and self._failed[0] in (error, error.__context__) else path
+            self._failed = error, inner
+            return
         weight = f"{path}.weight" if path else "weight"
         written_out = (
             "norm" in type(module).__name__.lower()
@@ -237,7 +253,7 @@ class Recording(TorchFunctionMode):
             self._alive.append(result)
 
     def _here(self) -> str:
-        return self.path[-1] if self.path else ""
+        return self.where()
 
     def _canonical(self, name: str) -> str:
         return self._manifest[name].tied_to or name

@@ -103,7 +103,7 @@ def parts_of(graph: Graph, manifest: Manifest) -> dict[str, Part]:
     """Return the part that each weight plays, by slot, in forward order; a weight that is used twice has its first.
 
     Left out are tables, recurrent weights, weights without elements, integers, and weights that the library starts
-    from a constant: gates that begin closed and fixed filters are meant to.
+    from a constant, or that hold one: gates that begin closed and fixed filters are meant to.
     """
     flow = Flow(graph)
     last, output = flow.ends_of_branches(), flow.ends_of_network()
@@ -133,7 +133,7 @@ def parts_of(graph: Graph, manifest: Manifest) -> dict[str, Part]:
 
 
 def biases_of(graph: Graph, manifest: Manifest, weights: Iterable[str]) -> set[str]:
-    """Return the biases added right behind one of `weights` that the library would draw at random."""
+    """Return the biases added right behind one of `weights` that the library draws at random, or that look like it."""
     wanted = frozenset(weights)
     flow = Flow(graph)
     found = set()
@@ -165,7 +165,7 @@ def _matrices(node: Node, slot: Slot) -> tuple[int, int, int, tuple[int, ...]] |
 
 
 def _constant(slot: Slot) -> bool:
-    return slot.draw is not None and not slot.draw.kept and not slot.draw.random
+    return slot.draw is not None and not slot.draw.random
 
 
 @final

@@ -65,11 +65,14 @@ def trace(
 def _attempt(
     module: nn.Module, manifest: Manifest, inputs: Inputs, way: Way, seconds: float, *, training: bool
 ) -> Recording | TraceError:
-    path: list[str] = []
+    recording: Recording | None = None
+
+    def inside(error: BaseException | None = None) -> str:
+        return "" if recording is None else recording.where(error)
+
     try:
         with _untouched(module), _quiet(), STAGES[way](module) as prepare, torch.no_grad():
             recording = Recording(module, manifest, device="meta" if way == "fake tensors" else "cpu")
-            path = recording.path
             for child in module.modules():
                 child.training = training
             args, kwargs = prepare(inputs)
@@ -88,11 +91,11 @@ def _attempt(
         raise
     except TimeUp:
         return EndlessError(
-            f"{_where(module, path)} it did not return within {seconds:g} s. If it needs longer, type: "
+            f"{_where(module, inside())} it did not return within {seconds:g} s. If it needs longer, type: "
             f"--trace-timeout {10 * seconds:g}"
         )
     except (Exception, SystemExit) as error:  # a user's forward may raise anything
-        return _failure(module, path, error)
+        return _failure(module, inside(error), error)
     return recording
 
 
@@ -147,20 +150,19 @@ _FOLLOWED: Final = threading.local()
 _PATCHED: Final = Shared(_patched)
 
 
-def _where(module: nn.Module, path: list[str]) -> str:
-    inside = path[-1] if path else ""
+def _where(module: nn.Module, inside: str) -> str:
     where = f"submodule {inside!r} ({type(module.get_submodule(inside)).__name__})" if inside else "the module itself"
     return f"The forward pass of {type(module).__name__} fails in {where}:"
 
 
-def _failure(module: nn.Module, path: list[str], error: BaseException) -> TraceError:
+def _failure(module: nn.Module, inside: str, error: BaseException) -> TraceError:
     if isinstance(error, (DataDependentOutputException, DynamicOutputShapeException)):
         return TraceError(
-            f"{_where(module, path)} it depends on the values of tensors ({one_line(error)}), and a trace has none. "
+            f"{_where(module, inside)} it depends on the values of tensors ({one_line(error)}), and a trace has none. "
             "Let it depend on shapes, or on Python numbers."
         )
     misfit = isinstance(error, _AT_INPUTS) and not isinstance(error, NotImplementedError)
     return (MisfitError if misfit else TraceError)(
-        f"{_where(module, path)} {type(error).__name__}: {one_line(error).rstrip('.')}. "
+        f"{_where(module, inside)} {type(error).__name__}: {one_line(error).rstrip('.')}. "
         "Check it with `module(example_input)`; give the input it expects as example_input."
     )

@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Int64
 
 from paramgen.architectures import Architecture, Layout
+from paramgen.architectures.resets import without_values
 from paramgen.errors import GraphError, OutputError, one_line
 from paramgen.graphs.draw_json import check_draw, draw_from_json, draw_to_json
 from paramgen.graphs.schema import MAX_DIMENSIONS, MAX_EDGES, MAX_NODES, VERSION, Graph, Node, validate_shape
@@ -37,7 +38,7 @@ _LAYOUTS: Final = frozenset(("model.safetensors", "diffusion_pytorch_model.safet
 
 
 def graph_to_json(architecture: Architecture, graph: Graph) -> str:
-    """Write graph, manifest and layout as one JSON object."""
+    """Write graph, manifest and layout as one JSON object. The values that a live module holds do not travel."""
     layout = architecture.layout
     return json.dumps(
         {
@@ -54,7 +55,7 @@ def graph_to_json(architecture: Architecture, graph: Graph) -> str:
                 "files": {name: text for name, text in layout.files.items() if name in _FILES},
             },
             **_structure(graph),
-            "slots": [_slot_to_json(slot) for slot in architecture.manifest.values()],
+            "slots": [_slot_to_json(slot) for slot in without_values(architecture)],
         },
         separators=(",", ":"),
     )

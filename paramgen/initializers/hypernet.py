@@ -1,11 +1,12 @@
 """Weights predicted by a graph hypernet: the shipped one, one in a folder, or one on the Hub."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, ClassVar, Literal, final
+from typing import Any, ClassVar, Final, Literal, final
+from weakref import ref
 
 import torch
 from torch import Tensor
@@ -33,7 +34,7 @@ from paramgen.hypernets.storage import shipped
 from paramgen.hypernets.supernet import Supernet
 from paramgen.initializers import Chosen, Initializer, NamedTensors, initializers
 from paramgen.initializers.library import LIBRARY, Library, library_rule, library_start
-from paramgen.manifest import Slot
+from paramgen.manifest import Manifest, Slot
 
 HYPERNET, IN_PART = "hypernet", "hypernet in part"
 SCALED_DOWN = "{}, scaled down"
@@ -46,6 +47,8 @@ AS_BYTES = (
     "type: --tokenizer FOLDER"
 )
 
+Softmax = Literal["explicit", "fused"]
+
 
 @final
 @initializers.register("hypernet")
@@ -56,7 +59,7 @@ class HypernetInitializer(Initializer):
     slot_by_slot: ClassVar[bool] = False
 
     path: str = ""  # a folder, a published file, a Hub repository, or the name of one that comes with paramgen
-    softmax: Literal["explicit", "fused"] = "explicit"  # how a published hypernet is shown attention
+    softmax: Softmax = "explicit"  # how a published hypernet is shown attention
     tokenizer: str = ""  # of a language model that reads no bytes: rows of tokens are made of how they are spelled
     _reader: Any = field(default=None, repr=False, compare=False)  # that tokenizer, where it need not be read
 
@@ -217,8 +220,22 @@ def _shares(slot: Slot, filled: Filled) -> dict[str, int]:
     return {rule: count for rule, count in (*shares.items(), (rest, slot.elements - sum(filled))) if count}
 
 
-@lru_cache(maxsize=1)  # rules and tensors ask for the same view, one after the other
-def _view_of(model: Predictor, architecture: Architecture, graph: Graph, softmax: Literal["explicit", "fused"]) -> View:
+_LAST: Final[list[tuple[ref[Manifest], Hashable, View]]] = []
+"""The last view: rules and tensors ask for the same, one after the other. A manifest, which may hold a live module's
+values, is not kept alive by it."""
+
+
+def _view_of(model: Predictor, architecture: Architecture, graph: Graph, softmax: Softmax) -> View:
+    asked = (model, graph, softmax, architecture.module is None)
+    for manifest, known, view in tuple(_LAST):
+        if manifest() is architecture.manifest and known == asked:
+            return view
+    view = _viewed(model, architecture, graph, softmax)
+    _LAST[:] = [(ref(architecture.manifest), asked, view)]
+    return view
+
+
+def _viewed(model: Predictor, architecture: Architecture, graph: Graph, softmax: Softmax) -> View:
     if isinstance(model, Supernet):
         return native_view(graph, architecture.manifest, cutoff=None)
     cutoff = model.config.encoder.cutoff

@@ -49,11 +49,12 @@ def library_start(slot: Slot, seed: int) -> Tensor:
     """Return what the library draws for the slot, of the slot's own dtype.
 
     A slot whose draw is not known is plain: normal of standard deviation 0.02 if it is a matrix or more, else zero.
+    What a live module holds is `kept`: that is its default initialization, whatever the seed.
     """
     generator = slot_generator(seed, slot.name)
     if slot.draw is None:
         values = torch.zeros(slot.shape, dtype=slot.dtype)
-        matrix = slot.dtype.is_floating_point and len(slot.shape) > 1
+        matrix = (slot.dtype.is_floating_point or slot.dtype.is_complex) and len(slot.shape) > 1
         return values.normal_(0.0, PLAIN_STD, generator=generator) if matrix else values
     values = slot.draw(generator)
     if tuple(values.shape) != slot.shape or values.dtype != slot.dtype:

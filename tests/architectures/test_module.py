@@ -8,8 +8,9 @@ from torch import Tensor, nn
 
 from paramgen._torchvision import ensure_torchvision
 from paramgen.architectures import resolve
-from paramgen.architectures.module import from_module, meta_copy
-from paramgen.draws import slot_generator
+from paramgen.architectures.memory import meta_copy
+from paramgen.architectures.module import from_module
+from paramgen.draws import kept, slot_generator
 from paramgen.errors import ArchitectureError, ParamgenError, UnknownNameError
 from paramgen.graphs.trace import trace
 
@@ -90,7 +91,7 @@ def test_what_a_file_does_wrong_is_one_line(tmp_path: Path, text: str | None, me
 
 
 class Live(nn.Module):
-    """Trained in part: what no reset function draws anew is kept."""
+    """A tie, a norm, a parameter of its own, and plain attributes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -127,35 +128,59 @@ def test_a_live_module_is_left_as_it_is() -> None:
     assert module.calls == 0 and seen == [] and len(module.first._forward_hooks) == 1
 
 
-def test_resets_are_drawn_and_the_rest_is_kept() -> None:
-    manifest = from_module(Live()).manifest
+def test_a_live_module_keeps_what_it_holds() -> None:
+    module = Live()
+    manifest = from_module(module).manifest
     assert manifest["again.weight"].tied_to == "first.weight"
-    weight, scale = manifest["first.weight"].draw, manifest["scale"].draw
-    assert weight is not None and weight.random and not weight.kept
-    assert scale is not None and scale.kept
-    assert scale(slot_generator(0, "scale")).tolist() == [0.5] * 4
+    for slot in manifest.filled:
+        assert slot.draw is not None and slot.draw.kept, slot.name
+        assert torch.equal(slot.draw(slot_generator(0, slot.name)), module.state_dict()[slot.name])
 
 
-def test_resets_that_fail_or_need_arguments_keep_the_values() -> None:
-    class Asking(nn.Linear):
-        def reset_parameters(self, gain: float | None = None) -> None:
-            if gain is None and hasattr(self, "done"):
-                raise TypeError("gain is needed")
-            super().reset_parameters()
+def test_a_value_is_read_when_it_is_asked_for() -> None:
+    module = Live()
+    draw = from_module(module).manifest["scale"].draw
+    nn.init.constant_(module.scale, 3.0)
+    assert draw is not None and draw(slot_generator(0, "scale")).tolist() == [3.0] * 4
 
-    layer = Asking(3, 3)
-    layer.done = True
-    draw = from_module(layer).manifest["weight"].draw
-    assert draw is not None and draw.kept and torch.equal(draw(slot_generator(0, "weight")), layer.weight)
+
+def test_what_looks_meant_is_no_random_draw() -> None:
+    meant = {
+        "zero": torch.zeros(4, 4), "focal": torch.full((3,), -4.6), "identity": torch.eye(5), "one": torch.rand(1),
+        "gates": torch.tensor([0.0, 1, 0, 0]), "none": torch.empty(0), "late": torch.zeros(9000),
+    }  # fmt: skip
+    drawn = {
+        "matrix": torch.randn(3, 3),
+        "two": torch.randn(2),
+        "rare": torch.zeros(9000),
+        "half": torch.rand(9).half(),
+    }
+    drawn["rare"][8000:8002] = torch.tensor([1.0, 2.0])
+    meant["late"][8000] = 1
+    assert [name for name, value in meant.items() if kept(value).random] == []
+    assert [name for name, value in drawn.items() if not kept(value).random] == []
 
 
 def test_half_precision_and_modules_partly_on_meta() -> None:
     layer = nn.Sequential(nn.Linear(4, 4).bfloat16(), nn.Linear(4, 4, device="meta"))
     manifest = from_module(layer).manifest
     assert manifest["0.weight"].dtype == torch.bfloat16
-    drawn = manifest["0.weight"].draw
-    assert drawn is not None and drawn(slot_generator(0, "0.weight")).dtype == torch.bfloat16
-    assert manifest["1.weight"].draw is not None
+    held, drawn = manifest["0.weight"].draw, manifest["1.weight"].draw
+    assert held is not None and held(slot_generator(0, "0.weight")).equal(layer[0].weight)
+    assert drawn is not None and drawn.random and not drawn.kept
+
+
+def test_resets_that_fail_or_need_arguments_leave_a_module_on_meta_without_a_draw() -> None:
+    class Asking(nn.Linear):
+        def reset_parameters(self, gain: float | None = None) -> None:
+            if gain is None and hasattr(self, "done"):
+                raise TypeError("gain is needed")
+            super().reset_parameters()
+
+    layer = Asking(3, 3, device="meta")
+    assert from_module(layer).manifest["weight"].draw is not None
+    layer.done = True
+    assert from_module(layer).manifest["weight"].draw is None
 
 
 def test_modules_that_cannot_be_copied_are_one_line() -> None:
@@ -164,20 +189,57 @@ def test_modules_that_cannot_be_copied_are_one_line() -> None:
     with pytest.raises(ArchitectureError, match="cannot be copied to the meta device") as caught:
         meta_copy(layer)
     assert "\n" not in str(caught.value)
-    with pytest.raises(ArchitectureError, match="cannot be copied"):
-        from_module(nn.LazyLinear(3))
 
 
-def test_a_live_transformers_model_is_drawn_anew() -> None:
+def test_a_live_transformers_model_is_kept_and_drawn_on_meta() -> None:
     ensure_torchvision()
     from transformers import GPT2Config, GPT2LMHeadModel
 
     tokens = {"vocab_size": 60, "bos_token_id": 0, "eos_token_id": 0}
-    model = GPT2LMHeadModel(GPT2Config(n_layer=1, n_embd=8, n_head=2, n_positions=16, **tokens))
+    config = GPT2Config(n_layer=1, n_embd=8, n_head=2, n_positions=16, **tokens)
+    model = GPT2LMHeadModel(config)
     nn.init.constant_(model.transformer.wte.weight, 7.0)
-    architecture = from_module(model)
-    assert not [slot.name for slot in architecture.manifest.filled if slot.draw is None or slot.draw.kept]
-    draw = architecture.manifest["transformer.wte.weight"].draw
-    assert draw is not None
-    assert float(draw(slot_generator(0, "")).std()) == pytest.approx(0.02, rel=0.2)
-    assert bool((model.transformer.wte.weight == 7.0).all())
+    draw = from_module(model).manifest["transformer.wte.weight"].draw
+    assert draw is not None and draw.kept and bool((draw(slot_generator(0, "")) == 7.0).all())
+    with torch.device("meta"):
+        empty = from_module(GPT2LMHeadModel(config)).manifest
+    assert not [slot.name for slot in empty.filled if slot.draw is None or slot.draw.kept]
+    draw = empty["transformer.wte.weight"].draw
+    assert draw is not None and float(draw(slot_generator(0, "")).std()) == pytest.approx(0.02, rel=0.2)
+
+
+BUFFERS = {
+    "BertModel": {},
+    "RobertaModel": {},
+    "DistilBertModel": {"dim": 8, "hidden_dim": 16, "n_heads": 2, "n_layers": 1},
+    "LlamaForCausalLM": {"num_key_value_heads": 2},
+    "Qwen2ForCausalLM": {"num_key_value_heads": 2},
+}
+
+
+def small(name: str) -> nn.Module:
+    ensure_torchvision()
+    import transformers
+
+    sizes = {
+        "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16, "vocab_size": 40,
+        "max_position_embeddings": 16, "bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 1,
+    }  # fmt: skip
+    if name == "CLIPModel":
+        towers = {key: {**sizes, "image_size": 8, "patch_size": 4} for key in ("text_config", "vision_config")}
+        return transformers.CLIPModel(transformers.CLIPConfig(**towers, projection_dim=8))
+    own = BUFFERS[name]
+    if "dim" in own:
+        sizes = {"vocab_size": 40, "max_position_embeddings": 16}
+    model = getattr(transformers, name)
+    made: nn.Module = model(model.config_class(**{**sizes, **own}))
+    return made
+
+
+@pytest.mark.parametrize("name", (*BUFFERS, "CLIPModel"))
+def test_live_models_with_buffers_that_no_state_dict_has(name: str) -> None:
+    module = small(name)
+    unsaved = {key for key, _ in module.named_buffers()} - module.state_dict().keys()
+    manifest = from_module(module).manifest
+    assert unsaved and unsaved == manifest.unsaved.keys()
+    assert manifest.keys() == module.state_dict().keys()

@@ -218,3 +218,42 @@ def test_refuses_lazy_layers_and_what_is_no_module() -> None:
         record(lambda: nn.LazyLinear(3))
     with pytest.raises(ArchitectureError, match="it returns int"):
         record(lambda: 3)  # type: ignore[arg-type, return-value]
+
+
+class Complex(nn.Module):
+    """Complex numbers in every way in which constructors make them, some read as pairs of real ones."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        steps = torch.arange(4.0)
+        self.pairs = nn.Parameter(torch.view_as_real(torch.randn(4, 5, dtype=torch.cfloat)))
+        self.plain = nn.Parameter(torch.randn(4, 4, dtype=torch.cfloat))
+        self.parts = nn.Parameter(torch.complex(torch.rand(4), torch.randn(4)))
+        self.joined = nn.Parameter(torch.view_as_complex(torch.randn(4, 2)))
+        self.polar = nn.Parameter(torch.polar(torch.ones(4), steps))
+        self.turned = nn.Parameter(torch.polar(torch.ones(4), steps).conj())
+        self.imaginary = nn.Parameter(torch.polar(torch.ones(4), steps).imag)
+        self.minus = nn.Parameter(torch.polar(torch.ones(4), steps).conj().imag)
+        self.waves = nn.Parameter(torch.exp(-1j * steps))
+        self.late = nn.Parameter(torch.empty(3, 4, dtype=torch.cfloat))
+        nn.init.normal_(self.late, std=0.5)
+        self.layer = nn.Linear(4, 4, dtype=torch.cfloat)
+        self.wide = nn.Parameter(torch.randn(3, dtype=torch.cdouble))
+        self.register_buffer("angles", torch.polar(torch.ones(3, 2), torch.arange(6.0).view(3, 2)).t())
+
+    def forward(self, states: Tensor) -> Tensor:
+        spectrum = self.layer(states + 0j) @ self.plain + self.parts + self.joined + self.polar + self.turned
+        shift = self.imaginary + self.minus + self.waves + torch.view_as_complex(self.pairs).sum(1)
+        return (spectrum + shift).abs() @ self.late.abs().t() + self.wide.abs().float() + self.angles.abs().sum()
+
+
+def test_complex_slots_are_drawn_as_their_constructor_draws_them() -> None:
+    module, draws = record(Complex)
+    real = Complex()
+    assert draws.keys() == real.state_dict().keys()
+    for name, tensor in real.state_dict().items():
+        value = draws[name](slot_generator(1, name))
+        assert (value.shape, value.dtype) == (tensor.shape, tensor.dtype), name
+        assert torch.allclose(value, tensor) == (name in ("polar", "turned", "imaginary", "minus", "waves", "angles"))
+        assert value.abs().sum() > 0 and value.equal(draws[name](slot_generator(1, name)))
+    assert float(draws["minus"](slot_generator(1, "minus"))[1]) == pytest.approx(-float(torch.tensor(1.0).sin()))

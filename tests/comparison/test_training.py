@@ -215,3 +215,26 @@ def test_no_test_image_has_a_say_in_the_learning_rate(arrays: tuple[Pixels, Pixe
     assert one["starts"][0]["rate"] == other["starts"][0]["rate"]
     assert one["starts"][0]["final"]["mean"] == pytest.approx(1 - other["starts"][0]["final"]["mean"])
     assert one["task"]["validation"] == 8 and one["task"]["train"] == 32
+
+
+def test_a_live_module_starts_from_what_it_holds_for_every_seed(arrays: tuple[Pixels, Pixels]) -> None:
+    def plain() -> nn.Module:
+        return nn.Sequential(nn.Flatten(), nn.Linear(192, 2))
+
+    untrained = {"steps": 1, "seeds": 3, "rates": (1e-12,), "widen": 0, "init": ("library",)}
+    results = run(plain(), arrays, **untrained)
+    (found,) = results["architectures"]
+    curves = found["starts"][0]["curve"]["values"]
+    assert len(set(curves[0])) == 1, "all seeds begin at the same values"
+    assert "is a live module: what a start leaves alone is what it holds" in json.dumps(results)
+    (drawn,) = run(("own", plain), arrays, **untrained)["architectures"]
+    assert "live module" not in json.dumps(drawn)
+
+
+def test_a_lazy_module_is_compared(arrays: tuple[Pixels, Pixels]) -> None:
+    def lazy() -> nn.Module:
+        return nn.Sequential(nn.LazyConv2d(4, 3), nn.LazyBatchNorm2d(), nn.Flatten(), nn.LazyLinear(2))
+
+    for asked in (lazy(), ("lazy", lazy)):
+        (found,) = run(asked, arrays, steps=2)["architectures"]
+        assert found["parameters"] == sum(parameter.numel() for parameter in build().parameters())

@@ -44,7 +44,8 @@ class Tiny(nn.Module):
 
 @pytest.fixture(scope="module")
 def tiny() -> tuple[Architecture, Graph]:
-    architecture = from_module(Tiny())
+    with torch.device("meta"):  # a module that holds values keeps them
+        architecture = from_module(Tiny())
     assert architecture.module is not None and architecture.example is not None
     return architecture, trace(architecture.module, architecture.manifest, architecture.example)
 

@@ -169,7 +169,7 @@ def test_starts_that_need_no_order_still_fill_their_weights() -> None:
     weights = {rule["map.weight"] for rule in rules.values()}
     assert set(architecture.manifest) == set(rules["auto"])
     assert rules["orthogonal"]["map.weight"] == "orthogonal"
-    assert rules["auto"]["map.weight"] == "library"
+    assert rules["auto"]["map.weight"] == "kept"
     assert len(weights) == 2
 
 
@@ -179,7 +179,7 @@ def test_what_no_graph_can_hold_is_filled_by_the_library(monkeypatch: pytest.Mon
     with pytest.warns(TraceWarning, match="3 nodes"):
         prediction = paramgen.predict(module, init="auto", example_input=torch.zeros(2, 4))
     assert prediction.graph.traced_by == "nothing"
-    assert dict(prediction.rules) == {"weight": "library", "bias": "library"}
+    assert dict(prediction.rules) == {"weight": "kept", "bias": "kept"}
     assert prediction.state_dict()["weight"].std() > 0
 
 

@@ -93,7 +93,7 @@ def test_stored_puts_matrices_into_every_layout() -> None:
         def __init__(self) -> None:
             super().__init__()
             self.rows = nn.Linear(6, 4)
-            self.columns = nn.Parameter(torch.zeros(4, 8))
+            self.columns = nn.Parameter(torch.randn(4, 8))
             self.up = nn.ConvTranspose1d(8, 6, 3, stride=2, groups=2)
             self.grouped = nn.Conv1d(6, 9, 3, groups=3)
 

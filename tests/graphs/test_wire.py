@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from paramgen.architectures import Architecture, resolve
 from paramgen.architectures.module import from_module
+from paramgen.draws import slot_generator
 from paramgen.errors import GraphError, OutputError
 from paramgen.graphs.native import native_view
 from paramgen.graphs.schema import Graph
@@ -85,10 +86,24 @@ def test_every_architecture_comes_back_the_same(spec: str) -> None:
 
 def test_a_kept_value_cannot_travel() -> None:
     layer = nn.Linear(2, 2)
-    layer.scale = nn.Parameter(torch.ones(2))
+    layer.scale = nn.Parameter(torch.randn(2))
     architecture = from_module(layer)
     with pytest.raises(OutputError, match="'scale' keeps the value"):
         graph_to_json(architecture, graphed(architecture))
+
+
+def test_of_a_live_module_plain_values_and_its_layers_own_draws_travel() -> None:
+    module = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Linear(4, 2, bias=False))
+    nn.init.zeros_(module[2].weight)
+    nn.init.constant_(module[0].bias, -4.6)
+    architecture = from_module(module)
+    text = graph_to_json(architecture, graphed(architecture))
+    manifest = graph_from_json(text)[0].manifest
+    drawn = manifest["0.weight"].draw
+    assert drawn is not None and drawn.random and not drawn.kept
+    values = {name: draw(slot_generator(0, name)) for name, slot in manifest.items() if (draw := slot.draw)}
+    assert not values["0.weight"].equal(module[0].weight)
+    assert all(values[name].equal(tensor) for name, tensor in module.state_dict().items() if name != "0.weight")
 
 
 F32 = {"dtype": {"dtype": "float32"}}

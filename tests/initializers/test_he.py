@@ -55,8 +55,16 @@ def test_biases_are_zero_where_the_library_would_draw_them() -> None:
     prediction = paramgen.predict(module, init="he", example_input=torch.zeros(2, 8))
     state = prediction.state_dict()
     named = {"0.weight": "he", "0.bias": "zero", "2.weight": "he", "2.bias": "zero"}
-    assert prediction.rules == {**named, "1.weight": "library", "1.bias": "library"}
+    assert prediction.rules == {**named, "1.weight": "kept", "1.bias": "kept"}
     assert not state["0.bias"].any() and bool((state["1.weight"] == 1).all())
+
+
+def test_a_bias_that_was_meant_is_kept() -> None:
+    module = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 3))
+    nn.init.constant_(module[1].bias, -4.6)
+    rules = paramgen.initialize_(module, init="he")
+    assert rules == {"0.weight": "he", "0.bias": "zero", "1.weight": "he", "1.bias": "kept"}
+    assert module[1].bias.tolist() == pytest.approx([-4.6] * 3)
 
 
 def test_weights_that_the_library_starts_from_zero_stay_so() -> None:
@@ -73,5 +81,5 @@ def test_weights_that_the_library_starts_from_zero_stay_so() -> None:
             return states + self.gate(self.body(states).relu())
 
     prediction = paramgen.predict(Gated(), init="he", example_input=torch.zeros(2, 4))
-    assert prediction.rules["gate.weight"] == "library" and prediction.rules["body.weight"] == "he"
+    assert prediction.rules["gate.weight"] == "kept" and prediction.rules["body.weight"] == "he"
     assert not prediction.state_dict()["gate.weight"].any()

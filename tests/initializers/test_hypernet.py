@@ -1,12 +1,15 @@
 """The adapter over hypernets: which slots it fills, where it gets the hypernet from, what it says if there is none."""
 
+import gc
 import json
 import shutil
+import weakref
 from collections import Counter
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -48,7 +51,27 @@ def test_every_slot_has_a_named_rule(hypernet_folder: Path) -> None:
     assert {name for name, rule in prediction.rules.items() if rule == "hypernet"} == {
         "conv.weight", "conv.bias", "norm.weight", "norm.bias", "head.weight", "head.bias", "token"
     }  # fmt: skip
-    assert prediction.rules["table.weight"] == prediction.rules["norm.running_var"] == "library"
+    assert prediction.rules["table.weight"] == prediction.rules["norm.running_var"] == "kept"
+
+
+def test_nothing_holds_the_users_values_when_the_module_is_gone(hypernet_folder: Path) -> None:
+    class Values:  # what gives a tensor its memory, and can be watched
+        def __init__(self) -> None:
+            self.array = np.ones((300, 12), dtype=np.float32)
+            self.__array_interface__ = self.array.__array_interface__
+
+    module = Mixed()
+    values = Values()
+    module.big = nn.Parameter(torch.from_numpy(np.asarray(values)))
+    watched = weakref.ref(values)
+    prediction = paramgen.predict(module, init=f"hypernet:{hypernet_folder}")
+    assert prediction.rules["big"] == "kept" and len(prediction.state_dict()) == len(module.state_dict())
+    del module, values
+    gc.collect()
+    assert watched() is not None, "a prediction yields what the module held"
+    del prediction
+    gc.collect()
+    assert watched() is None
 
 
 def test_what_it_does_not_cover_is_the_librarys(hypernet_folder: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from tokenizers import ByteLevelBPETokenizer
+from torch import nn
 
 import paramgen
 import paramgen.remote
@@ -144,6 +145,17 @@ def test_a_server_that_cannot_read_the_spelling_is_quoted(between: Between, netw
     between.change = older
     with pytest.raises(EndpointError, match="refuses: 422 spelling: Extra inputs are not permitted"):
         write(network, tmp_path / "start", init="he", endpoint=between.url)
+
+
+@pytest.mark.parametrize("init", ["he", "library", "hypernet:vision"])
+def test_what_a_live_module_keeps_stays_here(init: str, between: Between) -> None:
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4 * 14 * 14, 5))
+    module[1].running_mean = torch.randn(4)
+    here = paramgen.predict(module, init=init, example_input=EXAMPLE)
+    there = paramgen.predict(module, init=init, example_input=EXAMPLE, endpoint=between.url)
+    assert there.rules == here.rules and "kept" in there.rules.values()
+    there_state = there.state_dict()
+    assert all(tensor.equal(there_state[name]) for name, tensor in here.state_dict().items())
 
 
 def test_a_broken_download_goes_on_where_it_broke(between: Between, network: Path, tmp_path: Path) -> None:

@@ -1,0 +1,68 @@
+"""What modules' own reset functions draw, for a live module whose constructor cannot be run again.
+
+It is not what the module's constructor drew: that may have drawn over what its layers drew. So it serves only where
+there are no values to keep, or where values cannot go.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Final
+
+from torch import Tensor, nn
+
+from paramgen.architectures import Architecture
+from paramgen.architectures.memory import meta_copy
+from paramgen.architectures.recorder import record
+from paramgen.draws import Draw, constant, full
+from paramgen.manifest import Slot
+
+_RESETS: Final = ("reset_parameters", "_reset_parameters", "init_weights", "initialize_weights")
+_FEW: Final = 4096  # elements of a value that a graph may carry
+
+
+def without_values(architecture: Architecture) -> Iterator[Slot]:
+    """Yield the slots as a graph can carry them: a value that a live module holds stays, unless it is a plain one.
+
+    In the place of numbers of many kinds stands what the modules' own reset functions draw, if any does.
+    """
+    drawn: Mapping[str, Draw] | None = None
+    for slot in architecture.manifest.values():
+        if slot.draw is None or not slot.draw.kept or slot.tied_to is not None:
+            yield slot
+            continue
+        value = slot.draw.value
+        if (plain := _plain(value, slot.draw)) is not None:
+            yield replace(slot, draw=plain)
+            continue
+        if drawn is None:
+            module = architecture.module
+            drawn = {} if module is None else record(lambda: reset(meta_copy(module)))[1]  # noqa: B023 - called at once
+        names = architecture.manifest.names_of(slot.name)
+        yield replace(slot, draw=next((drawn[name] for name in names if name in drawn), slot.draw))
+
+
+def _plain(value: Tensor, draw: Draw) -> Draw | None:
+    if value.numel() and bool((value == value.reshape(-1)[0]).all()):
+        return full(value.reshape(-1)[0], tuple(value.shape))
+    return constant(value.detach().clone()) if value.numel() <= _FEW and not draw.random else None
+
+
+def reset(module: nn.Module) -> nn.Module:
+    """Call every reset function of the module, children first: nobody knows what its constructor drew."""
+    weights = getattr(module, "initialize_weights", None)
+    if weights is not None and any(base.__module__.startswith("transformers.") for base in type(module).__mro__):
+        for part in module.modules():  # which transformers marks when it has drawn them, and then passes over
+            part.__dict__.pop("_is_hf_initialized", None)
+        weights()
+        return module
+    for child in module.children():
+        reset(child)
+    for name in _RESETS:
+        own = getattr(module, name, None)
+        if callable(own):
+            try:
+                own()
+            except Exception:  # noqa: S112 - a reset that needs arguments or real values leaves its slots as they are
+                continue
+            break
+    return module
