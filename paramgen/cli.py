@@ -318,7 +318,7 @@ def main() -> NoReturn:
         with _streams():
             app()
     except ParamgenError as error:
-        _fail(str(error))
+        _fail(error.message)
     except OSError as error:
         _fail(f"{error.strerror or error}: {error.filename or 'a file or the network'}. Check that it can be used.")
     except _Interrupted as interrupted:

@@ -207,7 +207,7 @@ def _verified(partial: Path, folder: Path, progress: Advance | None) -> Checked:
     try:
         return replace(verify_folder(partial), folder=folder)
     except CheckError as error:
-        raise CheckError(str(error).replace(str(partial), str(folder))) from error
+        raise CheckError(error.message.replace(str(partial), str(folder))) from error
 
 
 def _texts(prediction: Prediction) -> dict[str, str]:

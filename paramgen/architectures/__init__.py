@@ -206,7 +206,7 @@ _PRETRAINED = frozenset(
 def built(what: str, error: BaseException, *, where: str = "") -> ArchitectureError:
     """Wrap whatever a constructor raised, in the line `where`, in one line."""
     if isinstance(error, ParamgenError):
-        return ArchitectureError(f"Cannot build {what}: {error}. Check the values given by --set.")
+        return ArchitectureError(f"Cannot build {what}: {error.message}. Check the values given by --set.")
     reason = f"{type(error).__name__}: {one_line(error)}".rstrip(".") + where
     if "meta tensor" in reason:
         return ArchitectureError(

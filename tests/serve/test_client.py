@@ -236,7 +236,7 @@ def test_the_key_goes_to_the_server_and_nowhere_else(
     "endpoint", ["", "localhost", "ftp://x", "http://", "http://a@b", "http://x?y", "http://[", "-"]
 )
 def test_what_is_no_endpoint(endpoint: str, network: Path, tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match="--endpoint https|Allowed: https"):
+    with pytest.raises(OptionError, match="endpoint='https|Allowed: https"):
         write(network, tmp_path / "start", init="he", endpoint=endpoint)
 
 
