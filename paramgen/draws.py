@@ -57,6 +57,11 @@ class Draw:
     offset: int
     kept: bool = False  # a live module's own value, which no library drew anew
 
+    def __repr__(self) -> str:
+        return (
+            f"Draw({'kept' if self.kept else ', '.join(step.operator for step in self.steps[-3:])}, size={self.size})"
+        )
+
     @property
     def random(self) -> bool:
         """Whether any step takes random numbers."""

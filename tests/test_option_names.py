@@ -15,7 +15,7 @@ from paramgen.option_names import COMMAND_ONLY, FLAGS, KEYWORDS, in_python
 PACKAGE = Path(paramgen.__file__).parent
 OF_THE_COMMAND = ("cli", "endpoint", "reporting.py", "listing.py", "cards.py", "option_names.py")
 SAID = {
-    "Unknown dtype 'x'. Known: float32. Type: --dtype bfloat16": "Unknown dtype 'x'. Known: float32. Pass: dtype='bfloat16'",
+    "No dtype 'x'. Known: float32. Type: --dtype bfloat16": "No dtype 'x'. Known: float32. Pass: dtype='bfloat16'",
     "Type: --set num_labels=37": "Pass: overrides={'num_labels': 37}",
     "Type: --set a=1 --set b.c=x or more": "Pass: overrides={'a': 1, 'b.c': 'x'} or more",
     "leave out --set pretrained.": "leave out overrides['pretrained'].",
@@ -24,7 +24,7 @@ SAID = {
     "exists. Type another name, or add --overwrite.": "exists. Pass another name, or add overwrite=True.",
     "Type: --init hypernet --init library": "Pass: init=['hypernet', 'library']",
     "Type: --init 'mup?base=256'": "Pass: init='mup?base=256'",
-    "Type: --init hypernet for one of ours, or --init library": "Pass: init='hypernet' for one of ours, or init library",
+    "Type: --init hypernet for ours, or --init library": "Pass: init='hypernet' for ours, or init library",
     "takes no prompt. Leave --prompt out, or type: --init diffusion": (
         "takes no prompt. Leave prompt out, or pass: init='diffusion'"
     ),
