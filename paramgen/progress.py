@@ -22,7 +22,7 @@ class Bar:
         self._due = time.monotonic() + (0.0 if asked else DELAY)
         self._shown = False
 
-    def step(self, text: str, done: float, total: float | None) -> None:
+    def step(self, text: str, done: int, total: int | None) -> None:
         """Say what is going on and how much of it is done."""
         self._progress.update(self._task, description=escape(text), completed=done, total=total)
         if not self._shown and time.monotonic() >= self._due:
