@@ -25,6 +25,20 @@ def slow(*arguments):
     return pwrite(*arguments)
 writer.os.pwrite = slow
 """
+STUCK_DISK = """
+import threading
+from paramgen import cli
+from paramgen.export import writer
+interrupted, interrupt, pwrite = threading.Event(), cli._interrupt, writer.os.pwrite
+def told(*arguments):
+    interrupted.set()
+    interrupt(*arguments)
+def stuck(*arguments):
+    open("begun", "w").close()
+    any(interrupted.wait(0.1) for _ in range(1000))
+    return pwrite(*arguments)
+cli._interrupt, writer.os.pwrite = told, stuck
+"""
 NOISE = """
 import logging, warnings
 from paramgen.architectures import sources
@@ -341,7 +355,7 @@ def test_a_full_disk_leaves_nothing(predict: "Command", tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_interrupted(predict: "Command", tmp_path: Path, number: int, status: int) -> None:
-    done = predict("--out", "a/out", code=SLOW_DISK, signal=number, when=tmp_path / "begun", after=0.03)
+    done = predict("--out", "a/out", code=STUCK_DISK, signal=number, when=tmp_path / "begun")
     assert (done.status, done.out) == (status, "")
     assert done.err == "Interrupted; nothing half-written is left.\n"
     assert sorted(os.listdir(tmp_path)) == ["begun", "own.py"]

@@ -183,7 +183,7 @@ def test_a_parent_without_permission(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder that even root cannot write")
 def test_a_parent_that_nobody_may_write() -> None:
-    refuses(lambda: transaction(Path("/proc/out")), r"Cannot write '/proc/out': \w.*Type another place")
+    refuses(lambda: transaction(Path("/proc/out")), r"Cannot write '/proc/out': \w.*Pass another place")
     with pytest.raises(OutputError, match="Cannot write '/proc/g.json'"):
         write_text(Path("/proc/g.json"), "{}")
 
