@@ -48,6 +48,7 @@ KEYWORDS: Final = {
     "trace-timeout": "trace_timeout",
     "train-examples": "train_examples",
     "vocabulary": "vocabulary",
+    "widen": "widen",
 }
 """Options with a value, and the keyword of the public functions that takes it."""
 

@@ -9,8 +9,8 @@ from torch import nn
 
 import paramgen
 from paramgen.prediction import DTYPES
+from paramgen.synonyms import CONTROLS, INITIALIZERS, known_dtype, known_init
 from paramgen.synonyms import DTYPES as DTYPE_NAMES
-from paramgen.synonyms import INITIALIZERS, known_dtype, known_init
 
 INITS = {
     "kaiming": "he",
@@ -21,6 +21,8 @@ INITS = {
     "glorot": "xavier",
     "xavier_normal": "xavier?distribution=normal",
     "default": "library",
+    "matched:kaiming": "matched:he",
+    "shuffled:xavier_normal?gain=1": "shuffled:xavier?distribution=normal&gain=1",
     "he": "he",
     "hypernet:folder?x=1": "hypernet:folder?x=1",
     "nosuch": "nosuch",
@@ -33,8 +35,10 @@ def test_an_initializer_by_another_name(given: str, own: str) -> None:
 
 
 def test_every_name_stands_for_an_initializer_and_hides_none() -> None:
-    from paramgen.initializers import initializer_of, initializers
+    from paramgen.initializers import Control, initializer_of, initializers
 
+    controls = {name for name in initializers.names() if issubclass(initializers.get(name), Control)}
+    assert controls == set(CONTROLS)
     for synonym, own in INITIALIZERS.items():
         assert initializer_of(synonym) == initializer_of(own)
         assert synonym not in initializers.names()
