@@ -82,6 +82,7 @@ def in_python(message: str) -> str:
 
     text = _CHAIN.sub(_chain, _OWN.sub(hold, message))
     text = re.sub(r"\b([Tt])ype the same(?: command)? again", lambda m: f"{'Tt'[m[1] == 't']}ry the same again", text)
+    text = re.sub(r"\bType(?= first: )", "Call", text)
     text = re.sub(r"\bType(?=:? )", "Pass", text)
     text = re.sub(r"\btype(?=: | [a-z_]+=)", "pass", text)
     text = re.sub("\0(\\d+)\0", lambda match: calls[int(match[1])], text)

@@ -39,6 +39,7 @@ SAID = {
     "Make one with: paramgen graph --arch NAME --out g.json": "Make one with: paramgen graph --arch NAME --out g.json",
     "Type: pip install --upgrade paramgen": "Run: pip install --upgrade paramgen",
     "has broken. Type the same command again.": "has broken. Try the same again.",
+    "Type first: module.to_empty()": "Call first: module.to_empty()",
     "Type: paramgen list architectures": "Run: paramgen list architectures",
     "Add --resume, or --data-format x": "Add --resume, or --data-format x",
 }
