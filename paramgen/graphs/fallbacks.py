@@ -61,7 +61,7 @@ def graph_of(architecture: Architecture, tracing: Tracing = STRICT) -> Graph:
         return _traced(architecture, tracing.seconds, failures)
     except TraceError as error:  # what it says is among the failures
         if tracing.own_example and isinstance(error, MisfitError):
-            raise MisfitError(f"The example input does not fit {architecture.spec}. {error}") from None
+            raise MisfitError(f"The example input does not fit {architecture.spec}. {error.message}") from None
     unordered = _unordered(module, architecture.manifest, failures)
     if tracing.strict or not architecture.manifest:
         raise TraceError(unordered.reason)
