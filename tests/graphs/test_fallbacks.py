@@ -142,9 +142,9 @@ def test_a_graph_has_an_example_input_of_its_own(tmp_path: Path) -> None:
     file = tmp_path / "g.json"
     file.write_text(graph_to_json(*paramgen.graph(nn.Linear(3, 2), example_input=torch.zeros(2, 3))))
     assert paramgen.predict(str(file), init="he", strict=True).rules
-    with pytest.raises(OptionError, match="Leave --example-input"):
+    with pytest.raises(OptionError, match="Leave example_input"):
         paramgen.predict(str(file), example_input=torch.zeros(2, 3))
-    with pytest.raises(OptionError, match="Leave --example-input"):
+    with pytest.raises(OptionError, match="Leave example_input"):
         paramgen.graph(str(file), example_input=torch.zeros(2, 3))
 
 
