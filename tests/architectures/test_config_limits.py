@@ -101,7 +101,7 @@ def test_the_message_says_what_to_type() -> None:
         refuse_config({"text_config.n_layer": 10**8}, "transformers:gpt2")
     assert str(refused.value) == (
         "transformers:gpt2 has text_config.n_layer 100000000; allowed are whole numbers from 0 to 2,000. "
-        "Type: --set text_config.n_layer=2000, or less"
+        "Pass: overrides={'text_config.n_layer': 2000}, or less"
     )
     with pytest.raises(OptionError, match=r"Pass: overrides=\{'num_labels': 1\}, or more"):
         refuse_config({"num_labels": -3}, "timm:resnet18")
