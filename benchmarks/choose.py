@@ -197,5 +197,5 @@ if __name__ == "__main__":
     try:
         typer.run(main)
     except ParamgenError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {error.message}", file=sys.stderr)
         sys.exit(2)

@@ -202,7 +202,7 @@ def main(
             guidance=guidance,
         )
     except ParamgenError as error:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {error.message}\n")
         raise typer.Exit(2) from error
     write_text(Path(f"cards/results/{name}.json"), json.dumps(result, indent=1) + "\n")
     sys.stdout.write(json.dumps(result["summary"], indent=1) + "\n")

@@ -125,7 +125,7 @@ def main(
         judged = tuple(sorted(steps or (10, 50)))
         result = run(pipeline, zoo, data, snapshots=judged, rates=rate or RATES, seeds=seeds)
     except ParamgenError as error:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {error.message}\n")
         raise typer.Exit(2) from error
     write_text(RESULT, json.dumps(result, indent=1) + "\n")
     sys.stdout.write(json.dumps(result["starts"], indent=1) + "\n")

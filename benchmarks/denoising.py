@@ -91,7 +91,7 @@ def main(
     try:
         result = run(pipelines, zoo, data)
     except ParamgenError as error:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {error.message}\n")
         raise typer.Exit(2) from error
     write_text(RESULT, json.dumps(result, indent=1) + "\n")
 

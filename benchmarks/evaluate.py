@@ -163,7 +163,7 @@ def main(
             rows.append(measure(loaded, subject, images, protocol))
             sys.stderr.write(f"{json.dumps({key: rows[-1][key] for key in ('network', 'zero_shot', 'best')})}\n")
     except ParamgenError as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"{error.message}\n")
         raise typer.Exit(2) from error
     result = {"hypernet": name, "data": data.name, "seeds": seeds, "steps": steps, "rates": list(protocol.rates)}
     result |= provenance() | {"summary": summary(rows), "networks": rows}

@@ -107,7 +107,7 @@ def main(
         unseen = [concept.texts[0] for concept in read_concepts(zoo) if concept.split == "test"]
         found = distances(opened.pipeline, read, unseen, steps=steps)
     except ParamgenError as error:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {error.message}\n")
         raise typer.Exit(2) from error
     samples = [*found["seen"], *found["unseen"]]
     near = quantiles(found["concepts"], n=20)[0]

@@ -132,7 +132,7 @@ def main(
                 rows.append(measure(network, hypernets, images, seeds))
                 sys.stderr.write(f"{json.dumps(rows[-1])}\n")
     except ParamgenError as error:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {error.message}\n")
         raise typer.Exit(2) from error
     about = {
         "recipe": run.name,

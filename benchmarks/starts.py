@@ -239,7 +239,7 @@ def main() -> None:
         else:
             _run(given, protocol, chosen, starts)
     except ParamgenError as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"{error.message}\n")
         raise SystemExit(2) from error
 
 

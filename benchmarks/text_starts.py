@@ -175,7 +175,7 @@ def main() -> None:
     try:
         _run(given, Protocol(**PROTOCOL))  # type: ignore[arg-type]
     except ParamgenError as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"{error.message}\n")
         raise SystemExit(2) from error
 
 

@@ -150,7 +150,7 @@ def _told() -> Iterator[None]:
     try:
         yield
     except ParamgenError as error:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {error.message}\n")
         raise typer.Exit(2) from error
 
 

@@ -4,6 +4,7 @@ from importlib.metadata import version as _version
 
 from paramgen.api import check as check
 from paramgen.api import compare as compare
+from paramgen.api import create as create
 from paramgen.api import graph as graph
 from paramgen.api import initialize_ as initialize_
 from paramgen.api import load as load
@@ -15,4 +16,16 @@ from paramgen.errors import ParamgenError as ParamgenError
 
 __version__ = _version("paramgen")
 
-__all__ = ["ParamgenError", "check", "compare", "graph", "initialize_", "load", "predict", "push", "trace", "write"]
+__all__ = [
+    "ParamgenError",
+    "check",
+    "compare",
+    "create",
+    "graph",
+    "initialize_",
+    "load",
+    "predict",
+    "push",
+    "trace",
+    "write",
+]

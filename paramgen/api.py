@@ -1,10 +1,12 @@
 """The public functions. Importing this module loads neither torch nor any model library; calling does."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
     from paramgen.architectures import Architecture
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
     from paramgen.graphs.schema import Graph
     from paramgen.prediction import Prediction
     from paramgen.streaming import Advance
-    from paramgen.writing import Written
+    from paramgen.writing import Filled, Written
 
 TRACE_TIMEOUT: Final = 300.0
 
@@ -25,7 +27,7 @@ def predict(
     init: str = "auto",
     prompt: str | Sequence[str] | None = None,
     seed: int = 0,
-    dtype: str | None = None,
+    dtype: "str | torch.dtype | None" = None,
     overrides: Mapping[str, Any] | None = None,
     example_input: Any = None,
     tokenizer: str | None = None,
@@ -35,17 +37,22 @@ def predict(
 ) -> "Prediction":
     """Return the initial weights of `arch`, lazily: iterate for (name, tensor), or call `.state_dict()`.
 
+    >>> prediction = paramgen.predict("timm:resnet18", init="he", seed=1)
+    >>> model.load_state_dict(prediction.state_dict())
+
     Args:
         arch: `source:name`, an alias, `file.py:factory`, `package.module:factory`, `org/model` of the Hub, the path of
             a config.json or graph JSON, or a module, whose default initialization is what it holds. It may be left out
             where the initializer has one of its own, as `diffusion` has.
         init: The initializer: `auto` (what measured best for such networks), `hypernet`, `hypernet:folder_or_repo`,
-            `library`, ...
+            `library`, ... Names that torch and Keras have are known, too: `kaiming_uniform`, `glorot`, `default`.
         prompt: What the network is to do, in words, for `diffusion`; several are other words for the same.
         seed: The same architecture, initializer and seed give the same bytes.
-        dtype: `float32`, `bfloat16` or `float16`; without it, the architecture's own.
+        dtype: `float32`, `bfloat16` or `float16`, also as `torch.bfloat16` or `bf16`; without it, the architecture's
+            own.
         overrides: Entries of the architecture's config, as in `{"num_labels": 37}`.
-        example_input: What the forward pass takes, where it cannot be known: a tensor, a tuple or a dict.
+        example_input: What the forward pass takes, where it cannot be known: a tensor, a tuple, a dict, or a text such
+            as "2x3x32x32".
         tokenizer: Whose tokens a language model reads: its config follows it where nothing else is typed, and the
             hypernet for texts makes their rows of their letters.
         endpoint: The URL of a server that is to compute it; the network's graph is sent there, and how tokens are
@@ -71,6 +78,8 @@ def predict(
         tokenizer=tokenizer,
         tracing=Tracing(strict=strict, seconds=trace_timeout),
     )
+    if prediction.chosen:
+        logging.getLogger("paramgen").info("%r", prediction)
     if endpoint is None:
         return prediction
     from paramgen.remote import remote
@@ -85,12 +94,15 @@ def write(
     max_shard: int | str = "5GB",
     overwrite: bool = False,
     verify: bool = True,
-    progress: "Advance | None" = None,
+    progress: "Advance | bool | None" = None,
     tokenizer: str | None = None,
     image_processor: str | None = None,
     **options: Any,
 ) -> "Written":
     """Predict `arch` into `folder` as its library reads it, whole or not at all.
+
+    >>> paramgen.write("transformers:gpt2", "start", init="hypernet")
+    >>> model = transformers.AutoModelForCausalLM.from_pretrained("start")
 
     Args:
         arch: As for `predict`.
@@ -98,24 +110,45 @@ def write(
         max_shard: Largest file, where the library reads several.
         overwrite: Replace a folder that paramgen wrote.
         verify: Load the folder with the library before it appears under its name.
-        progress: Called with the stage and the number of elements done.
+        progress: Whether to show a bar; by default in a terminal or a notebook, after two seconds. Or a function: it is
+            called with the stage and the number of elements done.
         tokenizer: A folder, a tokenizer.json or a Hub repository whose tokenizer is copied beside the weights.
         image_processor: A folder or a Hub repository whose image processor is copied beside the weights.
         **options: As for `predict`.
 
     """
+    from paramgen.progress import advancing
     from paramgen.writing import companions_of, write_prediction
 
     prediction = predict(arch, tokenizer=tokenizer, **options)
-    return write_prediction(
-        prediction,
-        Path(folder),
-        copied=companions_of(prediction, tokenizer=tokenizer, image_processor=image_processor),
-        max_shard=max_shard,
-        overwrite=overwrite,
-        verify=verify,
-        progress=progress,
-    )
+    with advancing(progress, prediction.architecture.manifest.elements) as advance:
+        return write_prediction(
+            prediction,
+            Path(folder),
+            copied=companions_of(prediction, tokenizer=tokenizer, image_processor=image_processor),
+            max_shard=max_shard,
+            overwrite=overwrite,
+            verify=verify,
+            progress=advance,
+        )
+
+
+def create(arch: str, *, progress: bool | None = None, **options: Any) -> "nn.Module":
+    """Return the network itself, of its library's own class, with the weights predicted in memory.
+
+    >>> model = paramgen.create("timm:resnet18", init="he", seed=1, overrides={"num_classes": 37})
+
+    It is in the mode that the library's constructor leaves it in, on the CPU, and nothing is written.
+
+    Args:
+        arch: As for `predict`, by name or by `file.py:factory`; for a live module there is `initialize_`.
+        progress: Whether to show a bar; by default in a terminal or a notebook, after two seconds.
+        **options: As for `predict`.
+
+    """
+    from paramgen.writing import created
+
+    return created(predict(arch, **options), progress)
 
 
 def initialize_(
@@ -126,8 +159,13 @@ def initialize_(
     example_input: Any = None,
     strict: bool = False,
     trace_timeout: float = TRACE_TIMEOUT,
-) -> dict[str, str]:
+    progress: bool | None = None,
+) -> "Filled":
     """Fill a live module in place, on whatever device it is, and return the rule of each slot.
+
+    >>> filled = paramgen.initialize_(model, init="he", seed=1)
+    >>> filled["conv1.weight"]
+    'he'
 
     What the initializer leaves alone, and under `library` that is everything, keeps the value that it has, whatever
     the seed: its rule is `kept`. A module on the meta device holds nothing to keep, so it is given memory on the CPU,
@@ -140,16 +178,21 @@ def initialize_(
         example_input: What the forward pass takes, where it cannot be known. Lazy layers get their shapes from it.
         strict: As for `predict`.
         trace_timeout: As for `predict`.
+        progress: As for `create`.
 
     """
     from paramgen.writing import fill
 
     options: dict[str, Any] = {"strict": strict, "trace_timeout": trace_timeout}
-    return fill(module, predict(module, init=init, seed=seed, example_input=example_input, **options))
+    return fill(module, predict(module, init=init, seed=seed, example_input=example_input, **options), progress)
 
 
 def trace(module: "nn.Module", *, example_input: Any = None) -> "Graph":
-    """Return the graph of a live module, which is not changed; raise a `TraceError` if it cannot be followed."""
+    """Return the graph of a live module, which is not changed; raise a `TraceError` if it cannot be followed.
+
+    >>> paramgen.trace(model, example_input=torch.zeros(2, 3, 224, 224))
+    Graph(123 nodes, 138 edges, traced by fake tensors)
+    """
     from paramgen.prediction import describe
 
     return describe(module, example_input=_inputs(example_input))[1]
@@ -165,6 +208,8 @@ def graph(
 ) -> "tuple[Architecture, Graph]":
     """Return an architecture and its graph: `paramgen.graphs.wire` makes JSON of them, `drawing` a picture.
 
+    >>> architecture, graph = paramgen.graph("vit_b16")
+
     The options are those of `predict`.
     """
     from paramgen.graphs.fallbacks import Tracing
@@ -175,14 +220,21 @@ def graph(
 
 
 def load(folder: str | Path, module: "nn.Module | None" = None) -> "nn.Module":
-    """Return the module that `folder` describes with its weights, loaded by its library; or load into `module`."""
+    """Return the module that `folder` describes with its weights, loaded by its library; or load into `module`.
+
+    >>> model = paramgen.load("start")
+    """
     from paramgen.checking import load_folder
 
     return load_folder(Path(folder), module)
 
 
 def check(folder: str | Path, *, memory: "Memory" = "auto") -> "Checked":
-    """Load `folder` with its library and compare every tensor; raise a `CheckError` at the first difference."""
+    """Load `folder` with its library and compare every tensor; raise a `CheckError` at the first difference.
+
+    >>> paramgen.check("start").loaded_by
+    'transformers'
+    """
     from paramgen.checking import check_folder
 
     return check_folder(Path(folder), memory=memory)
@@ -196,9 +248,12 @@ def push(
     revision: str | None = None,
     pr: bool = False,
     message: str | None = None,
-    progress: "Progress | None" = None,
+    progress: "Progress | bool | None" = None,
 ) -> "Pushed":
     """Push what `write` made, a hypernet or a pipeline to the Hugging Face Hub: in one commit, or not at all.
+
+    >>> paramgen.push("start", "me/vit-start").url
+    'https://huggingface.co/me/vit-start'
 
     Args:
         folder: Of one of these. It is checked first, as by `check`.
@@ -207,30 +262,36 @@ def push(
         revision: A branch, made if there is none.
         pr: Open a pull request instead of changing the branch.
         message: Of the commit.
-        progress: Called with what is done, and the bytes that are done and to be done.
+        progress: Whether to show a bar, as for `write`; or called with what is done, and the bytes that are done and to
+            be done.
 
     """
     from paramgen.export.hub import Target
+    from paramgen.progress import transferring
     from paramgen.pushing import push_folder
 
     target = Target(repo=repo, public=public, revision=revision, pr=pr)
-    return push_folder(Path(folder), target, message=message, progress=progress)[1]
+    with transferring(progress) as transferred:
+        return push_folder(Path(folder), target, message=message, progress=transferred)[1]
 
 
 def compare(
     arch: Any,
     data: Any,
     *,
-    init: Sequence[str] = ("hypernet", "library"),
+    init: str | Sequence[str] = ("hypernet", "library"),
     out: str | Path | None = None,
     overrides: Mapping[str, Any] | None = None,
     example_input: Any = None,
     tokenizer: str | None = None,
     vocabulary: int | None = None,
-    progress: "Callable[[Event], None] | None" = None,
+    progress: "Callable[[Event], None] | bool | None" = None,
     **protocol: Any,
 ) -> "Results":
     """Train `arch` on `data` from several starts, all alike, and return which trains best: see `.conclusion`.
+
+    >>> results = paramgen.compare("timm:resnet18", "photos", init=["he", "library"], steps=300)
+    >>> results.conclusion[0]
 
     Args:
         arch: As for `predict`, or several of them; a pair of a name and a function that builds a module is one, too.
@@ -242,30 +303,32 @@ def compare(
         example_input: As for `predict`.
         tokenizer: For a text: a folder, a tokenizer.json or a Hub repository; without it, bytes are learnt.
         vocabulary: For a text: number of tokens of a tokenizer that is trained on it, and kept in `out`.
-        progress: Called with an `Event` as training goes on.
+        progress: Whether to show a bar, as for `write`; or called with an `Event` as training goes on.
         **protocol: The fields of `paramgen.comparison.Protocol`: steps, seeds, rates, batch, ...
 
     """
     from paramgen.comparison import Protocol
     from paramgen.comparison import compare as run
+    from paramgen.progress import comparing
 
-    return run(
-        arch,
-        data,
-        init,
-        Protocol(**protocol),
-        None if out is None else Path(out),
-        overrides=overrides,
-        example_input=_inputs(example_input),
-        tokenizer=tokenizer,
-        vocabulary=vocabulary,
-        progress=progress,
-    )
+    with comparing(progress) as compared:
+        return run(
+            arch,
+            data,
+            (init,) if isinstance(init, str) else init,
+            Protocol(**protocol),
+            None if out is None else Path(out),
+            overrides=overrides,
+            example_input=_inputs(example_input),
+            tokenizer=tokenizer,
+            vocabulary=vocabulary,
+            progress=compared,
+        )
 
 
 def _inputs(example_input: Any) -> Any:
     if example_input is None:
         return None
-    from paramgen.architectures.inputs import as_inputs
+    from paramgen.architectures.inputs import as_inputs, parse_example_input
 
-    return as_inputs(example_input)
+    return parse_example_input(example_input) if isinstance(example_input, str) else as_inputs(example_input)

@@ -42,7 +42,6 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
-    add_completion=False,
     help="Better starting weights for any architecture, in one command.\n\n"
     "[bold]paramgen predict --arch vit_b16[/bold] writes a folder that the library's own from_pretrained loads.\n\n"
     "[dim]paramgen list architectures[/dim] shows what can be typed there.",
@@ -316,9 +315,9 @@ def main() -> NoReturn:
     _silence_libraries()
     try:
         with _streams():
-            app()
+            app(prog_name="paramgen")  # also for `python -m paramgen`
     except ParamgenError as error:
-        _fail(str(error))
+        _fail(error.message)
     except OSError as error:
         _fail(f"{error.strerror or error}: {error.filename or 'a file or the network'}. Check that it can be used.")
     except _Interrupted as interrupted:

@@ -59,6 +59,11 @@ class Draw:
     kept: bool = False  # a live module's own value, which no library drew anew
     drawn: bool = False  # whether that value looked as if it had been drawn when it was found
 
+    def __repr__(self) -> str:
+        return (
+            f"Draw({'kept' if self.kept else ', '.join(step.operator for step in self.steps[-3:])}, size={self.size})"
+        )
+
     @property
     def random(self) -> bool:
         """Whether any step takes random numbers, or once did as far as a kept value shows."""

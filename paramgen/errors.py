@@ -20,22 +20,35 @@ ParamgenError
 ├── EndpointError             a server that cannot be reached, refuses, or sends something else
 └── CheckError                a folder that the target library does not load as written
 ```
+
+Messages are written with the options of the command line, and `message` is what was written; `str(error)` says the
+same with the keywords of Python.
 """
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+
+from paramgen.option_names import in_python
 
 MAX_REASON = 300
 
 
 def one_line(reason: object) -> str:
     """Return what somebody else's error says as one line of limited length."""
-    text = " ".join(str(reason).split())
+    text = " ".join((reason.message if isinstance(reason, ParamgenError) else str(reason)).split())
     return text if len(text) <= MAX_REASON else f"{text[:MAX_REASON]}..."
 
 
 class ParamgenError(Exception):
     """The root of the tree: catch this one to catch them all."""
+
+    def __str__(self) -> str:
+        return in_python(self.message)
+
+    @property
+    def message(self) -> str:
+        """The message with the options of the command line, as the command prints it and records keep it."""
+        return super().__str__()
 
 
 class UnknownNameError(ParamgenError):

@@ -24,7 +24,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from paramgen.errors import one_line
+from paramgen.errors import ParamgenError, one_line
 
 WAITS: Final = (1.0, 2.0, 4.0)
 """Seconds before each further try."""
@@ -155,7 +155,8 @@ def reason(error: BaseException, *, absent: str = "its repository has no such fi
     for cause in _causes(error):
         if (known := _reason(cause, absent)) is not None:
             return known
-    return one_line(str(error).strip().partition("\n")[0]).rstrip(".") or type(error).__name__
+    said = error.message if isinstance(error, ParamgenError) else str(error)
+    return one_line(said.strip().partition("\n")[0]).rstrip(".") or type(error).__name__
 
 
 def _reason(error: BaseException, absent: str) -> str | None:

@@ -1,7 +1,7 @@
 """Every entry of a network's state dict, read on the meta device."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from typing import Any, Literal, final
 
@@ -25,7 +25,9 @@ class Slot:
     owner: str  # path of the module that holds it; empty for the root
     owner_type: str  # that module's class, with its Python module
     tied_to: str | None = None
-    draw: Draw | None = None  # what the library's constructor draws for it; None where that is not known
+    draw: Draw | None = field(
+        default=None, repr=False
+    )  # what the library's constructor draws for it; None where that is not known
 
     @property
     def elements(self) -> int:
@@ -55,6 +57,9 @@ class Manifest(Mapping[str, Slot]):
 
     def __len__(self) -> int:
         return len(self._slots)
+
+    def __repr__(self) -> str:
+        return f"Manifest({len(self):,} slots, {self.parameters:,} parameters)"
 
     @property
     def filled(self) -> tuple[Slot, ...]:

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +17,7 @@ from paramgen.architectures.inputs import typed
 from paramgen.architectures.module import from_module
 from paramgen.architectures.processors import read_tokenizer, tokens_of
 from paramgen.architectures.repository import pinned
-from paramgen.errors import OptionError, TraceError
+from paramgen.errors import OptionError, TraceError, one_line
 from paramgen.export.markdown import shell
 from paramgen.graphs.cache import cached_graph
 from paramgen.graphs.fallbacks import STRICT, Tracing
@@ -27,6 +27,10 @@ from paramgen.initializers import Chosen, Initializer, initializer_of
 from paramgen.initializers.auto import AUTO
 from paramgen.initializers.library import KEPT, LIBRARY, PLAIN
 from paramgen.manifest import Slot
+from paramgen.notebook import facts
+from paramgen.option_names import in_python
+from paramgen.progress import advancing
+from paramgen.synonyms import known_dtype, known_init
 
 DTYPES: Mapping[str, torch.dtype] = {
     "float32": torch.float32,
@@ -65,6 +69,27 @@ class Prediction:
     dtype: torch.dtype | None  # of floating-point slots; None: as the architecture has them
     asked: Asked = Asked()
     part: frozenset[str] | None = None  # the slots to yield; None: all
+
+    def __repr__(self) -> str:
+        what = f"{self.architecture.spec!r}, {self.architecture.manifest.parameters:,} parameters, init={self.init!r}"
+        return f"Prediction({what}{self._because}, seed={self.seed}{self._typed})"
+
+    def _repr_html_(self) -> str:
+        elements = max(self.architecture.manifest.elements, 1)
+        rows = {f"by {rule}": f"{count / elements:.1%}" for rule, count in self.by_rule.items()}
+        return facts(repr(self), {**rows, "graph": self.graph})
+
+    @property
+    def _because(self) -> str:
+        """Say, in parentheses, which initializer was chosen and why."""
+        if not self.chosen:
+            return ""
+        reason = in_python(one_line(self.chosen["reason"]))
+        return f" (chose {self.chosen['chosen']!r} because {reason})"
+
+    @property
+    def _typed(self) -> str:
+        return "" if self.dtype is None else f", dtype={str(self.dtype).removeprefix('torch.')!r}"
 
     def only(self, names: Sequence[str]) -> "Prediction":
         """Return the part of a prediction that fills the slots named.
@@ -144,6 +169,16 @@ class Prediction:
         """Number of whole tensors by the rule that is named for each."""
         return dict(Counter(self.rules.values()).most_common())
 
+    def advancing(self, progress: Callable[[str, int], None] | bool | None) -> Iterator[tuple[str, Tensor]]:
+        """Iterate and say after each tensor how far it is."""
+        manifest, done = self.architecture.manifest, 0
+        with advancing(progress, manifest.elements) as advance:
+            for name, tensor in self:
+                yield name, tensor
+                done += tensor.numel()
+                if advance is not None:
+                    advance("predict", done)
+
     def dtype_of(self, slot: Slot) -> torch.dtype:
         """Return the dtype in which a slot is written; integers and booleans stay what they are.
 
@@ -153,10 +188,10 @@ class Prediction:
             return torch.complex64
         return self.dtype if self.dtype is not None and slot.dtype.is_floating_point else slot.dtype
 
-    def state_dict(self) -> dict[str, Tensor]:
-        """Compute every tensor; tied names share one."""
+    def state_dict(self, *, progress: bool | None = None) -> dict[str, Tensor]:
+        """Compute every tensor; tied names share one. A bar is shown as by `paramgen.write`."""
         manifest = self.architecture.manifest
-        filled = dict(self)
+        filled = dict(self.advancing(progress))
         return {name: filled[slot.tied_to or name] for name, slot in manifest.items()}
 
 
@@ -165,7 +200,7 @@ def prepare(
     *,
     init: str = "auto",
     seed: int = 0,
-    dtype: str | None = None,
+    dtype: str | torch.dtype | None = None,
     overrides: Mapping[str, Any] | None = None,
     example_input: Inputs | None = None,
     tokenizer: str | None = None,
@@ -174,8 +209,10 @@ def prepare(
     """Build and trace `arch`, or the initializer's own, and choose the initializer; check every option first."""
     if seed < 0 or seed >= 2**63:
         raise OptionError(f"The seed is {seed}; allowed are 0 to 2**63 - 1. Type: --seed 0")
+    dtype = known_dtype(dtype) if dtype is not None else None
     if dtype is not None and dtype not in DTYPES:
         raise OptionError(f"Unknown dtype {dtype!r}. Known: {', '.join(DTYPES)}. Type: --dtype float32")
+    init = known_init(init)
     if isinstance(arch, str):
         refuse_unknown_name(arch)
     initializer, tokens = initializer_of(init), None

@@ -84,7 +84,7 @@ class Trained:
         try:
             found = {entry.name: entry for entry in stored(self._file or self.folder)}
         except CheckError as error:
-            raise OptionError(f"{self.path!r} is no {self.what}: {error}") from error
+            raise OptionError(f"{self.path!r} is no {self.what}: {error.message}") from error
         if not found:
             raise OptionError(f"{self.path!r} holds no tensor. {self.advice}")
         return found

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ from torch import nn
 from paramgen.architectures.lazy import with_shapes
 from paramgen.architectures.memory import give_memory
 from paramgen.architectures.processors import Companions, companions
+from paramgen.architectures.recorder import built_on
 from paramgen.checking import REPORT, Checked, verify_folder
 from paramgen.draws import slot_generator
 from paramgen.errors import CheckError, OptionError
@@ -28,7 +30,9 @@ from paramgen.graphs.wire import graph_hash
 from paramgen.initializers.auto import measured_on
 from paramgen.initializers.library import KEPT
 from paramgen.manifest import state_of
+from paramgen.notebook import table
 from paramgen.prediction import Prediction
+from paramgen.randomness import settled_randomness
 from paramgen.streaming import Advance, statistics_of, stream
 
 CONFIG: Final = "config.json"
@@ -45,6 +49,14 @@ class Written:
     files: Mapping[str, int]
     seconds: Mapping[str, float]
     checked: Checked | None
+
+    def __repr__(self) -> str:
+        size, checked = sum(self.files.values()), self.checked
+        loaded = "not checked" if checked is None else f"loaded by {checked.loaded_by or 'its owner'}"
+        return f"Written({str(self.folder)!r}, {len(self.files)} files, {size:,} bytes, {loaded}, {self.prediction!r})"
+
+    def _repr_html_(self) -> str:
+        return table(repr(self), ("file", "bytes"), list(self.files.items())[:12])
 
     def to_json(self) -> dict[str, Any]:
         """Return the summary that `--json` prints."""
@@ -193,8 +205,39 @@ def write_prediction(
     )
 
 
+@final
+class Filled(dict[str, str]):
+    """The rule of each slot of a module that was filled, and which initializer was chosen for it."""
+
+    def __init__(self, prediction: Prediction) -> None:
+        super().__init__(prediction.rules)
+        self.chosen: Mapping[str, str] = prediction.chosen
+        self._said = repr(prediction)
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{count} by {rule}" for rule, count in Counter(self.values()).most_common())
+        return f"Filled({counts}; {self._said})"
+
+
+def created(prediction: Prediction, progress: bool | None = None) -> nn.Module:
+    """Return the network itself, built by its library's constructor, filled, and in the mode that this leaves it in."""
+    architecture = prediction.architecture
+    if architecture.construct is None:
+        raise OptionError(
+            f"{architecture.spec} cannot be built here: a graph's JSON is no network, and a live module is there "
+            "already: paramgen.initialize_(module). Type: --arch vit_b16, or file.py:factory"
+        )
+    with settled_randomness():
+        module = built_on(torch.device("cpu"), architecture.construct)
+    if prediction.dtype is not None:
+        dtype = prediction.dtype  # `to` would cast complex tensors, too, and a library's own warns
+        module._apply(lambda tensor: tensor.to(dtype) if tensor.is_floating_point() else tensor)
+    fill(module, prediction, progress)
+    return module
+
+
 @torch.no_grad()
-def fill(module: nn.Module, prediction: Prediction) -> dict[str, str]:
+def fill(module: nn.Module, prediction: Prediction, progress: bool | None = False) -> Filled:
     """Copy a prediction into a live module and return the rule of each slot. What is `kept` is not touched.
 
     Lazy layers get their shapes from the example input, and what is on the meta device gets memory.
@@ -209,11 +252,12 @@ def fill(module: nn.Module, prediction: Prediction) -> dict[str, str]:
     with_shapes(module, prediction.architecture.example)
     give_memory(module)
     state, buffers = state_of(module), dict(module.named_buffers())
-    for name, tensor in prediction.only([slot.name for slot in manifest.filled if rules[slot.name] != KEPT]):
+    filled = prediction.only([slot.name for slot in manifest.filled if rules[slot.name] != KEPT])
+    for name, tensor in filled.advancing(progress):
         state[name].detach().copy_(tensor)
     for name in unsaved:
         buffers[name].copy_(manifest.unsaved[name](slot_generator(prediction.seed, name)))
-    return rules
+    return Filled(prediction)
 
 
 def _verified(partial: Path, folder: Path, progress: Advance | None) -> Checked:
@@ -223,7 +267,7 @@ def _verified(partial: Path, folder: Path, progress: Advance | None) -> Checked:
     try:
         return replace(verify_folder(partial), folder=folder)
     except CheckError as error:
-        raise CheckError(str(error).replace(str(partial), str(folder))) from error
+        raise CheckError(error.message.replace(str(partial), str(folder))) from error
 
 
 def _texts(prediction: Prediction) -> dict[str, str]:

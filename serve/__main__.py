@@ -22,7 +22,7 @@ def main() -> int:
         name = "_".join(map(str, first["loc"][:1])).upper()
         return _refused(f"PARAMGEN_SERVE_{name}: {first['msg']}")
     except (ParamgenError, ValueError) as error:
-        return _refused(str(error))
+        return _refused(one_line(error))
     allow_descriptors()
     uvicorn.run(
         app,

@@ -1,5 +1,9 @@
 """What `import paramgen` gives, and what it and `paramgen --help` must not load."""
 
+import ast
+import doctest
+import inspect
+import os
 import subprocess
 import sys
 
@@ -8,7 +12,21 @@ import pytest
 import paramgen
 
 # Adding a name needs a line in CHANGELOG.md and an example in README.md.
-PUBLIC = ["ParamgenError", "check", "compare", "graph", "initialize_", "load", "predict", "push", "trace", "write"]
+PUBLIC = "ParamgenError check compare create graph initialize_ load predict push trace write".split()
+COMMANDS = (
+    "",
+    "predict",
+    "graph",
+    "list",
+    "check",
+    "info",
+    "compare",
+    "push",
+    "card",
+    "convert",
+    "tokenizer",
+    "endpoint",
+)
 HEAVY = ("torch", "numpy", "timm", "torchvision", "diffusers", "transformers", "torch_geometric", "accelerate")
 REPORT = f"""
 import sys
@@ -28,13 +46,47 @@ def test_exports_exactly_these_names() -> None:
     assert all(getattr(paramgen, name).__doc__ for name in PUBLIC)
 
 
+@pytest.mark.parametrize("name", [name for name in PUBLIC if name != "ParamgenError"])
+def test_every_function_shows_how_it_is_called(name: str) -> None:
+    (example, *_) = doctest.DocTestParser().get_examples(getattr(paramgen, name).__doc__)
+    called = [node for node in ast.walk(ast.parse(example.source)) if isinstance(node, ast.Call)]
+    assert f"paramgen.{name}" in [ast.unparse(call.func) for call in called]
+    (call,) = (call for call in called if ast.unparse(call.func) == f"paramgen.{name}")
+    keywords = {keyword.arg: None for keyword in call.keywords}
+    inspect.signature(getattr(paramgen, name)).bind(*call.args, **keywords)  # takes what the example gives it
+
+
 @pytest.mark.parametrize(
-    "arguments", [[], ["--help"], ["predict", "--help"], ["compare", "--help"], ["push", "--help"], ["--version"]]
+    "arguments", [[], ["--version"], ["--show-completion", "bash"], *([*name.split(), "--help"] for name in COMMANDS)]
 )
 def test_stays_light_in_a_clean_interpreter(arguments: list[str]) -> None:
     command = [sys.executable, "-c", REPORT, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1].strip() == "loaded:"
+
+
+def test_the_package_runs_as_a_module() -> None:
+    def run(*arguments: str) -> str:
+        command = [sys.executable, "-m", "paramgen", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    assert run("--version") == f"paramgen {paramgen.__version__}\n"
+    assert "Usage: paramgen predict" in run("predict", "--help")
+
+
+def test_the_shell_completes_commands_and_options() -> None:
+    def completed(words: str) -> list[str]:
+        environment = os.environ | {"_PARAMGEN_COMPLETE": "complete_bash", "COMP_WORDS": words}
+        environment["COMP_CWORD"] = str(len(words.split()) - 1)
+        command = [sys.executable, "-m", "paramgen"]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        return done.stdout.split()
+
+    assert completed("paramgen comp") == ["compare"]
+    assert completed("paramgen predict --exa") == ["--example-input"]
+    command = [sys.executable, "-m", "paramgen", "--show-completion", "bash"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "complete -o default -F _paramgen_completion paramgen" in shown
 
 
 def test_the_version_is_the_installed_one() -> None:

@@ -57,7 +57,7 @@ def main(
         run = Run(config, out, places(data, config.tasks), resume=resume, processes=processes)
         run.run(minutes=minutes, keep_every=keep_every)
     except ParamgenError as error:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {error.message}\n")
         raise typer.Exit(2) from error
 
 

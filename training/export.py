@@ -75,7 +75,7 @@ def main(
     try:
         export(run, out, without=without or (), data=data)
     except ParamgenError as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"{error.message}\n")
         raise typer.Exit(2) from error
 
 

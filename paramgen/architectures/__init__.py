@@ -7,7 +7,7 @@ library would draw for each slot, an example input, and the folder that the targ
 import json
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, final
@@ -17,6 +17,7 @@ from torch import nn
 
 from paramgen.errors import ArchitectureError, OptionError, ParamgenError, UnknownNameError, one_line
 from paramgen.manifest import Manifest
+from paramgen.notebook import table
 from paramgen.registry import Registry, Spec
 
 if TYPE_CHECKING:
@@ -41,6 +42,9 @@ class Layout:
     dtype_key: str | None = None  # the entry of config.json that names the dtype
     files: Mapping[str, str] = field(default_factory=dict)  # what else is text: name and content
 
+    def __repr__(self) -> str:
+        return f"Layout({self.source!r}, {self.weights_file!r})"
+
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -56,6 +60,19 @@ class Architecture:
     """Whether nobody said what it takes, and `example` was guessed from its first layer."""
     notes: tuple[str, ...] = ()
     """What was decided for whoever named it, in sentences."""
+    construct: Callable[[], nn.Module] | None = None
+    """Calls the library's constructor again, on any device; None for a live module, and where only a graph is known."""
+
+    def __repr__(self) -> str:
+        built = "" if self.module is None else f"{type(self.module).__name__}, "
+        return (
+            f"Architecture({self.spec!r}, {built}{self.manifest.parameters:,} parameters in {len(self.manifest)} slots)"
+        )
+
+    def _repr_html_(self) -> str:
+        largest = sorted(self.manifest.filled, key=lambda slot: -slot.elements)[:12]
+        rows = [(slot.name, "x".join(map(str, slot.shape)), slot.elements) for slot in largest]
+        return table(repr(self), ("largest slots", "shape", "elements"), rows)
 
 
 @final
@@ -67,6 +84,10 @@ class Loaded:
     missing: tuple[str, ...] = ()
     unexpected: tuple[str, ...] = ()
     mismatched: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        wrong = len(self.missing) + len(self.unexpected) + len(self.mismatched)
+        return f"Loaded({type(self.module).__name__}, {wrong} keys do not fit)"
 
 
 @final
@@ -206,7 +227,7 @@ _PRETRAINED = frozenset(
 def built(what: str, error: BaseException, *, where: str = "") -> ArchitectureError:
     """Wrap whatever a constructor raised, in the line `where`, in one line."""
     if isinstance(error, ParamgenError):
-        return ArchitectureError(f"Cannot build {what}: {error}. Check the values given by --set.")
+        return ArchitectureError(f"Cannot build {what}: {error.message}. Check the values given by --set.")
     reason = f"{type(error).__name__}: {one_line(error)}".rstrip(".") + where
     if "meta tensor" in reason:
         return ArchitectureError(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, cast, final
 
 import torch
+from torch import nn
 
 from paramgen._torchvision import ensure_torchvision
 from paramgen.architectures import (
@@ -44,8 +45,12 @@ class DiffusersSource(ArchitectureSource):
         }
         refuse_unknown(overrides, known, f"diffusers:{model_class.__name__}")
         refuse_config({**config, **overrides}, f"diffusers:{model_class.__name__}")
+
+        def construct() -> nn.Module:
+            return model_class(**{**config, **overrides})
+
         try:
-            module, draws = record(lambda: model_class(**{**config, **overrides}))
+            module, draws = record(construct)
         except Exception as error:  # a constructor may raise anything at wrong arguments
             raise built(f"diffusers:{model_class.__name__}", error) from error
         return Architecture(
@@ -59,6 +64,7 @@ class DiffusersSource(ArchitectureSource):
                 weights_file="diffusion_pytorch_model.safetensors",
                 shardable=True,
             ),
+            construct=construct,
         )
 
     def names(self) -> Sequence[str]:

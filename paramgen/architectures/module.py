@@ -112,6 +112,7 @@ def _described(code: UserCode, name: str, request: Request) -> Architecture:
         example=example or guess_inputs(module),
         guessed=example is None,
         layout=_layout(module, signed(made_from, None if code.installed else code.root)),
+        construct=construct,
     )
 
 

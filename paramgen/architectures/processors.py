@@ -51,7 +51,7 @@ def read_tokenizer(name: str) -> Any:
             f"No tokenizer {name!r}: {one_line(error)} Type: --tokenizer FOLDER, tokenizer.json or a Hub repository."
         ) from error
     if words < 1:  # what transformers makes of a folder that has a network's config.json only
-        raise OptionError(f"{name!r} has no tokenizer's vocabulary. Type: --tokenizer and a folder with tokenizer.json")
+        raise OptionError(f"{name!r} has no tokenizer's vocabulary. Type: --tokenizer FOLDER, one with tokenizer.json")
     return tokenizer
 
 
@@ -65,7 +65,7 @@ def _read_image_processor(name: str) -> Any:
         return automatic.from_pretrained(name, trust_remote_code=False, **_where(name))
     except Exception as error:  # transformers raises many kinds
         raise OptionError(
-            f"No image processor {name!r}: {one_line(error)} Type: --image-processor and a folder with "
+            f"No image processor {name!r}: {one_line(error)} Type: --image-processor FOLDER, one with "
             "preprocessor_config.json, or a Hub repository."
         ) from error
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, final
 
 import torch
+from torch import nn
 
 from paramgen._optional import require
 from paramgen._torchvision import ensure_torchvision
@@ -49,8 +50,12 @@ class TimmSource(ArchitectureSource):
         arguments = {_SAME_OPTION.get(key, key): value for key, value in request.overrides.items()}
         refuse_pretrained(arguments, f"timm:{request.name}")
         refuse_config(arguments, f"timm:{request.name}")
+
+        def construct() -> nn.Module:
+            return timm.create_model(request.name, pretrained=False, **arguments)
+
         try:
-            module, draws = record(lambda: timm.create_model(request.name, pretrained=False, **arguments))
+            module, draws = record(construct)
         except Exception as error:  # a builder may raise anything at wrong arguments
             raise built(f"timm:{request.name}", error) from error
         channels, height, width = _input_size(module, arguments)
@@ -61,6 +66,7 @@ class TimmSource(ArchitectureSource):
             manifest=read_manifest(module, draws),
             example=request.example or ((images,), {}),
             layout=Layout(source="timm", config=_config(module)),
+            construct=construct,
         )
 
     def names(self) -> Sequence[str]:

@@ -56,8 +56,12 @@ class TorchvisionSource(ArchitectureSource):
         images = image(3, arguments.get("image_size", 299 if request.name == "inception_v3" else 224), request.name)
         if not request.name.startswith("vit_"):  # only their builders take it
             arguments.pop("image_size", None)
+
+        def construct() -> nn.Module:
+            return _construct(models, request.name, arguments)
+
         try:
-            module, draws = record(lambda: _construct(models, request.name, arguments))
+            module, draws = record(construct)
         except Exception as error:  # a builder may raise anything at wrong arguments
             raise built(f"torchvision:{request.name}", error) from error
         follow_every_head(module)
@@ -70,6 +74,7 @@ class TorchvisionSource(ArchitectureSource):
                 source="torchvision",
                 config={"library": "torchvision", "architecture": request.name, "arguments": arguments},
             ),
+            construct=construct,
         )
 
     def names(self) -> Sequence[str]:

@@ -63,6 +63,7 @@ class TransformersSource(ArchitectureSource):
         ensure_torchvision()
         config, model_class, overrides, notes = _requested(request)
         what = f"transformers:{model_class.__name__}"
+        own = copy.deepcopy(config)  # tracing changes the other one
 
         def construct() -> nn.Module:
             module = model_class(config)
@@ -90,6 +91,7 @@ class TransformersSource(ArchitectureSource):
                 files=_generation(module),
             ),
             notes=notes,
+            construct=lambda: model_class(copy.deepcopy(own)),
         )
 
     def names(self) -> Sequence[str]:

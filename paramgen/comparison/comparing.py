@@ -29,6 +29,7 @@ from paramgen.initializers import Chosen, Initializer, initializer_of
 from paramgen.initializers.library import LIBRARY
 from paramgen.language.tokenizers import MOST
 from paramgen.prediction import Prediction, hindrance_of
+from paramgen.synonyms import known_init
 
 CACHE: Final = "cache"
 
@@ -81,6 +82,7 @@ def compare(
         ParamgenError: The data, an architecture or a start cannot be used, or `out` belongs to something else.
 
     """
+    inits = [known_init(init) for init in inits]
     started = _initializers(inits)
     if protocol.seeds > 1:
         require("scipy", extra="compare")  # now, and not after hours of training

@@ -5,6 +5,7 @@ import platform
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, final
@@ -15,8 +16,11 @@ from paramgen.comparison.conclusion import conclude, ranked
 from paramgen.comparison.measures import by_seed, difference, reached, start_of
 from paramgen.comparison.runs import Store
 from paramgen.comparison.training import Bench
+from paramgen.errors import one_line
 from paramgen.export.folder import write_text
 from paramgen.initializers.library import LIBRARY
+from paramgen.notebook import table
+from paramgen.option_names import in_python
 
 RESULTS: Final = "results.json"
 _PACKAGES: Final = ("paramgen", "torch", "accelerate", "numpy", "transformers", "timm", "torchvision", "diffusers")
@@ -28,6 +32,17 @@ class Results:
     """Everything that was measured, as plain values: `values["architectures"][0]["conclusion"]["sentences"]`."""
 
     values: Mapping[str, Any]
+
+    def __repr__(self) -> str:
+        inits = ", ".join(dict.fromkeys(each["init"] for one in self.values["architectures"] for each in one["starts"]))
+        names = ", ".join(one["name"] for one in self.values["architectures"])
+        return f"Results({one_line(f'{inits} on {names}: {self.conclusion[0]}')})"
+
+    def _repr_html_(self) -> str:
+        from paramgen.comparison.table import header, rows
+
+        tables = [table(one["name"], header(one), rows(one)) for one in self.values["architectures"]]
+        return "".join(f"<p>{escape(in_python(sentence))}</p>" for sentence in self.conclusion) + "".join(tables)
 
     @property
     def conclusion(self) -> list[str]:

@@ -72,6 +72,9 @@ class Pushed:
         """Return what `--json` prints."""
         return asdict(self)
 
+    def __repr__(self) -> str:
+        return f"Pushed({self.repo!r}, {self.url!r}, commit={self.commit!r}, {len(self.files)} files)"
+
 
 @final
 @dataclass(frozen=True, kw_only=True, slots=True)

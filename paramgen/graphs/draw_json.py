@@ -119,7 +119,7 @@ def check_draw(draw: Draw, slot: Slot) -> int:
                 raise GraphError(f"it goes over more than {MOST_PASSES * limit:,} elements")
             base = registers.get(draw.result, base)
     except GraphError as error:
-        raise GraphError(f"The draw of slot {slot.name!r} cannot be run: {error}.") from error
+        raise GraphError(f"The draw of slot {slot.name!r} cannot be run: {error.message}.") from error
     if base is None or not _fits(draw, base, slot):
         made = "nothing" if base is None else f"{base.dtype} of shape {draw.size}"
         raise GraphError(f"The draw of slot {slot.name!r} makes {made}; the slot has {slot.dtype} and {slot.shape}.")

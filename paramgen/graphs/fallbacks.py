@@ -23,6 +23,7 @@ from paramgen.graphs.stages import STAGES
 from paramgen.graphs.time_limit import MAX_SECONDS, checked_seconds
 from paramgen.graphs.trace import trace
 from paramgen.manifest import Manifest, Slot
+from paramgen.option_names import in_python
 
 MAX_REAL: Final = 200_000_000  # elements of a network that may be in memory to be traced
 
@@ -60,12 +61,12 @@ def graph_of(architecture: Architecture, tracing: Tracing = STRICT) -> Graph:
         return _traced(architecture, tracing.seconds, failures)
     except TraceError as error:  # what it says is among the failures
         if tracing.own_example and isinstance(error, MisfitError):
-            raise MisfitError(f"The example input does not fit {architecture.spec}. {error}") from None
+            raise MisfitError(f"The example input does not fit {architecture.spec}. {error.message}") from None
     unordered = _unordered(module, architecture.manifest, failures)
     if tracing.strict or not architecture.manifest:
         raise TraceError(unordered.reason)
     text = f"The order in which {architecture.spec} runs is not known. {unordered.reason}"
-    warnings.warn(text, TraceWarning, stacklevel=2)
+    warnings.warn(in_python(text), TraceWarning, stacklevel=2)
     return unordered
 
 
@@ -75,7 +76,7 @@ def _unordered(module: nn.Module, manifest: Manifest, failures: list[str]) -> Gr
         return replace(module_tree(module, manifest), failures=tuple(failures))
     except GraphError as error:
         nothing = Graph((Node(op="input", name="input"),), np.empty((0, 2), dtype=np.int64), "nothing")
-        return replace(nothing, failures=(*failures, f"module tree: {error}"))
+        return replace(nothing, failures=(*failures, f"module tree: {error.message}"))
 
 
 def _traced(architecture: Architecture, seconds: float, failures: list[str]) -> Graph:
@@ -84,7 +85,7 @@ def _traced(architecture: Architecture, seconds: float, failures: list[str]) -> 
     if example is None:
         failures.append(
             f"inputs: No example input is known for {architecture.spec}. Type: --example-input 2x3x32x32 (a shape, "
-            "`:long` for indices) or --example-input file.py:function; in Python: example_input=..."
+            "`:long` for indices) or --example-input file.py:function"
         )
         raise TraceError(failures[0])
     last: ParamgenError | None = None
@@ -94,7 +95,7 @@ def _traced(architecture: Architecture, seconds: float, failures: list[str]) -> 
             assert module is not None  # `graph_of` has seen to that
             graph = trace(module, architecture.manifest, example, way=way, seconds=seconds)
         except ParamgenError as error:
-            failures.append(f"{way}: {error}")
+            failures.append(f"{way}: {error.message}")
             if way != "real tensors" or architecture.manifest.elements <= MAX_REAL:
                 last = error
             if isinstance(error, EndlessError):

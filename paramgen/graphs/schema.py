@@ -9,6 +9,7 @@ One-letter axes: a graph has `nodes` nodes and `edges` edges; every edge goes fr
 graph cannot have a cycle and the node order is a topological order.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -18,6 +19,7 @@ from jaxtyping import Int64
 
 from paramgen.errors import GraphError
 from paramgen.graphs.ops import VOCABULARY
+from paramgen.notebook import table
 
 VERSION: Final = 1
 MAX_NODES: Final = 100_000
@@ -56,6 +58,13 @@ class Graph:
 
     def __len__(self) -> int:
         return len(self.nodes)
+
+    def __repr__(self) -> str:
+        return f"Graph({len(self):,} nodes, {len(self.edges):,} edges, traced by {self.traced_by})"
+
+    def _repr_html_(self) -> str:
+        counts = Counter(node.op for node in self.nodes)
+        return table(repr(self), ("operation", "nodes"), counts.most_common(12))
 
     @property
     def ordered(self) -> bool:

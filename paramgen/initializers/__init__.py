@@ -19,6 +19,7 @@ from paramgen.errors import OptionError, UnknownNameError
 from paramgen.graphs.kinds import Family
 from paramgen.graphs.schema import Graph
 from paramgen.registry import Registry, Spec
+from paramgen.synonyms import known_init
 
 NamedTensors = Iterator[tuple[str, Tensor]]
 
@@ -212,6 +213,7 @@ def initializer_of(spec: str) -> Initializer:
     The argument is the value of its first field, the options are those of the other fields. What stands behind
     `matched:` or `shuffled:` is another initializer, with its own argument and options.
     """
+    spec = known_init(spec)
     head, colon, other = spec.partition(":")
     if colon and head in initializers.names() and issubclass(control := initializers.get(head), Control):
         return control(init=other)

@@ -30,7 +30,7 @@ def predict(arch: str, init: str, seed: float) -> tuple[str, str]:
         made = Path(mkdtemp())
         paramgen.write(arch, made / "start", init=init, seed=int(seed), verify=False)
     except paramgen.ParamgenError as error:
-        raise gradio.Error(str(error)) from error
+        raise gradio.Error(error.message) from error
     archive = shutil.make_archive(str(made / "start"), "zip", made / "start")
     layout = prediction.architecture.layout
     return archive, "\n".join(loading_lines(layout.source, layout.config, "start"))

@@ -63,7 +63,7 @@ def test_what_no_network_has_is_refused_before_a_library_builds(
     with pytest.raises(OptionError) as refused:
         resolve(arch, overrides)
     message = str(refused.value)
-    assert "allowed are" in message and "--set" in message and "\n" not in message
+    assert "allowed are" in message and "overrides" in message and "\n" not in message
     key = next(iter(overrides), "n_layer").rpartition(".")[2]
     assert (
         key in message
@@ -101,9 +101,9 @@ def test_the_message_says_what_to_type() -> None:
         refuse_config({"text_config.n_layer": 10**8}, "transformers:gpt2")
     assert str(refused.value) == (
         "transformers:gpt2 has text_config.n_layer 100000000; allowed are whole numbers from 0 to 2,000. "
-        "Type: --set text_config.n_layer=2000, or less"
+        "Pass: overrides={'text_config.n_layer': 2000}, or less"
     )
-    with pytest.raises(OptionError, match="Type: --set num_labels=1, or more"):
+    with pytest.raises(OptionError, match=r"Pass: overrides=\{'num_labels': 1\}, or more"):
         refuse_config({"num_labels": -3}, "timm:resnet18")
 
 

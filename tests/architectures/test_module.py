@@ -60,7 +60,7 @@ def test_a_factory_takes_overrides(own: Path) -> None:
         ("reads", {}, ArchitectureError, "reads values of tensors"),
         ("missing", {}, ArchitectureError, "It defines: Config, build, number"),
         ("torch", {}, ArchitectureError, "has no factory 'torch'"),
-        ("", {}, ArchitectureError, "Type: --arch"),
+        ("", {}, ArchitectureError, "Pass: arch="),
     ],
 )
 def test_what_a_factory_does_wrong_is_one_line(

@@ -75,14 +75,14 @@ def test_both_are_read_again_by_transformers(words: Path, pictures: Path, file: 
 
 def test_a_vocabulary_that_is_too_small_is_explained_and_a_larger_one_is_not_refused(words: Path) -> None:
     assert refused(words, vocab_size=4).endswith(
-        "has 6 tokens, the network a vocabulary of 4. Type: --set vocab_size=6"
+        "has 6 tokens, the network a vocabulary of 4. Pass: overrides={'vocab_size': 6}"
     )
     assert paramgen.write(BERT, "out", init="library", tokenizer=str(words), overrides={"vocab_size": 7}).checked
 
 
 def test_a_nested_vocabulary_is_named(words: Path) -> None:
     layout = Layout(source="transformers", config={"text_config": {"vocab_size": 5}})
-    with pytest.raises(paramgen.ParamgenError, match=r"--set text_config\.vocab_size=6"):
+    with pytest.raises(paramgen.ParamgenError, match=r"overrides=\{'text_config\.vocab_size': 6\}"):
         companions(layout, tokenizer=str(words), image_processor=None)
 
 
@@ -94,9 +94,9 @@ def test_what_is_none_is_refused_in_a_line(tmp_path: Path, words: Path, pictures
     shutil.copytree(words, tmp_path / "broken", dirs_exist_ok=True)
     (tmp_path / "broken" / "tokenizer.json").write_text("{")
     for name in ("nothing/here", "empty", "network", "broken", "broken/tokenizer.json"):
-        assert "Type: --tokenizer" in refused(name)
+        assert "Pass: tokenizer=" in refused(name)
     for name in ("nothing/here", "empty", "network", str(words)):
-        assert "Type: --image-processor" in refused(None, name)
+        assert "Pass: image_processor=" in refused(None, name)
     assert "for networks of transformers; this one is timm's" in refused(words, arch="timm:resnet10t")
 
 

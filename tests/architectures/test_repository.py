@@ -104,7 +104,7 @@ def test_what_cannot_be_built_without_its_code_is_one_line(hub: Hub, config: obj
     ("spec", "kind", "said"),
     [
         ("me/none", ArchitectureError, "the Hub has no repository of that name"),
-        ("me/model@", OptionError, "empty revision. Type: --arch me/model@revision"),
+        ("me/model@", OptionError, "empty revision. Pass: arch='me/model@revision'"),
         ("me/model@v9", ArchitectureError, "no such revision"),
         ("me/bare", ArchitectureError, "no config.json at its top"),
         ("me/here", ParamgenError, "Unknown architecture 'me/here'"),  # a folder here, of which nobody is asked

@@ -205,7 +205,7 @@ def test_nobody_puts_modules_beside_a_package_in_a_folder_of_everybody(here: Pat
 def test_sources_come_before_files_in_the_current_folder(here: Path) -> None:
     put(here, {"timm.py": "open('run', 'w').close()\n", "tim.py": "open('run', 'w').close()\n"})
     assert resolve("timm:test_vit").layout.source == "timm"
-    with pytest.raises(ParamgenError, match=r"Type: --arch tim.py:resnet18"):
+    with pytest.raises(ParamgenError, match=r"Pass: arch='tim.py:resnet18'"):
         resolve("tim:resnet18")
     assert not (here / "run").exists()
 

@@ -4,7 +4,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -152,19 +151,24 @@ def test_first_factors_differ_between_slots_of_one_shape() -> None:
     assert one.shape == other.shape and not torch.equal(one, other)
 
 
+KILLED = """
+import os, signal, sys
+def watch(event, arguments, shards=iter(range(10**9))):
+    if event == "os.rename" and "/shards/0" in str(arguments[1]) and next(shards) == 1:
+        os.kill(os.getpid(), signal.SIGKILL)  # the second shard is written, but has no name yet
+sys.addaudithook(watch)
+"""
+
+
 @pytest.mark.slow
 def test_a_killed_zoo_is_continued_to_the_same_bytes(zoo: Path, tmp_path: Path, command: Command) -> None:
     out = tmp_path / "zoo"
     arguments = ["train-zoo", "smoke", "--data", "drawn", "--out", str(out)]
-    root = Path(__file__).parents[2]
-    line = [sys.executable, "-W", "ignore", "-m", "checkpoints", *arguments]
-    process = subprocess.Popen(line, cwd=root, stderr=subprocess.DEVNULL)
-    while not list(out.glob("shards/0*.safetensors")) and process.poll() is None:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    left = len(list(out.glob("shards/0*.safetensors")))
-    assert 1 <= left < len(list(zoo.glob("shards/*"))) and not (out / "index.parquet").exists()
+    line = [sys.executable, "-W", "ignore", "-c", f"{KILLED}{application('checkpoints')}", *arguments]
+    killed = subprocess.run(line, stderr=subprocess.DEVNULL)
+    assert killed.returncode == -signal.SIGKILL
+    assert len(list(out.glob("shards/0*.safetensors"))) == 1 < len(list(zoo.glob("shards/*")))
+    assert not (out / "index.parquet").exists()
     done = command(*arguments, "--resume", "--json", code=application("checkpoints"), alone=True)
     assert done.status == 0, done
     assert json.loads(done.out)["checkpoints"] == len(Zoo.open(out).rows)

@@ -78,9 +78,9 @@ BAD_DATA = [
     (_latin, "is not UTF-8 text: byte 1 is 0xe4"),
 ]
 BAD_OPTIONS = [
-    ({"steps": 0}, "--steps is 0"),
-    ({"seeds": 0}, "--seeds is 0"),
-    ({"batch": 1}, "--batch is 1"),
+    ({"steps": 0}, "steps is 0"),
+    ({"seeds": 0}, "seeds is 0"),
+    ({"batch": 1}, "batch is 1"),
     ({"rates": (1e-3, -1.0)}, "every rate must be positive"),
     ({"rates": (float("nan"),)}, "every rate must be positive"),
     ({"rates": ()}, "every rate must be positive"),
@@ -94,7 +94,7 @@ BAD_OPTIONS = [
     ({"arch": nn.Linear(768, 3)}, "takes 0: (2, 768); your data needs a network that takes one batch of images"),
     ({"arch": ("grey", lambda: nn.Conv2d(4, 3, 3))}, "takes 4 channels"),
     ({"arch": ("map", lambda: nn.Conv2d(3, 3, 3))}, "compare needs scores of shape (images, classes)"),
-    ({"tokenizer": "bytes"}, "--tokenizer is for a text"),
+    ({"tokenizer": "bytes"}, "tokenizer is for a text"),
 ]
 
 
@@ -131,8 +131,8 @@ def test_a_text_shorter_than_a_window(tmp_path: Path) -> None:
 def test_a_vocabulary_smaller_than_the_data_s(tmp_path: Path, text: Path) -> None:
     arch = "gpt2?n_layer=1&n_embd=16&n_head=2&n_positions=32&vocab_size=100"
     said = refusal(tmp_path, text, arch=arch)
-    assert "has a vocabulary of 100; your data has 256 tokens. Type: --set vocab_size=256" in said
-    assert "--set n_positions=64" in refusal(tmp_path, text, arch=arch.replace("100", "256"), length=64)
+    assert "has a vocabulary of 100; your data has 256 tokens. Pass: overrides={'vocab_size': 256}" in said
+    assert "overrides={'n_positions': 64}" in refusal(tmp_path, text, arch=arch.replace("100", "256"), length=64)
 
 
 def test_a_language_model_that_reads_ahead(tmp_path: Path, text: Path) -> None:

@@ -170,7 +170,7 @@ def test_a_graph_alone_is_enough_or_refused_in_one_line(
     bare = dataclasses.replace(architecture, module=None, example=None)
     if name == "lsuv":
         for ask in (initializer.rules, lambda *given: list(initializer.tensors(*given, seed=0))):
-            with pytest.raises(OptionError, match="a graph's JSON is not enough. Give --arch") as refusal:
+            with pytest.raises(OptionError, match="a graph's JSON is not enough. Give arch") as refusal:
                 ask(bare, graph)
             assert "\n" not in str(refusal.value)
         return

@@ -135,14 +135,14 @@ def test_what_is_not_ours_is_never_replaced(tmp_path: Path) -> None:
     target = tmp_path / "home"
     target.mkdir()
     (target / "thesis").write_text("precious")
-    refuses(lambda: transaction(target), "is not empty.*--overwrite")
+    refuses(lambda: transaction(target), "is not empty.*overwrite=True")
     refuses(lambda: transaction(target, overwrite=True), rf"not written by paramgen: it has no {MARK}")
     file = tmp_path / "file"
     file.write_text("precious")
     refuses(lambda: transaction(file, overwrite=True), "is a file")
     refuses(lambda: transaction(file / "out", overwrite=True), "Not a directory")
     (target / MARK).write_text("")
-    refuses(lambda: transaction(target), "is not empty.*--overwrite")
+    refuses(lambda: transaction(target), "is not empty.*overwrite=True")
     assert tree(tmp_path) == {"home/thesis": "precious", f"home/{MARK}": "", "file": "precious"}
 
 
@@ -183,7 +183,7 @@ def test_a_parent_without_permission(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder that even root cannot write")
 def test_a_parent_that_nobody_may_write() -> None:
-    refuses(lambda: transaction(Path("/proc/out")), r"Cannot write '/proc/out': \w.*Type another place")
+    refuses(lambda: transaction(Path("/proc/out")), r"Cannot write '/proc/out': \w.*Pass another place")
     with pytest.raises(OutputError, match="Cannot write '/proc/g.json'"):
         write_text(Path("/proc/g.json"), "{}")
 
@@ -265,7 +265,7 @@ def test_a_file_that_cannot_be_written_keeps_the_old(tmp_path: Path, monkeypatch
 
     monkeypatch.setattr(os, "fsync", full)
     for path in (target, tmp_path / "a" / "b" / "g.json"):
-        with pytest.raises(OutputError, match=r"g\.json': No space left on device\. Type"):
+        with pytest.raises(OutputError, match=r"g\.json': No space left on device\. Pass"):
             write_text(path, "new")
     assert tree(tmp_path) == {"g.json": "old"}
     assert os.listdir(tmp_path) == ["g.json"]

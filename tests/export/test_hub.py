@@ -73,7 +73,7 @@ def test_what_is_there_is_not_sent_and_makes_no_commit(hub: Hub, files: dict[str
 
 def test_a_push_that_was_cut_off_is_completed_without_sending_again(hub: Hub, files: dict[str, Path]) -> None:
     hub.fail("commit", 503, times=50)
-    with pytest.raises(HubError, match="the Hub answers 503 .*Type the same command again"):
+    with pytest.raises(HubError, match="the Hub answers 503 .*Try the same again"):
         pushed(files)
     assert contents(hub) == {} and len(hub.store["me/start"].history()) == 1
     hub.faults.clear()
@@ -144,7 +144,7 @@ def test_what_others_could_see_or_would_lose_is_refused(hub: Hub, files: dict[st
     hub.store.fill("me/open", {"notes.md": b""})
     hub.store.fill("me/trained", {"model.safetensors": b"trained"}, private=True)
     before = hub.store["me/trained"].refs
-    with pytest.raises(HubError, match="'me/open' is public: .* Type: --public, if so"):
+    with pytest.raises(HubError, match="'me/open' is public: .* Pass: public=True, if so"):
         pushed(files, repo="me/open")
     with pytest.raises(HubError, match="'me/trained' holds other weights"):
         pushed(files, repo="me/trained")
@@ -156,7 +156,7 @@ def test_what_others_could_see_or_would_lose_is_refused(hub: Hub, files: dict[st
 @pytest.mark.parametrize(
     ("token", "target", "said"),
     [
-        ("hf_gone", {"repo": "me/a"}, "does not accept the token .*Type: hf auth login"),
+        ("hf_gone", {"repo": "me/a"}, "does not accept the token .*Run: hf auth login"),
         ("hf_gone", {"repo": "a"}, "does not accept the token"),
         ("hf_reader", {"repo": "me/a"}, "no right to do that .*Get that right"),
         ("hf_me", {"repo": "other/a"}, "no right to do that"),
@@ -192,7 +192,7 @@ def test_without_a_token_or_a_network_nothing_is_asked(
     hub: Hub, files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("HF_TOKEN")
-    with pytest.raises(HubError, match="there is no token. Type: hf auth login, or set HF_TOKEN"):
+    with pytest.raises(HubError, match="there is no token. Run: hf auth login, or set HF_TOKEN"):
         checked_target(Target(repo="me/start"))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(HubError, match="HF_HUB_OFFLINE is set"):

@@ -101,7 +101,7 @@ def test_a_name_twice_or_reserved_is_refused() -> None:
 
 
 def test_a_header_that_no_reader_takes_is_refused() -> None:
-    with pytest.raises(OutputError, match=r"100,000,000.*--max-shard"):
+    with pytest.raises(OutputError, match=r"100,000,000.*max_shard"):
         plan([Entry("x" * 100_000_000, (1,), torch.float32)])
 
 

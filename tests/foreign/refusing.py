@@ -1,11 +1,10 @@
 """`python -m tests.foreign.refusing FOLDER`: try to convert every hostile file there, and print what came of it.
 
-A process of its own: time and memory are then those a user sees, not those of a process that checks every annotation.
+A process of its own: work and memory are then those a user sees, not those of a process that checks every annotation.
 """
 
 import json
 import sys
-import time
 import tracemalloc
 from pathlib import Path
 
@@ -39,22 +38,29 @@ def attempt(path: Path) -> str:
 
 
 def main(folder: Path) -> None:
-    """Print, for every file, the message, the seconds, the bytes of memory, and what ran or was written."""
+    """Print, for every file, the message, the functions called, the bytes of memory, and what ran or was written."""
     ran: list[str] = []
     sys.addaudithook(lambda event, _: ran.append(event) if event in RUNS else None)
     results = {}
+    calls = 0
+
+    def count(frame: object, event: str, argument: object) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
     path = folder / "checkpoint.pt"
     for name, data in files(folder / "sentinel").items():
         path.write_bytes(data)
-        start = time.perf_counter()
+        calls = 0
+        sys.setprofile(count)
         message = attempt(path)
-        seconds = time.perf_counter() - start
+        sys.setprofile(None)
         tracemalloc.start()
         attempt(path)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         written = [str(other) for other in folder.rglob("*") if other != path]
-        results[name] = {"message": message, "seconds": seconds, "bytes": peak, "ran": ran[:], "written": written}
+        results[name] = {"message": message, "calls": calls, "bytes": peak, "ran": ran[:], "written": written}
     sys.stdout.write(json.dumps(results))
 
 

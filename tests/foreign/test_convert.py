@@ -327,7 +327,7 @@ def test_overwrite_replaces_what_was_converted_and_nothing_else(put: Callable[[b
     convert(put(CASES["ghn3 on the Hub"].data), out)
     (out / "left.txt").touch()
     path = put(CASES["ghn2 on the Hub"].data)
-    with pytest.raises(OutputError, match="not empty.*--overwrite"):
+    with pytest.raises(OutputError, match="not empty.*overwrite=True"):
         convert(path, out)
     assert convert(path, out, overwrite=True).family == "ghn2"
     assert json.loads((out / RECORD).read_text())["family"] == "ghn2" and not (out / "left.txt").exists()

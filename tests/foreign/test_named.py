@@ -98,7 +98,7 @@ def test_what_was_fetched_and_converted_is_used_again(hub: Hub, caches: Path, mo
     ("text", "said"),
     [
         ("org/published", ["one is to be named: a.pt, b.pt, c.pt, other/d.pt.", "hypernet:org/published:a.pt"]),
-        ("org/published@v1", ["--init hypernet:org/published@v1:a.pt"]),
+        ("org/published@v1", ["init='hypernet:org/published@v1:a.pt'"]),
         ("org/published:e.pt", ["'org/published:e.pt'", "has no file 'e.pt'"]),
         ("org/published@v2:a.pt", ["no such revision"]),
         ("org/absent:a.pt", ["no repository of that name"]),
@@ -110,7 +110,7 @@ def test_what_the_hub_has_not(hub: Hub, caches: Path, text: str, said: list[str]
         named(text)
     message = str(caught.value)
     assert all(word in message for word in said), message
-    assert "\n" not in message and "Type: --init" in message and len(message) < 300
+    assert "\n" not in message and "Pass: init=" in message and len(message) < 300
     assert not kept(caches)
 
 

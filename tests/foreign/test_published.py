@@ -172,7 +172,7 @@ def test_a_folder_that_does_not(predicted: Path, catalogued: Callable[[float], f
         paramgen.check(predicted)
     message = str(caught.value)
     assert f"{norm:.4f} (published {round(norm, 4) + 0.02:.4f})" in message and "\n" not in message
-    assert f"type: paramgen predict --arch torchvision:{ARCH} --init hypernet:small.pt" in message
+    assert f"call: paramgen.write('torchvision:{ARCH}', 'NEW', init='hypernet:small.pt')" in message
 
 
 def test_the_command_says_so(predicted: Path, tmp_path: Path, command: "Command") -> None:

@@ -58,12 +58,12 @@ def printing(module: Any, states: Tensor) -> Tensor:
     return states
 
 
-def stubborn(module: Any, states: Tensor) -> Tensor:
+def stubborn(swallowed: list[BaseException]) -> None:
     try:
         time.sleep(100)
-    except BaseException:  # the first interruption is swallowed
+    except BaseException as interruption:  # the first one is swallowed
+        swallowed.append(interruption)
         time.sleep(100)
-    return states
 
 
 WAYS: dict[str, tuple[str, Callable[[Any, Tensor], Any]]] = {
@@ -142,9 +142,9 @@ def test_a_graph_has_an_example_input_of_its_own(tmp_path: Path) -> None:
     file = tmp_path / "g.json"
     file.write_text(graph_to_json(*paramgen.graph(nn.Linear(3, 2), example_input=torch.zeros(2, 3))))
     assert paramgen.predict(str(file), init="he", strict=True).rules
-    with pytest.raises(OptionError, match="Leave --example-input"):
+    with pytest.raises(OptionError, match="Leave example_input"):
         paramgen.predict(str(file), example_input=torch.zeros(2, 3))
-    with pytest.raises(OptionError, match="Leave --example-input"):
+    with pytest.raises(OptionError, match="Leave example_input"):
         paramgen.graph(str(file), example_input=torch.zeros(2, 3))
 
 
@@ -184,10 +184,10 @@ def test_what_no_graph_can_hold_is_filled_by_the_library(monkeypatch: pytest.Mon
 
 
 def test_a_swallowed_interruption_is_followed_by_another() -> None:
-    started = time.monotonic()
-    with pytest.raises(TimeUp), time_limit(0.1):
-        stubborn(None, torch.zeros(1))
-    assert time.monotonic() - started < 60
+    swallowed: list[BaseException] = []
+    with pytest.raises(TimeUp), time_limit(0.1):  # without another one, it would return, if late
+        stubborn(swallowed)
+    assert [type(each) for each in swallowed] == [TimeUp]
 
 
 @pytest.mark.parametrize("seconds", [0.0, -1.0, float("nan"), float("inf"), 1e9])
@@ -213,9 +213,9 @@ def build():
 
 def test_a_network_that_never_returns_is_filled_with_a_warning(command: "Command", tmp_path: Path) -> None:
     (tmp_path / "endless.py").write_text(ENDLESS)
-    typed = ("predict", "--arch", "endless.py:build", "--trace-timeout", 0.5, "--out", "out")
+    typed = ("predict", "--arch", "endless.py:build", "--trace-timeout", 2, "--out", "out")
     done = command(*typed, "--strict")
-    assert done.status == 2 and "submodule '1' (Endless): it did not return within 0.5 s" in done.err, done
+    assert done.status == 2 and "submodule '1' (Endless): it did not return within 2 s" in done.err, done
     assert not (tmp_path / "out").exists()
     done = command(*typed, "--json")
     assert done.status == 0 and done.err.startswith("warning: no order of execution is known") and "Endless" in done.err

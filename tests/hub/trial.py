@@ -57,7 +57,7 @@ def trial(hub: Hub, root: Path, seed: int) -> str:
         push(files, target, message="trial")
         outcome = "pushed in spite of it" if hub.faults.made > made else "no fault met"
     except HubError as error:
-        assert "\n" not in str(error) and "type" in str(error).lower(), error
+        assert "\n" not in str(error) and "type" in error.message.lower(), error
         outcome = "refused, then completed"
         assert_untouched(hub, repo, branch, before)
     hub.faults.clear()

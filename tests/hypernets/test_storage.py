@@ -148,5 +148,5 @@ def test_refuses_names_that_are_neither_folder_nor_repository(name: str, tmp_pat
 
 def test_a_folder_of_other_weights_is_named_as_no_hypernet(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "vit"}')
-    with pytest.raises(HypernetError, match=rf"'{tmp_path}' is no hypernet: .* Type: --init hypernet"):
+    with pytest.raises(HypernetError, match=rf"'{tmp_path}' is no hypernet: .* Pass: init='hypernet'"):
         load(str(tmp_path))

@@ -80,7 +80,7 @@ def test_the_best_of_several_draws_is_nearest_to_the_pairs(
 
 def test_another_architecture_is_refused_with_the_difference(pipeline_folder: Path) -> None:
     init = f"diffusion:{pipeline_folder}"
-    with pytest.raises(ArchitectureError, match=r"'conv_in.bias' is missing.*Leave --arch out"):
+    with pytest.raises(ArchitectureError, match=r"'conv_in.bias' is missing.*Leave arch out"):
         paramgen.predict(torch.nn.Linear(2, 2), init=init, prompt="sepia")
     spec = initializer_of(f"{init}?prompt=sepia").own_architecture()
     with pytest.raises(ArchitectureError, match=r"has the shape \(8.*instead of \(4"):

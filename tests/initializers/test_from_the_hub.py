@@ -122,7 +122,7 @@ def test_what_cannot_be_had_is_one_line(repositories: Hub, kind: str, name: str,
     with pytest.raises(ParamgenError, match=said) as caught:
         described(f"{kind}:{name.format(kind=kind)}")
     message = str(caught.value)
-    assert "\n" not in message and "--init" in message and len(message) < 400 and "http" not in message
+    assert "\n" not in message and "init=" in message and len(message) < 400 and "http" not in message
 
 
 @PLAIN

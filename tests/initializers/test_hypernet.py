@@ -193,11 +193,11 @@ def test_numbers_without_a_token_are_spelled_with_nothing(tmp_path: Path) -> Non
 @shipped
 @pytest.mark.parametrize("init", ["hypernet", "hypernet:text"])
 def test_filling_nothing_is_an_error_that_says_what_to_type(init: str) -> None:
-    with pytest.raises(OptionError, match="fills nothing of .*--tokenizer FOLDER.*--init library") as refusal:
+    with pytest.raises(OptionError, match="fills nothing of .*tokenizer='FOLDER'.*init='library'") as refusal:
         paramgen.predict(f"{GPT2}&vocab_size=280", init=init)
     assert "\n" not in str(refusal.value)
     sizes = "num_hidden_layers=1&hidden_size=32&num_attention_heads=2&intermediate_size=64&vocab_size=256"
-    with pytest.raises(OptionError, match="knows no such blocks.*--init library"):
+    with pytest.raises(OptionError, match="knows no such blocks.*init='library'"):
         paramgen.predict(f"transformers:BertForMaskedLM?{sizes}", init=init)
     with pytest.raises(OptionError, match="'hypernet' fills nothing of"):
         paramgen.predict(nn.Embedding(4, 2), init="hypernet", example_input=torch.zeros(1, 2, dtype=torch.long))

@@ -58,7 +58,7 @@ def test_bad_texts_leave_nothing_behind(content: bytes | None, said: str, tmp_pa
 
 
 def test_a_vocabulary_has_a_place_for_every_byte() -> None:
-    with pytest.raises(OptionError, match="--vocabulary is 256; allowed are 257"):
+    with pytest.raises(OptionError, match="vocabulary is 256; allowed are 257"):
         train_tokenizer([TEXT], 256)
 
 

@@ -107,6 +107,6 @@ def chromium() -> Iterator[Page]:
             yield Page(to, back)
         finally:
             process.terminate()
-            process.wait(timeout=30)
+            process.wait(timeout=120)
             os.close(to)
             os.close(back)

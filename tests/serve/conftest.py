@@ -14,6 +14,7 @@ import uvicorn
 
 import paramgen
 from paramgen.graphs.wire import graph_to_json
+from serve import monitoring
 from serve.app import create_app
 from serve.connections import connection_class
 from serve.service import Service
@@ -56,7 +57,7 @@ class Running:
         """POST a body to /v1/predict."""
         return self.client.post("/v1/predict", json=body, headers=headers)
 
-    def raw(self, sent: bytes, *, seconds: float = 20) -> bytes:
+    def raw(self, sent: bytes, *, seconds: float = 120) -> bytes:
         """Send bytes as they are and return everything that comes until the server closes."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=seconds) as connection:
             connection.sendall(sent)
@@ -67,6 +68,15 @@ class Running:
 
 
 Serve = Callable[..., Running]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def logged() -> Iterator[list[str]]:
+    """What the servers of this process tell their operator; on stderr it would stand between the tests' results."""
+    lines: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(monitoring._Stderr, "emit", lambda handler, record: lines.append(handler.format(record)))
+        yield lines
 
 
 @pytest.fixture(scope="module")
@@ -88,12 +98,12 @@ def serve() -> Iterator[Serve]:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
         port = listening.getsockname()[1]
-        client = httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False)
+        client = httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=120, trust_env=False)
 
         def end() -> None:
             client.close()
             server.should_exit = True
-            thread.join(20)
+            thread.join(120)
             listening.close()
 
         ends.append(end)

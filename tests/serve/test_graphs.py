@@ -14,7 +14,7 @@ Graphs = Callable[..., dict[str, Any]]
 
 @pytest.fixture(scope="module")
 def running(serve: Any) -> Any:
-    return serve(max_body=2_000_000, seconds=20)
+    return serve(max_body=2_000_000, seconds=300)
 
 
 @pytest.fixture(scope="module")

@@ -3,9 +3,9 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +16,7 @@ from PIL import Image
 from paramgen.errors import OptionError, UnknownNameError
 from paramgen.hypernets.hypernet import Hypernet
 from tests.conftest import Command, application
+from tests.training.killing import KILLED
 from training import checkpoint, learning
 from training.__main__ import main, recipe
 from training.config import Config, Optimization, Task
@@ -74,14 +75,9 @@ def test_resuming_repeats_what_was_lost_and_ends_alike(whole: Path, data: Path, 
 @pytest.mark.slow
 def test_a_killed_process_resumes_bit_for_bit(whole: Path, data: Path, tmp_path: Path, command: Command) -> None:
     arguments = ["smoke", "--out", str(tmp_path / "run"), "--data", str(data)]
-    process = subprocess.Popen([sys.executable, "-m", "training", *arguments], stderr=subprocess.DEVNULL)
-    log = tmp_path / "run" / "log.jsonl"
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and (not log.exists() or len(log.read_text().splitlines()) < 5):
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
-    assert len(log.read_text().splitlines()) < 14
+    killed = subprocess.run([sys.executable, "-c", f"{KILLED.format(lines=5)}{application('training')}", *arguments])
+    assert killed.returncode == -signal.SIGKILL
+    assert len((tmp_path / "run" / "log.jsonl").read_text().splitlines()) == 5
     done = command(*arguments, "--resume", code=application("training"), alone=True)
     assert done.status == 0, done
     assert seen(tmp_path / "run") == seen(whole)
@@ -133,13 +129,16 @@ def test_the_command_line_is_frozen() -> None:
     ]
 
 
-def test_the_terminal_says_how_far_and_how_long(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_terminal_says_how_far_and_how_long(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = iter((1000.0, 1000.5))
+    monkeypatch.setattr("training.log.time", SimpleNamespace(monotonic=lambda: next(times)))
     log = Log(tmp_path, step=0, steps=100)
     log.show(0, 2.0, 0.1, skipped=0)
-    time.sleep(0.02)
     log.show(1, 1.0, 0.2, skipped=3)
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("step 2/100  ") and " steps/s  0:00:0" in line
+    assert line.startswith("step 2/100  2.00 steps/s  0:00:49 to go  ")
     assert line.endswith("loss 1.500  accuracy 15.0%  skipped 3")
 
 

@@ -4,7 +4,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from paramgen.zoo import Layout, Row
 from paramgen.zoo.hashes import content_sha256
 from tests.conftest import Command
 from tests.diffusion.small import network
+from tests.training.killing import KILLED
 from training import checkpoint
 from training.__main__ import main, recipe
 from training.config import Optimization
@@ -161,13 +161,9 @@ def test_a_killed_process_resumes_bit_for_bit(whole: Path, zoo: Path, tmp_path: 
     lines = "import sys, training.recipes.weights as w; from tests.training.test_weights import small; w.config = small"
     code = f"{lines}; from training.__main__ import main; import typer; typer.run(main)"
     arguments = ["weights", "--out", str(tmp_path / "killed"), "--data", str(zoo)]
-    process = subprocess.Popen([sys.executable, "-c", code, *arguments], stderr=subprocess.DEVNULL)
-    log = tmp_path / "killed" / "log.jsonl"
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and (not log.exists() or len(log.read_text().splitlines()) < 3):
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    killed = subprocess.run([sys.executable, "-c", f"{KILLED.format(lines=3)}{code}", *arguments])
+    assert killed.returncode == -signal.SIGKILL
+    assert len((tmp_path / "killed" / "log.jsonl").read_text().splitlines()) == 3
     done = command(*arguments, "--resume", code=f"import os; os.chdir({str(ROOT)!r}); {code}", alone=True)
     assert done.status == 0, done
     assert [line for line in seen(tmp_path / "killed") if "loss" in line] == [

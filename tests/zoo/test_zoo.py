@@ -214,7 +214,7 @@ def test_what_is_no_zoo_is_said_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(ZooError, match="is no table that can be read"):
         Zoo.open(tmp_path)
     table.unlink()
-    with pytest.raises(ZooError, match="Type: python -m checkpoints index"):
+    with pytest.raises(ZooError, match="Run: python -m checkpoints index"):
         Zoo.open(tmp_path)
 
 

@@ -147,6 +147,6 @@ def test_parameters_that_nothing_reaches_are_drawn() -> None:
 @pytest.mark.parametrize("draw", [draw_svg, draw_html])
 def test_too_large_a_graph_is_refused_with_what_to_type(draw: Callable[..., str], chain: Callable[..., Graph]) -> None:
     graph = chain([Node(op="relu", name="/r")] * (MAX_DRAWN_NODES + 1))
-    with pytest.raises(GraphError, match=r"20,001 nodes.*at most 20,000 nodes.*--out g\.json") as caught:
+    with pytest.raises(GraphError, match=r"20,001 nodes.*at most 20,000 nodes.*out='g\.json'") as caught:
         draw(graph, title="t")
     assert "\n" not in str(caught.value)

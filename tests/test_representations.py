@@ -1,0 +1,134 @@
+"""One short line for a console, a small table for a notebook, every text escaped."""
+
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from torch import nn
+
+import paramgen
+from paramgen.comparison import Results
+
+EVIL = "<script>alert('&')</script>"
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    prediction = paramgen.predict("timm:resnet18", init="auto")
+    folder = tmp_path_factory.mktemp("shown") / "out"
+    written = paramgen.write("timm:test_vit", folder, init="library")
+    large = paramgen.predict("timm:test_vit", init="library").architecture
+    return {
+        "Prediction": prediction,
+        "Architecture": prediction.architecture,
+        "Manifest": prediction.architecture.manifest,
+        "Slot": prediction.architecture.manifest["conv1.weight"],
+        "Draw": prediction.architecture.manifest["conv1.weight"].draw,
+        "Layout": large.layout,
+        "Graph": prediction.graph,
+        "Node": prediction.graph.nodes[1],
+        "Chosen": prediction.initializer,
+        "Written": written,
+        "Checked": written.checked,
+        "Filled": paramgen.initialize_(nn.Sequential(*(nn.Linear(2, 2) for _ in range(200))), init="he"),
+        "Results": results("he"),
+    }
+
+
+def results(name: str) -> Results:
+    """Return the outcome of a comparison with `name` wherever a text stands."""
+    task = {"metric": "accuracy", "unit": "image", "train": 10, "test": 10}
+    starts = [start(f"{name}-{index}") for index in range(20)]
+    return Results(
+        {
+            "conclusion": [f"{name} did better. Type: --seeds 3"] * 30,
+            "architectures": [{"name": name, "task": task, "starts": starts, "best_simple": None}],
+        }
+    )
+
+
+def start(init: str) -> dict[str, Any]:
+    spread = {"mean": 0.5, "spread": 0.1, "values": [0.5], "std": 0.1}
+    return {"init": init, "failed": 3, "rate": None, "final": spread, "simple": False, "steps": [0, 1], "lost": 0}
+
+
+NAMES = "Prediction Architecture Manifest Slot Draw Layout Graph Node Chosen Written Checked Filled Results".split()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_one_short_line(shown: dict[str, Any], name: str) -> None:
+    text = repr(shown[name])
+    assert text.startswith(f"{name}(") and "\n" not in text and len(text) < 600, text
+
+
+def test_a_prediction_says_what_was_chosen_and_why(shown: dict[str, Any]) -> None:
+    prediction, text = shown["Prediction"], repr(shown["Prediction"])
+    assert (
+        f"'timm:resnet18', 11,689,512 parameters, init='auto' (chose '{prediction.chosen['chosen']}' because " in text
+    )
+    assert " ".join(prediction.chosen["reason"].split())[:60] in text and text.endswith(", seed=0)")
+    named = repr(paramgen.predict("timm:test_vit", init="kaiming", seed=2, dtype="bf16"))
+    assert named == "Prediction('timm:test_vit', 371,240 parameters, init='he', seed=2, dtype='bfloat16')"
+
+
+def test_the_reason_is_logged_too(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", logger="paramgen"):
+        paramgen.predict("timm:test_vit", init="auto")
+        paramgen.predict("timm:test_vit", init="he")
+    (record,) = caplog.records
+    assert "chose" in record.getMessage() and "because" in record.getMessage()
+
+
+def test_a_filled_module_says_so_and_is_still_the_rules() -> None:
+    module = nn.Linear(3, 3)
+    filled = paramgen.initialize_(module, init="he")
+    assert filled == dict(filled) == {"weight": "he", "bias": "zero"} and filled.chosen == {}
+    assert repr(filled).startswith("Filled(1 by he, 1 by zero; Prediction('module:")
+    assert paramgen.initialize_(module, init="auto").chosen["reason"]
+
+
+class Tables(HTMLParser):
+    """What a browser makes of it: the tags, and the text in them."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.text = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        self.tags.append(tag)
+
+    def handle_data(self, data: str) -> None:
+        self.text += f" {data}"
+
+
+@pytest.mark.parametrize("name", ["Prediction", "Architecture", "Graph", "Written", "Results"])
+def test_a_small_table_in_a_notebook(shown: dict[str, Any], name: str) -> None:
+    html = shown[name]._repr_html_()
+    page = Tables(html)
+    assert {"table", "tr", "td"} <= set(page.tags) and page.tags.count("tr") < 40 and len(html) < 12_000
+    if name != "Results":
+        assert repr(shown[name]) in page.text
+    else:
+        assert "Pass: seeds=3" in page.text
+
+
+def test_every_text_is_escaped(tmp_path: Path) -> None:
+    class Evil(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_parameter(EVIL.replace(".", ""), nn.Parameter(nn.Linear(2, 2).weight.detach()))
+
+        def forward(self, given: Any) -> Any:
+            return given
+
+    Evil.__qualname__ = EVIL
+    with pytest.warns(paramgen.errors.TraceWarning):  # type: ignore[attr-defined]
+        prediction = paramgen.predict(Evil(), init="library")
+    for found in (prediction, prediction.architecture, prediction.graph, results(EVIL)):
+        html = found._repr_html_()
+        assert "<script" not in html and "script" not in Tables(html).tags
+    assert EVIL in Tables(prediction.architecture._repr_html_()).text
+    assert EVIL in Tables(results(EVIL)._repr_html_()).text
