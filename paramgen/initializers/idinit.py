@@ -103,7 +103,8 @@ def near_zero(out: int, width: int, epsilon: float) -> Float[Tensor, "out width"
 def _unfolded(matrix: Float[Tensor, "out width"], part: Part) -> Float[Tensor, "groups out in *kernel"]:
     """Deal the columns out to taps, all channels of the central tap first; every group has the same."""
     used = matrix.shape[1] // part.fan
-    order = torch.tensor([part.central, *(tap for tap in range(part.taps) if tap != part.central)])[:used]
+    taps = torch.arange(part.taps)
+    order = torch.cat((taps[part.central, None], taps[: part.central], taps[part.central + 1 :]))[:used]
     weights = torch.zeros(part.out, part.fan, part.taps)
     weights[:, :, order] = matrix.view(part.out, used, part.fan).transpose(1, 2)
     return weights.view(1, part.out, part.fan, *part.kernel).repeat(part.groups, *(1,) * (2 + len(part.kernel)))
