@@ -91,9 +91,10 @@ def generated(draw: Random) -> Json:
     if draw.random() < 0.7:
         made.link(end, made.node("output", [2, made.width]))
     _bend(made)
+    wild = draw.random() < 0.4
     for slot in made.slots:
         if slot["tied_to"] is None and draw.random() < 0.5:
-            slot["draw"] = program(draw, slot)
+            slot["draw"] = program(draw, slot, steps=draw.choice((1, 2, 2, 3, 5)) if wild else 1)
     return {
         "paramgen_graph": 1,
         "spec": draw.choice(("own.py:build", "timm:resnet18", "", "x" * 300)),
@@ -275,22 +276,27 @@ def _layout(draw: Random) -> Json:
     }
 
 
-def program(draw: Random, slot: Json) -> Json:
+def program(draw: Random, slot: Json, *, steps: int) -> Json:
     """Return a draw for a slot: memory of its shape, and a few operations by the words of their schemas."""
     size = list(slot["shape"])
     first = draw.choice(("empty.memory_format", "zeros.default", "randn.default", "ones.default"))
     dtype = {"dtype": slot["dtype"]}
-    steps: list[Any] = [[first, [size], {"dtype": dtype}, [0]]]
-    for register in range(1, draw.choice((1, 2, 2, 3, 5))):
-        steps.append(_runnable(draw, steps, size, register))
-    if draw.random() < 0.5:
-        steps.append(["normal_.default", [{"register": 0}], {"std": draw.choice((0.02, 1, 0, -1, 1e38))}, [0]])
-    stride, step = [], 1
+    if slot["dtype"] not in ("float32", "float16", "bfloat16", "float64") and first == "randn.default":
+        first = "zeros.default"
+    made: list[Any] = [[first, [size], {"dtype": dtype}, [0]]]
+    for register in range(1, steps):
+        made.append(_runnable(draw, made, size, register))
+    if draw.random() < 0.5 and slot["dtype"].startswith(("float", "bfloat")):
+        std = draw.choice((0.02, 0.02, 0.02, 1, 0, 1e38) if steps == 1 else (0.02, -1))
+        made.append(["normal_.default", [{"register": 0}], {"std": std}, [0]])
+    stride: list[int] = []
+    step = 1
     for side in reversed(size):
         stride.insert(0, step)
         step *= max(1, side)
-    result = 0 if draw.random() < 0.7 else draw.randrange(len(steps))
-    return {"steps": steps, "result": result, "size": size, "stride": stride, "offset": draw.choice((0,) * 20 + (1, -1))}
+    result = 0 if steps == 1 or draw.random() < 0.7 else draw.randrange(len(made))
+    offset = draw.choice((0,) * 40 + (1, -1))
+    return {"steps": made, "result": result, "size": size, "stride": stride, "offset": offset}
 
 
 def _runnable(draw: Random, steps: list[Any], size: list[int], register: int) -> list[Any]:

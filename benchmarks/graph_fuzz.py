@@ -43,10 +43,12 @@ VARIANTS: Final = (
     "he?mode=fan_out&distribution=uniform",
     "idinit?convolutions=channel",
     "orthogonal?convolutions=delta",
-    "orthogonal?gain=1e300",
+    "orthogonal?gain=1000",
     "mimetic?positions=false",
     "mup?queries=drawn",
-    "scaled?deviation=1e200",
+    "mimetic?alpha1=-1000",
+    "mup?base=1000000&deviation=1000",
+    "scaled?deviation=1000",
     "xavier?distribution=normal",
     "lir?exact=false",
     "hypernet:text",
@@ -172,7 +174,7 @@ def main(
     until = time.monotonic() + minutes * 60
     found = _begun(out, seed)
     for start in starts():
-        _initializer(start) if not start.endswith(("1e300", "1e200")) else None
+        _initializer(start)
     while found["graphs"] < examples and time.monotonic() < until:
         began = time.monotonic()
         numbers = range(found["graphs"], min(found["graphs"] + CHUNK, examples))

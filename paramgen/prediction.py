@@ -17,7 +17,7 @@ from paramgen.architectures.inputs import typed
 from paramgen.architectures.module import from_module
 from paramgen.architectures.processors import read_tokenizer, tokens_of
 from paramgen.architectures.repository import pinned
-from paramgen.errors import OptionError, TraceError
+from paramgen.errors import OptionError, TraceError, one_line
 from paramgen.export.markdown import shell
 from paramgen.graphs.cache import cached_graph
 from paramgen.graphs.fallbacks import STRICT, Tracing
@@ -85,7 +85,17 @@ class Prediction:
                 return
             name, tensor = found
             if self.part is None or name in self.part:
-                yield name, tensor.detach().to(self.dtype_of(manifest[name]))
+                yield name, self._finite(name, tensor.detach().to(self.dtype_of(manifest[name])))
+
+    def _finite(self, name: str, tensor: Tensor) -> Tensor:
+        """Refuse what overflowed; what the library itself fills may hold infinities, as masks do."""
+        if self.rules[name] not in (LIBRARY, KEPT, PLAIN) and not _is_finite(tensor):
+            dtype = str(tensor.dtype).removeprefix("torch.")
+            raise OptionError(
+                f"{one_line(self.init)!r} fills {one_line(name)!r} with values that {dtype} cannot hold. Give smaller "
+                "options, or type: --dtype float32"
+            )
+        return tensor
 
     @property
     def start(self) -> Initializer:
@@ -153,6 +163,15 @@ class Prediction:
         manifest = self.architecture.manifest
         filled = dict(self)
         return {name: filled[slot.tied_to or name] for name, slot in manifest.items()}
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    """Whether all values are finite, without a copy of them."""
+    if tensor.is_complex():
+        return _is_finite(torch.view_as_real(tensor))
+    if not tensor.is_floating_point() or not tensor.numel():
+        return True
+    return all(bool(end.isfinite()) for end in tensor.aminmax())
 
 
 def prepare(
