@@ -91,7 +91,7 @@ def generated(draw: Random) -> Json:
     if draw.random() < 0.7:
         made.link(end, made.node("output", [2, made.width]))
     _bend(made)
-    wild = draw.random() < 0.4
+    wild = draw.random() < 0.25
     for slot in made.slots:
         if slot["tied_to"] is None and draw.random() < 0.5:
             slot["draw"] = program(draw, slot, steps=draw.choice((1, 2, 2, 3, 5)) if wild else 1)
@@ -188,7 +188,8 @@ def _any(made: Generated, end: int) -> int:
     if made.draw.random() < 0.3:
         return made.link(end, made.node(made.draw.choice(VOCABULARY), shape, **_attributes(made.draw)))
     return made.link(
-        end, made.node(made.draw.choice(OWNING), shape, made.slot(made.draw.choice(WORDS), shape), **_attributes(made.draw))
+        end,
+        made.node(made.draw.choice(OWNING), shape, made.slot(made.draw.choice(WORDS), shape), **_attributes(made.draw)),
     )
 
 

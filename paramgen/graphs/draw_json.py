@@ -1,4 +1,4 @@
-"""Draws as JSON. Only operations that make, fill or reshape small tensors are read; `draw_limits` says what they may take."""
+"""Draws as JSON. Only operations that make, fill or reshape tensors are read; `draw_limits` bounds them."""
 
 import base64
 import binascii

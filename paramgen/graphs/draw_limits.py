@@ -25,7 +25,7 @@ MEMORY_FACTOR: Final = 8
 """A draw has in memory at most so many times its slot's bytes at a time, and a constant."""
 MEMORY_CONSTANT: Final = 128 * 2**20
 MOST_PASSES: Final = 320
-"""All steps of a draw together compute at most so many elements for each of its slot's, or a constant if that is more."""
+"""All steps of a draw together compute at most so many elements for each of its slot's, or a constant."""
 WORK_CONSTANT: Final = 200_000_000
 EXACT: Final = 2**53
 """Random integers are drawn up to here, where float64 still tells one from the next."""
@@ -46,8 +46,8 @@ PACKETS: Final = frozenset(
     ).split()
 )
 DTYPES: Final = frozenset(
-    "float64 float32 float16 bfloat16 float8_e4m3fn float8_e5m2 complex64 complex128 int64 int32 int16 int8 uint8 uint16 "
-    "uint32 uint64 bool".split()
+    "float64 float32 float16 bfloat16 float8_e4m3fn float8_e5m2 complex64 complex128 int64 int32 int16 int8 uint8 "
+    "uint16 uint32 uint64 bool".split()
 )
 _DECIDED: Final = frozenset(("device", "pin_memory", "layout", "generator", "out"))
 """Arguments that whoever replays a draw decides."""
@@ -290,7 +290,9 @@ def _refuse_traps(step: Step, given: Mapping[str, Any], registers: Mapping[int, 
         return
     divisor = given.get("other")
     values = [_value(given.get("self"), registers), _value(divisor, registers)]
-    if any(value.dtype.is_floating_point if isinstance(value, Tensor) else isinstance(value, float) for value in values):
+    if any(
+        value.dtype.is_floating_point if isinstance(value, Tensor) else isinstance(value, float) for value in values
+    ):
         return
     known = isinstance(divisor, (int, Tensor))  # neither a register nor nonsense
     if not known or not bool(torch.as_tensor(divisor > 0).all()):

@@ -197,8 +197,8 @@ class Flow:
         self._left -= steps
         if self._left < 0:
             raise GraphError(
-                f"The {len(self.nodes):,} nodes are linked so that following the data takes too long. Allowed are graphs "
-                "of networks: paramgen graph --arch NAME --out g.json"
+                f"The {len(self.nodes):,} nodes are linked so that following the data takes too long. Allowed are "
+                "networks' graphs: paramgen graph --arch NAME --out g.json"
             )
 
     def op(self, index: int) -> str:

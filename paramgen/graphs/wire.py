@@ -216,7 +216,7 @@ def _refuse_sizes(key: str, numbers: list[Any]) -> None:
     few = len(numbers) <= MAX_DIMENSIONS and (len(numbers) > 0 or key == "kernel")
     if not few or not all(type(number) is int and number > 0 for number in numbers):
         raise GraphError(
-            f"A node's {key!r} is {one_line(numbers)}; it is one number of 1 or more, or up to {MAX_DIMENSIONS} of them."
+            f"A node's {key!r} is {one_line(numbers)}; it is a number from 1, or up to {MAX_DIMENSIONS} of them."
         )
 
 

@@ -37,7 +37,10 @@ if TYPE_CHECKING:
         ("grow:nowhere", "There is no folder 'nowhere'"),
         ("transplant:.", "transplant needs the new tokenizer"),
         ("transplant:.?tokenizer=3", "tokenizer is 3. Allowed: a folder or a repository"),
-        ("scaled?deviation=0", "deviation is 0. Allowed: a number above 0, up to 1,000. Type: --init 'scaled?deviation=0.02'"),
+        (
+            "scaled?deviation=0",
+            "deviation is 0. Allowed: a number above 0, up to 1,000. Type: --init 'scaled?deviation=0.02'",
+        ),
         ("lir?exact=1", "exact is 1. Allowed: true and false"),
         ("lir:NaN", "deviation is 'NaN'"),
         ("mup?base=0", "base is 0. Allowed: a whole number from 1"),
