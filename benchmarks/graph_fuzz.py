@@ -64,17 +64,21 @@ def starts() -> tuple[str, ...]:
 def attempt(seed: int, number: int) -> str:
     """Return how the graph of this number ends; raise what must not be raised."""
     draw = Random(f"{seed} {number}")
-    text = json.dumps(generated(draw))
-    init, dtype = draw.choice(starts()), draw.choice((None, None, *DTYPES))
+    data = generated(draw)
+    return tried(data, draw.choice(starts()), draw.choice((None, None, *DTYPES)), seed=number)
+
+
+def tried(data: dict[str, Any], init: str, dtype: str | None, *, seed: int) -> str:
+    """Read a graph, fill it, and now and then write it again or draw it; return how that ends."""
     try:
-        architecture, graph = graph_from_json(text)
+        architecture, graph = graph_from_json(json.dumps(data))
         again = graph_to_json(architecture, graph)
-        if number % 4 == 0 and again != graph_to_json(*graph_from_json(again)):
+        if seed % 4 == 0 and again != graph_to_json(*graph_from_json(again)):
             raise AssertionError("a graph that was read is written as another one")
         initializer = _initializer(init)
-        prediction = settled(architecture, graph, initializer, init=init, seed=number, dtype=dtype, asked=Asked())
+        prediction = settled(architecture, graph, initializer, init=init, seed=seed, dtype=dtype, asked=Asked())
         _fill(prediction)
-        if number % 8 == 0:
+        if seed % 8 == 0:
             draw_html(graph, title=init)
     except ParamgenError as error:
         if "\n" in str(error) or len(str(error)) > MAX_LINE:

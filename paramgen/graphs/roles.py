@@ -130,7 +130,7 @@ def parts_of(graph: Graph, manifest: Manifest) -> dict[str, Part]:
             fan=fan,
             kernel=kernel,
             stride=prod(stride) if isinstance(stride, tuple) else int(stride),
-            in_out=node.attributes.get("layout") == "in_out",
+            in_out=node.op == "linear" and node.attributes.get("layout") == "in_out",
             followed_by=flow.followed_by(index),
             last_of_branch=index in last,
             output=index in output,
