@@ -2,16 +2,21 @@
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from paramgen.errors import GraphError
 from paramgen.graphs import draw_limits
 from paramgen.graphs.wire import graph_from_json
 from paramgen.initializers.library import library_start
 from tests.graphs.test_wire import BASE, op
+
+if TYPE_CHECKING:
+    from conftest import Command
 
 BYTES = {"dtype": {"dtype": "uint8"}}
 DOUBLES = {"dtype": {"dtype": "float64"}}
@@ -69,6 +74,14 @@ BLANK = {
 @pytest.mark.parametrize("name", BLANK)
 def test_what_a_draw_does_not_write_is_zero(name: str, marked_memory: None) -> None:
     assert int(drawn(*BLANK[name]).count_nonzero()) == 0
+
+
+def test_the_command_writes_no_memory_of_ours(command: "Command", tmp_path: Path) -> None:
+    (tmp_path / "g.json").write_text(json.dumps(graph_of(*BLANK["empty"])), encoding="utf-8")
+    code = "import torch; torch.use_deterministic_algorithms(True)"
+    done = command("predict", "--arch", "g.json", "--init", "library", "--out", "start", "--no-check", code=code)
+    assert done.status == 0, done
+    assert int(load_file(tmp_path / "start" / "model.safetensors")["w"].count_nonzero()) == 0
 
 
 def test_gaps_between_the_elements_of_what_a_draw_makes_are_zero() -> None:
