@@ -28,7 +28,7 @@ from paramgen.export.folder import write_text
 from paramgen.graphs.drawing import draw_html
 from paramgen.graphs.wire import graph_from_json, graph_to_json
 from paramgen.initializers import Initializer, initializer_of, initializers
-from paramgen.initializers.library import KEPT, LIBRARY, PLAIN, library_start
+from paramgen.initializers.library import DEFAULTS, library_start
 from paramgen.manifest import Slot
 from paramgen.prediction import DTYPES, Asked, Prediction, settled
 
@@ -38,7 +38,8 @@ CHUNK: Final = 5_000
 """Graphs that one process reads; what ends a process is found so, and so is what grows in it."""
 SLOW: Final = 20.0  # seconds for one graph
 MAX_LINE: Final = 900  # characters
-FILES: Final = ("diffusion", "grow", "transplant", "weight_selection")  # they read another model's folder
+OTHERS: Final = ("diffusion", "grow", "transplant", "weight_selection", "matched", "shuffled")
+"""Initializers that read another model's folder, or need another initializer."""
 VARIANTS: Final = (
     "he?mode=fan_out&distribution=uniform",
     "idinit?convolutions=channel",
@@ -52,13 +53,15 @@ VARIANTS: Final = (
     "xavier?distribution=normal",
     "lir?exact=false",
     "hypernet:text",
+    "matched:xavier",
+    "shuffled:idinit",
 )
 _PERTURB: Final = -6  # glibc's M_PERTURB: memory that is handed out is filled with a byte
 
 
 def starts() -> tuple[str, ...]:
     """Return the initializers of the registry that need no file, and some of their options."""
-    return (*(name for name in initializers.names() if name not in FILES), *VARIANTS)
+    return (*(name for name in initializers.names() if name not in OTHERS), *VARIANTS)
 
 
 def attempt(seed: int, number: int) -> str:
@@ -95,7 +98,7 @@ def _fill(prediction: Prediction) -> None:
         slot = manifest[name]
         if tuple(tensor.shape) != slot.shape or tensor.dtype != prediction.dtype_of(slot):
             raise AssertionError(f"{prediction.init} makes {tensor.dtype} of shape {tuple(tensor.shape)}")
-        if prediction.rules[name] not in (LIBRARY, KEPT, PLAIN) and not bool(tensor.isfinite().all()):
+        if prediction.rules[name] not in DEFAULTS and not bool(tensor.isfinite().all()):
             raise AssertionError(f"{prediction.init} makes values that are not finite")
     if left:
         raise AssertionError(f"{prediction.init} leaves out {len(left)} slots")

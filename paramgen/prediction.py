@@ -25,7 +25,7 @@ from paramgen.graphs.schema import Graph
 from paramgen.graphs.wire import MAX_BYTES, graph_from_json
 from paramgen.initializers import Chosen, Initializer, initializer_of
 from paramgen.initializers.auto import AUTO
-from paramgen.initializers.library import KEPT, LIBRARY, PLAIN
+from paramgen.initializers.library import DEFAULTS
 from paramgen.manifest import Slot
 
 DTYPES: Mapping[str, torch.dtype] = {
@@ -89,7 +89,7 @@ class Prediction:
 
     def _finite(self, name: str, tensor: Tensor) -> Tensor:
         """Refuse what overflowed; what the library itself fills may hold infinities, as masks do."""
-        if self.rules[name] not in (LIBRARY, KEPT, PLAIN) and not _is_finite(tensor):
+        if self.rules[name] not in DEFAULTS and not _is_finite(tensor):
             dtype = str(tensor.dtype).removeprefix("torch.")
             raise OptionError(
                 f"{one_line(self.init)!r} fills {one_line(name)!r} with values that {dtype} cannot hold. Give smaller "
