@@ -68,7 +68,7 @@ class Generated:
             name = f"{self.draw.choice(('layers', 'blocks', 'h', 'stages'))}.{self.draw.randrange(3)}.{name}"
         while any(other["name"] == name for other in self.slots):
             name += f".{len(self.slots)}"
-        slot = {"name": name, "shape": list(shape), "dtype": "float32", "kind": "parameter"}
+        slot: Json = {"name": name, "shape": list(shape), "dtype": "float32", "kind": "parameter"}
         owner = name.rpartition(".")[0] if self.draw.random() < 0.8 else self.draw.choice(("", "x", ".."))
         slot |= {"owner": owner, "owner_type": self.draw.choice(OWNERS), "tied_to": None, "draw": None, **entries}
         self.slots.append(slot)

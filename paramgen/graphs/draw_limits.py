@@ -77,11 +77,14 @@ def known_packet(operator: str) -> bool:
 @lru_cache(maxsize=1024)
 def _signature(operator: str) -> _Signature:
     """Return what is known of an operator of tensors; operators of numbers, texts and lists are refused."""
+    unknown = f"it uses the unknown tensor operation {one_line(operator)!r}"
+    if not known_packet(operator):
+        raise GraphError(unknown)
     found = operator_of(Step(operator, (), {}, ()))
     schema = found._schema
     kinds = [str(returned.type) for returned in schema.returns]
-    if not known_packet(operator) or not kinds or not _RESULTS.issuperset(kinds):
-        raise GraphError(f"it uses the unknown tensor operation {one_line(operator)!r}")
+    if not kinds or not _RESULTS.issuperset(kinds):
+        raise GraphError(unknown)
     if any(argument.is_out for argument in schema.arguments):
         raise GraphError(f"its operation {operator!r} writes into what it is given")
     names = tuple(argument.name for argument in schema.arguments)
@@ -290,13 +293,17 @@ def _refuse_traps(step: Step, given: Mapping[str, Any], registers: Mapping[int, 
         return
     divisor = given.get("other")
     values = [_value(given.get("self"), registers), _value(divisor, registers)]
-    if any(
-        value.dtype.is_floating_point if isinstance(value, Tensor) else isinstance(value, float) for value in values
-    ):
+    if not all(_is_whole(value) for value in values):
         return
-    known = isinstance(divisor, (int, Tensor))  # neither a register nor nonsense
-    if not known or not bool(torch.as_tensor(divisor > 0).all()):
+    if not isinstance(divisor, (int, Tensor)) or not bool(torch.as_tensor(divisor > 0).all()):
         raise GraphError(f"its operation {step.operator!r} divides integers towards zero by what may be -1")
+
+
+def _is_whole(value: Any) -> bool:
+    """Whether a value is of integers, as far as that is known."""
+    if isinstance(value, Tensor):
+        return not value.dtype.is_floating_point and not value.dtype.is_complex
+    return not isinstance(value, (float, complex))
 
 
 def _value(given: Any, registers: Mapping[int, Tensor]) -> Any:

@@ -77,7 +77,8 @@ class Neighbours:
     def stride(self, index: int) -> int:
         """Return the stride along the last side."""
         stride = self.nodes[index].attributes.get("stride", 1)
-        return max(1, int(stride[-1] if isinstance(stride, tuple) and stride else stride or 1))
+        last = stride[-1] if isinstance(stride, tuple) and stride else stride
+        return max(1, last) if isinstance(last, int) else 1
 
     def is_stem(self, index: int) -> bool:
         """Whether a weight reads images, of three colours or grey."""
@@ -122,7 +123,7 @@ class Neighbours:
             if other is None or other in parts:
                 break
             other = next(iter(self.before[other]), None)
-        return parts[other][0] if other in parts else None
+        return parts[other][0] if other is not None and other in parts else None
 
     def mixes_tokens(self, index: int) -> bool:
         """Whether a linear weight maps tokens to tokens, as in an image's Mixer, instead of channels to channels.
