@@ -220,12 +220,13 @@ def _bend(made: Generated) -> None:
 
 def _reshape(made: Generated, node: Json) -> None:
     node["shape"] = _shape(made.draw)
-    for slot in made.slots:
-        if slot["name"] == node["slot"] and made.draw.random() < 0.9:
-            slot["shape"] = list(node["shape"])
-            for other in made.nodes:
-                if other["slot"] == node["slot"]:
-                    other["shape"] = list(node["shape"])
+    slot = next((slot for slot in made.slots if slot["name"] == node["slot"]), None)
+    if slot is None or made.draw.random() > 0.9:
+        return
+    slot["shape"] = list(node["shape"])
+    for other in made.nodes:
+        if other["slot"] == node["slot"]:
+            other["shape"] = list(node["shape"])
 
 
 def _tie(made: Generated) -> None:
@@ -236,9 +237,9 @@ def _tie(made: Generated) -> None:
         used = any(other["tied_to"] == slot["name"] for other in made.slots)
         if draw.random() < 0.08 and like and not used:
             slot["tied_to"] = draw.choice(like)["name"]
-            for node in made.nodes:
-                if node["slot"] == slot["name"]:
-                    node["slot"] = slot["tied_to"]
+    tied = {slot["name"]: slot["tied_to"] for slot in made.slots if slot["tied_to"] is not None}
+    for node in made.nodes:
+        node["slot"] = tied.get(node["slot"], node["slot"])
 
 
 def _shape(draw: Random) -> list[int]:
