@@ -25,7 +25,7 @@ from paramgen.graphs.schema import Graph
 from paramgen.graphs.wire import MAX_BYTES, graph_from_json
 from paramgen.initializers import Chosen, Initializer, initializer_of
 from paramgen.initializers.auto import AUTO
-from paramgen.initializers.library import DEFAULTS
+from paramgen.initializers.library import DEFAULTS, KEPT, LIBRARY, PLAIN
 from paramgen.manifest import Slot
 
 DTYPES: Mapping[str, torch.dtype] = {
