@@ -43,6 +43,8 @@ class Step:
 
 _FILLS: Final = frozenset(("normal_.default", "uniform_.default"))
 _SAMPLE: Final = 4096
+_BLANK: Final = frozenset(("empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided"))
+"""Operations that return whatever was in memory: a draw need not write to all of it, so it is zeroed."""
 _BLOCK: Final = 16  # torch draws normal numbers by so many at a time, and the last so many of a tensor together
 
 
@@ -207,7 +209,7 @@ def registers_of(step: Step) -> set[int]:
 def _one_line_errors(operator: str) -> Iterator[None]:
     try:
         yield
-    except (RuntimeError, IndexError, TypeError, ValueError, KeyError, OverflowError) as error:
+    except (RuntimeError, LookupError, TypeError, ValueError, ArithmeticError, AssertionError, AttributeError) as error:
         raise GraphError(f"A draw's operation {operator!r} fails: {type(error).__name__}: {one_line(error)}") from error
 
 
@@ -220,6 +222,8 @@ def _run(step: Step, registers: dict[int, Tensor], device: torch.device, generat
     outcome = _call(operator, arguments, keywords, device, generator)
     results = outcome if isinstance(outcome, (tuple, list)) else (outcome,)
     for register, result in zip(step.results, results, strict=True):
+        if step.operator.partition(".")[0] in _BLANK and not result.is_meta:
+            result.untyped_storage().fill_(0)  # gaps between its elements included
         if register is not None:
             registers[register] = result
 

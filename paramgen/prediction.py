@@ -25,7 +25,7 @@ from paramgen.graphs.schema import Graph
 from paramgen.graphs.wire import MAX_BYTES, graph_from_json
 from paramgen.initializers import Chosen, Initializer, initializer_of
 from paramgen.initializers.auto import AUTO
-from paramgen.initializers.library import KEPT, LIBRARY, PLAIN
+from paramgen.initializers.library import DEFAULTS, KEPT, LIBRARY, PLAIN
 from paramgen.manifest import Slot
 from paramgen.notebook import facts
 from paramgen.option_names import in_python
@@ -110,7 +110,17 @@ class Prediction:
                 return
             name, tensor = found
             if self.part is None or name in self.part:
-                yield name, tensor.detach().to(self.dtype_of(manifest[name]))
+                yield name, self._finite(name, tensor.detach().to(self.dtype_of(manifest[name])))
+
+    def _finite(self, name: str, tensor: Tensor) -> Tensor:
+        """Refuse what overflowed; what the library itself fills may hold infinities, as masks do."""
+        if self.rules[name] not in DEFAULTS and not _is_finite(tensor):
+            dtype = str(tensor.dtype).removeprefix("torch.")
+            raise OptionError(
+                f"{one_line(self.init)!r} fills {one_line(name)!r} with values that {dtype} cannot hold. Give smaller "
+                "options, or type: --dtype float32"
+            )
+        return tensor
 
     @property
     def start(self) -> Initializer:
@@ -193,6 +203,15 @@ class Prediction:
         manifest = self.architecture.manifest
         filled = dict(self.advancing(progress))
         return {name: filled[slot.tied_to or name] for name, slot in manifest.items()}
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    """Whether all values are finite, without a copy of them."""
+    if tensor.is_complex():
+        return _is_finite(torch.view_as_real(tensor))
+    if not tensor.is_floating_point() or not tensor.numel():
+        return True
+    return all(bool(end.isfinite()) for end in tensor.aminmax())
 
 
 def prepare(

@@ -24,6 +24,10 @@ WORDS: Final[Mapping[str, frozenset[str]]] = {
 HEAD_BY_HEAD: Final = frozenset(("query_key_value",))
 """Fused weights (GPT-NeoX, BLOOM) whose rows go q, k, v of the first head, then of the next; others go q, k, v."""
 
+MAX_HEADS: Final = 10_000
+WIDEST: Final = 16
+"""What is attended to is at most so many times as wide as all heads together."""
+
 _BETWEEN: Final = frozenset(
     "bias sum multiply concat negate normalize gather other parameter rms_norm layer_norm matmul".split()
 )
@@ -108,8 +112,8 @@ class _Place:
 
 def _group(flow: Flow, manifest: Manifest, head_width: int, place: _Place) -> Attention | None:
     weights = _feeding(flow, place.end)
-    slots = [flow.nodes[index].slot or "" for index in weights]
-    if not weights or len(set(slots)) != len(slots) or any(len(manifest[slot].shape) != 2 for slot in slots):
+    slots = [slot for index in weights if (slot := flow.nodes[index].slot) is not None]
+    if not weights or len(set(slots)) != len(weights) or any(len(manifest[slot].shape) != 2 for slot in slots):
         return None
     if len(weights) == 1:
         shares = _fused(flow, weights[0], head_width, place.heads)
@@ -125,6 +129,8 @@ def _group(flow: Flow, manifest: Manifest, head_width: int, place: _Place) -> At
     query, key, value = shares
     width = _sizes(flow, weights[0])[1]
     if len(query.rows) % len(key.rows) or len(key.rows) != len(value.rows) or head_width > width:
+        return None
+    if width > WIDEST * len(query.rows) * head_width:
         return None
     reads_same = _sizes(flow, weights[-1])[1] == width
     return Attention(
@@ -156,17 +162,22 @@ def _sizes(flow: Flow, index: int) -> tuple[int, int]:
 
 def _whole(flow: Flow, weights: list[int], head_width: int) -> tuple[Share, ...] | None:
     outs = [_sizes(flow, index)[0] for index in weights]
-    if any(out % head_width for out in outs):
+    if any(not _divides(head_width, out) for out in outs):
         return None
     return tuple(
         _share(flow, index, tuple(range(0, out, head_width))) for index, out in zip(weights, outs, strict=True)
     )
 
 
+def _divides(head_width: int, out: int) -> bool:
+    """Whether a weight's outputs are whole heads, and no more of them than any network has."""
+    return 0 < head_width <= out <= head_width * MAX_HEADS and out % head_width == 0
+
+
 def _fused(flow: Flow, index: int, head_width: int, heads: int | None) -> tuple[Share, ...] | None:
     """Cut one weight into queries, keys and values; keys and values may have fewer heads than queries."""
     slot, out = flow.nodes[index].slot or "", _sizes(flow, index)[0]
-    if out % head_width:
+    if not _divides(head_width, out):
         return None
     total = out // head_width
     queries = heads if heads is not None else total // 3
@@ -215,6 +226,8 @@ def _projection(flow: Flow, end: int, inputs: int, width: int) -> Share | None:
     """Return the one linear weight behind an attention that leads back to the width of what was attended to."""
     met = flow.reach(flow.after, flow.after[end], through=frozenset(("other", "layer_norm", "rms_norm", "bias")))
     linear = [node for node in met if flow.op(node) == "linear"]
-    if len(linear) != 1 or len(flow.nodes[linear[0]].shape) != 2 or _sizes(flow, linear[0]) != (width, inputs):
+    if len(linear) != 1 or flow.nodes[linear[0]].slot is None or len(flow.nodes[linear[0]].shape) != 2:
+        return None
+    if _sizes(flow, linear[0]) != (width, inputs):
         return None
     return _share(flow, linear[0], (0,))

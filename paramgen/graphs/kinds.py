@@ -170,6 +170,7 @@ class _Seen:
     def _norm_behind(self, index: int) -> str:
         following = self.flow.after[index]
         while following and self.nodes[following[0]].op == "bias":
+            self.flow.step()
             following = self.flow.after[following[0]]
         op = self.nodes[following[0]].op if following else ""
         return op if op in NORMS else ""

@@ -1,6 +1,6 @@
 """What stands around a weight: what its data comes from and goes to, and at which scale, or in what text."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from math import log2
 from typing import Final, NamedTuple, final
 
@@ -12,6 +12,8 @@ _ACTIVATIONS: Final = frozenset(("relu", "gelu", "silu", "sigmoid", "tanh", "act
 _ATTENTION: Final = frozenset(("attention", "softmax", "matmul"))
 _ENDS: Final = WEIGHTS | _ATTENTION | {"sum", "concat", "input", "output"}
 _KINDS: Final[Mapping[str, str]] = {"conv": "conv", "depthwise_conv": "dw", "dilated_conv": "conv", "linear": "pw"}
+NEAR: Final = 64
+"""So many nodes may stand between a weight and the product that scales what it returns."""
 TOKENS: Final = "tokens"
 ROTARY: Final = "rotary"
 ABSOLUTE: Final = "absolute"
@@ -27,6 +29,19 @@ class _Met(NamedTuple):
     gated: bool
 
 
+class _Nearest(NamedTuple):
+    """The first ends that are met from somewhere on: straight on, and in any way."""
+
+    straight: _Met | None
+    any: _Met | None
+
+
+def _nearest(found: Iterable[_Nearest]) -> _Nearest:
+    known = list(found)
+    straight = min((each.straight for each in known if each.straight is not None), default=None)
+    return _Nearest(straight, min((each.any for each in known if each.any is not None), default=None))
+
+
 @final
 class Neighbours:
     """Answers about the surroundings of one graph's nodes."""
@@ -35,8 +50,13 @@ class Neighbours:
         flow = Flow(graph)
         self.nodes, self.before, self.after = flow.nodes, flow.before, flow.after
         self.input = next((node.shape[-1] for node in graph.nodes if node.op == "input" and len(node.shape) == 4), 0)
+        self._parametrized = [self._takes_parameter(index) for index in range(len(self.nodes))]
+        self._gelus = [self._written_gelu(index) for index in range(len(self.nodes))]
         self.tokens = TOKENS if self.input else self._text()
+        self._results = self._shapes()
         self._sides = self._measure()
+        self._ends: dict[bool, dict[_Met, _Nearest]] = {True: {}, False: {}}  # ahead or behind: by where a walk is
+        self._mixing: dict[int, bool] = {}
 
     def kind(self, index: int) -> str:
         """Return `pw` (pointwise), `conv3`, `dw7`, or nothing for what is no such weight."""
@@ -45,6 +65,8 @@ class Neighbours:
             return ""
         if node.op == "linear":
             return "pw"
+        if not node.shape:
+            return ""
         size = node.shape[-1]
         if len(node.shape) == 4 and node.shape[-2] != size:
             return ""
@@ -55,7 +77,8 @@ class Neighbours:
     def stride(self, index: int) -> int:
         """Return the stride along the last side."""
         stride = self.nodes[index].attributes.get("stride", 1)
-        return int(stride[-1] if isinstance(stride, tuple) else stride)
+        last = stride[-1] if isinstance(stride, tuple) and stride else stride
+        return max(1, last) if isinstance(last, int) else 1
 
     def is_stem(self, index: int) -> bool:
         """Whether a weight reads images, of three colours or grey."""
@@ -80,38 +103,53 @@ class Neighbours:
 
     def behind(self, index: int) -> str:
         """Return the name of what a weight's data comes from."""
-        met = self._met(index, self.before)
+        met = self._met(index, ahead=False)
         return "pool" if met is not None and met.pooled else self._called(met)
 
     def ahead(self, index: int) -> str:
         """Return the name of what a weight's data goes to."""
-        met = self._met(index, self.after)
+        met = self._met(index, ahead=True)
         return "gate" if met is not None and met.gated else self._called(met)
 
     def next_weight(self, index: int) -> int | None:
         """Return the weight that a node's data enters next, if nothing else is in between."""
-        met = self._met(index, self.after)
+        met = self._met(index, ahead=True)
         return met.node if met is not None and self.nodes[met.node].op in WEIGHTS else None
 
     def owner_behind(self, product: int, factor: int, parts: Mapping[int, tuple[str, str]]) -> str | None:
-        """Return the weight whose output a product multiplies by `factor`."""
-        others = [node for node in self.before[product] if node != factor]
-        while others and others[0] not in parts:
-            others = self.before[others[0]]
-        return parts[others[0]][0] if others else None
+        """Return the weight whose output a product, right behind it, multiplies by `factor`."""
+        other = next((node for node in self.before[product] if node != factor), None)
+        for _ in range(NEAR):
+            if other is None or other in parts:
+                break
+            other = next(iter(self.before[other]), None)
+        return parts[other][0] if other is not None and other in parts else None
 
     def mixes_tokens(self, index: int) -> bool:
-        """Whether a linear weight maps tokens to tokens, as in an image's Mixer, instead of channels to channels."""
-        if self.nodes[index].op != "linear" or len(self.nodes[index].shape) < 2 or not self.input:
-            return False
-        met = self._met(index, self.before)
-        if met is None:
-            return False
-        if self.nodes[met.node].op == "linear":
-            return self.mixes_tokens(met.node)
-        if self.is_stem(met.node):
-            return self.nodes[index].shape[1] != self.nodes[met.node].shape[0]
-        shape = self._result(met.node)
+        """Whether a linear weight maps tokens to tokens, as in an image's Mixer, instead of channels to channels.
+
+        A linear weight right behind another one does what that one does.
+        """
+        passed: list[int] = []
+        here, found = index, self._mixing.get(index)
+        while found is None:
+            passed.append(here)
+            met = None
+            if self.nodes[here].op == "linear" and len(self.nodes[here].shape) >= 2 and self.input:
+                met = self._met(here, ahead=False)
+            if met is None or self.nodes[met.node].op != "linear":
+                found = met is not None and self._turns(here, met.node)
+            else:
+                here = met.node
+                found = self._mixing.get(here)
+        self._mixing.update(dict.fromkeys(passed, found))
+        return found
+
+    def _turns(self, index: int, source: int) -> bool:
+        """Whether a linear weight reads the tokens of what it comes from as its channels."""
+        if self.is_stem(source):
+            return self.nodes[index].shape[1] != self.nodes[source].shape[0]
+        shape = self._results[source]
         return len(shape) == 3 and self.nodes[index].shape[1] == shape[1] != shape[2]
 
     def _called(self, met: _Met | None) -> str:
@@ -127,26 +165,36 @@ class Neighbours:
             return "stream"
         return self.kind(met.node).rstrip("0123456789") or op
 
-    def _met(self, index: int, neighbours: list[list[int]]) -> _Met | None:
+    def _met(self, index: int, *, ahead: bool) -> _Met | None:
         """Return the first weight, sum, attention or end, straight on if possible, not by way of a pool or gate."""
-        met: list[_Met] = []
-        stack = [_Met(node, False, False, False) for node in neighbours[index]]
-        seen = set()
+        starts = [_Met(node, False, False, False) for node in (self.after if ahead else self.before)[index]]
+        self._walk(starts, ahead=ahead)
+        nearest = _nearest(self._ends[ahead][start] for start in starts)
+        return nearest.straight or nearest.any
+
+    def _walk(self, starts: list[_Met], *, ahead: bool) -> None:
+        """Note what is met from some places on, and from all that is passed: no place is walked from twice."""
+        known, stack, passed = self._ends[ahead], list(starts), dict[_Met, list[_Met]]()
         while stack:
             here = stack.pop()
+            if here in known or here in passed:
+                continue
             op = self.nodes[here.node].op
-            if here in seen or op == "parameter":
-                continue
-            seen.add(here)
-            if op in _ENDS and not self._takes_parameter(here.node):
-                met.append(here)
-                continue
-            activated = op in _ACTIVATIONS or self._written_gelu(here.node)
-            passed = (here.activated or activated, here.pooled or self._pools(here.node))
-            gated = here.gated or op == "sigmoid"
-            stack.extend(_Met(node, *passed, gated) for node in neighbours[here.node])
-        straight = [end for end in met if not end.pooled and not end.gated]
-        return min(straight or met, default=None)
+            if op == "parameter":
+                known[here] = _Nearest(None, None)
+            elif op in _ENDS and not self._parametrized[here.node]:
+                known[here] = _Nearest(None if here.pooled or here.gated else here, here)
+            else:
+                passed[here] = self._next(here, ahead=ahead)
+                stack += passed[here]
+        for here in sorted(passed, reverse=ahead):  # what lies further on first
+            known[here] = _nearest(known[following] for following in passed[here])
+
+    def _next(self, here: _Met, *, ahead: bool) -> list[_Met]:
+        op = self.nodes[here.node].op
+        activated = here.activated or op in _ACTIVATIONS or self._gelus[here.node]
+        passed = (activated, here.pooled or self._pools(here.node), here.gated or op == "sigmoid")
+        return [_Met(node, *passed) for node in (self.after if ahead else self.before)[here.node]]
 
     def _takes_parameter(self, index: int) -> bool:
         """Whether a node only adds or appends a parameter: a position table, a class token."""
@@ -157,35 +205,41 @@ class Neighbours:
         """Whether a product is that of a value and its tanh, as GPT-2's GELU is written out."""
         if self.nodes[index].op != "multiply":
             return False
-        factors = self.before[index]
-        return any(self.nodes[node].op == "tanh" and self.before[node][0] in factors for node in factors)
+        factors = set(self.before[index])
+        tanhs = (self.before[node] for node in factors if self.nodes[node].op == "tanh")
+        return any(entering and entering[0] in factors for entering in tanhs)
 
     def _text(self) -> str:
         """Return what the tokens of a text are: by the norm behind its sums, or by how positions are told."""
         ops = [node.op for node in self.nodes]
-        if any(op == "sum" and any(self._normalized(node) for node in self.before[at]) for at, op in enumerate(ops)):
+        normalized = self._normalized()
+        if any(op == "sum" and any(normalized[node] for node in self.before[at]) for at, op in enumerate(ops)):
             return POST_NORM
         turned = (
             op == "concat" and any(ops[node] == "negate" for node in self.before[at]) for at, op in enumerate(ops)
         )
         return ROTARY if any(turned) else ABSOLUTE
 
-    def _normalized(self, index: int) -> bool:
-        """Whether a node is what a norm returns."""
-        while self.nodes[index].op == "bias":
-            index = self.before[index][0]
-        return self.nodes[index].op in NORMS
+    def _normalized(self) -> list[bool]:
+        """Return for each node whether it is what a norm returns."""
+        found: list[bool] = []
+        for index, node in enumerate(self.nodes):
+            before = self.before[index]
+            found.append(bool(before) and found[before[0]] if node.op == "bias" else node.op in NORMS)
+        return found
 
     def _pools(self, index: int) -> bool:
         """Whether a node takes the mean over the whole image."""
         node = self.nodes[index]
         return node.op in ("mean", "average_pool") and (len(node.shape) == 2 or node.shape[-2:] == (1, 1))
 
-    def _result(self, index: int) -> tuple[int, ...]:
-        """Return the shape of what a node, or the operation behind its parameters, returns."""
-        while self.nodes[index].slot is not None and self.after[index]:
-            index = min(self.after[index])
-        return self.nodes[index].shape if self.nodes[index].slot is None else ()
+    def _shapes(self) -> list[tuple[int, ...]]:
+        """Return for each node the shape of what it, or the operation behind its parameters, returns."""
+        found: list[tuple[int, ...]] = [()] * len(self.nodes)
+        for index in reversed(range(len(self.nodes))):
+            node, after = self.nodes[index], self.after[index]
+            found[index] = node.shape if node.slot is None else found[min(after)] if after else ()
+        return found
 
     def _measure(self) -> list[int | None]:
         """Return the side of the image behind each node; None where there are tokens."""
@@ -201,11 +255,12 @@ class Neighbours:
             return self.input or None
         if node.op in ("conv", "depthwise_conv", "dilated_conv"):
             return None if before is None else max(1, -(-before // self.stride(index)))
-        shape = self._result(index) if node.slot is not None else node.shape
+        shape = self._results[index]
         if node.slot is not None:
             return None if len(shape) == 3 else before
         if len(shape) == 3:
             return None
         if len(shape) != 4 or node.op in _ATTENTION or shape[-2:] == (1, 1) or shape[1:3] == (1, 1):
             return before
-        return shape[-1] if shape[-1] == shape[-2] else shape[1] if shape[1] == shape[2] else before
+        side = shape[-1] if shape[-1] == shape[-2] else shape[1] if shape[1] == shape[2] else 0
+        return side or before

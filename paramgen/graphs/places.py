@@ -107,7 +107,7 @@ class _Reader:
             or self.manifest[slot].dtype.is_complex
         ):
             return None
-        in_out = node.attributes.get("layout") == "in_out"
+        in_out = node.op == "linear" and node.attributes.get("layout") == "in_out"
         outputs = shape[1] if in_out else shape[0]
         name = self._name(index, kind, outputs)
         if name.startswith("head@") and not in_out:

@@ -13,6 +13,7 @@ from typing import Final, Literal, final
 from jaxtyping import Float
 from torch import Tensor
 
+from paramgen.errors import GraphError
 from paramgen.graphs.ops import NORMS, WEIGHTS
 from paramgen.graphs.schema import Graph, Node
 from paramgen.manifest import Manifest, Slot
@@ -43,6 +44,10 @@ For relu, gelu and silu it is E[f(z)^2]^(-1/2) of a standard normal z (He et al.
 tanh's is torch's, for saturation; nothing and sigmoid have none.
 """
 
+STEPS: Final = 40
+"""Walks along a graph's edges have together at most so many steps for each of its nodes and edges, and some more."""
+STEPS_AT_LEAST: Final = 1_000_000
+
 _THROUGH: Final = NORMS | {"bias", "sum", "concat", "max_pool", "average_pool", "mean", "resize"}
 _TO_OUTPUT: Final = frozenset(("bias", "mean", "resize", "relu", "sigmoid", "softmax", "tanh", "average_pool"))
 _GATED: Final[Mapping[str, str]] = {"sigmoid": "silu", "tanh": "gelu"}  # x * sigmoid(x); the tanh form of gelu
@@ -70,7 +75,8 @@ class Part:
     @property
     def fan_in(self) -> float:
         """Number of terms in the sum that makes one output; of a transposed convolution on average."""
-        return self.fan * (self.taps / self.stride if self.kind == "transposed_conv" else float(self.taps))
+        terms = float(self.fan * self.taps)
+        return max(1.0, terms / self.stride) if self.kind == "transposed_conv" else terms
 
     @property
     def fan_out(self) -> float:
@@ -124,7 +130,7 @@ def parts_of(graph: Graph, manifest: Manifest) -> dict[str, Part]:
             fan=fan,
             kernel=kernel,
             stride=prod(stride) if isinstance(stride, tuple) else int(stride),
-            in_out=node.attributes.get("layout") == "in_out",
+            in_out=node.op == "linear" and node.attributes.get("layout") == "in_out",
             followed_by=flow.followed_by(index),
             last_of_branch=index in last,
             output=index in output,
@@ -179,6 +185,21 @@ class Flow:
         for source, target in graph.edges.tolist():
             self.before[target].append(source)
             self.after[source].append(target)
+        self._left = STEPS * (len(graph.nodes) + len(graph.edges)) + STEPS_AT_LEAST
+        self._first: list[int | None] | None = None
+
+    def step(self, steps: int = 1) -> None:
+        """Count steps along edges: all walks together take a time that grows with the graph, not with its square.
+
+        Raises:
+            GraphError: They go on beyond what any network needs.
+        """
+        self._left -= steps
+        if self._left < 0:
+            raise GraphError(
+                f"The {len(self.nodes):,} nodes are linked so that following the data takes too long. Allowed are "
+                "networks' graphs: paramgen graph --arch NAME --out g.json"
+            )
 
     def op(self, index: int) -> str:
         """Return what a node does."""
@@ -186,19 +207,34 @@ class Flow:
 
     def followed_by(self, index: int) -> str:
         """Return the first non-linearity behind a weight, through biases, norms, pools and sums; empty if none."""
-        met = self.reach(self.after, self.after[index], through=_THROUGH)
-        activations = sorted(node for node in met if self.op(node) in GAINS)
-        if not activations:
+        if self._first is None:
+            self._first = self._activations()
+        first = min((met for node in self.after[index] if (met := self._first[node]) is not None), default=None)
+        if first is None:
             return ""
-        first = activations[0]
         op = self.op(first)
         return _GATED[op] if op in _GATED and self._gates_itself(first) else op
+
+    def _activations(self) -> list[int | None]:
+        """Return for each node the first non-linearity from there on, itself included."""
+        first: list[int | None] = [None] * len(self.nodes)
+        for node in reversed(range(len(self.nodes))):
+            if self.op(node) in GAINS:
+                first[node] = node
+            elif self.op(node) in _THROUGH:
+                met = (first[following] for following in self.after[node])
+                first[node] = min((one for one in met if one is not None), default=None)
+        return first
 
     def _gates_itself(self, activation: int) -> bool:
         """Whether what enters the activation is multiplied with what leaves it."""
         entering = set(self.before[activation])
-        products = (node for node in self.after[activation] if self.op(node) == "multiply")
-        return any(entering & set(self.before[node]) for node in products)
+        for node in self.after[activation]:
+            if self.op(node) == "multiply":
+                self.step(len(self.before[node]))
+                if not entering.isdisjoint(self.before[node]):
+                    return True
+        return False
 
     def reach(self, neighbours: list[list[int]], start: Iterable[int], *, through: frozenset[str]) -> set[int]:
         """Return the nodes met from `start` on, those at which the walk ends included."""
@@ -209,6 +245,7 @@ class Flow:
             if node not in met:
                 met.add(node)
                 if self.op(node) in through:
+                    self.step(1 + len(neighbours[node]))
                     stack.extend(neighbours[node])
         return met
 
@@ -220,6 +257,7 @@ class Flow:
             current = stack.pop()
             if current == earlier:
                 return True
+            self.step(1 + len(self.before[current]))
             fresh = [source for source in self.before[current] if source >= earlier and source not in met]
             met.update(fresh)
             stack += fresh
@@ -268,6 +306,7 @@ class Flow:
             if self.op(node) in WEIGHTS:
                 found.add(node)
             else:
+                self.step(1 + len(self.before[node]))
                 stack.extend(self.before[node])
         return found
 
@@ -288,6 +327,7 @@ class Flow:
             node = -heapq.heappop(heap)
             if colours[node] == 3:
                 return node
+            self.step(1 + len(self.before[node]))
             for source in self.before[node]:
                 if source not in colours:
                     heapq.heappush(heap, -source)

@@ -18,7 +18,8 @@ from jaxtyping import Int64
 from paramgen.architectures import Architecture, Layout
 from paramgen.architectures.resets import without_values
 from paramgen.errors import GraphError, OutputError, one_line
-from paramgen.graphs.draw_json import check_draw, draw_from_json, draw_to_json
+from paramgen.graphs.draw_json import draw_from_json, draw_to_json
+from paramgen.graphs.draw_limits import check_draw
 from paramgen.graphs.schema import MAX_DIMENSIONS, MAX_EDGES, MAX_NODES, VERSION, Graph, Node, validate_shape
 from paramgen.manifest import Manifest, Slot
 
@@ -202,11 +203,22 @@ def _attribute(key: str, value: Any) -> Any:
     if key in _COUNTS and not (type(value) is int and 0 < value <= MAX_ATTRIBUTE):
         raise GraphError(f"A node's {key!r} is {one_line(value)}; it is one number, 1 or more.")
     numbers = value if isinstance(value, list) else [value]
+    if key in _SIZES:
+        _refuse_sizes(key, numbers)
     if all(type(number) is int and abs(number) <= MAX_ATTRIBUTE for number in numbers):
         return tuple(numbers) if isinstance(value, list) else value
     if key not in _SIZES and (isinstance(value, str) or (isinstance(value, float) and isfinite(value))):
         return value
     raise GraphError(f"A node's {key!r} is {value!r}; attributes are texts, numbers or integers of limited size.")
+
+
+def _refuse_sizes(key: str, numbers: list[Any]) -> None:
+    """Refuse a step of zero, and a kernel, a stride or a dilation of more dimensions than a shape has."""
+    few = len(numbers) <= MAX_DIMENSIONS and (len(numbers) > 0 or key == "kernel")
+    if not few or not all(type(number) is int and number > 0 for number in numbers):
+        raise GraphError(
+            f"A node's {key!r} is {one_line(numbers)}; it is a number from 1, or up to {MAX_DIMENSIONS} of them."
+        )
 
 
 def _text(value: Any, what: str) -> str:

@@ -7,15 +7,14 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from math import inf
-from typing import Any, ClassVar, final
+from typing import Any, ClassVar, Final, final
 
 from torch import Tensor
 
 from paramgen.architectures import Architecture
 from paramgen.architectures.overrides import split_spec
 from paramgen.architectures.spelling import Letters
-from paramgen.errors import OptionError, UnknownNameError
+from paramgen.errors import OptionError, UnknownNameError, one_line
 from paramgen.graphs.kinds import Family
 from paramgen.graphs.schema import Graph
 from paramgen.registry import Registry, Spec
@@ -94,11 +93,22 @@ class Initializer(ABC):
         return {}
 
 
+LARGEST: Final = 1000
+"""No scale that an option sets is larger: beyond it weights overflow, in float16 first."""
+
+
 def refuse_no_deviation(init: str, value: object) -> None:
     """Refuse what is no standard deviation."""
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not 0 < value < inf:  # type: ignore[operator]
-        raise OptionError(f"deviation is {value!r}. Allowed: a number above 0. Type: --init '{init}?deviation=0.02'")
+    if not is_scale(value) or not value > 0:  # type: ignore[operator]
+        raise OptionError(
+            f"deviation is {one_line(repr(value))}. Allowed: a number above 0, up to {LARGEST:,}. "
+            f"Type: --init '{init}?deviation=0.02'"
+        )
+
+
+def is_scale(value: object) -> bool:
+    """Whether an option's value is a number that weights can be scaled with."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and -LARGEST <= value <= LARGEST
 
 
 @final

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import isfinite
 from typing import Literal, final
 
 import torch
@@ -11,10 +10,10 @@ from torch import Tensor
 
 from paramgen.architectures import Architecture
 from paramgen.draws import slot_generator
-from paramgen.errors import OptionError
+from paramgen.errors import OptionError, one_line
 from paramgen.graphs.roles import Part, biases_of, parts_of
 from paramgen.graphs.schema import Graph
-from paramgen.initializers import Initializer, NamedTensors, initializers
+from paramgen.initializers import LARGEST, Initializer, NamedTensors, initializers, is_scale
 from paramgen.initializers.library import library_elsewhere, start_by_rules
 from paramgen.manifest import Slot
 
@@ -40,10 +39,10 @@ class IdInit(Initializer):
     def __post_init__(self) -> None:
         for name in ("tau", "epsilon", "loosen"):
             value = getattr(self, name)
-            number = isinstance(value, (int, float)) and not isinstance(value, bool)
-            if not (number and isfinite(value) and value >= 0):
+            if not (is_scale(value) and value >= 0):
                 raise OptionError(
-                    f"{name} is {value!r}. Allowed: a number, 0 or more. Type: --init 'idinit?{name}=1.0'"
+                    f"{name} is {one_line(repr(value))}. Allowed: a number from 0 to {LARGEST:,}. "
+                    f"Type: --init 'idinit?{name}=1.0'"
                 )
         if self.convolutions not in ("patch", "channel"):
             raise OptionError(f"convolutions is {self.convolutions!r}. Allowed: patch and channel")
@@ -103,7 +102,8 @@ def near_zero(out: int, width: int, epsilon: float) -> Float[Tensor, "out width"
 def _unfolded(matrix: Float[Tensor, "out width"], part: Part) -> Float[Tensor, "groups out in *kernel"]:
     """Deal the columns out to taps, all channels of the central tap first; every group has the same."""
     used = matrix.shape[1] // part.fan
-    order = torch.tensor([part.central, *(tap for tap in range(part.taps) if tap != part.central)])[:used]
+    taps = torch.arange(part.taps)
+    order = torch.cat((taps[part.central, None], taps[: part.central], taps[part.central + 1 :]))[:used]
     weights = torch.zeros(part.out, part.fan, part.taps)
     weights[:, :, order] = matrix.view(part.out, used, part.fan).transpose(1, 2)
     return weights.view(1, part.out, part.fan, *part.kernel).repeat(part.groups, *(1,) * (2 + len(part.kernel)))

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import isfinite
 from typing import final
 
 import torch
@@ -11,11 +10,11 @@ from torch import Tensor
 
 from paramgen.architectures import Architecture
 from paramgen.draws import one_thread, slot_generator
-from paramgen.errors import OptionError
+from paramgen.errors import OptionError, one_line
 from paramgen.graphs.attention import Attention, Share, attentions_of
 from paramgen.graphs.positions import grids_of, sinusoids
 from paramgen.graphs.schema import Graph
-from paramgen.initializers import Initializer, NamedTensors, initializers
+from paramgen.initializers import LARGEST, Initializer, NamedTensors, initializers, is_scale
 from paramgen.initializers.library import library_elsewhere, library_start, start_by_rules
 from paramgen.manifest import Slot
 
@@ -41,8 +40,11 @@ class Mimetic(Initializer):
     def __post_init__(self) -> None:
         for name in ("alpha1", "beta1", "alpha2", "beta2"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not isfinite(value):
-                raise OptionError(f"{name} is {value!r}. Allowed: a number. Type: --init 'mimetic?{name}=0.5'")
+            if not is_scale(value):
+                raise OptionError(
+                    f"{name} is {one_line(repr(value))}. Allowed: a number from -{LARGEST:,} to {LARGEST:,}. "
+                    f"Type: --init 'mimetic?{name}=0.5'"
+                )
         if not isinstance(self.positions, bool):
             raise OptionError(f"positions is {self.positions!r}. Allowed: true and false")
 

@@ -6,13 +6,13 @@ The learning rates by width and the factor on the scores are training's and the 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import sqrt
-from typing import Literal, final
+from typing import Final, Literal, final
 
 from torch import Tensor
 
 from paramgen.architectures import Architecture
 from paramgen.draws import slot_generator
-from paramgen.errors import OptionError
+from paramgen.errors import OptionError, one_line
 from paramgen.graphs.attention import attentions_of
 from paramgen.graphs.roles import Part, biases_of, parts_of
 from paramgen.graphs.schema import Graph
@@ -22,6 +22,7 @@ from paramgen.initializers.library import library_elsewhere, start_by_rules
 from paramgen.manifest import Slot
 
 MUP = "mup"
+MAX_BASE: Final = 1_000_000
 
 
 @final
@@ -39,8 +40,11 @@ class MaximalUpdate(Initializer):
 
     def __post_init__(self) -> None:
         refuse_no_deviation(MUP, self.deviation)
-        if type(self.base) is not int or self.base < 1:
-            raise OptionError(f"base is {self.base!r}. Allowed: a whole number from 1. Type: --init 'mup?base=256'")
+        if type(self.base) is not int or not 1 <= self.base <= MAX_BASE:
+            raise OptionError(
+                f"base is {one_line(repr(self.base))}. Allowed: a whole number from 1 to {MAX_BASE:,}. "
+                "Type: --init 'mup?base=256'"
+            )
         if self.queries not in ("zero", "drawn"):
             raise OptionError(f"queries is {self.queries!r}. Allowed: zero and drawn")
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import isfinite
 from typing import Literal, final
 
 import torch
@@ -11,10 +10,10 @@ from torch import Tensor
 
 from paramgen.architectures import Architecture
 from paramgen.draws import one_thread, slot_generator
-from paramgen.errors import OptionError
+from paramgen.errors import OptionError, one_line
 from paramgen.graphs.roles import Part, biases_of, parts_of
 from paramgen.graphs.schema import Graph
-from paramgen.initializers import Initializer, NamedTensors, initializers
+from paramgen.initializers import LARGEST, Initializer, NamedTensors, initializers, is_scale
 from paramgen.initializers.library import library_elsewhere, start_by_rules
 from paramgen.manifest import Slot
 
@@ -33,10 +32,10 @@ class Orthogonal(Initializer):
     """`flat` takes a filter as one long row; `delta` is orthogonal at the central tap, zero elsewhere."""
 
     def __post_init__(self) -> None:
-        number = isinstance(self.gain, (int, float)) and not isinstance(self.gain, bool)
-        if self.gain != AUTO and not (number and isfinite(self.gain) and self.gain > 0):  # type: ignore[arg-type,operator]
+        if self.gain != AUTO and not (is_scale(self.gain) and self.gain > 0):  # type: ignore[operator]
             raise OptionError(
-                f"gain is {self.gain!r}. Allowed: auto, or a number above 0. Type: --init 'orthogonal?gain=1.0'"
+                f"gain is {one_line(repr(self.gain))}. Allowed: auto, or a number above 0, up to {LARGEST:,}. "
+                "Type: --init 'orthogonal?gain=1.0'"
             )
         if self.convolutions not in ("flat", "delta"):
             raise OptionError(f"convolutions is {self.convolutions!r}. Allowed: flat and delta")

@@ -220,3 +220,18 @@ def test_a_push_is_the_callers_and_private(
 
 def test_the_service_has_the_same_handler() -> None:
     assert served.EndpointHandler is EndpointHandler
+
+
+def test_what_a_draw_does_not_write_is_zero(graph: dict[str, Any]) -> None:
+    import torch
+
+    steps = [["empty.memory_format", [[4096]], {"dtype": {"dtype": "uint8"}}, [0]]]
+    draw = {"steps": steps, "result": 0, "size": [4096], "stride": [1], "offset": 0}
+    slot = {**graph["slots"][0], "name": "blank", "shape": [4096], "dtype": "uint8", "kind": "buffer", "draw": draw}
+    blank = {**graph, "slots": [*graph["slots"], slot]}
+    torch.use_deterministic_algorithms(True)  # fills what it hands out with 255
+    try:
+        answer = EndpointHandler()({"inputs": {"graph": blank}, "parameters": {"init": "library"}})
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert int(load(base64.b64decode(answer["data"]))["blank"].count_nonzero()) == 0

@@ -1,8 +1,12 @@
 """What the closed-form starts refuse, as a user meets it: one line, before anything is built."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import torch
+
+import paramgen
 
 if TYPE_CHECKING:
     from conftest import Command
@@ -18,7 +22,7 @@ if TYPE_CHECKING:
         ("orthogonal?gain=true", "gain is True"),
         ("orthogonal:big", "gain is 'big'"),
         ("orthogonal?convolutions=round", "Allowed: flat and delta"),
-        ("idinit?tau=-1", "tau is -1. Allowed: a number, 0 or more"),
+        ("idinit?tau=-1", "tau is -1. Allowed: a number from 0 to 1,000"),
         ("idinit?epsilon=NaN", "epsilon is nan"),
         ("idinit?convolutions=tap", "Allowed: patch and channel"),
         ("mimetic?alpha1=much", "alpha1 is 'much'. Allowed: a number"),
@@ -37,7 +41,10 @@ if TYPE_CHECKING:
         ("grow:nowhere", "There is no folder 'nowhere'"),
         ("transplant:.", "transplant needs the new tokenizer"),
         ("transplant:.?tokenizer=3", "tokenizer is 3. Allowed: a folder or a repository"),
-        ("scaled?deviation=0", "deviation is 0. Allowed: a number above 0. Type: --init 'scaled?deviation=0.02'"),
+        (
+            "scaled?deviation=0",
+            "deviation is 0. Allowed: a number above 0, up to 1,000. Type: --init 'scaled?deviation=0.02'",
+        ),
         ("lir?exact=1", "exact is 1. Allowed: true and false"),
         ("lir:NaN", "deviation is 'NaN'"),
         ("mup?base=0", "base is 0. Allowed: a whole number from 1"),
@@ -47,3 +54,31 @@ if TYPE_CHECKING:
 def test_options_out_of_range(spec: str, message: str, command: "Command") -> None:
     done = command("predict", "--arch", "timm:test_vit", "--init", spec, "--out", "start")
     assert message in done.refusal
+
+
+@pytest.mark.parametrize(
+    ("spec", "dtype"),
+    [
+        ("orthogonal?gain=1e308", "float32"),
+        ("scaled?deviation=1e39", "float32"),
+        ("mimetic?alpha1=-1e300", "float32"),
+        ("idinit?tau=1e200", "float32"),
+        ("mup?base=1" + "0" * 400, "float32"),
+        ("mup?base=1000000&deviation=1000", "float16"),
+    ],
+)
+def test_options_that_make_weights_overflow(spec: str, dtype: str, command: "Command", tmp_path: Path) -> None:
+    done = command("predict", "--arch", "timm:test_vit", "--init", spec, "--dtype", dtype, "--out", "start")
+    assert "Allowed: " in done.refusal or "values that float16 cannot hold" in done.refusal
+    assert not (tmp_path / "start").exists()
+
+
+def test_infinities_that_a_library_means_are_kept() -> None:
+    from torch import nn
+
+    class Masked(nn.Linear):
+        def __init__(self) -> None:
+            super().__init__(4, 4)
+            self.register_buffer("mask", torch.full((4, 4), float("-inf")).triu(1))
+
+    assert paramgen.predict(Masked(), init="he").state_dict()["mask"].isinf().sum() == 6

@@ -127,6 +127,39 @@ def test_numbers_that_json_does_not_have(tensor: float, graph: dict[str, Any], r
     assert answer.status_code == 400
 
 
+def test_what_a_draw_does_not_write_is_zero_and_no_memory_of_ours(graph: dict[str, Any], running: Any) -> None:
+    """Of a process that answers others, above all."""
+    import torch
+    from safetensors.torch import load
+
+    steps = [["empty.memory_format", [[4096]], {"dtype": {"dtype": "uint8"}}, [0]]]
+    draw = {"steps": steps, "result": 0, "size": [4096], "stride": [1], "offset": 0}
+    slot = {**graph["slots"][0], "name": "blank", "shape": [4096], "dtype": "uint8", "kind": "buffer", "draw": draw}
+    blank = {**graph, "slots": [*graph["slots"], slot]}
+    torch.use_deterministic_algorithms(True)  # fills what it hands out with 255
+    try:
+        answers = [running.predict({"graph": blank, "init": "library"}) for _ in range(2)]
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert int(load(answers[0].content)["blank"].count_nonzero()) == 0
+    assert answers[0].content == answers[1].content and answers[0].headers["etag"] == answers[1].headers["etag"]
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        ["split.Tensor", [], {"self": {"register": 0}, "split_size": 1}, [1]],
+        ["unbind.int", [], {"self": {"register": 0}}, [1]],
+        ["sum.default", [{"register": 0}], {"dtype": 64}, [1]],  # ended the process
+        ["random_.from", [{"register": 0}, 2**63 - 1, None], {}, [0]],  # did not end
+    ],
+)
+def test_operations_that_hurt_torch_are_refused(step: list[Any], graph: dict[str, Any], running: Any) -> None:
+    odd = changed(graph, ("slots", 0, "draw", "steps"), [["empty.memory_format", [[9_999_999]], {}, [0]], step])
+    answer = running.predict({"graph": odd, "init": "library"})
+    assert answer.status_code == 422 and "cannot be run" in answer.json()["detail"]
+
+
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=9),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
