@@ -61,7 +61,7 @@ def draw_from_json(data: Any, name: str) -> Draw:
         try:
             check_step(read[-1])
         except GraphError as error:
-            raise GraphError(f"The draw of slot {name!r} cannot be run: {error}.") from error
+            raise GraphError(f"The draw of slot {name!r} cannot be run: {error.message}.") from error
     size, stride = tuple(int(n) for n in data["size"]), tuple(int(n) for n in data["stride"])
     return Draw(tuple(read), int(data["result"]), size, stride, int(data["offset"]))
 
