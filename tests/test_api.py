@@ -125,7 +125,7 @@ def test_initialize_a_module_on_the_meta_device(init: str) -> None:
     assert bool((module[1].running_var == 1).all())
 
 
-@pytest.mark.parametrize("chosen", ["library", "auto", "mimetic"])
+@pytest.mark.parametrize("chosen", ["library", "auto"])
 def test_the_default_of_a_live_module_is_what_it_holds(chosen: str) -> None:
     class Own(nn.Module):
         """What a constructor drew over what its layers had drawn: an embedding as of nanoGPT, a focal bias."""

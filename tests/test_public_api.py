@@ -27,6 +27,9 @@ COMMANDS = (
     "tokenizer",
     "endpoint",
 )
+NAMED_SHELL = {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
+"""With it `--show-completion` takes a shell's name, instead of looking for the one that tests may have been started by."""
+
 HEAVY = ("torch", "numpy", "timm", "torchvision", "diffusers", "transformers", "torch_geometric", "accelerate")
 REPORT = f"""
 import sys
@@ -61,7 +64,7 @@ def test_every_function_shows_how_it_is_called(name: str) -> None:
 )
 def test_stays_light_in_a_clean_interpreter(arguments: list[str]) -> None:
     command = [sys.executable, "-c", REPORT, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | NAMED_SHELL)
     assert done.stdout.splitlines()[-1].strip() == "loaded:"
 
 
@@ -85,7 +88,7 @@ def test_the_shell_completes_commands_and_options() -> None:
     assert completed("paramgen comp") == ["compare"]
     assert completed("paramgen predict --exa") == ["--example-input"]
     command = [sys.executable, "-m", "paramgen", "--show-completion", "bash"]
-    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    shown = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | NAMED_SHELL).stdout
     assert "complete -o default -F _paramgen_completion paramgen" in shown
 
 

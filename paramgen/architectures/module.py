@@ -36,7 +36,7 @@ from paramgen.architectures.resets import reset
 from paramgen.architectures.state import load_state
 from paramgen.architectures.user_code import UserCode, digest_of, find_code, recorded_code
 from paramgen.draws import Draw, kept
-from paramgen.errors import ArchitectureError, CheckError
+from paramgen.errors import ArchitectureError, CheckError, OptionError
 from paramgen.manifest import read_manifest, state_of
 
 
@@ -94,6 +94,8 @@ def _described(code: UserCode, name: str, request: Request) -> Architecture:
 
     try:
         module, draws = record(construct)
+    except OptionError:  # it says itself what is wrong, as of the example input
+        raise
     except (Exception, SystemExit) as error:  # a user's factory may raise anything
         raise _not_built(code, name, error) from error
     first, *others = code.digests().items()

@@ -24,7 +24,7 @@ def unbuilt(monkeypatch: pytest.MonkeyPatch) -> None:
 
     for source in ("transformers", "timm", "torchvision", "diffusers"):
         monkeypatch.setattr(f"paramgen.architectures.{source}.record", built)
-    monkeypatch.setattr(recorder, "_record", built)
+    monkeypatch.setattr(recorder, "_watched", built)
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ def test_what_is_lazy_is_drawn_and_the_rest_is_kept() -> None:
     assert lazy_names(module) == ["1.weight", "1.bias"] and type(module[1]) is nn.LazyLinear
 
 
-@pytest.mark.parametrize("init", ["library", "he", "hypernet:vision", "lsuv"])
+@pytest.mark.parametrize("init", ["library", "he", "orthogonal", "lsuv"])
 def test_a_lazy_module_is_filled_and_runs(init: str) -> None:
     module, other = lazy(), lazy()
     module[0].register_forward_hook(lambda *_: pytest.fail("the user's module was run"))
@@ -63,7 +63,7 @@ def test_written_and_loaded_into_a_lazy_module(tmp_path: Path) -> None:
 def test_a_factory_with_lazy_layers(tmp_path: Path) -> None:
     file = tmp_path / "own.py"
     file.write_text("from torch import nn\n\ndef build(out=5):\n    return nn.Sequential(nn.LazyLinear(out))\n")
-    with pytest.raises(paramgen.ParamgenError, match="Give an example input: --example-input") as caught:
+    with pytest.raises(paramgen.ParamgenError, match="Give an example input: example_input=") as caught:
         resolve(f"{file}:build")
     assert "\n" not in str(caught.value)
     written = paramgen.write(f"{file}:build", tmp_path / "out", init="he", example_input=torch.zeros(2, 7))

@@ -41,7 +41,7 @@ def test_a_start_that_fills_nothing_is_noted_where_others_go_on(photos: Path) ->
 
 
 def test_library_is_not_compared_with_itself(photos: Path, tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match="'mimetic' fills nothing of 'own': .*Type another start") as refusal:
+    with pytest.raises(OptionError, match="'mimetic' fills nothing of 'own': .*Pass another start") as refusal:
         paramgen.compare(("own", build), str(photos), init=["mimetic", "library"], out=tmp_path / "out", **SMALL)
     assert "\n" not in str(refusal.value) and not (tmp_path / "out" / "results.json").exists()
     options = SMALL | {"example_input": torch.zeros(2, 3, 16, 16)}

@@ -34,6 +34,7 @@ class Mixer(nn.Module):
 example_input = torch.zeros(2, 6)
 """
 NEED_MORE = ("diffusion", "grow", "transplant", "weight_selection")  # a trained model, or an architecture of their own
+KNOW_NOTHING = ("hypernet", "mimetic")  # of such a network
 OF_ANOTHER = {"matched": "matched:he", "shuffled": "shuffled:he"}
 
 
@@ -43,7 +44,7 @@ def mixer(tmp_path: Path) -> str:
     return f"{tmp_path / 'mixer.py'}:Mixer"
 
 
-@pytest.mark.parametrize("init", sorted(set(initializers.names()) - set(NEED_MORE)))
+@pytest.mark.parametrize("init", sorted(set(initializers.names()) - set(NEED_MORE) - set(KNOW_NOTHING)))
 def test_every_initializer_writes_them(mixer: str, tmp_path: Path, init: str) -> None:
     written = paramgen.write(mixer, tmp_path / "out", init=OF_ANOTHER.get(init, init))
     stored = load_file(tmp_path / "out" / "model.safetensors")
@@ -63,9 +64,7 @@ def test_a_dtype_is_of_real_numbers_and_complex_ones_are_of_the_width_that_files
 ) -> None:
     wide = {"dtype": "cdouble"}
     if dtype is None:
-        with pytest.raises(
-            paramgen.ParamgenError, match="'weight' is torch.complex128, which .* Type: --dtype float32"
-        ):
+        with pytest.raises(paramgen.ParamgenError, match="'weight' is torch.complex128, which .* dtype='float32'"):
             paramgen.write(mixer, tmp_path / "out", init="library", overrides=wide)
         assert not (tmp_path / "out").exists()
         return
@@ -88,7 +87,7 @@ def test_a_live_module_keeps_them(mixer: str, tmp_path: Path) -> None:
 
     module = Live()
     before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
-    assert set(paramgen.initialize_(module, init="he", example_input=torch.zeros(2, 4)).values()) == {"kept"}
+    assert set(paramgen.initialize_(module, init="library", example_input=torch.zeros(2, 4)).values()) == {"kept"}
     paramgen.write(module, tmp_path / "out", init="library", example_input=torch.zeros(2, 4))
     loaded = paramgen.load(tmp_path / "out", Live())
     assert all(before[name].equal(tensor) for name, tensor in module.state_dict().items())

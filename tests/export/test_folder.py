@@ -236,7 +236,7 @@ def test_a_name_that_is_too_long_is_refused_before_the_work(tmp_path: Path) -> N
     for target in (tmp_path / ("n" * 256), tmp_path / "absent" / ("\u00e9" * 128) / "out"):
         with pytest.raises(OutputError, match="256 bytes; here a name may have 255"):
             checked_target(target)
-        with pytest.raises(OutputError, match="Type a shorter name"):
+        with pytest.raises(OutputError, match="Pass a shorter name"):
             write_text(target, "text")
     assert os.listdir(tmp_path) == []
 

@@ -147,7 +147,7 @@ def test_a_server_that_cannot_read_the_spelling_is_quoted(between: Between, netw
         write(network, tmp_path / "start", init="he", endpoint=between.url)
 
 
-@pytest.mark.parametrize("init", ["he", "library", "hypernet:vision"])
+@pytest.mark.parametrize("init", ["he", "library", "orthogonal"])
 def test_what_a_live_module_keeps_stays_here(init: str, between: Between) -> None:
     module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4 * 14 * 14, 5))
     module[1].running_mean = torch.randn(4)

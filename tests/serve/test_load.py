@@ -120,7 +120,7 @@ def test_many_callers_get_their_own(serve: Any, graphs: Graphs) -> None:
     asked = [
         {"graph": graphs(width=width), "init": init, "seed": seed}
         for width in (8, 12)
-        for init in ("he", "hypernet")
+        for init in ("he", "orthogonal")
         for seed in (0, 1)
     ]
     alone = [running.predict(body).content for body in asked]

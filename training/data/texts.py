@@ -64,7 +64,7 @@ def load_texts(
     text = folder_text(source)
     if vocabulary == BYTES:
         read = tokenized(text, None)
-        tokens, spelling = {"train": read.train, "test": read.test}, byte_spelling()
+        tokens, spelling = {"train": torch.cat([read.train, read.validation]), "test": read.test}, byte_spelling()
     else:
         tokens, spelling = _subwords({"train": text.train, "test": text.test}, vocabulary)
     short = min(map(len, tokens.values()))
