@@ -155,7 +155,7 @@ def body_of(plain: dict[str, Any], draw: random.Random) -> bytes:
 def attempt(body: bytes, settings: Settings) -> str:
     """Do what the server does with a body, up to the first tensors; return how it ended."""
     try:
-        asked: PredictRequest = validated(PredictRequest, json_of(body, settings.max_depth))
+        asked: PredictRequest = validated(PredictRequest, json_of(body, settings.max_depth, settings.max_values))
         network = network_of(asked.arch, asked.overrides, asked.graph, settings)
         order = order_of(network, asked, settings)
         if order.prediction.architecture.manifest.elements < 10**5:

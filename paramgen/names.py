@@ -15,10 +15,13 @@ INITIALIZERS: Final = tuple(
     "auto diffusion he hypernet idinit library lir lsuv mimetic mup orthogonal scaled xavier".split()
 )
 MAX_OPTIONS: Final = 64
-MAX_NUMBER: Final = 10**6  # labels, for one, become a table before any limit on a network's size is met
+MAX_NUMBER: Final = 10**6
+MAX_LABELS: Final = 10**5  # they become a table of names before any limit on a network's size is met
 MAX_NESTING: Final = 4
 REPOSITORY: Final = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
+TOKEN: Final = re.compile(r"[\w.-]{1,300}", re.ASCII)  # of the Hub
 _NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]{0,199}", re.ASCII)
+_LABELS: Final = ("num_labels",)
 _KEY: Final = re.compile(r"[A-Za-z][\w.]*", re.ASCII)
 # Options by which a start reads files, or much.
 _READING: Final = frozenset({"batch", "data", "pairs", "path", "tokenizer"})
@@ -57,20 +60,20 @@ def _check_value(key: str, value: Any, depth: int) -> None:
         for name in value if isinstance(value, dict) else ():
             if not _KEY.fullmatch(name) or _REACHING.search(name.lower()):
                 raise OptionError(f"The option {one_line(f'{key}.{name}')!r} is not served.")
-        for item in items:
-            _check_value(key, item, depth - 1)
-    elif not _plain(value):
+        for name, item in value.items() if isinstance(value, dict) else ((key, item) for item in items):
+            _check_value(name, item, depth - 1)
+    elif not _plain(value, most := MAX_LABELS if key in _LABELS else MAX_NUMBER):
         raise OptionError(
-            f"{key} is {one_line(value)!r}. Allowed: a word of letters, digits and .+-_, a number up to "
-            f"{MAX_NUMBER:,}, true, false, null, or at most {MAX_OPTIONS} of these in a list or an object."
+            f"{key} is {one_line(value)!r}. Allowed: a word of letters, digits and .+-_, a number up to {most:,}, "
+            f"true, false, null, or at most {MAX_OPTIONS} of these in a list or an object."
         )
 
 
-def _plain(value: Any) -> bool:
+def _plain(value: Any, most: int) -> bool:
     if isinstance(value, str):
         return _WORD.fullmatch(value) is not None
     if isinstance(value, (int, float)):
-        return isfinite(value) and abs(value) <= MAX_NUMBER
+        return isfinite(value) and abs(value) <= most
     return value is None
 
 

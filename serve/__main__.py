@@ -1,5 +1,6 @@
 """`python -m serve`: the application under uvicorn, with limits on what comes before a request and after the last."""
 
+import gc
 import sys
 
 import uvicorn
@@ -14,6 +15,7 @@ def main() -> int:
     """Serve until a signal comes, then finish what was begun."""
     try:
         settings = Settings()
+        allow_descriptors()  # before the shares of connections and files are made of them
         from serve.app import create_app  # which takes seconds: what is wrong with the settings is said first
 
         app = create_app(settings)
@@ -23,7 +25,9 @@ def main() -> int:
         return _refused(f"PARAMGEN_SERVE_{name}: {first['msg']}")
     except (ParamgenError, ValueError) as error:
         return _refused(one_line(error))
-    allow_descriptors()
+    app.state.service.memory.bind()
+    gc.collect()
+    gc.freeze()  # what the libraries made is looked at no more, by which others would wait at each full collection
     uvicorn.run(
         app,
         host=settings.host,

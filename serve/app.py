@@ -1,5 +1,6 @@
 """The application: `uvicorn --factory serve.app:create_app`, or `python -m serve` with the limits on connections."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib import import_module
@@ -14,6 +15,7 @@ from starlette.responses import Response
 
 from paramgen.errors import MissingPackageError, one_line
 from serve.access import Access
+from serve.description import router as description
 from serve.gate import Gate
 from serve.monitoring import Metrics, log_to_stderr
 from serve.page import router as page
@@ -33,7 +35,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        attending = asyncio.ensure_future(app.state.service.attend())
         yield
+        attending.cancel()
         app.state.service.close()
 
     app = FastAPI(
@@ -41,6 +45,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         version=version("paramgen"),
         description=DESCRIPTION,
         lifespan=lifespan,
+        docs_url=None,  # it would run scripts from elsewhere
         redoc_url=None,
         telemetry=_telemetry(settings.telemetry),
     )
@@ -49,6 +54,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.service, app.state.metrics = service, metrics
     app.include_router(router)
     app.include_router(page)
+    app.include_router(description)
     app.add_middleware(Gate, access=Access(settings), metrics=metrics, most=settings.connections)
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)

@@ -7,6 +7,7 @@ from http import HTTPStatus
 from typing import Any, Final, final
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serve.access import Access
@@ -34,15 +35,15 @@ class Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        passage = _Passage(scope, send)
+        passage = _Passage(scope, receive, send)
         self._inside += 1
         try:
             if scope["path"] not in OPEN and not scope["path"].startswith(OPEN_BELOW):
-                passage.caller = self._access.admit(scope, Headers(scope=scope))
+                passage.admitted(self._access.admit(scope, Headers(scope=scope)))
                 self._refuse_many()
-            await self._app(scope, receive, passage.send)
+            await self._app(scope, passage.receive, passage.send)
         except Exception as error:  # the last place to answer
-            await passage.fail(error, receive)
+            await passage.fail(error)
         finally:
             self._inside -= 1
             passage.record(self._metrics)
@@ -53,49 +54,59 @@ class Gate:
             raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, RETRY)
 
 
-def _unfinished(message: Message) -> Message:
-    return {**message, "more_body": True} if message["type"] == "http.response.body" else message
-
-
 class _Passage:
     """One request on its way."""
 
-    def __init__(self, scope: Scope, send: Send) -> None:
-        given = Headers(scope=scope).get("x-request-id", "")
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope)
+        given = headers.get("x-request-id", "")
         self.id = given if _ID.fullmatch(given) else secrets.token_hex(8)
         self.caller = ""
-        self._scope, self._send = scope, send
+        self._scope, self._receive, self._send = scope, receive, send
         self._begun = time.perf_counter()
         self._status, self._sent = 0, 0
+        self._unread = "transfer-encoding" in headers or headers.get("content-length", "0").strip("0") != ""
+        self._ends = False
         scope.setdefault("state", {})["request_id"] = self.id
 
+    def admitted(self, caller: str) -> None:
+        """Note who asks."""
+        self.caller = self._scope["state"]["caller"] = caller
+
+    async def receive(self) -> Message:
+        """Return the next of a request, and note whether its body is whole."""
+        message = await self._receive()
+        self._unread &= message["type"] == "http.request" and bool(message.get("more_body", False))
+        return message
+
     async def send(self, message: Message) -> None:
+        """Send the next of an answer. Where a body is still under way, the connection ends with it."""
         if message["type"] == "http.response.start":
             self._status = message["status"]
             headers = MutableHeaders(scope=message)
             headers["X-Request-Id"] = self.id
             for name, value in _HEADERS.items():
                 headers.setdefault(name, value)
-        await self._send(message)
+            self._ends = self._unread
+            if self._ends:
+                headers["Connection"] = "close"
         self._sent += len(message.get("body", b""))
+        if self._ends and message["type"] == "http.response.body" and not message.get("more_body", False):
+            await self._send({**message, "more_body": True})
+            await drop_body(self.receive)
+            message = {"type": "http.response.body", "body": b""}
+        await self._send(message)
 
-    async def fail(self, error: Exception, receive: Receive) -> None:
+    async def fail(self, error: Exception) -> None:
         """Answer with a problem if nothing was answered yet; else cut the answer, so that it cannot pass for whole."""
-        if isinstance(error, (Gone, Cancelled)):
+        if isinstance(error, (Gone, Cancelled, ClientDisconnect)):
             self._status = self._status or 499  # as nginx counts callers who left
             return
         problem = problem_of(error, self.id)
         if problem.status >= 500 and not isinstance(error, Problem):
             LOGGER.error("unexpected error", exc_info=error, extra={"fields": {"request_id": self.id}})
-        if self._status:  # the server closes a connection whose answer is not whole
-            return
-        answer = problem_response(problem, self.id)
-        if "Connection" in problem.headers:  # a body may still be under way
-            await answer(self._scope, receive, lambda message: self.send(_unfinished(message)))
-            await drop_body(receive)
-            await self.send({"type": "http.response.body", "body": b""})
-        else:
-            await answer(self._scope, receive, self.send)
+        if not self._status:  # the server closes a connection whose answer is not whole
+            await problem_response(problem, self.id)(self._scope, self.receive, self.send)
 
     def record(self, metrics: Metrics) -> None:
         seconds = time.perf_counter() - self._begun

@@ -13,46 +13,49 @@ from typing import Any, Final, final
 
 import torch
 
+from paramgen.admission import Limits, graph_within, network_within, peak_within
 from paramgen.architectures import Architecture
 from paramgen.architectures.spelling import SENT, Letters
 from paramgen.errors import OptionError
 from paramgen.export.plan import Plan
 from paramgen.graphs.schema import Graph
-from paramgen.graphs.wire import graph_from_data, graph_to_json
+from paramgen.graphs.wire import graph_to_json
 from paramgen.hypernets.spelled import LETTERS
 from paramgen.initializers import Initializer, initializer_of, with_prompts
-from paramgen.initializers.auto import MAX_RUN
-from paramgen.initializers.diffusion import DiffusionInitializer
 from paramgen.names import checked_arch, checked_init, shipped_hypernets
-from paramgen.prediction import Asked, Prediction, describe, settled
+from paramgen.prediction import Asked, Prediction, settled
 from paramgen.writing import plan_files
+from serve.recent import size_of
 from serve.schemas import PredictRequest
 from serve.settings import Settings
 
 ONE_FILE: Final = 2**62
-MAX_SIDE: Final = 8192
-MAX_DENOISING: Final = 50  # steps
-_FACTORED: Final = ("orthogonal", "lsuv", "mimetic", "idinit")
 
 
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Network:
-    """A network that passed the limits, and the sha256 of its graph's JSON."""
+    """A network that passed the limits, the sha256 of its graph's JSON, and about how many bytes of memory it takes."""
 
     architecture: Architecture
     graph: Graph
     sha256: str
+    nbytes: int
 
 
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Order:
-    """A prediction that can be answered: one file, all of whose bytes are decided."""
+    """A prediction that can be answered: one file, all of whose bytes are decided.
+
+    `memory` is what it takes at its peak, `nbytes` what it takes to remember it, without its network.
+    """
 
     prediction: Prediction
     plan: Plan
     etag: str
+    memory: int
+    nbytes: int
 
     @property
     def file(self) -> str:
@@ -80,19 +83,33 @@ def network_of(arch: str | None, overrides: Mapping[str, Any], graph: Any, setti
     """Build a named network or read a graph, within the limits."""
     if (arch is None) == (graph is None):
         raise OptionError("A request names a network (arch) or brings its graph (graph): one of the two.")
+    limits = _limits(settings)
     if arch is None:
         if overrides:
             raise OptionError("`set` changes a named network; a graph is what it is.")
-        return _read(graph, settings)
+        return _network(*graph_within(graph, limits), settings)
     name, checked = checked_arch(arch, overrides)
-    built, traced = describe(name, overrides=checked)
-    read = _read(json.loads(graph_to_json(built, traced)), settings)
+    built, traced = network_within(name, checked, limits)
+    read, graph = graph_within(json.loads(graph_to_json(built, traced)), limits)
     # Its module is kept for the one start that runs the network.
-    return replace(read, architecture=replace(read.architecture, module=built.module, example=built.example))
+    return _network(replace(read, module=built.module, example=built.example), graph, settings)
 
 
-def order_of(network: Network, request: PredictRequest, settings: Settings) -> Order:
-    """Choose the start and plan the file."""
+def _network(architecture: Architecture, graph: Graph, settings: Settings) -> Network:
+    digest = sha256(graph_to_json(architecture, graph).encode()).hexdigest()
+    return Network(architecture=architecture, graph=graph, sha256=digest, nbytes=_size(settings, architecture, graph))
+
+
+def _limits(settings: Settings, memory: int | None = None) -> Limits:
+    return Limits(nodes=settings.max_nodes, elements=settings.max_elements, memory=memory)
+
+
+def _size(settings: Settings, *parts: Any) -> int:
+    return size_of(*parts, most=settings.remembered_bytes)
+
+
+def order_of(network: Network, request: PredictRequest, settings: Settings, memory: int | None = None) -> Order:
+    """Choose the start, plan the file, and see to it that `memory` is enough, where it is limited."""
     init = checked_init(request.init, {*shipped_hypernets(), *settings.hypernets})
     initializer = _initializer(init)
     if request.spelling is not None:
@@ -106,49 +123,22 @@ def order_of(network: Network, request: PredictRequest, settings: Settings) -> O
         dtype=request.dtype,
         asked=Asked(arch=request.arch, overrides=request.overrides),
     )
-    _refuse_heavy(prediction)
+    peak = peak_within(prediction, _limits(settings, memory))
     plan = plan_files(prediction, ONE_FILE)
-    order = Order(prediction=prediction, plan=plan, etag=_etag(network, prediction, plan))
-    if order.size > settings.max_bytes:
-        raise OptionError(f"The file would have {order.size:,} bytes; at most {settings.max_bytes:,} are served.")
-    return order
-
-
-def _read(graph: Any, settings: Settings) -> Network:
-    for part in ("nodes", "slots"):
-        if isinstance(graph.get(part), list) and len(graph[part]) > settings.max_nodes:
-            raise OptionError(f"A graph of {len(graph[part]):,} {part}; at most {settings.max_nodes:,} are served.")
-    architecture, read = graph_from_data(graph)
-    if architecture.manifest.elements > settings.max_elements:
-        raise OptionError(
-            f"A network of {architecture.manifest.elements:,} elements; at most {settings.max_elements:,} are served."
-        )
-    text = graph_to_json(architecture, read)
-    return Network(architecture=architecture, graph=read, sha256=sha256(text.encode()).hexdigest())
+    if (size := sum(plan.sizes.values())) > settings.max_bytes:
+        raise OptionError(f"The file would have {size:,} bytes; at most {settings.max_bytes:,} are served.")
+    return Order(
+        prediction=prediction,
+        plan=plan,
+        etag=_etag(network, prediction, plan),
+        memory=peak,
+        nbytes=_size(settings, plan, prediction.rules, prediction.asked, request.spelling),
+    )
 
 
 @lru_cache(maxsize=16)  # a hypernet is read once
 def _initializer(init: str) -> Initializer:
     return initializer_of(init)
-
-
-def _refuse_heavy(prediction: Prediction) -> None:
-    """Refuse what one long operation would need, which no watch can end: memory, or a large matrix's factors."""
-    manifest = prediction.architecture.manifest
-    start = prediction.chosen.get("chosen", prediction.init).partition("?")[0]
-    if prediction.initializer.runs_network and manifest.elements > MAX_RUN:
-        raise OptionError(
-            f"{start!r} runs the network, of {manifest.elements:,} elements; at most {MAX_RUN:,} are run."
-        )
-    if isinstance(prediction.initializer, DiffusionInitializer) and prediction.initializer.steps > MAX_DENOISING:
-        raise OptionError(f"{prediction.initializer.steps} steps of denoising; at most {MAX_DENOISING} are served.")
-    for slot in manifest.filled:
-        side = min(slot.shape[0], slot.elements // slot.shape[0]) if slot.shape and slot.shape[0] else 0
-        drawn = slot.draw is not None and any(step.operator.startswith("linalg") for step in slot.draw.steps)
-        if side > MAX_SIDE and (drawn or start in _FACTORED):
-            raise OptionError(
-                f"{slot.name!r} is a matrix whose shorter side is {side:,}; {start!r} is served up to {MAX_SIDE:,}."
-            )
 
 
 def _etag(network: Network, prediction: Prediction, plan: Plan) -> str:

@@ -18,11 +18,10 @@ from paramgen.errors import ParamgenError, one_line
 from paramgen.graphs.drawing import draw_html
 from serve.orders import Order
 from serve.problems import Problem
-from serve.routes import ANSWERS, REFUSALS, NamedOrder, asked_of, service_of
-from serve.schemas import PredictRequest
+from serve.routes import ANSWERS, REFUSALS, NamedOrder, order_of_body, service_of
 from serve.service import Service
 from serve.spool import PIECE
-from serve.statistics import LINE, lines_of
+from serve.statistics import LINE, MEMORY, lines_of
 from serve.stream import Gone, while_connected
 
 router = APIRouter(responses=REFUSALS)
@@ -49,7 +48,7 @@ async def static(name: str) -> Response:
 @router.post("/v1/drawing", include_in_schema=False)
 async def drawing(request: Request) -> Response:
     """Return the picture of a network's graph as an HTML document, to be shown in a frame."""
-    order = await _order(request)
+    order = (await order_of_body(request)).order
     prediction = order.prediction
     title = one_line(prediction.architecture.spec)
     drawn = service_of(request).work(lambda: draw_html(prediction.graph, title=title))
@@ -60,7 +59,7 @@ async def drawing(request: Request) -> Response:
 @router.post("/v1/statistics", include_in_schema=False)
 async def statistics(request: Request) -> Response:
     """Return lines of JSON about a prediction, each as soon as its tensor is there."""
-    return Lines(service_of(request), await _order(request))
+    return Lines(service_of(request), (await order_of_body(request)).order)
 
 
 @router.get("/v1/folder", responses=ANSWERS, response_class=Response)
@@ -84,7 +83,9 @@ class Lines(Response):
         nbytes = LINE * len(order.prediction.architecture.manifest.filled)
         spool = service.spool
         found = spool.find(self._key)
-        self._spooled = found or spool.begin(lines_of(order), start=0, nbytes=nbytes, key=self._key)
+        self._spooled = found or spool.begin(
+            lines_of(order), start=0, nbytes=nbytes, key=self._key, memory=order.memory + MEMORY
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send lines as they are written."""
@@ -147,9 +148,3 @@ def _digest(text: str) -> str:
 def _static() -> dict[str, bytes]:
     folder = files("serve") / "static"
     return {entry.name: entry.read_bytes() for entry in folder.iterdir() if entry.name.rpartition(".")[2] in KINDS}
-
-
-async def _order(request: Request) -> Order:
-    """Read what is asked for, as `/v1/predict` does."""
-    asked: PredictRequest = await asked_of(request, PredictRequest)
-    return await service_of(request).order(request, asked)

@@ -2,24 +2,22 @@
 
 import json
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Callable
 from http import HTTPStatus
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from paramgen.errors import OptionError, one_line
-from paramgen.names import REPOSITORY
+from paramgen.names import REPOSITORY, TOKEN
 from paramgen.writing import write_prediction
 from serve.limits import Watch
 from serve.orders import Order
 from serve.problems import Problem
+from serve.workrooms import workroom
 
 HEADER: Final = "x-hub-token"
-_TOKEN: Final = re.compile(r"[\w.-]{1,300}", re.ASCII)
 
 
 def pushing(order: Order, repo: str, token: str, *, parent: Path | None, watch: Watch) -> Callable[[], dict[str, Any]]:
@@ -30,12 +28,12 @@ def pushing(order: Order, repo: str, token: str, *, parent: Path | None, watch: 
     if order.prediction.asked.arch is None and layout.source != "module":
         # It would be checked by loading it, and the caller wrote what its library would build.
         raise OptionError(f"A graph of {one_line(layout.source)!r} is not pushed. Name the network instead: arch")
-    if not _TOKEN.fullmatch(token):
+    if not TOKEN.fullmatch(token):
         raise Problem(HTTPStatus.UNAUTHORIZED, "Pushing needs your own token of the Hub, in the header X-Hub-Token.")
 
     def work() -> dict[str, Any]:
-        with TemporaryDirectory(dir=parent) as made:
-            folder = Path(made) / repo.partition("/")[2]
+        with workroom(parent) as made:
+            folder = made / repo.partition("/")[2]
             write_prediction(order.prediction, folder, max_shard="5GB", overwrite=False, verify=False)
             return _pushed(folder, repo, token, watch)
 

@@ -1,9 +1,12 @@
 """Bodies and queries into requests: JSON within limits, and nothing that JSON does not have."""
 
+import gc
 import json
-from collections.abc import Iterable
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn, final
 
 from paramgen.architectures.overrides import parse_overrides
 from paramgen.errors import one_line
@@ -11,10 +14,15 @@ from serve.problems import Problem
 from serve.schemas import PredictRequest, validated
 
 
-def json_of(body: bytes, max_depth: int) -> Any:
-    """Parse a body: no NaN, no halves of characters, nothing nested too deeply."""
+def json_of(body: bytes, max_depth: int, max_values: int) -> Any:
+    """Parse a body: no NaN, no halves of characters, nothing nested too deeply, not too many values."""
+    if sum(map(body.count, (b",", b"[", b"{"))) > max_values:  # some may stand in texts
+        raise Problem(
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The body has more than {max_values:,} commas, objects and lists."
+        )
     try:
-        data = json.loads(body, parse_constant=_refuse)
+        with _COLLECTOR.paused():
+            data = json.loads(body, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
         raise Problem(HTTPStatus.BAD_REQUEST, f"The body is no JSON: {one_line(error)}") from error
     _refuse_depth(data, max_depth)
@@ -24,6 +32,31 @@ def json_of(body: bytes, max_depth: int) -> Any:
         except UnicodeEncodeError as error:
             raise Problem(HTTPStatus.BAD_REQUEST, "The body has half of a surrogate pair in a text.") from error
     return data
+
+
+@final
+class _Collector:
+    """Lets the garbage collector rest while JSON is parsed: that has no cycles, and it would look at every value."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._pauses = 0
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        with self._lock:
+            self._pauses += 1
+            gc.disable()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._pauses -= 1
+                if not self._pauses:
+                    gc.enable()
+
+
+_COLLECTOR: Final = _Collector()
 
 
 def _refuse(constant: str) -> NoReturn:

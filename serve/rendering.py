@@ -3,7 +3,6 @@
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final
 
 from paramgen.export.plan import Place
@@ -11,6 +10,7 @@ from paramgen.export.writer import write_tensor
 from paramgen.writing import write_prediction
 from serve.orders import Order
 from serve.spool import Spooled, Work
+from serve.workrooms import workroom
 
 _FIXED: Final = (1980, 1, 1, 0, 0, 0)  # the same folder, the same zip
 
@@ -74,9 +74,9 @@ def folder_zip(order: Order, parent: Path | None) -> Work:
     """
 
     def write(spooled: Spooled) -> None:
-        with TemporaryDirectory(dir=parent) as made:
+        with workroom(parent) as made:
             # Not loaded by its library here: whoever unpacks it does that, by `paramgen check`.
-            folder = Path(made) / "start"
+            folder = made / "start"
             write_prediction(order.prediction, folder, max_shard="5GB", overwrite=False, verify=False)
             with (
                 open(spooled.descriptor, "wb", closefd=False) as file,

@@ -1,21 +1,21 @@
 """The routes: each reads a request and asks the service."""
 
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from http import HTTPStatus
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from paramgen.errors import OptionError
 from paramgen.listing import names_of
 from paramgen.names import INITIALIZERS, SOURCES, shipped_hypernets
 from serve.orders import Order
-from serve.problems import Problem
+from serve.problems import RETRY, Problem
 from serve.reading import json_of, request_of_query
-from serve.schemas import EXAMPLES, NetworkRequest, PredictRequest, validated
-from serve.service import Service
-from serve.stream import body_of, while_connected
+from serve.schemas import EXAMPLES, NetworkRequest, PredictRequest, checked_form, validated
+from serve.service import SMALL, Found, Service
+from serve.stream import while_connected
 
 _FILE: Mapping[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 _PROBLEM: Mapping[str, Any] = {"content": {"application/problem+json": {}}}
@@ -52,14 +52,11 @@ def _body(kind: type[PredictRequest] | type[NetworkRequest], examples: Mapping[s
 @router.post("/v1/predict", responses=ANSWERS, response_class=Response, openapi_extra=_body(PredictRequest, EXAMPLES))
 async def predict(request: Request) -> Response:
     """Predict a network's initial weights; the file is sent as it is made, and answers Range and If-None-Match."""
-    asked: PredictRequest = await asked_of(request, PredictRequest)
     service = service_of(request)
-    if asked.push is not None and asked.form != "folder":
-        raise OptionError('What is pushed is a folder: add "as": "folder"')
-    order = await service.order(request, asked)
-    if asked.push is not None:
-        return await service.push(request, order, asked.push)
-    return await (service.folder if asked.form == "folder" else service.weights)(request, order)
+    found = await order_of_body(request)
+    if found.push is not None:
+        return await service.push(request, found.order, found.push)
+    return await (service.folder if found.form == "folder" else service.weights)(request, found.order)
 
 
 async def named_order(
@@ -72,7 +69,8 @@ async def named_order(
     dtype: Literal["float32", "bfloat16", "float16"] | None = None,
 ) -> Order:
     """Return the order of a query; what it may hold stands in the signature for the schema."""
-    return await service_of(request).order(request, request_of_query(request.query_params.multi_items()))
+    asked = request_of_query(request.query_params.multi_items())
+    return (await service_of(request).order(request, asked)).order
 
 
 NamedOrder = Annotated[Order, Depends(named_order)]
@@ -92,8 +90,11 @@ async def weights(request: Request, order: NamedOrder) -> Response:
 )
 async def graph(request: Request) -> Response:
     """Return a named network's graph: enough to predict from, and what the command `paramgen graph` writes."""
-    asked: NetworkRequest = await asked_of(request, NetworkRequest)
-    text = await service_of(request).graph(request, asked.arch, asked.overrides)
+    service, settings = service_of(request), service_of(request).settings
+    async with _body_of(request) as body:
+        parsed = service.work(lambda: validated(NetworkRequest, json_of(body, settings.max_depth, settings.max_values)))
+        asked: NetworkRequest = await while_connected(request.receive, parsed)
+    text = await service.graph(request, asked.arch, asked.overrides)
     return Response(text, media_type="application/json")
 
 
@@ -124,9 +125,9 @@ async def health() -> dict[str, str]:
 
 @router.get("/ready")
 async def ready(request: Request) -> dict[str, str]:
-    """Say whether a prediction would find a place in the line."""
-    if service_of(request).line.full:
-        raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "All places are taken.", {"Retry-After": "5"})
+    """Say whether a prediction would find a place in the line, memory and a file."""
+    if hindrance := service_of(request).hindrance():
+        raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, hindrance, RETRY)
     return {"status": "ready"}
 
 
@@ -136,16 +137,20 @@ async def metrics(request: Request) -> Response:
     return Response(request.app.state.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
-async def asked_of(request: Request, kind: type[PredictRequest] | type[NetworkRequest]) -> Any:
-    """Read a body within the limits; it is parsed in a thread, as it may be large."""
+async def order_of_body(request: Request) -> Found:
+    """Read a body within the limits and return what it asks for; all that takes long happens in a thread."""
+    service, settings = service_of(request), service_of(request).settings
+    async with _body_of(request) as body:
+        if len(body) >= SMALL:
+            return await service.order(request, body)
+        asked = checked_form(validated(PredictRequest, json_of(body, settings.max_depth, settings.max_values)))
+        return await service.order(request, asked)
+
+
+def _body_of(request: Request) -> AbstractAsyncContextManager[bytes]:
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "The body is to be application/json.")
-    service = service_of(request)
-    body = await body_of(request, service.settings)
-    if len(body) < 10_000:
-        return validated(kind, json_of(body, service.settings.max_depth))
-    parsed = service.work(lambda: validated(kind, json_of(body, service.settings.max_depth)))
-    return await while_connected(request.receive, parsed)
+    return service_of(request).bodies.read(request)
 
 
 def service_of(request: Request) -> Service:

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from paramgen.errors import one_line
+from paramgen.errors import OptionError, one_line
 from serve.problems import Problem
 
 Dtype = Literal["float32", "bfloat16", "float16"]
@@ -98,3 +98,10 @@ def validated(kind: type[BaseModel], data: Any) -> Any:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"])) or "the body"
         raise Problem(422, one_line(f"{where}: {first['msg']}. Allowed: see /docs")) from error
+
+
+def checked_form(request: PredictRequest) -> PredictRequest:
+    """Return the request, once what it is to push is a folder."""
+    if request.push is not None and request.form != "folder":
+        raise OptionError('What is pushed is a folder: add "as": "folder"')
+    return request

@@ -1,28 +1,81 @@
 """What the routes share: the line, the spool, and what is remembered of earlier requests."""
 
+import asyncio
 import json
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any, TypeVar, final
+from typing import Any, Final, TypeVar, final
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from paramgen.graphs.wire import graph_to_json
 from serve.limits import Line, Watch
+from serve.memory import BUILDING, Memory
 from serve.orders import Network, Order, completed, network_of, order_of
 from serve.pushing import HEADER, pushing
 from serve.ranges import Part, part_of, unchanged
+from serve.reading import json_of
 from serve.recent import Recent
 from serve.rendering import folder_zip, places_in, weights
-from serve.schemas import PredictRequest
+from serve.schemas import PredictRequest, checked_form, validated
 from serve.settings import Settings
 from serve.spool import Spool, Spooled
-from serve.stream import Streamed, while_connected
+from serve.stream import Bodies, Streamed, while_connected
+from serve.workrooms import remove_abandoned
 
 T = TypeVar("T")
 WANT: str = "want-repr-digest"
 DIGEST: str = "Repr-Digest"
+SMALL: Final = 10_000  # bytes of a body that is read at once
+_NOTE: Final = 600  # bytes that one takes
+_NOTES: Final = 6_000_000  # of all
+_ORDERS: Final = 64  # of one network
+_LOOK: Final = 0.2  # seconds between two looks at the memory
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """An order, and how it is to be answered."""
+
+    order: Order
+    form: str
+    push: str | None
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class _Note:
+    """Where to find what a body asked for."""
+
+    network: str
+    order: str
+    form: str
+    push: str | None
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class _Known:
+    """A network, and what was asked of it: they are forgotten together."""
+
+    network: Network
+    orders: "OrderedDict[str, Order]" = field(default_factory=OrderedDict)
+
+    def keep(self, key: str, order: Order, most: int) -> int:
+        """Keep an order too, in place of older ones if need be; return the bytes of all."""
+        self.orders[key] = order
+        while len(self.orders) > 1 and (len(self.orders) > _ORDERS or self.nbytes > most):
+            self.orders.popitem(last=False)
+        return self.nbytes
+
+    @property
+    def nbytes(self) -> int:
+        return self.network.nbytes + sum(order.nbytes for order in tuple(self.orders.values()))
 
 
 @final
@@ -31,41 +84,91 @@ class Service:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.line = Line(settings.predictions, settings.waiting, settings.torch_threads)
-        self.spool = Spool(self.line, folder=settings.spool, most=settings.spool_bytes, seconds=settings.seconds)
-        self._networks: Recent[Network] = Recent(settings.remembered)
-        self._orders: Recent[Order] = Recent(8 * settings.remembered)  # the same network's, mostly
+        self.memory = Memory(settings)
+        self.bodies = Bodies(settings)
+        self.line = Line(settings.predictions, settings.waiting, settings.torch_threads, self.memory)
+        self.spool = Spool(
+            self.line,
+            folder=settings.spool,
+            most=settings.spool_bytes,
+            files=settings.spool_files,
+            seconds=settings.seconds,
+        )
+        remove_abandoned(settings.spool)
+        self._share = settings.remembered_bytes // 2
+        self._networks: Recent[_Known] = Recent(settings.remembered_bytes, self._share)
+        self._notes: Recent[_Note] = Recent(_NOTES, _NOTES // 2)
+
+    async def attend(self) -> None:
+        """Look at the memory now and then; to be cancelled when the application ends."""
+        while True:
+            await asyncio.sleep(_LOOK)
+            self.memory.look()
+            if self.memory.pressed:  # what is only remembered goes first
+                self._networks.clear()
+            if self.memory.idle:
+                with suppress(RuntimeError):  # no thread can be started
+                    await asyncio.to_thread(self.memory.give_back)
+
+    def hindrance(self) -> str | None:
+        """Return why a prediction would be refused now, if it would."""
+        if self.line.full:
+            return "All places are taken."
+        if self.memory.short:
+            return "Memory is short."
+        return self.spool.hindrance()
 
     async def work(self, call: Callable[[], T]) -> T:
         """Do something in a thread of the line."""
-        return await self.line.run(call, Watch(self.settings.seconds))
+        return await self.line.run(call, Watch(self.settings.seconds), BUILDING)
 
     async def graph(self, request: Request, arch: str, overrides: Mapping[str, Any]) -> str:
         """Return the JSON of a named network's graph."""
-        network = await while_connected(request.receive, self._network(arch, overrides, None))
-        return await self.work(lambda: graph_to_json(network.architecture, network.graph))
+        owner, key = caller_of(request), _sha256([arch, overrides, None])
 
-    async def order(self, request: Request, asked: PredictRequest) -> Order:
-        """Return what is asked for, planned; built and traced unless it was not long ago."""
-        key = _key(asked)
-        order = self._orders.get(key)
-        if order is None:
-            order = await while_connected(request.receive, self._new_order(asked))
-            self._orders.put(key, order)
-        return order
+        def made() -> str:
+            known = self._known(key, arch, overrides, None)
+            self._networks.put(key, known, known.nbytes, owner)
+            return graph_to_json(known.network.architecture, known.network.graph)
 
-    async def _new_order(self, asked: PredictRequest) -> Order:
-        whole = asked if asked.prompt is None else await self.work(lambda: completed(asked))
-        network = await self._network(whole.arch, whole.overrides, whole.graph)
-        return await self.work(lambda: order_of(network, whole, self.settings))
+        return await while_connected(request.receive, self.work(made))
 
-    async def _network(self, arch: str | None, overrides: Mapping[str, Any], graph: Any) -> Network:
-        key = _sha256([arch, overrides, graph])
-        network = self._networks.get(key)
-        if network is None:
-            network = await self.work(lambda: network_of(arch, overrides, graph, self.settings))
-            self._networks.put(key, network)
-        return network
+    async def order(self, request: Request, given: PredictRequest | bytes) -> Found:
+        """Return what is asked for, planned; read, built and traced in a thread unless it was not long ago."""
+        digest = await self._digest(given)
+        note = self._notes.get(digest)
+        known = None if note is None else self._networks.get(note.network)
+        order = None if note is None or known is None else known.orders.get(note.order)
+        if note is not None and order is not None:
+            return Found(order=order, form=note.form, push=note.push)
+        owner = caller_of(request)
+        return await while_connected(request.receive, self.work(lambda: self._made(given, digest, owner)))
+
+    async def _digest(self, given: PredictRequest | bytes) -> str:
+        if isinstance(given, PredictRequest):
+            return _sha256(given.model_dump())
+        if len(given) < SMALL:
+            return sha256(given).hexdigest()
+        return await asyncio.to_thread(lambda: sha256(given).hexdigest())
+
+    def _made(self, given: PredictRequest | bytes, digest: str, owner: str) -> Found:
+        """Read a body if it is one, and plan what it asks for. Called in a thread of the line."""
+        settings = self.settings
+        if isinstance(given, bytes):
+            given = checked_form(validated(PredictRequest, json_of(given, settings.max_depth, settings.max_values)))
+        asked = completed(given)
+        key = _sha256([asked.arch, asked.overrides, asked.graph])
+        which = _sha256(asked.model_dump(exclude={"graph", "prompt", "form", "push"}))
+        known = self._known(key, asked.arch, asked.overrides, asked.graph)
+        order = known.orders.get(which) or order_of(known.network, asked, settings, self.memory.one)
+        self._networks.put(key, known, known.keep(which, order, self._share), owner)
+        note = _Note(network=key, order=which, form=given.form, push=given.push)
+        self._notes.put(digest, note, _NOTE + len(given.push or ""), owner)
+        return Found(order=order, form=given.form, push=given.push)
+
+    def _known(self, key: str, arch: str | None, overrides: Mapping[str, Any], graph: Any) -> _Known:
+        found = self._networks.get(key)
+        return _Known(network_of(arch, overrides, graph, self.settings)) if found is None else found
 
     async def weights(self, request: Request, order: Order) -> Response:
         """Answer with the weights file, or a part of it."""
@@ -73,13 +176,13 @@ class Service:
         if unchanged(request.headers, order.etag):
             return Response(None, 304, headers)
         part = part_of(request.headers, order.etag, order.size)
-        if WANT in request.headers:
-            await while_connected(request.receive, self._whole(order))
+        if WANT in request.headers and request.method != "HEAD":  # for a head alone nothing is computed
+            await while_connected(request.receive, self._whole(order, caller_of(request)))
         digest = self.spool.digest(order.etag)
         headers |= _extent(part, order.size) | ({DIGEST: digest} if digest else {})
         if request.method == "HEAD":
             return Response(None, 206 if part.partial else 200, headers)
-        spooled, key = self._spooled(order, part)
+        spooled, key = self._spooled(order, part, caller_of(request))
         return Streamed(self.spool, spooled, part, headers, key=key, limits=self.settings)
 
     async def folder(self, request: Request, order: Order) -> Response:
@@ -90,7 +193,9 @@ class Service:
         if unchanged(request.headers, etag):
             return Response(None, 304, headers)
         work = folder_zip(order, self.settings.spool)
-        spooled = self.spool.find(key) or self.spool.begin(work, start=0, nbytes=2 * order.size, key=key)
+        spooled = self.spool.find(key) or self.spool.begin(
+            work, start=0, nbytes=2 * order.size, key=key, memory=order.memory
+        )
         try:
             await while_connected(request.receive, spooled.ended())
             size = spooled.size()
@@ -107,26 +212,41 @@ class Service:
         token = request.headers.get(HEADER, "")
         work = pushing(order, repo, token, parent=self.settings.spool, watch=watch)
         with self.spool.room(order.size):
-            return JSONResponse(await while_connected(request.receive, self.line.run(work, watch)))
+            return JSONResponse(await while_connected(request.receive, self.line.run(work, watch, order.memory)))
 
-    def _spooled(self, order: Order, part: Part) -> tuple[Spooled, str | None]:
-        """Return a file that holds the part or will: everybody's, or one of its own for a part of it."""
+    def _spooled(self, order: Order, part: Part, owner: str) -> tuple[Spooled, str]:
+        """Return a file that holds the part or will: the whole, or that of the tensors which the part touches."""
         if found := self.spool.find(order.etag):
             return found, order.etag
-        if part.stop - part.start < order.size:
-            nbytes = sum(place.entry.nbytes for place in places_in(order, part.start, part.stop))
-            work = weights(order, part.start, part.stop)
-            return self.spool.begin(work, start=part.start, nbytes=nbytes, key=None), None
-        return self._begin(order), order.etag
+        if part.stop - part.start >= order.size or not order.prediction.start.slot_by_slot:
+            # Where a start makes everything together, a part costs what the whole does.
+            return self._begin(order, owner), order.etag
+        places, head = places_in(order, part.start, part.stop), len(order.plan.heads[order.file])
+        start = 0 if part.start < head else places[0].offset
+        stop = places[-1].offset + places[-1].entry.nbytes if places else head
+        key = f"{order.etag} {start}-{stop}"
+        if found := self.spool.find(key):
+            return found, key
+        nbytes = sum(place.entry.nbytes for place in places)
+        work = weights(order, start, stop)
+        return self.spool.begin(work, start=start, nbytes=nbytes, key=key, memory=order.memory), key
 
-    def _begin(self, order: Order) -> Spooled:
-        return self.spool.begin(weights(order, 0, order.size), start=0, nbytes=order.size, key=order.etag)
+    def _begin(self, order: Order, owner: str) -> Spooled:
+        return self.spool.begin(
+            weights(order, 0, order.size),
+            start=0,
+            nbytes=order.size,
+            key=order.etag,
+            memory=order.memory,
+            owner=owner,
+            hashed=True,
+        )
 
-    async def _whole(self, order: Order) -> None:
+    async def _whole(self, order: Order, owner: str) -> None:
         """See to it that the digest is known."""
         if self.spool.digest(order.etag) is not None:
             return
-        spooled = self.spool.find(order.etag) or self._begin(order)
+        spooled = self.spool.find(order.etag) or self._begin(order, owner)
         try:
             await spooled.ended()
         finally:
@@ -148,13 +268,14 @@ class Service:
         self.line.close()
 
 
+def caller_of(request: Request) -> str:
+    """Return the short name under which the gate let a caller in."""
+    return str(getattr(request.state, "caller", ""))
+
+
 def _extent(part: Part, size: int) -> dict[str, str]:
     length = {"Content-Length": str(part.stop - part.start)}
     return {**length, "Content-Range": f"bytes {part.start}-{part.stop - 1}/{size}"} if part.partial else length
-
-
-def _key(asked: PredictRequest) -> str:
-    return _sha256(asked.model_dump(exclude={"form", "push"}))
 
 
 def _sha256(data: Any) -> str:

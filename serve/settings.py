@@ -31,12 +31,20 @@ class Settings(BaseSettings):
     """Bytes of a request's body."""
     max_depth: Count = 64
     """Objects and lists inside each other."""
+    max_values: Count = 1_000_000
+    """Commas, objects and lists of a body: each of its values takes memory."""
+    bodies: Count = 256_000_000
+    """Bytes of all bodies that are read or wait at once; who brings a large one then is told to come back."""
     max_nodes: Count = 20_000
     """Of a graph; operations of a network that is built by name."""
     max_elements: Count = 2_000_000_000
     max_bytes: Count = 8_000_000_000
     """Of the file that is answered."""
 
+    memory: Count | None = None
+    """Bytes that the process may take; None: 4/5 of what its control group or the machine has."""
+    prediction_memory: Count | None = None
+    """Bytes that one prediction may take at its peak, by an estimate; None: what libraries and networks leave."""
     predictions: Count = 2
     """At once; each has a thread."""
     waiting: Annotated[int, Field(ge=0)] = 64
@@ -58,8 +66,10 @@ class Settings(BaseSettings):
     """Where files are while they are predicted and read; None: the system's place for temporary files."""
     spool_bytes: Count = 20_000_000_000
     """Of all such files together; those that nobody reads stay until their room is needed."""
-    remembered: Count = 32
-    """Networks that stay built and traced."""
+    spool_files: Count = 4096
+    """At most so many, and never more than half of the files that the process may have open."""
+    remembered_bytes: Count = 400_000_000
+    """Of networks that stay built and traced, for all callers; for each of them at most half of that."""
 
     telemetry: bool = False
     """Traces by OpenTelemetry, to where its own environment variables say."""

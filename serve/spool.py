@@ -5,7 +5,8 @@ that were planned, and readers follow as far as it is whole. What is drawn slot 
 order, and read at once; of a hypernet, readers may wait for its last tensor. The price: every byte is written once
 more. What it buys: memory stays as small as for a folder, a slow reader holds a file and not a thread, several readers
 share one prediction, a broken download goes on, and the file's digest is known when it ends. A range alone is predicted
-alone, into a file with holes.
+alone, into a file with holes. No file has a name: whatever ends the process, nothing of them is left. So each holds a
+descriptor, and of these, too, only so many are taken.
 """
 
 import asyncio
@@ -15,18 +16,22 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
+from errno import EMFILE, ENFILE
 from hashlib import sha256
 from http import HTTPStatus
 from pathlib import Path
-from tempfile import TemporaryFile
+from tempfile import TemporaryFile, gettempdir
 from typing import Final, final
 
+from serve.connections import descriptors
 from serve.limits import Cancelled, Line, Watch
 from serve.problems import RETRY, Problem, shortage
 from serve.recent import Recent
 
 PIECE: Final = 1 << 18
-DIGESTS: Final = 10_000
+DIGESTS: Final = 6_000_000  # bytes of all that are remembered
+_DIGEST: Final = 400  # bytes of one
+_LEAST: Final = 16_000_000  # bytes that a disk has, unless it is full
 
 Work = Callable[["Spooled"], None]
 
@@ -35,11 +40,11 @@ Work = Callable[["Spooled"], None]
 class Spooled:
     """A file of known or still unknown size, whole from `start` to `ready`; it has readers, and maybe a writer."""
 
-    def __init__(self, folder: Path | None, start: int, nbytes: int, watch: Watch, *, whole: bool) -> None:
+    def __init__(self, folder: Path | None, start: int, nbytes: int, watch: Watch, *, hashed: bool) -> None:
         self._file = TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 - it lives as long as this does
         self._loop = asyncio.get_running_loop()
         self._changed = asyncio.Event()
-        self._sha256 = sha256() if whole else None
+        self._sha256 = sha256() if hashed else None
         self._hashed = 0
         self.watch = watch
         self.nbytes = nbytes  # what it takes of the spool
@@ -119,13 +124,29 @@ class Spooled:
 
 @final
 class Spool:
-    """All such files, within a number of bytes. Whole ones stay for the next reader until their room is needed."""
+    """All such files, within a number of bytes and of files. Whole ones stay until their room is needed."""
 
-    def __init__(self, line: Line, *, folder: Path | None, most: int, seconds: float) -> None:
+    def __init__(self, line: Line, *, folder: Path | None, most: int, files: int, seconds: float) -> None:
         self._line, self._folder, self._most, self._seconds = line, folder, most, seconds
+        self._most_files = min(files, descriptors() // 2)
         self._shared: OrderedDict[str, Spooled] = OrderedDict()
-        self._digests: Recent[str] = Recent(DIGESTS)
+        self._digests: Recent[str] = Recent(DIGESTS, DIGESTS // 2)
         self.nbytes = 0
+        self.files = 0
+
+    def hindrance(self) -> str | None:
+        """Return why no file can be begun now, if none can."""
+        try:
+            os.close(os.open(os.devnull, os.O_RDONLY))
+            disk = os.statvfs(self._folder or gettempdir())
+        except OSError as error:
+            short = shortage(error)
+            return short.detail if short else "The spool cannot be reached."
+        if disk.f_bavail * disk.f_frsize < _LEAST and not self._oldest():
+            return "The disk is full."
+        if self.files >= self._most_files and not self._oldest():
+            return _MANY
+        return None
 
     def digest(self, key: str) -> str | None:
         """Return the digest of the file of that key, if it was whole once."""
@@ -140,74 +161,115 @@ class Spool:
         found.readers += 1
         return found
 
-    def begin(self, work: Work, *, start: int, nbytes: int, key: str | None) -> Spooled:
-        """Start writing a file; under `key`, others will find it."""
-        self._make_room(nbytes)
+    def begin(
+        self,
+        work: Work,
+        *,
+        start: int,
+        nbytes: int,
+        key: str,
+        memory: int,
+        owner: str = "",
+        hashed: bool = False,
+    ) -> Spooled:
+        """Start writing a file; under `key`, others will find it.
+
+        Args:
+            work: What writes it.
+            start: Where it begins to be whole.
+            nbytes: How many bytes it takes of the disk.
+            key: Its name here.
+            memory: How many bytes the work takes of the memory.
+            owner: Whose share of the digests its own is.
+            hashed: Whether it gets a digest, for which it must be whole from its first byte.
+
+        """
+        self._make_room(nbytes, files=1)
         watch = Watch(self._seconds)
-        spooled = Spooled(self._folder, start, nbytes, watch, whole=key is not None)
+        spooled = self._opened(start, nbytes, watch, hashed=hashed)
         try:
-            spooled.future = future = self._line.start(lambda: work(spooled), watch)
+            spooled.future = future = self._line.start(lambda: work(spooled), watch, memory)
         except BaseException:
             spooled.close()
             raise
         self.nbytes += nbytes
+        self.files += 1
         spooled.readers = 1
-        if key is not None:
-            self._shared[key] = spooled
+        self._shared[key] = spooled
         loop = asyncio.get_running_loop()
-        future.add_done_callback(lambda _: _hand_over(loop, lambda: self._end(spooled, key, future)))
+        future.add_done_callback(lambda _: _hand_over(loop, lambda: self._end(spooled, key, future, owner)))
         return spooled
+
+    def _opened(self, start: int, nbytes: int, watch: Watch, *, hashed: bool) -> Spooled:
+        """Open a file; where too many are open in this process, idle ones make room."""
+        while True:
+            try:
+                return Spooled(self._folder, start, nbytes, watch, hashed=hashed)
+            except OSError as error:
+                oldest = self._oldest()
+                if error.errno not in (EMFILE, ENFILE) or oldest is None:
+                    raise
+                self._release(self._shared.pop(oldest))
 
     @contextmanager
     def room(self, nbytes: int) -> Iterator[None]:
         """Count bytes that are written elsewhere for a while."""
-        self._make_room(nbytes)
+        self._make_room(nbytes, files=0)
         self.nbytes += nbytes
         try:
             yield
         finally:
             self.nbytes -= nbytes
 
-    def leave(self, spooled: Spooled, key: str | None) -> None:
-        """Say that a reader is gone. What nobody else reads is ended or, if it is whole and has a key, kept."""
+    def leave(self, spooled: Spooled, key: str, *, served: bool = False) -> None:
+        """Say that a reader is gone. What nobody else reads is kept if it is whole, and else ended.
+
+        Args:
+            spooled: What was read.
+            key: Its name here.
+            served: Whether the reader had all that he asked for. Then the rest is made, too, as most of the work may be
+                done: of a start that makes everything together, one byte costs what all do.
+
+        """
         spooled.readers -= 1
-        if spooled.readers > 0:
+        if spooled.readers > 0 or (served and not spooled.done):
             return
         if not spooled.done:
             self._forget(spooled, key)  # whoever comes now gets a new one
             spooled.cancel()
-        elif key is None or self._shared.get(key) is not spooled:
+        elif self._shared.get(key) is not spooled:
             self._release(spooled)
 
-    def _end(self, spooled: Spooled, key: str | None, future: "Future[None]") -> None:
+    def _end(self, spooled: Spooled, key: str, future: "Future[None]", owner: str) -> None:
         spooled.finish(Cancelled() if future.cancelled() else future.exception())
         if spooled.error is not None:
             self._forget(spooled, key)
-        elif key is not None and spooled.digest is not None:
-            self._digests.put(key, spooled.digest)
-        if spooled.readers == 0 and (key is None or self._shared.get(key) is not spooled):
+        elif spooled.digest is not None:
+            self._digests.put(key, spooled.digest, _DIGEST, owner)
+        if spooled.readers == 0 and self._shared.get(key) is not spooled:
             self._release(spooled)
 
-    def _forget(self, spooled: Spooled, key: str | None) -> None:
-        if key is not None and self._shared.get(key) is spooled:
+    def _forget(self, spooled: Spooled, key: str) -> None:
+        if self._shared.get(key) is spooled:
             del self._shared[key]
 
     def _release(self, spooled: Spooled) -> None:
         self.nbytes -= spooled.nbytes
+        self.files -= 1
         spooled.close()
 
-    def _make_room(self, nbytes: int) -> None:
-        idle = [key for key, spooled in self._shared.items() if spooled.done and not spooled.readers]
-        for key in idle:
-            if self.nbytes + nbytes <= self._most:
-                return
-            self._release(self._shared.pop(key))
-        if self.nbytes + nbytes > self._most:
-            raise Problem(
-                HTTPStatus.SERVICE_UNAVAILABLE,
-                f"{nbytes:,} bytes do not fit beside what others read at the moment. Try again.",
-                RETRY,
-            )
+    def _oldest(self) -> str | None:
+        """Return the key of the file that nobody reads and nobody asked for longest."""
+        return next((key for key, each in self._shared.items() if each.done and not each.readers), None)
+
+    def _make_room(self, nbytes: int, files: int) -> None:
+        while self.nbytes + nbytes > self._most or self.files + files > self._most_files:
+            oldest = self._oldest()
+            if oldest is None:
+                fits = self.nbytes + nbytes <= self._most
+                many = f"{nbytes:,} bytes do not fit beside what others read at the moment."
+                raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, f"{_MANY if fits else many} Try again.", RETRY)
+            self._release(self._shared.pop(oldest))
 
     def close(self) -> None:
         """End all work and keep nothing."""
@@ -217,6 +279,9 @@ class Spool:
                 spooled.cancel()
             elif not spooled.readers:
                 self._release(spooled)
+
+
+_MANY: Final = "As many files are read as may be open."
 
 
 def _hand_over(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:

@@ -28,6 +28,7 @@ BINS: Final = 32
 STEP: Final = 4  # of the ranks of a spectrum, every so many
 MAX_CURVES: Final = 24
 LARGEST: Final = 1 << 22  # elements of a matrix whose singular values are shown
+MEMORY: Final = 16 * LARGEST * 4  # bytes beside the prediction's: such a matrix, and its factors in double precision
 LINE: Final = 2000  # bytes that a line is counted with
 FOLDER: Final = "start"
 _RUNS: Final = 64

@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
+from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import TypeVar, final
 
@@ -10,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from serve.problems import Problem
+from serve.problems import RETRY, Problem
 from serve.ranges import Part
 from serve.settings import Settings
 from serve.spool import Spool, Spooled
@@ -34,7 +35,7 @@ class Streamed(Response):
         part: Part,
         headers: Mapping[str, str],
         *,
-        key: str | None,
+        key: str,
         limits: Settings,
     ) -> None:
         super().__init__(None, HTTPStatus.PARTIAL_CONTENT if part.partial else HTTPStatus.OK, dict(headers))
@@ -42,12 +43,14 @@ class Streamed(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the head, then piece after piece."""
+        served = False
         try:
             await asyncio.wait_for(while_connected(receive, self._send_all(send)), timeout=self._limits.reader_seconds)
+            served = True
         except asyncio.TimeoutError as error:
             raise Gone from error
         finally:
-            self._spool.leave(self._spooled, self._key)
+            self._spool.leave(self._spooled, self._key, served=served)
 
     async def _send_all(self, send: Send) -> None:
         position, stop = self._part.start, self._part.stop
@@ -83,28 +86,45 @@ async def _disconnect(receive: Receive) -> None:
         pass
 
 
-async def body_of(request: Request, settings: Settings) -> bytes:
-    """Read the whole body, counting; its stated length alone may be refused."""
-    stated = request.headers.get("content-length", "0")
-    too_large = Problem(
-        HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The body is larger than {settings.max_body:,} bytes.", _CLOSE
-    )
-    if not stated.isdecimal() or int(stated[:20]) > settings.max_body:
-        raise too_large
+@final
+class Bodies:
+    """Reads bodies, within a number of bytes for each and for all that are read or wait to be parsed."""
 
-    async def read() -> bytes:
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.nbytes = 0
+
+    @asynccontextmanager
+    async def read(self, request: Request) -> AsyncIterator[bytes]:
+        """Read a whole body, counting, and count it until the end; its stated length alone may be refused."""
+        most = self._settings.max_body
+        stated = request.headers.get("content-length", "0")
+        if not stated.isdecimal() or int(stated[:20]) > most:
+            raise _too_large(most)
         body = bytearray()
+        try:
+            try:
+                await asyncio.wait_for(self._fill(body, request), self._settings.body_seconds)
+            except asyncio.TimeoutError as error:
+                late = f"The body did not arrive within {self._settings.body_seconds:g} seconds."
+                raise Problem(HTTPStatus.REQUEST_TIMEOUT, late) from error
+            yield bytes(body)
+        finally:
+            self.nbytes -= len(body)
+
+    async def _fill(self, body: bytearray, request: Request) -> None:
         async for piece in request.stream():
             body += piece
-            if len(body) > settings.max_body:
-                raise too_large
-        return bytes(body)
+            self.nbytes += len(piece)
+            if len(body) > self._settings.max_body:
+                raise _too_large(self._settings.max_body)
+            if self.nbytes > self._settings.bodies and len(body) > _SMALL:
+                detail = "Others send too much at the moment. Try again."
+                raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, RETRY)
 
-    try:
-        return await asyncio.wait_for(read(), settings.body_seconds)
-    except asyncio.TimeoutError as error:
-        late = f"The body did not arrive within {settings.body_seconds:g} seconds."
-        raise Problem(HTTPStatus.REQUEST_TIMEOUT, late, _CLOSE) from error
+
+def _too_large(most: int) -> Problem:
+    return Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The body is larger than {most:,} bytes.")
 
 
 async def drop_body(receive: Receive) -> None:
@@ -124,4 +144,4 @@ async def drop_body(receive: Receive) -> None:
 
 
 _LINGER_SECONDS = 2
-_CLOSE = {"Connection": "close"}
+_SMALL = 1 << 16  # bytes of a body that is read however much others send

@@ -14,7 +14,7 @@ from safetensors.torch import load
 import paramgen
 from paramgen.endpoint.folder import export, requirements
 from paramgen.endpoint.handler import EndpointHandler
-from paramgen.errors import OptionError, OutputError, ParamgenError
+from paramgen.errors import ArchitectureError, OptionError, OutputError, ParamgenError
 from paramgen.graphs.wire import graph_to_json
 from serve import handler as served
 from tests.hub.connected import connected
@@ -176,6 +176,63 @@ def test_parameters_out_of_bounds_are_refused(parameters: Any, graph: dict[str, 
     with pytest.raises(OptionError) as refused:
         EndpointHandler()({"inputs": {"graph": graph}, "parameters": parameters})
     assert "hf_secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "data", [[], None, "x", 5, {"inputs": "timm:resnet10t", "parameters": []}, {"inputs": [["x"]]}]
+)
+def test_what_is_no_request_is_refused_in_a_line(data: Any) -> None:
+    with pytest.raises(OptionError) as refused:
+        EndpointHandler()(data)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"dtype": [1]},
+        {"dtype": {}},
+        {"seed": 10**5000},
+        {"init": "he" * 1000},
+        {"init": ["he"] * 10**5},
+        {"push": "me/x", "token": "bad\r\nX: y"},
+        {"push": ["me/x"], "token": "t"},
+    ],
+)
+def test_parameters_of_other_types_are_refused_in_a_short_line(parameters: Any, graph: dict[str, Any]) -> None:
+    with pytest.raises(OptionError) as refused:
+        EndpointHandler()({"inputs": {"graph": graph}, "parameters": parameters})
+    assert "\n" not in str(refused.value) and len(str(refused.value)) < 500
+
+
+def test_names_are_limited_as_in_the_service() -> None:
+    for arch in ("timm:resnet10t?num_classes=10000000", "transformers:bert?num_labels=999999", "timm:" + "x" * 1000):
+        with pytest.raises(OptionError):
+            EndpointHandler()({"inputs": arch})
+    with pytest.raises(ArchitectureError, match="Cannot build 'timm:resnet18'.*Send its graph instead"):
+        EndpointHandler()({"inputs": "timm:resnet18?features_only=true"})
+
+
+def test_a_request_has_its_time(graph: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    def endless(*_: Any, **__: Any) -> None:
+        while True:
+            pass
+
+    monkeypatch.setattr("paramgen.endpoint.handler.SECONDS", 0.1)
+    for name in ("graph_within", "write_prediction"):
+        with monkeypatch.context() as patched:
+            patched.setattr(f"paramgen.endpoint.handler.{name}", endless)
+            if name == "write_prediction":
+                patched.setattr("paramgen.endpoint.handler.SECONDS", 0.7)
+            with pytest.raises(OptionError, match="It takes more than 0.[17] seconds"):
+                EndpointHandler()({"inputs": {"graph": graph}})
+
+
+def test_a_request_has_its_memory(graph: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("paramgen.endpoint.handler.machine_memory", lambda: 1000)
+    monkeypatch.setattr("paramgen.endpoint.handler.write_prediction", lambda *_, **__: pytest.fail("it was made"))
+    with pytest.raises(OptionError, match="at most 500 are given to one"):
+        EndpointHandler()({"inputs": {"graph": graph}})
 
 
 def test_what_is_too_large_to_answer_is_refused_before_it_is_made(

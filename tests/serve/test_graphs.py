@@ -94,6 +94,8 @@ def test_a_million_nodes(graph: dict[str, Any], running: Any, serve: Any) -> Non
     assert running.predict({"graph": many}).status_code == 413
     wider = serve(max_body=10_000_000)
     answer = wider.predict({"graph": many})
+    assert (answer.status_code, "commas, objects and lists" in answer.json()["detail"]) == (413, True)
+    answer = serve(max_body=10_000_000, max_values=2 * 10**6).predict({"graph": many})
     assert (answer.status_code, "at most 20,000 are served" in answer.json()["detail"]) == (422, True)
 
 

@@ -84,6 +84,45 @@ def test_a_prediction_that_takes_too_long_ends(serve: Any, graphs: Graphs, stopp
     until(lambda: running.service.line.taken == 0 and running.service.spool.nbytes == 0)
 
 
+@pytest.mark.parametrize("left", [True, False])
+def test_pure_python_ends_when_its_reader_leaves_or_its_time_is_up(
+    serve: Any, graphs: Graphs, monkeypatch: pytest.MonkeyPatch, left: bool
+) -> None:
+    def endless(*_: Any) -> None:
+        while True:
+            pass
+
+    monkeypatch.setattr("serve.service.network_of", endless)
+    running = serve(predictions=1, seconds=1000 if left else 0.3)
+    asked = ask(running, encoded(running, {"graph": graphs(), "init": "he"}))
+    until(lambda: running.service.line.taken == 1)
+    if left:
+        asked.close()
+    else:
+        assert asked.recv(100).startswith(b"HTTP/1.1 503 ")
+        asked.close()
+    until(lambda: running.service.line.taken == 0)
+    monkeypatch.undo()
+    assert running.predict({"graph": graphs(), "init": "he"}).status_code == 200
+
+
+def test_what_an_ended_prediction_leaves_set_for_its_thread_is_gone_with_it(
+    serve: Any, graphs: Graphs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names: list[str] = []
+
+    def noted(*_: Any) -> None:
+        names.append(str(threading.get_ident()) + threading.current_thread().name)
+        raise Problem(422, f"{len(torch.overrides._get_current_function_mode_stack())} modes")
+
+    running = serve(predictions=1)
+    monkeypatch.setattr("serve.service.network_of", noted)
+    for _ in range(3):
+        assert running.predict({"graph": graphs(), "init": "he"}).json()["detail"] == "1 modes"
+    assert all(name.endswith("prediction") for name in names)
+    until(lambda: not any(thread.name == "prediction" for thread in threading.enumerate()))
+
+
 def test_readers_who_do_not_read_hold_no_thread(serve: Any, graphs: Graphs) -> None:
     running = serve(predictions=1, waiting=40, idle_seconds=1, body_seconds=2)
     wide = {"graph": graphs(width=1200, depth=2), "init": "library"}  # more than the sockets' buffers hold
@@ -189,6 +228,31 @@ def test_a_watch_ends_work_in_tensors() -> None:
     watch.cancel()
     with pytest.raises(Exception), watch:  # noqa: B017 - of its own kind
         torch.zeros(2)
+
+
+def test_bodies_are_bounded_together(serve: Any, graphs: Graphs) -> None:
+    running = serve(bodies=200_000, body_seconds=20)
+    head = b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    head += b"Content-Length: 900000\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", running.port), timeout=20) as slow:
+        slow.sendall(head + b" " * 190_000)
+        until(lambda: running.service.bodies.nbytes == 190_000)
+        refused = running.client.post(
+            "/v1/predict", content=b" " * 100_000, headers={"Content-Type": "application/json"}
+        )
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")
+        assert running.predict({"graph": graphs(), "init": "he"}).status_code == 200  # small ones always fit
+    until(lambda: running.service.bodies.nbytes == 0)
+
+
+def test_a_large_body_is_read_once(serve: Any, graphs: Graphs, monkeypatch: pytest.MonkeyPatch) -> None:
+    running = serve()
+    body = {"graph": graphs(depth=40), "init": "he"}
+    assert len(encoded(running, body)) > 10_000
+    first = running.predict(body)
+    monkeypatch.setattr("serve.service.json_of", lambda *_: pytest.fail("it was parsed"))
+    again = running.predict(body)
+    assert first.status_code == again.status_code == 200 and first.content == again.content
 
 
 def test_a_watch_sees_the_operations_of_draws() -> None:

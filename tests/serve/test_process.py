@@ -8,7 +8,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -92,3 +93,59 @@ def test_a_setting_that_cannot_be_is_said_in_one_line() -> None:
         (line,) = started.stderr.read().splitlines()
     assert line.startswith("error: PARAMGEN_SERVE_KEYS: ")
     assert "my-secret-key" not in line
+
+
+@pytest.mark.slow
+def test_killed_under_load_it_leaves_nothing_behind_and_answers_the_same_after_a_start(
+    graphs: Graphs, tmp_path: Path
+) -> None:
+    bodies = [
+        {"graph": graphs(), "init": init, "seed": seed, "as": form}
+        for init in ("he", "orthogonal")
+        for seed in (0, 1)
+        for form in ("weights", "folder")
+    ]
+
+    def answers(url: str) -> list[bytes]:
+        with httpx2.Client(timeout=60, trust_env=False) as client:
+            return [client.post(f"{url}/v1/predict", json=body).content for body in bodies]
+
+    def load(url: str) -> None:
+        wide = {"graph": graphs(width=1500, depth=3), "init": "library", "as": "folder"}
+        with httpx2.Client(timeout=60, trust_env=False) as client, suppress(httpx2.TransportError):
+            for seed in range(1000):
+                client.post(f"{url}/v1/predict", json={**wide, "seed": seed})
+
+    settings = {"requests_per_minute": "0", "spool": str(tmp_path)}
+    with process(**settings) as (started, url):
+        ready(url)
+        before = answers(url)
+        with ThreadPoolExecutor(4) as pool:
+            loads = [pool.submit(load, url) for _ in range(4)]
+            until = time.monotonic() + 60
+            while not list(tmp_path.iterdir()) and time.monotonic() < until:
+                time.sleep(0.01)
+            started.kill()
+            for each in loads:
+                each.result()
+    assert list(tmp_path.iterdir())  # a folder was being written
+    with process(**settings) as (started, url):
+        ready(url)
+        assert not list(tmp_path.iterdir())
+        assert answers(url) == before
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="the memory of a process cannot be limited here")
+def test_the_system_refuses_it_memory_beyond_its_limit(graphs: Graphs) -> None:
+    settings = {"requests_per_minute": "0", "memory": str(1_200_000_000), "remembered_bytes": "1000000"}
+    with process(**settings) as (started, url), httpx2.Client(timeout=60, trust_env=False) as client:
+        ready(url)
+        bound, _ = resource.prlimit(started.pid, resource.RLIMIT_DATA)
+        assert 1_200_000_000 <= bound < 2_500_000_000
+        small = {"graph": graphs(), "init": "library"}
+        assert client.post(f"{url}/v1/predict", json=small).status_code == 200
+        wide = {"graph": graphs(width=12_000, depth=1), "init": "library"}  # one matrix of 576 MB
+        large = client.post(f"{url}/v1/predict", json=wide)
+        assert large.status_code == 422 and "bytes of memory; at most" in large.json()["detail"]
+        assert client.post(f"{url}/v1/predict", json={**small, "seed": 1}).status_code == 200

@@ -5,6 +5,7 @@ import select
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from paramgen.errors import OptionError
 from serve.settings import Settings
 
 Graphs = Callable[..., dict[str, Any]]
@@ -122,6 +124,71 @@ def test_more_than_the_limits(running: Any, graphs: Graphs) -> None:
     big = {"graph": graphs(width=540, depth=2)}
     assert "at most 2,000,000 are served" in refusal(running.predict(big), 422)
     assert running.predict({**big, "dtype": "float16"}).status_code == 200
+
+
+def test_a_body_of_very_many_values(running: Any) -> None:
+    many = {"graph": {"x": [[] for _ in range(40_000)]}}
+    refusal(running.predict(many), 422)  # no graph, but it was read
+    content = json.dumps(many).encode()
+    from serve.problems import Problem
+    from serve.reading import json_of
+
+    assert json_of(content, 64, 100_000) == many
+    with pytest.raises(Problem, match="more than 50,000 commas, objects and lists") as refused:
+        json_of(content, 64, 50_000)
+    assert refused.value.status == 413
+
+
+def test_values_that_a_library_does_not_check(running: Any) -> None:
+    told = refusal(running.predict({"arch": "timm:resnet18", "set": {"features_only": True}}), 422)
+    assert told.startswith("Cannot build 'timm:resnet18'")
+    told = refusal(running.predict({"arch": "transformers:bert", "set": {"num_labels": 999_999}}), 422)
+    assert "a number up to 100,000" in told
+
+
+def test_time_that_is_up_while_building_is_no_mistake_of_the_callers(
+    serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    from paramgen.architectures.timm import TimmSource
+
+    def endless(*_: Any) -> None:
+        try:
+            while True:
+                torch.zeros(1).add(1)
+        except Exception as error:  # as sources do with whatever a library raises
+            raise OptionError("Cannot build it. Check the values given by --set") from error
+
+    monkeypatch.setattr(TimmSource, "build", endless)
+    answer = serve(seconds=0.3).predict({"arch": "timm:resnet18"})
+    assert "0.3 seconds" in refusal(answer, 503)
+
+
+def test_a_refused_body_is_not_read_to_its_end(serve: Any) -> None:
+    keyed = serve(keys=(sha256(b"right").hexdigest(),))
+    head = b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+    for path in (b"/v1/predict", b"/", b"/v2"):  # with a key, open, not there
+        with socket.create_connection(("127.0.0.1", keyed.port), timeout=20) as connection:
+            connection.sendall(head.replace(b"/v1/predict", path) + b"1\r\n \r\n" * 40_000)
+            heard = b""
+            with suppress(ConnectionError):
+                while piece := connection.recv(1 << 16):
+                    heard += piece
+                    connection.sendall(b"1\r\n \r\n" * 1000)  # and it goes on
+            assert heard.startswith(b"HTTP/1.1 4") and b"connection: close" in heard
+
+
+def test_small_chunks_let_others_in_between(running: Any) -> None:
+    head = b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    head += b"Transfer-Encoding: chunked\r\n\r\n"
+    content = json.dumps({"arch": "timm:nothing"}).encode() + b" " * 60_000
+    chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in content)
+    with socket.create_connection(("127.0.0.1", running.port), timeout=20) as connection:
+        connection.sendall(head + chunks)
+        assert running.client.get("/health").status_code == 200
+        connection.sendall(b"0\r\n\r\n")
+        assert connection.recv(100).startswith(b"HTTP/1.1 422 ")  # the body was read whole
 
 
 def test_bodies_that_are_too_large_or_late(running: Any) -> None:

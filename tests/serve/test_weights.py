@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 
 import paramgen
 import paramgen.initializers.library
+import serve.service
 from paramgen.initializers.hypernet import HypernetInitializer
 from paramgen.names import INITIALIZERS
 from serve.orders import network_of, order_of
@@ -214,6 +215,44 @@ def test_a_range_draws_only_what_it_touches(running: Any, graphs: Graphs, monkey
     assert head.status_code == 206 and drawn == []
     running.predict(body, Range="bytes=-1")
     assert len(drawn) == 1
+
+
+def test_a_slot_is_drawn_once_for_all_its_ranges(
+    running: Any, graphs: Graphs, whole: Callable[[int], bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = {"graph": graphs(), "init": "orthogonal", "seed": 3}
+    size = running.predict(body, Range="bytes=0-7").headers["content-range"].rpartition("/")[2]
+    made: list[Any] = []
+    rendered = serve.service.weights
+    monkeypatch.setattr(serve.service, "weights", lambda *given: made.append(given) or rendered(*given))
+    fresh = {**body, "seed": 4}
+    asked = [int(size) - 1 - back for back in (100, 200, 400, 800)]  # of one matrix
+    answers = [running.predict(fresh, Range=f"bytes={first}-{first}") for first in asked]
+    assert [answer.content for answer in answers] == [whole(4)[first : first + 1] for first in asked]
+    assert len(made) == 1
+
+
+def test_a_range_of_what_is_made_together_is_made_once(running: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Any] = []
+    rendered = serve.service.weights
+    monkeypatch.setattr(serve.service, "weights", lambda *given: made.append(given) or rendered(*given))
+    body = {"arch": "timm:test_vit", "init": "lsuv"}
+    parts = [running.predict(body, Range=f"bytes={first}-{first + 9}").content for first in (9_000, 100, 50_000)]
+    content = running.predict(body).content
+    assert parts == [content[first : first + 10] for first in (9_000, 100, 50_000)]
+    assert len(made) == 1
+
+
+def test_a_head_computes_nothing(running: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = drawn_slots(monkeypatch)
+    query = "/v1/weights?arch=timm:test_vit&init=library&seed=77"
+    head = running.client.head(query, headers={"Want-Repr-Digest": "sha-256=10"})
+    assert head.status_code == 200 and drawn == []
+    content = running.client.get(query).content
+    told = f"sha-256=:{base64.b64encode(sha256(content).digest()).decode()}:"
+    asked = {"Want-Repr-Digest": "sha-256=10"}
+    assert running.client.get(query, headers={**asked, "Range": "bytes=0-7"}).headers["repr-digest"] == told
+    assert running.client.head(query, headers=asked).headers["repr-digest"] == told
 
 
 def test_the_digest_is_told_to_who_wants_it(running: Any, graphs: Graphs) -> None:
