@@ -28,7 +28,7 @@ COMMANDS = (
     "endpoint",
 )
 NAMED_SHELL = {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
-"""With it `--show-completion` takes a shell's name, instead of looking for the one that tests may have been started by."""
+"""With it `--show-completion` takes a name; it does not look for the shell that the tests were started by."""
 
 HEAVY = ("torch", "numpy", "timm", "torchvision", "diffusers", "transformers", "torch_geometric", "accelerate")
 REPORT = f"""
