@@ -18,6 +18,7 @@ from torch.nn.modules.module import (
     register_module_parameter_registration_hook,
 )
 
+from paramgen.architectures.config_limits import refuse_config
 from paramgen.errors import ArchitectureError, one_line
 
 MAX_DEPTH: Final = 12
@@ -51,13 +52,16 @@ _CHOSEN: Final = frozenset({"extra_ids"})  # a count, though it is called like n
 
 
 def refuse_sizes(config: Mapping[str, Any], *, origin: str) -> None:
-    """Refuse a configuration whose numbers no network has, before a library makes anything of them.
+    """Refuse a stranger's configuration whose numbers no network has, before a library makes anything of them.
+
+    Of somebody's own `--set` more is taken: `config_limits` has those bounds.
 
     Args:
         config: The JSON object.
         origin: What it is, for the message: a file, say.
 
     """
+    refuse_config(config, origin)  # the bounds that hold for everybody
     left = MAX_ENTRIES
     level: list[tuple[str, Any]] = [(str(key), value) for key, value in config.items()]
     for _ in range(MAX_DEPTH):
