@@ -1,5 +1,6 @@
 """What `read_fuzz` mutates: for each reader a folder of good files, which of them are changed, and what reads them."""
 
+import gzip
 import io
 import json
 import shutil
@@ -88,8 +89,18 @@ def _zoo(folder: Path) -> None:
     write_layout(folder, layout, {})
     tensors = {"w": torch.zeros(2)}
     row = Row(
-        **{"id": "a", "task": "t", "split": "train", "texts": ("x",), "seed": 0, "steps": 0, "form": "full"},
-        **{"shard": "00000.safetensors", "metrics": {"m": 0.5}, "licence": "mit", "source": "s", "revision": "r"},
+        id="a",
+        task="t",
+        split="train",
+        texts=("x",),
+        seed=0,
+        steps=0,
+        shard="00000.safetensors",
+        form="full",
+        metrics={"m": 0.5},
+        licence="mit",
+        source="s",
+        revision="r",
         architecture_sha256=layout.architecture_sha256,
         content_sha256=content_sha256(tensors),
     )
@@ -137,8 +148,9 @@ def _read_pictures(folder: Path) -> None:
 
 def _tar(folder: Path) -> None:
     folder.mkdir()
-    for name, mode in (("set.tar", "w"), ("set.tar.gz", "w:gz")):
-        with tarfile.open(folder / name, mode) as archive:
+    for name in ("set.tar", "set.tar.gz"):
+        packed = gzip.open if name.endswith(".gz") else Path.open
+        with packed(folder / name, "wb") as file, tarfile.open(fileobj=file, mode="w") as archive:
             for path in ("train/a/1.png", "train/b/2.png", "test/a/3.png", "test/b/4.png"):
                 content = _picture("png")
                 entry = tarfile.TarInfo(path)

@@ -72,9 +72,9 @@ class SupernetConfig:
                 f"{CONFIG} lacks or has too many of {one_line(odd)}; a supernet's has {', '.join(sorted(wanted))}."
             )
         if data["kind"] != KIND or data["format_version"] != FORMAT_VERSION:
-            kind, number = _short(data["kind"]), _short(data["format_version"])
+            given, number = _short(data["kind"]), _short(data["format_version"])
             raise HypernetError(
-                f"{CONFIG} is of kind {kind}, version {number}; this version of paramgen "
+                f"{CONFIG} is of kind {given}, version {number}; this version of paramgen "
                 f"reads {KIND!r}, {FORMAT_VERSION}. Type in a clone of its repository: git pull && pip install ."
             )
         for name, kind in _NUMBERS.items():
