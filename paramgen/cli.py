@@ -11,7 +11,6 @@ from tempfile import TemporaryDirectory
 from typing import Annotated, Any, NoReturn
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
 from paramgen.api import TRACE_TIMEOUT
@@ -37,6 +36,7 @@ from paramgen.cli_options import (
 from paramgen.cli_push import Message, Public, PullRequest, Revision, early_target, push, push_written
 from paramgen.cli_tokenizer import tokenizer as tokenizer_command
 from paramgen.errors import OptionError, ParamgenError
+from paramgen.terminal import Terminal
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -364,7 +364,7 @@ def _fail(message: str) -> NoReturn:
 
 
 def _say(line: str) -> None:
-    Console(stderr=True, highlight=False, emoji=False, soft_wrap=True).print(line)
+    Terminal(stderr=True, soft_wrap=True).print(line)
 
 
 def _overrides(assignments: list[str] | None) -> dict[str, Any]:

@@ -11,7 +11,7 @@ def card(
     *,
     pictures: Annotated[
         bool,
-        typer.Option("--pictures", help="Draw weights, singular values and graph; pip install 'paramgen\\[pictures]'."),
+        typer.Option("--pictures", help="Draw weights, spectra and graph; from a clone: pip install '.\\[pictures]'."),
     ] = False,
     repo: Annotated[
         str | None,

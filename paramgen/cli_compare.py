@@ -12,6 +12,8 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from paramgen.terminal import Terminal
+
 if TYPE_CHECKING:
     from paramgen.comparison import Event, Results
 
@@ -142,8 +144,8 @@ def compare(
 class _Reporter:
     def __init__(self, *, as_json: bool, quiet: bool) -> None:
         self._as_json, self._quiet = as_json, quiet
-        self._out = Console(highlight=False, emoji=False)
-        self._err = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
+        self._out = Terminal()
+        self._err = Terminal(stderr=True, soft_wrap=True)
 
     @contextmanager
     def progress(self) -> Iterator[Callable[["Event"], None]]:
@@ -204,7 +206,7 @@ class _Reporter:
             table.add_column(escape(column), justify="left" if column == "start" else "right", overflow="fold")
         for row in rows(architecture):
             table.add_row(*map(escape, row))
-        wide = Console(highlight=False, emoji=False, width=None if self._out.is_terminal else 160)
+        wide = Terminal(width=None if self._out.is_terminal else 160)
         self._out.print()
         wide.print(table)
 

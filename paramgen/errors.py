@@ -31,12 +31,25 @@ from difflib import get_close_matches
 from paramgen.option_names import in_python
 
 MAX_REASON = 300
+_REPLACED = "\N{REPLACEMENT CHARACTER}"
 
 
 def one_line(reason: object) -> str:
     """Return what somebody else's error says as one line of limited length."""
-    text = " ".join((reason.message if isinstance(reason, ParamgenError) else str(reason)).split())
+    text = reason.message if isinstance(reason, ParamgenError) else str(reason)
+    text = harmless(" ".join(text.split()))
     return text if len(text) <= MAX_REASON else f"{text[:MAX_REASON]}..."
+
+
+def harmless(text: str) -> str:
+    """Return text as a terminal may show it: what would move, colour, rename or hide something is replaced.
+
+    That is what is not printable, but for blanks and line ends: control characters, marks of the direction of writing,
+    halves of pairs.
+    """
+    if text.isprintable():
+        return text
+    return "".join(letter if letter.isprintable() or letter in " \n\t" else _REPLACED for letter in text)
 
 
 class ParamgenError(Exception):

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final, final
@@ -102,6 +103,7 @@ def _without_folders(found: Pushable, scratch: Path) -> dict[str, Path]:
     """
     copies: dict[str, Path] = {}
     sizes: dict[str, int] = {}
+    digests: dict[str, str] = {}
     for name in (CONFIG, RECORD, REPORT):  # the last says how large the others are
         if name not in found.files or (found.source != "module" and name != REPORT):
             continue
@@ -109,9 +111,12 @@ def _without_folders(found: Pushable, scratch: Path) -> dict[str, Path]:
         short = _shortened(given)
         if name == REPORT:
             short["files"] |= sizes
+            if isinstance(short.get("digests"), dict):
+                short["digests"] |= digests
         if short != given:
             text = json.dumps(short, indent=1) + "\n"
             copies[name], sizes[name] = scratch / name, len(text.encode())
+            digests[name] = sha256(text.encode()).hexdigest()
             copies[name].write_text(text, encoding="utf-8")
     return copies
 

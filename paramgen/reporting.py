@@ -9,10 +9,11 @@ from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
+
+from paramgen.terminal import Terminal
 
 if TYPE_CHECKING:
     from paramgen.export.hub import Pushed
@@ -40,8 +41,8 @@ class Reporter:
     def __init__(self, *, as_json: bool, quiet: bool) -> None:
         self._as_json = as_json
         self._quiet = quiet
-        self._out = Console(highlight=False, emoji=False, soft_wrap=True)
-        self._err = Console(stderr=True, highlight=False, emoji=False)
+        self._out = Terminal(soft_wrap=True)
+        self._err = Terminal(stderr=True)
         self._live = self._err.is_terminal and not (quiet or as_json)
 
     @contextmanager

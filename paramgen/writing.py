@@ -24,6 +24,7 @@ from paramgen.errors import CheckError, OptionError
 from paramgen.export.card import CARD, card_text
 from paramgen.export.folder import checked_target, transaction
 from paramgen.export.plan import Entry, Plan, plan
+from paramgen.export.unaltered import digests_of
 from paramgen.export.writer import SafetensorsWriter
 from paramgen.graphs.kinds import family_of
 from paramgen.graphs.wire import graph_hash
@@ -188,6 +189,7 @@ def write_prediction(
         report = {
             **_provenance(prediction, max_shard, copied),
             "files": files,
+            "digests": digests_of(partial, but=planned.files),
             "tensors": {entry.name: tensors[entry.name] for entry in entries_of(prediction)},
         }
         (partial / REPORT).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")

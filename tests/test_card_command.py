@@ -86,4 +86,4 @@ def test_a_foreign_record_is_refused(command: "Command", folder: Path) -> None:
 
 
 def test_help_names_the_extra_whole(command: "Command") -> None:
-    assert "paramgen[pictures]" in "".join(command("card", "--help").out.split())  # brackets are markup, too
+    assert "'.[pictures]'" in "".join(command("card", "--help").out.split())  # brackets are markup, too

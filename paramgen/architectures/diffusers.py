@@ -26,7 +26,9 @@ from paramgen.architectures.config_limits import refuse_config
 from paramgen.architectures.diffusers_inputs import example_inputs
 from paramgen.architectures.overrides import join_spec
 from paramgen.architectures.recorder import record
-from paramgen.architectures.stored import stored
+from paramgen.architectures.stored import elements_in, stored
+from paramgen.architectures.untrusted import admitted
+from paramgen.architectures.untrusted_sizes import bounded_construction
 from paramgen.errors import UnknownNameError
 from paramgen.manifest import read_manifest
 
@@ -45,14 +47,16 @@ class DiffusersSource(ArchitectureSource):
         }
         refuse_unknown(overrides, known, f"diffusers:{model_class.__name__}")
         refuse_config({**config, **overrides}, f"diffusers:{model_class.__name__}")
+        what = f"diffusers:{model_class.__name__}"
 
         def construct() -> nn.Module:
             return model_class(**{**config, **overrides})
 
         try:
-            module, draws = record(construct)
+            with bounded_construction(what):
+                module, draws = record(construct)
         except Exception as error:  # a constructor may raise anything at wrong arguments
-            raise built(f"diffusers:{model_class.__name__}", error) from error
+            raise built(what, error) from error
         return Architecture(
             spec=join_spec(f"diffusers:{request.name}", request.overrides),
             module=module,
@@ -78,9 +82,10 @@ class DiffusersSource(ArchitectureSource):
         model_class, _ = _class_and_config(str(folder))
         # Its config names no dtype, so diffusers would make everything float32.
         dtype = next((entry.dtype for entry in stored(folder) if entry.dtype.is_floating_point), torch.float32)
-        module, info = model_class.from_pretrained(
-            folder, output_loading_info=True, local_files_only=True, use_safetensors=True, torch_dtype=dtype
-        )
+        with bounded_construction(str(folder), elements=elements_in(folder)):
+            module, info = model_class.from_pretrained(
+                folder, output_loading_info=True, local_files_only=True, use_safetensors=True, torch_dtype=dtype
+            )
         return Loaded(
             module=module.to(device),
             missing=tuple(info["missing_keys"]),
@@ -106,6 +111,7 @@ def _class_and_config(name: str) -> tuple[Any, dict[str, Any]]:
             "Type: paramgen list architectures diffusers",
         )
     known = inspect.signature(found).parameters  # diffusers itself ignores what another version wrote
+    config = admitted(config, known, origin=str(path))
     return found, {key: value for key, value in config.items() if key in known}
 
 

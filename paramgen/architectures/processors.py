@@ -1,6 +1,11 @@
 """What makes inputs of text and images for a network of transformers, read and copied by transformers itself."""
 
-from collections.abc import Mapping
+import json
+import os
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -8,11 +13,15 @@ from paramgen._torchvision import ensure_torchvision
 from paramgen.architectures import Layout
 from paramgen.architectures.followed import SPECIAL, VOCABULARY, Tokens, tables_of
 from paramgen.architectures.spelling import Letters
+from paramgen.architectures.untrusted_sizes import refuse_sizes
 from paramgen.errors import OptionError, one_line
-from paramgen.hub import offline, reachable
+from paramgen.hub import fetch_folder, reason
 
 MAX_BYTES: Final = 200_000_000  # of one file; the largest tokenizers have some 35 MB
-
+MAX_CONFIG: Final = 8_000_000
+_CONFIGS: Final = ("tokenizer_config.json", "special_tokens_map.json", "preprocessor_config.json", "config.json")
+_WANTED: Final = ("*.json", "*.txt", "*.model", "*.spm", "*.tiktoken", "*.codes", "*.jinja")
+_REPOSITORY: Final = re.compile(r"[A-Za-z0-9][\w.-]*(?:/[A-Za-z0-9][\w.-]*)?")
 
 Companions = Mapping[tuple[str, str], Any]
 """Tokenizers and image processors of transformers, by option and name as they are typed."""
@@ -38,14 +47,15 @@ def read_tokenizer(name: str) -> Any:
     ensure_torchvision()
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-    _refuse_huge(name)
+    where = _held(name, "--tokenizer")
     from_file: Any = PreTrainedTokenizerFast
     try:
-        if name.endswith(".json"):
-            tokenizer = from_file(tokenizer_file=name)
-        else:
-            tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False, **_where(name))
-        words = len(tokenizer) - len(tokenizer.all_special_tokens)
+        with _without_panics():
+            if name.endswith(".json"):
+                tokenizer = from_file(tokenizer_file=where)
+            else:
+                tokenizer = AutoTokenizer.from_pretrained(where, trust_remote_code=False)
+            words = len(tokenizer) - len(tokenizer.all_special_tokens)
     except Exception as error:  # transformers and tokenizers raise many kinds, some of them bare
         raise OptionError(
             f"No tokenizer {name!r}: {one_line(error)} Type: --tokenizer FOLDER, tokenizer.json or a Hub repository."
@@ -59,10 +69,10 @@ def _read_image_processor(name: str) -> Any:
     ensure_torchvision()
     from transformers import AutoImageProcessor
 
-    _refuse_huge(name)
+    where = _held(name, "--image-processor")
     automatic: Any = AutoImageProcessor
     try:
-        return automatic.from_pretrained(name, trust_remote_code=False, **_where(name))
+        return automatic.from_pretrained(where, trust_remote_code=False)
     except Exception as error:  # transformers raises many kinds
         raise OptionError(
             f"No image processor {name!r}: {one_line(error)} Type: --image-processor FOLDER, one with "
@@ -70,13 +80,56 @@ def _read_image_processor(name: str) -> Any:
         ) from error
 
 
-def _where(name: str) -> dict[str, bool]:
-    """Say whether transformers may ask the Hub, which it does for minutes where the Hub cannot be reached."""
-    return {"local_files_only": not Path(name).exists() and not offline() and not reachable()}
+def _held(name: str, option: str) -> str:
+    """Return the path of what a name stands for, once nothing is too large; of a repository, no code is fetched."""
+    where = Path(name)
+    if not where.exists() and _REPOSITORY.fullmatch(name):
+        try:
+            where = fetch_folder(name, list(_WANTED))
+        except Exception as error:  # a connection that breaks raises what its own library has for it
+            raise OptionError(
+                f"{name!r} is neither here nor to be had from the Hub: {reason(error)}. Type: {option} and a folder"
+            ) from error
+    _refuse_huge(where)
+    for file in _CONFIGS if where.is_dir() else ():
+        if (where / file).is_file():
+            _refuse_sizes_in(where / file)
+    return str(where)
 
 
-def _refuse_huge(name: str) -> None:
-    path = Path(name)
+def _refuse_sizes_in(file: Path) -> None:
+    """Refuse a tokenizer's or image processor's configuration with numbers that none has."""
+    if file.stat().st_size > MAX_CONFIG:
+        raise OptionError(f"{file} has more than {MAX_CONFIG:,} bytes, which no tokenizer's needs. Give another.")
+    try:
+        given = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise OptionError(f"{file} cannot be read as JSON: {one_line(error)}. Get it again.") from error
+    if not isinstance(given, dict):
+        raise OptionError(f"{file} holds no JSON object. Get it again.")
+    refuse_sizes(given, origin=str(file))
+
+
+@contextmanager
+def _without_panics() -> Iterator[None]:
+    """Make an error of what tokenizers' compiled code panics with, and keep its own report off the terminal."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    except BaseException as error:  # a panic is no Exception
+        if type(error).__name__ != "PanicException":
+            raise
+        raise ValueError(one_line(error)) from None
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def _refuse_huge(path: Path) -> None:
     files = list(path.iterdir()) if path.is_dir() else [path] if path.is_file() else []
     for file in files:
         if file.suffix in (".json", ".txt", ".model") and file.stat().st_size > MAX_BYTES:

@@ -9,6 +9,7 @@ from torch.nn.parameter import is_lazy
 from paramgen.architectures import Loaded
 from paramgen.architectures.lazy import shaped
 from paramgen.architectures.stored import stored
+from paramgen.errors import CheckError
 from paramgen.manifest import state_of
 
 
@@ -28,6 +29,11 @@ def load_state(module: nn.Module, folder: Path) -> Loaded:
             shaped(owners[entry.name.rpartition(".")[0]], target, entry.shape)
         if tuple(target.shape) != entry.shape:
             mismatched.append(entry.name)
+        elif target.requires_grad and not (entry.dtype.is_floating_point or entry.dtype.is_complex):
+            raise CheckError(
+                f"Tensor {entry.name!r} in {entry.file} is {entry.dtype}, which cannot be trained as the module's is. "
+                "Get the file again."
+            )
         else:
             value = torch.empty(entry.shape, device="meta") if target.is_meta else entry.tensor()
             target.data = value.to(target.device, entry.dtype)

@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any, Final, final
+from typing import Any, Final, TypeGuard, final
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from paramgen.errors import CheckError
+from paramgen.errors import CheckError, one_line
 
 PIECE: Final = 1 << 22  # bytes read at a time
 RUNS: Final = 16  # of neighbouring values in a sample
@@ -108,6 +108,11 @@ def stored(place: Path) -> list[Stored]:
     return list(found.values())
 
 
+def elements_in(folder: Path) -> int:
+    """Return how many elements all tensors of a folder have."""
+    return sum(entry.elements for entry in stored(folder))
+
+
 def weight_files(folder: Path) -> list[Path]:
     """Return the safetensors files that a library reads in `folder`: those of an index, or the only one."""
     single = [folder / name for name in _SINGLE if (folder / name).is_file()]
@@ -149,20 +154,28 @@ def _entries(file: Path) -> Iterator[Stored]:
         with file.open("rb") as source:
             length = int.from_bytes(source.read(8), "little")
             header: dict[str, Any] = json.loads(source.read(length))
-    except (SafetensorError, OSError, ValueError) as error:
+        if not isinstance(header, dict):
+            raise ValueError("its header is no JSON object")
+    except (SafetensorError, OSError, ValueError, RecursionError) as error:
         raise CheckError(f"{file} is not a whole safetensors file: {error}. Get it again.") from error
-    for name, entry in sorted(header.items(), key=lambda item: item[1].get("data_offsets", (0,))[0]):
-        if name == "__metadata__":
-            continue
-        if entry["dtype"] not in _DTYPES:
-            raise CheckError(f"Tensor {name!r} in {file} is {entry['dtype']}; known are {', '.join(_DTYPES)}.")
-        yield Stored(
-            name=name,
-            file=file,
-            dtype=_DTYPES[entry["dtype"]],
-            shape=tuple(entry["shape"]),
-            offset=8 + length + entry["data_offsets"][0],
-        )
+    header.pop("__metadata__", None)  # texts, which may be called like a tensor's fields
+    entries = [_entry(file, str(name), entry, 8 + length) for name, entry in header.items()]
+    yield from sorted(entries, key=lambda entry: entry.offset)
+
+
+def _entry(file: Path, name: str, entry: Any, begin: int) -> Stored:
+    """Return one tensor of a header; what safetensors' own reader lets through is compared again."""
+    given = entry if isinstance(entry, dict) else {}
+    dtype, shape, offsets = given.get("dtype"), given.get("shape"), given.get("data_offsets")
+    if not isinstance(dtype, str) or dtype not in _DTYPES:
+        raise CheckError(f"Tensor {name!r} in {file} is {one_line(dtype)}; known are {', '.join(_DTYPES)}.")
+    if not _naturals(shape) or not _naturals(offsets) or len(offsets) != 2:
+        raise CheckError(f"Tensor {name!r} in {file} has no shape, or no place in the file. Get it again.")
+    return Stored(name=name, file=file, dtype=_DTYPES[dtype], shape=tuple(shape), offset=begin + offsets[0])
+
+
+def _naturals(given: object) -> TypeGuard[list[int]]:
+    return isinstance(given, list) and all(type(size) is int and size >= 0 for size in given)
 
 
 def _read(source: Any, view: memoryview, file: Path) -> None:

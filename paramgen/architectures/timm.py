@@ -26,8 +26,10 @@ from paramgen.architectures.config_limits import refuse_config
 from paramgen.architectures.inputs import image
 from paramgen.architectures.overrides import join_spec
 from paramgen.architectures.recorder import built_on, record
-from paramgen.architectures.stored import stored
-from paramgen.errors import UnknownNameError
+from paramgen.architectures.stored import elements_in, stored
+from paramgen.architectures.untrusted import admitted
+from paramgen.architectures.untrusted_sizes import bounded_construction, refuse_sizes
+from paramgen.errors import ArchitectureError, UnknownNameError, one_line
 from paramgen.manifest import read_manifest
 
 # What timm says of the weights that it has for such a network: of ours it would be untrue.
@@ -55,7 +57,8 @@ class TimmSource(ArchitectureSource):
             return timm.create_model(request.name, pretrained=False, **arguments)
 
         try:
-            module, draws = record(construct)
+            with bounded_construction(f"timm:{request.name}"):
+                module, draws = record(construct)
         except Exception as error:  # a builder may raise anything at wrong arguments
             raise built(f"timm:{request.name}", error) from error
         channels, height, width = _input_size(module, arguments)
@@ -76,14 +79,26 @@ class TimmSource(ArchitectureSource):
     def load(self, folder: Path, device: torch.device) -> Loaded:
         """Call `timm.create_model` on the folder; timm itself refuses missing and unexpected keys."""
         timm = _timm()
-        if device.type != "meta":
-            return Loaded(module=timm.create_model(f"local-dir:{folder}", pretrained=True).to(device))
-        config = read_config(folder)
-        module = built_on(device, lambda: timm.create_model(config["architecture"], **config.get("model_args", {})))
-        expected, found = set(module.state_dict()), {entry.name for entry in stored(folder)}
+        found = {entry.name for entry in stored(folder)}  # or else timm would open a pickle
+        name, arguments = _name_and_arguments(timm, folder)
+        with bounded_construction(str(folder), elements=elements_in(folder)):
+            if device.type != "meta":
+                return Loaded(module=timm.create_model(f"local-dir:{folder}", pretrained=True).to(device))
+            module = built_on(device, lambda: timm.create_model(name, **arguments))
+        expected = set(module.state_dict())
         return Loaded(
             module=module, missing=tuple(sorted(expected - found)), unexpected=tuple(sorted(found - expected))
         )
+
+
+def _name_and_arguments(timm: Any, folder: Path) -> tuple[str, dict[str, Any]]:
+    """Return what a folder's config.json says of its network, once it names one of timm's and no place."""
+    config = read_config(folder)
+    name, arguments = config.get("architecture"), config.get("model_args") or {}
+    if not isinstance(name, str) or not timm.is_model(name) or not isinstance(arguments, dict):
+        raise ArchitectureError(f"{folder}/config.json names no network of timm: {one_line(name)!r}. Get it again.")
+    refuse_sizes({"num_classes": config.get("num_classes")}, origin=f"{folder}/config.json")
+    return name, admitted(arguments, (), origin=f"{folder}/config.json: model_args")
 
 
 def _timm() -> Any:

@@ -29,7 +29,10 @@ from paramgen.architectures.inputs import image
 from paramgen.architectures.overrides import join_spec
 from paramgen.architectures.recorder import built_on, record
 from paramgen.architectures.state import load_state
-from paramgen.errors import UnknownNameError
+from paramgen.architectures.stored import elements_in
+from paramgen.architectures.untrusted import admitted
+from paramgen.architectures.untrusted_sizes import bounded_construction
+from paramgen.errors import ArchitectureError, UnknownNameError, one_line
 from paramgen.manifest import read_manifest
 
 FRAMES: Final = 16  # of a clip; the least that every video network takes
@@ -61,7 +64,8 @@ class TorchvisionSource(ArchitectureSource):
             return _construct(models, request.name, arguments)
 
         try:
-            module, draws = record(construct)
+            with bounded_construction(f"torchvision:{request.name}"):
+                module, draws = record(construct)
         except Exception as error:  # a builder may raise anything at wrong arguments
             raise built(f"torchvision:{request.name}", error) from error
         follow_every_head(module)
@@ -84,8 +88,13 @@ class TorchvisionSource(ArchitectureSource):
     def load(self, folder: Path, device: torch.device) -> Loaded:
         """Build the network and load the state dict into it."""
         config = read_config(folder)
-        models, name, arguments = _models(), str(config["architecture"]), dict(config.get("arguments", {}))
-        return load_state(built_on(device, lambda: _construct(models, name, arguments)), folder)
+        models, name = _models(), str(config.get("architecture"))
+        if name not in models.list_models() or not isinstance(config.get("arguments", {}), dict):
+            raise ArchitectureError(f"{folder}/config.json names no network of torchvision: {one_line(name)!r}.")
+        arguments = admitted(config.get("arguments", {}), (), origin=f"{folder}/config.json: arguments")
+        with bounded_construction(str(folder), elements=elements_in(folder)):
+            module = built_on(device, lambda: _construct(models, name, arguments))
+        return load_state(module, folder)
 
 
 def _models() -> Any:

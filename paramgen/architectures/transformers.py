@@ -3,8 +3,8 @@
 import copy
 import inspect
 import json
-import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, final
 
@@ -31,10 +31,14 @@ from paramgen.architectures.followed import changes, note
 from paramgen.architectures.inputs import image
 from paramgen.architectures.overrides import join_spec
 from paramgen.architectures.recorder import record
+from paramgen.architectures.stored import elements_in
+from paramgen.architectures.untrusted import admitted, nothing_fetched
+from paramgen.architectures.untrusted_sizes import bounded_construction
 from paramgen.errors import ArchitectureError, OptionError, ParamgenError, UnknownNameError, one_line
 from paramgen.manifest import read_manifest
 
 GENERATION: Final = "generation_config.json"
+_ADAPTER: Final = "adapter_config.json"
 
 # The class that a bare model type stands for: the first of these tasks that the type has.
 _TASKS: Final = (
@@ -72,27 +76,20 @@ class TransformersSource(ArchitectureSource):
             return module
 
         try:
-            module, draws = record(construct)
+            with nothing_fetched(), bounded_construction(what):
+                module, draws = record(construct)
         except Exception as error:  # configs are checked by the library, in many ways
             raise built(what, error) from error
         config.architectures = [model_class.__name__]
         run_all_experts(module)
-        return Architecture(
-            spec=join_spec(f"transformers:{request.name}", overrides),
-            module=module,
-            manifest=read_manifest(module, draws, ties=getattr(module, "all_tied_weights_keys", None) or {}),
-            example=request.example or example_inputs(module),
-            layout=Layout(
-                source="transformers",
-                config=json.loads(config.to_json_string(use_diff=False)),
-                shardable=True,
-                tied="once",
-                dtype_key="dtype",
-                files=_generation(module),
-            ),
-            notes=notes,
-            construct=lambda: model_class(copy.deepcopy(own)),
-        )
+        try:
+            spec = join_spec(f"transformers:{request.name}", overrides)
+            found = _architecture(spec, module, draws, example=request.example, notes=notes)
+            return replace(found, construct=lambda: model_class(copy.deepcopy(own)))
+        except ParamgenError:
+            raise
+        except Exception as error:  # some values are looked at when they are written, or by the first input
+            raise built(what, error) from error
 
     def names(self) -> Sequence[str]:
         """Every model type that has a class."""
@@ -104,15 +101,19 @@ class TransformersSource(ArchitectureSource):
     def load(self, folder: Path, device: torch.device) -> Loaded:
         """Call the class's own `from_pretrained`."""
         ensure_torchvision()
-        _, model_class = _config_and_class(str(folder))
-        module, info = model_class.from_pretrained(
-            folder,
-            output_loading_info=True,
-            local_files_only=True,
-            use_safetensors=True,
-            device_map=str(device),
-            ignore_mismatched_sizes=True,  # they are in the info, and refused by name
-        )
+        config, model_class = _config_and_class(str(folder))
+        if (folder / _ADAPTER).exists():  # which names another model, and that would be loaded
+            raise ArchitectureError(f"{folder} has an {_ADAPTER}, which adds to another model. Merge the two first.")
+        with nothing_fetched(), bounded_construction(str(folder), elements=elements_in(folder)):
+            module, info = model_class.from_pretrained(
+                folder,
+                config=config,  # what was let through of it
+                output_loading_info=True,
+                local_files_only=True,
+                use_safetensors=True,
+                device_map=str(device),
+                ignore_mismatched_sizes=True,  # they are in the info, and refused by name
+            )
         mismatched = tuple(str(entry[0]) for entry in info["mismatched_keys"])
         return Loaded(
             module=module,
@@ -120,6 +121,27 @@ class TransformersSource(ArchitectureSource):
             unexpected=tuple(sorted(info["unexpected_keys"])),
             mismatched=mismatched,
         )
+
+
+def _architecture(
+    spec: str, module: Any, draws: Any, *, example: Inputs | None, notes: tuple[str, ...]
+) -> Architecture:
+    """Return what is known of a network that was built."""
+    return Architecture(
+        spec=spec,
+        notes=notes,
+        module=module,
+        manifest=read_manifest(module, draws, ties=getattr(module, "all_tied_weights_keys", None) or {}),
+        example=example or example_inputs(module),
+        layout=Layout(
+            source="transformers",
+            config=json.loads(module.config.to_json_string(use_diff=False)),
+            shardable=True,
+            tied="once",
+            dtype_key="dtype",
+            files=_generation(module),
+        ),
+    )
 
 
 def _generation(module: Any) -> dict[str, str]:
@@ -182,7 +204,6 @@ def _config_and_class(name: str, overrides: Mapping[str, Any] | None = None) -> 
     given: dict[str, Any] = {}
     if path.suffix == ".json" or is_config_folder(name):
         given = read_config(path)
-        _refuse_kernels(given, path)
         model_type = str(given.pop("model_type", None))
         if model_type not in CONFIG_MAPPING:
             raise UnknownNameError.of("model_type", model_type, CONFIG_MAPPING)
@@ -190,6 +211,7 @@ def _config_and_class(name: str, overrides: Mapping[str, Any] | None = None) -> 
         if not isinstance(names, list):
             raise ArchitectureError(f"{path} has the architectures {one_line(names)}; expected a list of class names.")
         model_class, config_class = _model_class(str(names[0])), CONFIG_MAPPING[model_type]
+        given = admitted(given, _keys(config_class), origin=str(path))
     elif name in CONFIG_MAPPING:
         model_class, config_class = _model_class(_default_class(modeling_auto, name)), CONFIG_MAPPING[name]
     elif hasattr(transformers, name):
@@ -200,22 +222,6 @@ def _config_and_class(name: str, overrides: Mapping[str, Any] | None = None) -> 
             "transformers architecture", name, CONFIG_MAPPING, "Type: paramgen list architectures transformers"
         )
     return _config(config_class, given, overrides or {}, f"transformers:{name}"), model_class
-
-
-def _refuse_kernels(config: dict[str, Any], path: Path) -> None:
-    """Refuse a config that has transformers fetch a kernel, which is code, from the Hub."""
-    left: list[Any] = [config]
-    while left:
-        values = left.pop()
-        left += [
-            each for each in (values.values() if isinstance(values, dict) else values) if type(each) in (dict, list)
-        ]
-        for key in values if isinstance(values, dict) else ():
-            if re.search(r"(attn|experts)_implementation", key) and "/" in str(values[key]):
-                raise ArchitectureError(
-                    f"{path} asks for the code of {one_line(values[key])!r} from the Hub, which is never run. Take "
-                    f"{key!r} out of it."
-                )
 
 
 def _requested(request: Request) -> tuple[Any, Any, Mapping[str, Any], tuple[str, ...]]:
@@ -234,6 +240,12 @@ def _requested(request: Request) -> tuple[Any, Any, Mapping[str, Any], tuple[str
         found = {key: value for key, value in found.items() if value is not None}
         config, _ = _config_and_class(request.name, {**request.overrides, **found})
     return config, model_class, {**request.overrides, **found}, (note(before, found, request.tokens),) if found else ()
+
+
+def _keys(config_class: Any) -> frozenset[str]:
+    """Return the names that a class of configs has for its own values."""
+    attributes = getattr(config_class, "attribute_map", {})
+    return frozenset((*inspect.signature(config_class.__init__).parameters, *config_class.sub_configs, *attributes))
 
 
 def completed_config(folder: Path) -> dict[str, Any]:
@@ -259,7 +271,8 @@ def _config(config_class: Any, given: dict[str, Any], overrides: Mapping[str, An
 
 def _unlimited(config_class: Any, given: dict[str, Any], overrides: Mapping[str, Any], what: str) -> Any:
     try:
-        default = config_class(**given)
+        with nothing_fetched():
+            default = config_class(**given)
         if not overrides:
             return default
         for key, value in overrides.items():
@@ -274,7 +287,8 @@ def _unlimited(config_class: Any, given: dict[str, Any], overrides: Mapping[str,
             if leaf == "num_labels":
                 target.pop("id2label", None)
                 target.pop("label2id", None)
-        return config_class(**values)
+        with nothing_fetched():
+            return config_class(**values)
     except ParamgenError:
         raise
     except Exception as error:  # configs are checked by the library, in many ways

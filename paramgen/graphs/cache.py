@@ -35,6 +35,7 @@ OFF: Final = "off"
 MAX_FILES: Final = 500
 MAX_BYTES: Final = 8_000_000  # of one graph
 _LIBRARIES: Final = ("timm", "torchvision", "transformers", "diffusers")
+_OURS: Final = re.compile(r"[0-9a-f]{64}\.json")
 _PLAIN: Final = (bool, int, float, str, type(None))
 _ENVIRONMENT: Final = ("TIMM_", "TRANSFORMERS_", "DIFFUSERS_", "TORCH")  # what libraries choose operations by
 # What launchers tell their workers, and what says where files are and how much is printed: no operation follows it.
@@ -127,6 +128,8 @@ def _code() -> str:
 
 
 def _read(file: Path, architecture: Architecture) -> Graph:
+    if not file.is_file():  # a pipe would be waited for
+        raise GraphError(f"{file} is no file.")
     with file.open("rb") as opened:
         content = opened.read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
@@ -137,10 +140,13 @@ def _read(file: Path, architecture: Architecture) -> Graph:
 
 
 def _keep(file: Path, text: str) -> None:
-    """Write a graph in one step, and remove those that were used least where there are too many."""
+    """Write a graph in one step, and remove those that were used least where there are too many.
+
+    Only what is called like a graph of ours is counted and removed: the folder may hold what is somebody's.
+    """
     if len(text) > MAX_BYTES:
         return
     write_text(file, text)
-    kept = [(path.stat().st_mtime, path) for path in file.parent.glob("*.json")]
+    kept = [(path.stat().st_mtime, path) for path in file.parent.iterdir() if _OURS.fullmatch(path.name)]
     for _, path in sorted(kept)[:-MAX_FILES]:
         path.unlink(missing_ok=True)

@@ -47,7 +47,7 @@ class HypernetConfig:
         if self.format_version != FORMAT_VERSION:
             raise HypernetError(
                 f"format_version is {self.format_version}; this version of paramgen reads {FORMAT_VERSION}. "
-                "Type: pip install --upgrade paramgen"
+                "Type in a clone of its repository: git pull && pip install ."
             )
         if not self.roles or len(set(self.roles)) != len(self.roles):
             raise HypernetError(f"roles are {list(self.roles)}; name at least one, none twice.")
@@ -106,7 +106,7 @@ def _build(cls: type, data: object, path: str) -> Any:
         if name not in data:
             raise HypernetError(f"{path} has no {name!r}. It needs: {', '.join(annotations)}.")
         if name not in annotations:
-            raise HypernetError(f"{path} has the unknown key {name!r}. Known: {', '.join(annotations)}.")
+            raise HypernetError(f"{path} has the unknown key {_shown(name)}. Known: {', '.join(annotations)}.")
     return cls(**{name: _value(kind, data[name], f"{path}: {name}") for name, kind in annotations.items()})
 
 

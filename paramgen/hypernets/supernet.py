@@ -15,7 +15,7 @@ import torch
 from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
-from paramgen.errors import HypernetError
+from paramgen.errors import HypernetError, one_line
 from paramgen.graphs.places import WORDS, Piece, Place
 from paramgen.graphs.view import View
 from paramgen.hypernets.checks import within
@@ -29,6 +29,7 @@ FORMAT_VERSION: Final = 1
 MAX_TENSORS: Final = 10_000
 MAX_ELEMENTS: Final = 1 << 28
 MAX_DIMENSIONS: Final = 4
+MAX_NAME: Final = 300  # letters
 MAX_SIZE: Final = 1 << 16  # of one dimension
 TABLE_SIDE: Final = 8  # tokens along one side of the shared position table
 _ROWS: Final = 4096  # of a table of tokens, made at once
@@ -68,16 +69,17 @@ class SupernetConfig:
         if not isinstance(data, Mapping) or data.keys() != wanted:
             odd = sorted(wanted ^ set(data if isinstance(data, Mapping) else ()))
             raise HypernetError(
-                f"{CONFIG} lacks or has too many of {odd}; a supernet's has {', '.join(sorted(wanted))}."
+                f"{CONFIG} lacks or has too many of {one_line(odd)}; a supernet's has {', '.join(sorted(wanted))}."
             )
         if data["kind"] != KIND or data["format_version"] != FORMAT_VERSION:
+            given, number = _short(data["kind"]), _short(data["format_version"])
             raise HypernetError(
-                f"{CONFIG} is of kind {data['kind']!r}, version {data['format_version']!r}; this version of paramgen "
-                f"reads {KIND!r}, {FORMAT_VERSION}. Type: pip install --upgrade paramgen"
+                f"{CONFIG} is of kind {given}, version {number}; this version of paramgen "
+                f"reads {KIND!r}, {FORMAT_VERSION}. Type in a clone of its repository: git pull && pip install ."
             )
         for name, kind in _NUMBERS.items():
             if type(data[name]) is not kind:
-                raise HypernetError(f"{CONFIG}: {name} is {data[name]!r}; it must be a {kind.__name__}.")
+                raise HypernetError(f"{CONFIG}: {name} is {_short(data[name])}; it must be a {kind.__name__}.")
         return cls(tensors=_shapes(data["tensors"]), **{name: data[name] for name in _NUMBERS})
 
 
@@ -254,16 +256,31 @@ def _resized(kernel: Tensor, size: torch.Size) -> Tensor:
     return scaled * (prod(kernel.shape[2:]) / prod(size))
 
 
+def _short(value: object) -> str:
+    return one_line(repr(value))
+
+
+def _refuse_name(name: str) -> None:
+    """Refuse what no dictionary of parameters takes as a name: one of its own, or with a dot."""
+    own = name.startswith("_") or hasattr(nn.ParameterDict(), name)
+    if own or "." in name or not 0 < len(name) <= MAX_NAME or not name.isprintable():
+        raise HypernetError(
+            f"{CONFIG}: a tensor cannot be called {_short(name)}; a name has 1 to {MAX_NAME} printable letters, no "
+            "dot, and is no word of torch's own. Get the folder again."
+        )
+
+
 def _shapes(data: object) -> dict[str, tuple[int, ...]]:
     """Return the shapes of a JSON object; limits first."""
     if not isinstance(data, Mapping) or len(data) > MAX_TENSORS:
         raise HypernetError(f"{CONFIG}: tensors must be an object of at most {MAX_TENSORS:,} shapes.")
     for name, shape in data.items():
         sizes = shape if isinstance(shape, list) and 0 < len(shape) <= MAX_DIMENSIONS else [0]
-        if "." in name or not all(type(size) is int and 0 < size <= MAX_SIZE for size in sizes):
+        _refuse_name(name)
+        if not all(type(size) is int and 0 < size <= MAX_SIZE for size in sizes):
             raise HypernetError(
                 f"{CONFIG}: tensor {name!r} is {str(shape)[:60]}; it must be 1 to {MAX_DIMENSIONS} sizes from 1 to "
-                f"{MAX_SIZE}, and its name without dots."
+                f"{MAX_SIZE}."
             )
     return {name: tuple(shape) for name, shape in data.items()}
 

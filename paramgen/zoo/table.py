@@ -13,12 +13,17 @@ from paramgen.errors import ZooError, one_line
 NAME: Final = "index.parquet"
 MAX_BYTES: Final = 500_000_000
 MAX_ROWS: Final = 2_000_000
+MAX_COLUMNS: Final = 1_000
+MAX_GROUPS: Final = 10_000
 MAX_TEXTS: Final = 100
 MAX_TEXT: Final = 10_000
+MAX_VALUE: Final = 4 * MAX_TEXT  # bytes
 SPLITS: Final = ("train", "validation", "test")
 ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 SHARD: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\.safetensors")
 _COUNTS: Final = ("seed", "steps")
+_BATCH: Final = 4_096  # rows
+_OVERHEAD: Final = 50  # bytes of a value in Python, beside its letters
 
 
 @final
@@ -91,11 +96,71 @@ def read_rows(folder: Path) -> list[Any]:
             missing = sorted(set(known) - set(file.schema_arrow.names))
             if missing:
                 raise ZooError(f"{path} has no column {missing[0]!r}. Type: python -m checkpoints index {folder}")
-            return list(file.read(columns=known).to_pylist())
+            _refuse_large(file.metadata, path)
+            texts = _text_columns(file.schema, known)
+        with parquet.ParquetFile(path, read_dictionary=texts) as file:  # a text is read once, however often it stands
+            return _read(file, known, path)
     except FileNotFoundError as error:
         raise ZooError(f"{path} does not exist. Type: python -m checkpoints index {folder}") from error
-    except (OSError, ValueError, MemoryError) as error:  # pyarrow's own errors are of these kinds
+    except (OSError, ValueError, TypeError, LookupError, NotImplementedError, MemoryError) as error:  # all of pyarrow's
         raise ZooError(f"{path} is no table that can be read: {one_line(error)}. Get it again.") from error
+
+
+def _refuse_large(metadata: Any, path: Path) -> None:
+    """Refuse a table by its footer, before anything is decompressed: too many columns, or too many bytes in them."""
+    if metadata.num_columns > MAX_COLUMNS or metadata.num_row_groups > MAX_GROUPS:
+        raise ZooError(
+            f"{path} has {metadata.num_columns:,} columns in {metadata.num_row_groups:,} parts; allowed are "
+            f"{MAX_COLUMNS:,} in {MAX_GROUPS:,}."
+        )
+    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+    columns = (group.column(number) for group in groups for number in range(group.num_columns))
+    size = sum(max(column.total_uncompressed_size, column.total_compressed_size, 0) for column in columns)
+    if size > MAX_BYTES:
+        raise ZooError(f"{path} has {size:,} bytes once it is decompressed; allowed are {MAX_BYTES:,}.")
+
+
+def _text_columns(schema: Any, known: list[str]) -> list[str]:
+    """Return the paths of the columns that hold texts."""
+    columns = (schema.column(number) for number in range(len(schema)))
+    return [
+        column.path
+        for column in columns
+        if column.path.partition(".")[0] in known and column.physical_type == "BYTE_ARRAY"
+    ]
+
+
+def _read(file: Any, known: list[str], path: Path) -> list[Any]:
+    """Return the rows, read a few at a time.
+
+    A text that stands once in the file may stand in every row: what the rows would take is measured before they are
+    made. A page that decompresses to more than the footer says is what pyarrow alone could refuse.
+    """
+    rows: list[Any] = []
+    size = 0
+    for batch in file.iter_batches(batch_size=_BATCH, columns=known):
+        size += sum(_size(column, path) for column in batch.columns)
+        if size > MAX_BYTES or len(rows) + len(batch) > MAX_ROWS:
+            raise ZooError(f"{path} has more than {MAX_BYTES:,} bytes or {MAX_ROWS:,} rows once it is read.")
+        rows += batch.to_pylist()
+    return rows
+
+
+def _size(column: Any, path: Path) -> int:
+    """Return how many bytes a column's values take one by one; of what no zoo's table has, say so."""
+    types, compute = require("pyarrow.types", extra="datasets"), require("pyarrow.compute", extra="datasets")
+    if types.is_list(column.type):
+        column = column.flatten()
+    if types.is_dictionary(column.type):
+        lengths = compute.binary_length(column.dictionary)
+        if (compute.max(lengths).as_py() or 0) > MAX_VALUE:
+            raise ZooError(f"{path} has a text of more than {MAX_VALUE:,} bytes; no zoo's table has.")
+        return int(compute.sum(lengths.take(column.indices)).as_py() or 0) + _OVERHEAD * len(column)
+    if not types.is_integer(column.type):
+        raise ZooError(
+            f"{path} has a column of {one_line(column.type)}; a zoo's are texts, lists of texts and numbers."
+        )
+    return _OVERHEAD * len(column)
 
 
 def _texts(given: Any) -> tuple[str, ...]:

@@ -124,3 +124,41 @@ def test_the_command_takes_both(command: "Command", words: Path, pictures: Path,
     done = command(*arguments, *options, "--json")
     assert {"tokenizer.json", "preprocessor_config.json"} <= json.loads(done.out)["files"].keys()
     assert "vocabulary of 3" in command(*arguments, *options, "--set", "vocab_size=3", "--overwrite").refusal
+
+
+@pytest.mark.parametrize("count", [10**9, 200_000])
+def test_a_tokenizer_of_too_many_extra_tokens_is_refused_before_it_is_made(tmp_path: Path, count: int) -> None:
+    (tmp_path / "evil").mkdir()
+    given = {"tokenizer_class": "ByT5Tokenizer", "extra_ids": count}
+    (tmp_path / "evil" / "tokenizer_config.json").write_text(json.dumps(given))
+    assert "extra_ids" in refused(tokenizer=tmp_path / "evil")
+
+
+def test_a_panic_of_compiled_code_is_one_line(tmp_path: Path, words: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    tokenizer = json.loads((words / "tokenizer.json").read_text())
+    tokenizer["normalizer"] = {"type": "Precompiled", "precompiled_charsmap": "//////////8="}
+    (tmp_path / "evil.json").write_text(json.dumps(tokenizer))
+    assert "No tokenizer" in refused(tokenizer=tmp_path / "evil.json")
+    assert "panicked" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["[" * 10**5, "[]", "{", '{"size": {"height": 1e400, "width": 10000000000}}'])
+def test_an_image_processors_configuration_is_read_with_care(tmp_path: Path, text: str) -> None:
+    (tmp_path / "evil").mkdir()
+    (tmp_path / "evil" / "preprocessor_config.json").write_text(text)
+    refused(image_processor=tmp_path / "evil")
+
+
+def test_of_a_repository_no_code_is_fetched(tmp_path: Path, words: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from paramgen.architectures import processors
+
+    asked: list[tuple[str, list[str]]] = []
+
+    def fetched(repo: str, patterns: list[str]) -> Path:
+        asked.append((repo, patterns))
+        return words
+
+    monkeypatch.setattr(processors, "fetch_folder", fetched)
+    assert len(processors.read_tokenizer("someone/words")) == 6
+    ((repo, patterns),) = asked
+    assert repo == "someone/words" and not any(pattern.endswith((".py", ".bin", ".pkl", "*")) for pattern in patterns)

@@ -47,6 +47,9 @@ def test_networks_of_transformers_may_be_the_start(tmp_path: Path) -> None:
         pairs_of(tmp_path, opened.pipeline.start)
 
 
+SCHEDULER = "scheduler/scheduler_config.json"
+
+
 def narrowed(folder: Path) -> None:
     tensors = load_file(folder / "denoiser" / WEIGHTS)
     save_file({**tensors, "read.bias": tensors["read.bias"][:-1].clone()}, folder / "denoiser" / WEIGHTS)
@@ -72,6 +75,14 @@ def infinite(folder: Path) -> None:
         (lambda folder: spoil(folder / "prompts" / "config.json", texts=[]), "0 texts"),
         (lambda folder: spoil(folder / "start" / "config.json", block_out_channels=[8]), "asks for"),
         (lambda folder: spoil(folder / "start" / "config.json", _class_name="DDPMPipeline"), "Unknown diffusers"),
+        (lambda folder: spoil(folder / "start" / "config.json", layers_per_block=10**8), "allowed are"),
+        (lambda folder: spoil(folder / "start" / "config.json", sample_size=10**9), "allowed are"),
+        (lambda folder: spoil(folder / "codec" / "config.json", slots=["a"]), "no pipeline that can be used"),
+        (lambda folder: spoil(folder / "codec" / "config.json", slots=5), "no pipeline that can be used"),
+        (
+            lambda folder: spoil(folder / "scheduler" / "scheduler_config.json", num_train_timesteps=1e400),
+            "10,000 times",
+        ),
         (narrowed, "asks for"),
         (infinite, "not finite"),
         (lambda folder: (folder / "codec" / WEIGHTS).write_bytes(b"\x80\x04pickle"), "cannot be read"),

@@ -1,5 +1,6 @@
 """Killed, interrupted, out of disk: the target is absent or whole, and the next run clears the rest away."""
 
+import json
 import os
 import random
 import signal
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from conftest import Forked
 
 WORK = """
+import json
+from paramgen.export.unaltered import digests_of
+
 def state(run):
     return {f"slot{number}": torch.full((number + 1, 9973), float(run)) for number in range(10)}
 
@@ -25,7 +29,8 @@ def produce(run, *, at=None, overwrite=True, max_shard="900KB"):
                 if count == at:
                     kill()
                 writer.write(name, tensor)
-        (folder / "paramgen.json").write_text(str(run))
+        record = {"run": run, "digests": digests_of(folder)}
+        (folder / "paramgen.json").write_text(json.dumps(record))
 
 def kill():
     os.kill(os.getpid(), signal.SIGKILL)
@@ -46,7 +51,7 @@ def run_of(folder: Path) -> int | None:
     """Load what stands there, insist that it is whole, and return which run wrote it."""
     if not folder.exists():
         return None
-    run = int((folder / "paramgen.json").read_text())
+    run = json.loads((folder / "paramgen.json").read_text())["run"]
     tensors = {name: tensor for path in folder.glob("*.safetensors") for name, tensor in load_file(path).items()}
     assert len(tensors) == 10
     for number in range(10):
@@ -247,14 +252,13 @@ def test_one_tensor_in_memory_at_a_time(tmp_path: Path, forked: "Forked", dtype:
     """
     code = """
 entries = [Entry(f"slot{{number}}", (2500, {width}), torch.{dtype}) for number in range({tensors})]
-with transaction(ROOT / "out", overwrite=True) as folder, SafetensorsWriter(plan(entries), folder) as writer:
+with transaction(ROOT / "out{width}") as folder, SafetensorsWriter(plan(entries), folder) as writer:
     for entry in entries:
         writer.write(entry.name, torch.full(entry.shape[::-1], 1.0).T)
-(ROOT / "out" / "paramgen.json").touch()
 """
     baseline = forked(code.format(width=1, dtype=dtype, tensors=tensors)).memory
     outcome = forked(code.format(width=live // 10_000, dtype=dtype, tensors=tensors))
     assert outcome.status == 0, outcome.output
-    size = sum(path.stat().st_size for path in (tmp_path / "out").iterdir())
+    size = sum(path.stat().st_size for path in (tmp_path / f"out{live // 10_000}").iterdir())
     assert size > tensors * live * (1.0 if dtype == "float32" else 0.5)
     assert outcome.memory - baseline < live + 20_000_000

@@ -1,10 +1,12 @@
 """A folder or file appears whole or not at all, and nothing that is not ours is ever replaced."""
 
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -12,20 +14,25 @@ import pytest
 from paramgen.errors import OutputError
 from paramgen.export import folder as module
 from paramgen.export.folder import MARK, checked_target, transaction, write_text
+from paramgen.export.unaltered import digests_of
 
 
 def tree(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
 
 
-def fill(folder: Path, content: str) -> None:
-    (folder / MARK).write_text(content)
+def fill(folder: Path, content: str, *more: str) -> None:
     (folder / "sub").mkdir()
     (folder / "sub" / "file").write_text(content)
+    for name in more:
+        (folder / name).write_text("")
+    (folder / MARK).write_text(json.dumps({"digests": digests_of(folder)}))
 
 
-def filled(content: str) -> dict[str, str]:
-    return {MARK: content, "sub/file": content}
+def filled(content: str, *more: str) -> dict[str, str]:
+    texts = {"sub/file": content, **dict.fromkeys(more, "")}
+    digests = {name: sha256(text.encode()).hexdigest() for name, text in sorted(texts.items())}
+    return {MARK: json.dumps({"digests": digests}), **texts}
 
 
 @pytest.fixture
@@ -87,10 +94,9 @@ def test_overwriting_replaces_our_folder_whole(tmp_path: Path, way: str) -> None
     target = tmp_path / "out"
     for content in ("old", "new"):
         with transaction(target, overwrite=True) as partial:
-            fill(partial, content)
-            (partial / content).write_text("")
+            fill(partial, content, content)
             assert content == "old" or "old" in os.listdir(target)
-    assert tree(target) == {**filled("new"), "new": ""}
+    assert tree(target) == filled("new", "new")
     assert os.listdir(tmp_path) == ["out"]
 
 
@@ -122,6 +128,40 @@ def test_the_old_folder_comes_back_when_the_new_one_cannot_take_its_name(
     with pytest.raises(KeyboardInterrupt), transaction(target, overwrite=True) as partial:
         (partial / "new").touch()
     assert tree(target) == filled("old")
+    assert os.listdir(tmp_path) == ["out"]
+
+
+@pytest.mark.parametrize(
+    ("harm", "named"),
+    [
+        (lambda out: (out / "thesis.tex").write_text("precious"), "'thesis.tex'"),
+        (lambda out: (out / "notes").mkdir(), "'notes'"),
+        (lambda out: (out / "sub" / "file").write_text("mine"), "'sub/file'"),
+        (lambda out: (out / "sub" / "more").symlink_to("/etc/hostname"), "'sub/more'"),
+        (lambda out: (out / MARK).write_text("{}"), "'sub/file'"),
+        (lambda out: (out / MARK).write_text("[" * 10**5), "'sub/file'"),
+        (lambda out: [(out / f"{number}").touch() for number in range(9)], "'0', '1', '2' and 6 more"),
+        (lambda out: (out / "README.md").write_text("my own words"), "'README.md'"),
+    ],
+)
+def test_what_is_somebodys_is_never_overwritten(tmp_path: Path, harm: Callable[[Path], object], named: str) -> None:
+    target = tmp_path / "out"
+    with transaction(target) as partial:
+        fill(partial, "old")
+    harm(target)
+    before = tree(target)
+    refuses(lambda: transaction(target, overwrite=True), f"did not write, or not so: {named}")
+    assert tree(target) == before
+
+
+def test_what_comes_while_the_work_is_done_is_not_overwritten(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    with transaction(target) as partial:
+        fill(partial, "old")
+    with pytest.raises(OutputError, match=r"'thesis\.tex'"), transaction(target, overwrite=True) as partial:
+        fill(partial, "new")
+        (target / "thesis.tex").write_text("precious")
+    assert tree(target) == {**filled("old"), "thesis.tex": "precious"}
     assert os.listdir(tmp_path) == ["out"]
 
 
@@ -284,3 +324,27 @@ def test_a_target_can_be_checked_before_any_work(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="not empty"):
         checked_target(tmp_path)
+
+
+def test_what_somebody_in_another_container_works_at_is_left_alone(tmp_path: Path, dead: int) -> None:
+    """His process has no number here; his lock is seen."""
+    import fcntl
+
+    theirs = tmp_path / f".out.partial-{dead}-{module._host()}-00000000"
+    theirs.mkdir()
+    (theirs / "weights").write_text("half")
+    descriptor = os.open(theirs, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    with transaction(tmp_path / "out") as partial:
+        fill(partial, "new")
+    assert (theirs / "weights").is_file()
+    os.close(descriptor)
+    with transaction(tmp_path / "out", overwrite=True) as partial:
+        fill(partial, "new")
+    assert not theirs.exists()
+
+
+def test_a_folder_at_work_is_locked(tmp_path: Path) -> None:
+    with transaction(tmp_path / "out") as partial:
+        assert module._is_locked(partial)
+    assert not module._is_locked(tmp_path / "out")

@@ -131,13 +131,35 @@ def test_writers_do_not_meet(folder: Path, architecture: Architecture) -> None:
 
 def test_only_so_many_are_kept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache, "MAX_FILES", 3)
-    for number in range(5):
-        cache._keep(folder / f"{number}.json", "{}")
-        os.utime(folder / f"{number}.json", (number, number))
-    assert sorted(os.listdir(folder)) == ["2.json", "3.json", "4.json"]
+    names = [f"{number:064x}.json" for number in range(5)]
+    for number, name in enumerate(names):
+        cache._keep(folder / name, "{}")
+        os.utime(folder / name, (number, number))
+    assert sorted(os.listdir(folder)) == names[2:]
     monkeypatch.setattr(cache, "MAX_BYTES", 1)
     cache._keep(folder / "large.json", "{}")
     assert not (folder / "large.json").exists()
+
+
+def test_what_is_somebodys_stays(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "MAX_FILES", 2)
+    folder.mkdir(parents=True, exist_ok=True)
+    mine = [f"thesis{number}.json" for number in range(9)]
+    for name in mine:
+        (folder / name).write_text("precious")
+        os.utime(folder / name, (0, 0))
+    for number in range(5):
+        cache._keep(folder / f"{number:064x}.json", "{}")
+    assert set(mine) < set(os.listdir(folder)) and len(os.listdir(folder)) == len(mine) + 2
+
+
+def test_a_pipe_in_the_cache_is_not_waited_for(folder: Path, traced: list[str], architecture: Architecture) -> None:
+    file = cache._file_of(architecture)
+    assert file is not None
+    file.parent.mkdir(parents=True, exist_ok=True)
+    os.mkfifo(file)
+    cache.cached_graph(architecture)
+    assert len(traced) == 1
 
 
 def test_without_a_place_everything_is_traced(

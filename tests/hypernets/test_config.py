@@ -56,7 +56,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("roles", ["weights"], r"roles\[0\] is 'weights'"),
         ("roles", ["weight", "position"], "departures exist for"),
         ("vocabulary", "ours", "allowed are native, published"),
-        ("format_version", 2, "pip install --upgrade paramgen"),
+        ("format_version", 2, "git pull"),
         ("departure", 1, "must be of type bool"),
     ],
 )

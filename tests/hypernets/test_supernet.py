@@ -173,7 +173,11 @@ def test_it_comes_back_from_its_folder_whole(supernet: Supernet, tmp_path: Path)
         ({"tensors": {}}, "number of tensors is 0"),
         ({"tensors": {"a": [10**9]}}, "'a' is"),
         ({"tensors": {"a": [60_000, 60_000]}}, "elements of all tensors"),
-        ({"tensors": {"a.b": [2]}}, "without dots"),
+        *(
+            ({"tensors": {name: [2]}}, "cannot be called")
+            for name in ("keys", "pop", "", "_parameters", "state_dict", "a\nb")
+        ),
+        ({"tensors": {"a.b": [2]}}, "no dot"),
         ({"more": 1}, "more"),
     ],
 )

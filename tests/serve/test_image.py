@@ -28,6 +28,14 @@ def test_it_installs_the_versions_that_are_tested_and_runs_as_nobody_of_note() -
     assert kinds.index("USER") > max(place for place, kind in enumerate(kinds) if kind in ("RUN", "COPY"))
 
 
+def test_no_package_can_come_from_either_of_two_indexes() -> None:
+    """pip takes the higher version wherever it finds it: with two indexes, whoever has one has the other's names."""
+    installs = [part for line in LINES if line.startswith("RUN") for part in line.split("&&") if "pip install" in part]
+    assert not any("--extra-index-url" in part for part in installs)
+    (other,) = (part.split() for part in installs if "--index-url" in part)
+    assert other[-2:] == ["torch", "torchvision"]
+
+
 def test_its_settings_are_settings() -> None:
     given = {name.partition("=")[0] for words in arguments("ENV") for name in words}
     named = {name.removeprefix("PARAMGEN_SERVE_").lower() for name in given if name.startswith("PARAMGEN_SERVE_")}

@@ -232,3 +232,53 @@ def test_datasets_reads_the_table(tmp_path: Path) -> None:
 
     table = Dataset.from_parquet(str(write(tmp_path) / "index.parquet"), cache_dir=str(tmp_path / "cache"))
     assert table[3]["texts"] == ["a task", "some task"] and json.loads(table[3]["metrics"]) == {"distance": 0.5}
+
+
+@pytest.mark.parametrize("rows", [3_000, 300_000])
+def test_a_table_that_grows_when_it_is_read_is_refused(tmp_path: Path, rows: int) -> None:
+    """One text of the file stands in every row: 4 kB that would take a gigabyte, or a hundred."""
+    import pyarrow
+    from pyarrow import parquet
+
+    from paramgen.zoo import table as module
+
+    one = row(0, checkpoint(0), SHARDS[0]).to_json()
+    columns = {name: pyarrow.array([value] * rows) for name, value in one.items()}
+    columns["task"] = pyarrow.DictionaryArray.from_arrays(
+        pyarrow.array([0] * rows, type=pyarrow.int32()), pyarrow.array(["x" * (10 * module.MAX_TEXT)])
+    )
+    parquet.write_table(pyarrow.table(columns), tmp_path / module.NAME, compression="zstd")
+    with pytest.raises(ZooError, match="a text of more than"):
+        module.read_rows(tmp_path)
+
+
+def test_what_a_table_would_take_is_limited_by_its_footer_and_by_its_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    from paramgen.zoo import table as module
+
+    one = row(0, checkpoint(0), SHARDS[0]).to_json()
+    parquet.write_table(pyarrow.Table.from_pylist([one] * 500), tmp_path / module.NAME)
+    assert len(module.read_rows(tmp_path)) == 500
+    size = (tmp_path / module.NAME).stat().st_size
+    monkeypatch.setattr(module, "MAX_BYTES", size)
+    with pytest.raises(ZooError, match=r"bytes or .* rows once it is read"):
+        module.read_rows(tmp_path)
+    monkeypatch.setattr(module, "MAX_COLUMNS", 5)
+    with pytest.raises(ZooError, match="columns in"):
+        module.read_rows(tmp_path)
+
+
+def test_a_table_of_other_kinds_of_columns_is_refused(tmp_path: Path) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    from paramgen.zoo import table as module
+
+    one = row(0, checkpoint(0), SHARDS[0]).to_json() | {"task": {"a": [[1.5]]}}
+    parquet.write_table(pyarrow.Table.from_pylist([one]), tmp_path / module.NAME)
+    with pytest.raises(ZooError):
+        module.read_rows(tmp_path)

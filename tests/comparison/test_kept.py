@@ -1,0 +1,69 @@
+"""A run that was kept may be anybody's: it has what figures are made of, or is refused by name."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from paramgen.comparison import kept
+from paramgen.comparison.kept import read_run
+from paramgen.errors import OutputError
+
+RUN: dict[str, Any] = {
+    "status": "finished",
+    "steps": [0, 5],
+    "accuracy": [None, 0.5],
+    "loss": [2.0, 1.0],
+    "train_loss": [None, 1.5],
+    "seconds": 1.0,
+    "start_seconds": 0,
+}
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "run.json"
+
+
+@pytest.mark.parametrize("run", [RUN, {**RUN, "status": "diverged"}, {"status": "failed", "reason": "it broke"}])
+def test_runs_are_read(file: Path, run: dict[str, Any]) -> None:
+    file.write_text(json.dumps(run))
+    assert read_run(file) == run
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"status": "evil"}, "status"),
+        ({"status": "failed"}, "reason"),
+        ({"steps": None}, "steps"),
+        ({"steps": [0, "5"]}, "steps"),
+        ({"steps": [0, 5, 10]}, "accuracy"),
+        ({"accuracy": {"0": 1}}, "accuracy"),
+        ({"loss": [float("nan"), 1]}, "loss"),
+        ({"loss": [1, 10**400]}, "loss"),
+        ({"train_loss": ["<script>", 1]}, "train_loss"),
+        ({"seconds": True}, "seconds"),
+        ({"start_seconds": "x"}, "start_seconds"),
+    ],
+)
+def test_what_a_run_has_not_is_refused(file: Path, change: dict[str, Any], named: str) -> None:
+    file.write_text(json.dumps({**RUN, **change}))
+    with pytest.raises(OutputError, match=f"has no '{named}'"):
+        read_run(file)
+
+
+@pytest.mark.parametrize("text", ["", "[" * 10**5, "[]", "\ufeff{}"])
+def test_what_is_no_object_is_refused_in_a_line(file: Path, text: str) -> None:
+    file.write_text(text)
+    with pytest.raises(OutputError, match="Delete it") as caught:
+        read_run(file)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_large_file_is_not_read(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept, "MAX_BYTES", 10)
+    file.write_text(json.dumps(RUN))
+    with pytest.raises(OutputError, match="up to 10 bytes"):
+        read_run(file)
