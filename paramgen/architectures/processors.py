@@ -88,7 +88,7 @@ def _held(name: str, option: str) -> str:
             where = fetch_folder(name, list(_WANTED))
         except Exception as error:  # a connection that breaks raises what its own library has for it
             raise OptionError(
-                f"{name!r} is neither here nor to be had from the Hub: {reason(error)}. Type: {option} and a folder"
+                f"{name!r} is neither here nor to be had from the Hub: {reason(error)}. Type: {option} FOLDER"
             ) from error
     _refuse_huge(where)
     for file in _CONFIGS if where.is_dir() else ():

@@ -265,7 +265,11 @@ def _config(config_class: Any, given: dict[str, Any], overrides: Mapping[str, An
     refuse_config(given, what)
     refuse_config(overrides, what)
     config = _unlimited(config_class, given, overrides, what)
-    refuse_config(config.to_dict(), what)
+    try:
+        completed = config.to_dict()
+    except Exception as error:  # a config may take what it cannot write
+        raise built(what, error) from error
+    refuse_config(completed, what)
     return config
 
 

@@ -109,7 +109,7 @@ def test_a_backbone_is_not_looked_for_on_the_hub(tmp_path: Path, monkeypatch: py
 def test_remarks_stay_without_effect() -> None:
     given = {
         "auto_map": {"AutoModel": "evil.Evil"},
-        "_name_or_path": "/home/somebody",
+        "_name_or_path": "somewhere/else",
         "mm_vision_tower": "openai/clip",
         "id2label": {"0": "n/a"},
         "hidden_size": 8,
