@@ -83,8 +83,8 @@ KERNEL = "someone/flash-attn"
 REFUSED = [
     ({**GPT2, "auto_map": {"AutoModel": "model.Model"}}, "brings Python code of its own, which is never run"),
     ({**UNET, "_class_name": ["model", "Model"]}, "brings Python code of its own"),
-    ({**GPT2, "attn_implementation": KERNEL}, f"asks for the code of '{KERNEL}'"),
-    ({**GPT2, "sub": [{"_experts_implementation": {"": KERNEL}}]}, "Take '_experts_implementation' out"),
+    ({**GPT2, "attn_implementation": KERNEL}, f"{KERNEL}', which would be fetched and run"),
+    ({**GPT2, "sub": [{"_experts_implementation": {"": KERNEL}}]}, "Allowed: eager, batched_mm, grouped_mm"),
     ({"hidden": 3}, "is of no known library"),
     ({**GPT2, "model_type": "gtp2"}, "'gpt2'"),
     ({**TIMM, "model_args": {"checkpoint_path": "/etc/passwd"}}, "without pretrained weights"),

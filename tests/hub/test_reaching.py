@@ -54,7 +54,7 @@ def test_a_hub_that_takes_no_connection_is_asked_nothing(nobody: list[Any], init
 
 
 def test_a_tokenizer_waits_for_no_hub_either(nobody: list[Any]) -> None:
-    with pytest.raises(OptionError, match="No tokenizer 'org/nosuch'"):
+    with pytest.raises(OptionError, match="'org/nosuch' is neither here nor to be had from the Hub"):
         read_tokenizer("org/nosuch")
 
 

@@ -31,7 +31,7 @@ def few() -> Iterator[None]:
     """Only some more files may be open in this process."""
     least, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     used = max(int(name) for name in os.listdir("/proc/self/fd"))
-    yield resource.setrlimit(resource.RLIMIT_NOFILE, (used + 30, most))
+    yield resource.setrlimit(resource.RLIMIT_NOFILE, (used + 60, most))
     resource.setrlimit(resource.RLIMIT_NOFILE, (least, most))
 
 
@@ -39,7 +39,7 @@ def test_where_too_many_files_are_open_idle_ones_make_room(serve: Any, graphs: G
     running = serve()
     running.service.spool._most_files = 10**6  # as if others had taken the descriptors
     body = {"graph": graphs(), "init": "he"}
-    answers = {running.predict({**body, "seed": seed}).status_code for seed in range(80)}
+    answers = {running.predict({**body, "seed": seed}).status_code for seed in range(140)}
     assert answers == {200}
 
 
