@@ -84,7 +84,7 @@ def peak_within(prediction: Prediction, limits: Limits) -> int:
     """
     manifest = prediction.architecture.manifest
     start = prediction.chosen.get("chosen", prediction.init).partition("?")[0]
-    if prediction.initializer.runs_network and manifest.elements > MAX_RUN:
+    if prediction.start.runs_network and manifest.elements > MAX_RUN:
         raise OptionError(
             f"{start!r} runs the network, of {manifest.elements:,} elements; at most {MAX_RUN:,} are run."
         )

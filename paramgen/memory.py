@@ -67,7 +67,7 @@ def peak_memory(prediction: Prediction) -> int:
     made = max((_peak_of(prediction, slot, start) for slot in filled), default=0)
     written = sorted((_bytes(slot, slot.dtype) + _converted(prediction, slot) for slot in filled), reverse=True)
     converted = max((_converted(prediction, slot) for slot in filled), default=0)
-    whole = sum(_bytes(slot, slot.dtype) for slot in filled) if prediction.initializer.runs_network else 0
+    whole = sum(_bytes(slot, slot.dtype) for slot in filled) if prediction.start.runs_network else 0
     decoded = DECODED if start in ("hypernet", "diffusion") else 0
     return BASE + made + converted + sum(written[1:2]) + 2 * whole + decoded
 

@@ -50,6 +50,7 @@ class Asked:
     arch: str | None = None
     overrides: Mapping[str, Any] = field(default_factory=dict)
     example_input: str | None = None
+    tokenizer: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return it for a record."""
@@ -248,6 +249,7 @@ def prepare(
         arch=None if isinstance(arch, nn.Module) else pinned(arch, architecture.spec),
         overrides=overrides or {},
         example_input=None if example_input is None else typed(example_input),
+        tokenizer=tokenizer,
     )
     return settled(architecture, graph, initializer, init=init, seed=seed, dtype=dtype, asked=asked)
 
@@ -321,6 +323,8 @@ def _comparison(prediction: Prediction) -> str:
         words += ["--set", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
     if asked.example_input:
         words += ["--example-input", asked.example_input]
+    if asked.tokenizer:
+        words += ["--tokenizer", asked.tokenizer]
     return shell([*words, "--data", "IMAGES" if images else "TEXT"])
 
 

@@ -95,6 +95,7 @@ class Remote(Initializer):
     """What the server makes of `local`, which says here what fills which slot."""
 
     draws_here: ClassVar[bool] = False
+    slot_by_slot: ClassVar[bool] = False  # the file comes whole
 
     local: Initializer
     file: "_Download"
@@ -116,7 +117,10 @@ class Remote(Initializer):
             if holder not in shared:
                 shared[holder] = digest
                 draw = manifest[holder].draw
-                yield holder, draw.value.to("cpu", copy=True) if rules[holder] == KEPT and draw is not None else tensor
+                yield (
+                    holder,
+                    draw.value.to("cpu", copy=True) if rules.get(holder) == KEPT and draw is not None else tensor,
+                )
             elif shared[holder] != digest:
                 raise EndpointError(f"{self.file.url} sent two different tensors for {holder!r} and {name!r}.")
 

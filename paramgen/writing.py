@@ -232,10 +232,24 @@ def created(prediction: Prediction, progress: bool | None = None) -> nn.Module:
     with settled_randomness():
         module = built_on(torch.device("cpu"), architecture.construct)
     if prediction.dtype is not None:
-        dtype = prediction.dtype  # `to` would cast complex tensors, too, and a library's own warns
-        module._apply(lambda tensor: tensor.to(dtype) if tensor.is_floating_point() else tensor)
+        _cast(module, prediction)
     fill(module, prediction, progress)
     return module
+
+
+def _cast(module: nn.Module, prediction: Prediction) -> None:
+    """Give the state dict's floating-point tensors their dtype, as loading a folder does: other buffers keep theirs."""
+    dtype, layout = prediction.dtype, prediction.architecture.layout
+    assert dtype is not None
+    saved = state_of(module)
+    unsaved = {id(buffer) for name, buffer in module.named_buffers() if name not in saved}
+
+    def cast(tensor: torch.Tensor) -> torch.Tensor:  # `to` would cast complex tensors, too, and a library's own warns
+        return tensor.to(dtype) if tensor.is_floating_point() and id(tensor) not in unsaved else tensor
+
+    module._apply(cast)
+    if layout.dtype_key is not None and hasattr(module, "config"):
+        module.config.dtype = dtype
 
 
 @torch.no_grad()

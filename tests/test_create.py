@@ -85,3 +85,13 @@ def test_it_fills_what_it_built_and_nothing_else(own: Path) -> None:
     one: Tensor = paramgen.create(f"{own}:build", init="he", seed=1).head.weight  # type: ignore[union-attr,assignment]
     two: Tensor = paramgen.create(f"{own}:build", init="he", seed=1).head.weight  # type: ignore[union-attr,assignment]
     assert one.equal(two) and one.data_ptr() != two.data_ptr()
+
+
+def test_a_dtype_is_that_of_the_folder_and_of_nothing_else(tmp_path: Path) -> None:
+    arch = next(name for name in NETWORKS if "llama" in name)
+    module = paramgen.create(arch, init="he", seed=1, dtype="bfloat16")
+    paramgen.write(arch, tmp_path / "out", init="he", seed=1, dtype="bfloat16")
+    loaded = paramgen.load(tmp_path / "out")
+    assert {name: b.dtype for name, b in module.named_buffers()} == {n: b.dtype for n, b in loaded.named_buffers()}
+    assert all(tensor.equal(loaded.state_dict()[name]) for name, tensor in module.state_dict().items())
+    assert module.config.dtype == loaded.config.dtype == torch.bfloat16  # type: ignore[union-attr]

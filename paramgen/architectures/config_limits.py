@@ -9,7 +9,6 @@ diffusers passes.
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite
 from typing import Any, Final, final
 
 from paramgen.errors import OptionError, one_line
@@ -48,9 +47,7 @@ class _Bound:
 
     def _wrong(self, entry: Any) -> bool:
         if _is_number(entry):
-            return not (
-                isfinite(entry) and self.least <= entry <= self.most and (not self.whole or entry == int(entry))
-            )
+            return not (self.least <= entry <= self.most and (not self.whole or entry == int(entry)))
         return self.whole and entry is not None and not isinstance(entry, Mapping)
 
     def _message(self, key: str, value: Any, what: str) -> str:

@@ -7,6 +7,8 @@ from typing import Any, Final
 
 from paramgen.architectures import Architecture, Request, read_config, sources
 from paramgen.architectures.overrides import join_spec, split_spec
+from paramgen.architectures.untrusted import admitted
+from paramgen.architectures.untrusted_sizes import refuse_sizes
 from paramgen.errors import ArchitectureError, OptionError
 from paramgen.hub import commit_of, fetch_file, reason
 
@@ -60,6 +62,8 @@ def _known(spec: str, file: Path) -> tuple[str, str, dict[str, Any]]:
     name, arguments = config.get("architecture"), config.get("model_args") or {}
     if "pretrained_cfg" in config and isinstance(name, str) and isinstance(arguments, dict):
         classes = {key: config[key] for key in ("num_classes",) if key in config}
+        refuse_sizes(classes, origin=spec)
+        arguments = admitted(arguments, (), origin=f"{spec}: model_args")
         return "timm", name, {**classes, **arguments}
     raise ArchitectureError(
         f"The config.json of {spec!r} is of no known library: it has neither 'model_type' (transformers), nor "

@@ -25,7 +25,7 @@ from paramgen.comparison.tasks import Metric
 from paramgen.comparison.training import Bench, train
 from paramgen.errors import OptionError, one_line
 from paramgen.graphs.wire import graph_hash
-from paramgen.initializers import Chosen, Initializer, initializer_of
+from paramgen.initializers import Chosen, Control, Initializer, initializer_of
 from paramgen.initializers.library import LIBRARY
 from paramgen.language.tokenizers import MOST
 from paramgen.prediction import Prediction, hindrance_of
@@ -267,7 +267,7 @@ def _described(initializer: Initializer, benches: Sequence[Bench]) -> dict[str, 
     settled = {
         bench.subject.name: initializer.settled(bench.subject.architecture, bench.subject.graph) for bench in benches
     }
-    chosen = {name: dict(start.describe()) for name, start in settled.items() if isinstance(start, Chosen)}
+    chosen = {name: dict(start.describe()) for name, start in settled.items() if isinstance(start, (Chosen, Control))}
     own = initializer.describe() if len(chosen) < len(settled) else {}
     return {**own, **({"for": chosen} if chosen else {})}
 

@@ -83,6 +83,11 @@ def subject_of(
     elif overrides:
         raise OptionError("Overrides change a named architecture's config; a module or a function has its own.")
     elif isinstance(asked, nn.Module):
+        if any(tensor.is_meta for tensor in (*asked.parameters(), *asked.buffers())):
+            raise OptionError(
+                f"{type(asked).__name__} is on the meta device, and compare trains values. Build it on the CPU, or "
+                "give a pair of a name and a function that builds it."
+            )
         architecture = from_module(asked, example)
         name, template = architecture.spec, with_shapes(own_copy(asked), example).cpu()
         notes.append(f"{name} is a live module: what a start leaves alone is what it holds, the same for every seed.")

@@ -113,7 +113,8 @@ class HypernetInitializer(Initializer):
             reason = f"{WORDS[family]}: {hindrance}"
             return Chosen(init=LIBRARY, family=family, reason=reason, initializer=Library())
         reason = f"{WORDS[family]}: of the hypernets that come with paramgen, it is the one for texts"
-        return Chosen(init=f"hypernet:{TEXT}", family=family, reason=reason, initializer=chosen)
+        told = f"?tokenizer={self.tokenizer}" if self.tokenizer and self._reader is None else ""
+        return Chosen(init=f"hypernet:{TEXT}{told}", family=family, reason=reason, initializer=chosen)
 
     def _for(self, graph: Graph) -> "HypernetInitializer":
         """Return the one that is named, or else the shipped one for this kind of network."""
@@ -198,12 +199,17 @@ class HypernetInitializer(Initializer):
 
     @cached_property
     def _named(self) -> Named:
-        return named(self.path if self._shipped is None else str(self._shipped))
+        return named(self.path) if self._shipped is None else _shipped_once(str(self._shipped))
 
     @property
     def _shipped(self) -> Path | None:
         """The folder of a hypernet that comes with paramgen, if that is what is asked for."""
         return shipped(self.path, SHIPPED)
+
+
+@lru_cache(maxsize=4)  # a service is asked for the same ones again and again, each time by another initializer
+def _shipped_once(folder: str) -> Named:
+    return named(folder)
 
 
 def _rule(slot: Slot, filled: Filled | None) -> str:

@@ -31,6 +31,7 @@ def unbuilt(monkeypatch: pytest.MonkeyPatch) -> None:
     ("arch", "overrides"),
     [
         ("gpt2", {"n_layer": 10**8}),
+        ("gpt2", {"n_layer": 10**400}),
         ("gpt2", {"n_layer": -1}),
         ("gpt2", {"n_layer": 2.5}),
         ("gpt2", {"n_embd": -768}),

@@ -87,7 +87,7 @@ REFUSED = [
     ({**GPT2, "sub": [{"_experts_implementation": {"": KERNEL}}]}, "Allowed: eager, batched_mm, grouped_mm"),
     ({"hidden": 3}, "is of no known library"),
     ({**GPT2, "model_type": "gtp2"}, "'gpt2'"),
-    ({**TIMM, "model_args": {"checkpoint_path": "/etc/passwd"}}, "without pretrained weights"),
+    ({**TIMM, "model_args": {"checkpoint_path": "/etc/passwd"}}, "'checkpoint_path', which fetches or reads more"),
     ([], "holds no JSON object"),
 ]
 

@@ -34,6 +34,17 @@ def test_the_settings_name_the_hypernet_that_was_chosen_and_no_other(text: Path,
     assert file_sha256(SHIPPED / "vision" / "model.safetensors") not in str(found.values)
 
 
+def test_a_control_records_the_hypernet_that_it_is_of(text: Path) -> None:
+    found = paramgen.compare(GPT2, str(text), init=["matched:hypernet"], **SMALL)
+    (kept,) = found.values["settings"]["inits"]["matched:hypernet"]["for"].values()
+    assert kept["of"]["sha256"] == file_sha256(SHIPPED / "text" / "model.safetensors")
+
+
+def test_a_module_without_values_is_no_start(photos: Path) -> None:
+    with pytest.raises(OptionError, match="Linear is on the meta device, and compare trains values"):
+        paramgen.compare(nn.Linear(2, 2, device="meta"), str(photos), init=["library"], **SMALL)
+
+
 def test_a_start_that_fills_nothing_is_noted_where_others_go_on(photos: Path) -> None:
     found = paramgen.compare(("own", build), str(photos), init=["mimetic", "he", "library"], **SMALL)
     (notes,) = (each["notes"] for each in found.values["architectures"])

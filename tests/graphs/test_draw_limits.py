@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
+import paramgen
 from paramgen.errors import GraphError
 from paramgen.graphs import draw_limits
-from paramgen.graphs.wire import graph_from_json
+from paramgen.graphs.wire import graph_from_json, graph_to_json
 from paramgen.initializers.library import library_start
 from tests.graphs.test_wire import BASE, op
 
@@ -214,3 +216,11 @@ def test_a_factorization_of_a_large_matrix_is_no_more_than_a_slot_may_take() -> 
     architecture, _ = graph_from_json(json.dumps(graph))
     made = library_start(architecture.manifest["w"], 0)
     assert torch.allclose(made.T @ made, torch.eye(600), atol=1e-4)
+
+
+def test_strides_are_no_sizes() -> None:
+    """A live module's kernel travels with its strides, whose product is beyond any size."""
+    network = nn.Conv3d(64, 64, 7)
+    architecture, graph = paramgen.graph(network, example_input=torch.zeros(1, 64, 8, 8, 8))
+    read, _ = graph_from_json(graph_to_json(architecture, graph))
+    assert read.manifest["weight"].shape == (64, 64, 7, 7, 7)

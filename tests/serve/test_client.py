@@ -155,6 +155,7 @@ def test_what_a_live_module_keeps_stays_here(init: str, between: Between) -> Non
     there = paramgen.predict(module, init=init, example_input=EXAMPLE, endpoint=between.url)
     assert there.rules == here.rules and "kept" in there.rules.values()
     there_state = there.state_dict()
+    assert [name for name, _ in there.only(["3.weight"])] == ["3.weight"]
     assert all(tensor.equal(there_state[name]) for name, tensor in here.state_dict().items())
 
 
