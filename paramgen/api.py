@@ -181,8 +181,11 @@ def initialize_(
         progress: As for `create`.
 
     """
+    from paramgen.errors import OptionError
     from paramgen.writing import fill
 
+    if isinstance(module, str):
+        raise OptionError(f"{module!r} is a name; initialize_ fills a module. Call paramgen.create({module!r})")
     options: dict[str, Any] = {"strict": strict, "trace_timeout": trace_timeout}
     return fill(module, predict(module, init=init, seed=seed, example_input=example_input, **options), progress)
 

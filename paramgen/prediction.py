@@ -227,8 +227,8 @@ def prepare(
     tracing: Tracing | None = None,
 ) -> Prediction:
     """Build and trace `arch`, or the initializer's own, and choose the initializer; check every option first."""
-    if seed < 0 or seed >= 2**63:
-        raise OptionError(f"The seed is {seed}; allowed are 0 to 2**63 - 1. Type: --seed 0")
+    if type(seed) is not int or seed < 0 or seed >= 2**63:
+        raise OptionError(f"The seed is {seed!r}; allowed are 0 to 2**63 - 1. Type: --seed 0")
     dtype = known_dtype(dtype) if dtype is not None else None
     if dtype is not None and dtype not in DTYPES:
         raise OptionError(f"Unknown dtype {dtype!r}. Known: {', '.join(DTYPES)}. Type: --dtype float32")

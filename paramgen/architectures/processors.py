@@ -15,7 +15,6 @@ from paramgen.architectures.followed import SPECIAL, VOCABULARY, Tokens, tables_
 from paramgen.architectures.spelling import Letters
 from paramgen.architectures.untrusted_sizes import refuse_sizes
 from paramgen.errors import OptionError, one_line
-from paramgen.hub import fetch_folder, reason
 
 MAX_BYTES: Final = 200_000_000  # of one file; the largest tokenizers have some 35 MB
 MAX_CONFIG: Final = 8_000_000
@@ -84,6 +83,8 @@ def _held(name: str, option: str) -> str:
     """Return the path of what a name stands for, once nothing is too large; of a repository, no code is fetched."""
     where = Path(name)
     if not where.exists() and _REPOSITORY.fullmatch(name):
+        from paramgen.hub import fetch_folder, reason  # where the Hub's libraries are another's, only when asked for
+
         try:
             where = fetch_folder(name, list(_WANTED))
         except Exception as error:  # a connection that breaks raises what its own library has for it

@@ -10,7 +10,6 @@ from paramgen.architectures.overrides import join_spec, split_spec
 from paramgen.architectures.untrusted import admitted
 from paramgen.architectures.untrusted_sizes import refuse_sizes
 from paramgen.errors import ArchitectureError, OptionError
-from paramgen.hub import commit_of, fetch_file, reason
 
 _REPOSITORY: Final = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(@.*)?", re.ASCII)
 _ABSENT: Final = "the repository has no config.json at its top"
@@ -24,6 +23,8 @@ def is_repository(name: str) -> bool:
 
 def from_repository(request: Request) -> Architecture:
     """Build the network of a repository's config.json by the library it belongs to; the commit is in its spec."""
+    from paramgen.hub import commit_of, fetch_file, reason  # its libraries take a while
+
     spec, overrides = request.name, request.overrides
     repo, at, revision = spec.partition("@")
     if at and not revision:

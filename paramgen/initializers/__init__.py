@@ -20,6 +20,9 @@ from paramgen.graphs.schema import Graph
 from paramgen.registry import Registry, Spec
 from paramgen.synonyms import known_init
 
+SHIPPED, TEXT = "vision", "text"
+"""The hypernets that come with paramgen for images and for texts, by name."""
+
 NamedTensors = Iterator[tuple[str, Tensor]]
 
 

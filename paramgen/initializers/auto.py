@@ -18,8 +18,7 @@ from paramgen.architectures import Architecture
 from paramgen.errors import OptionError, one_line
 from paramgen.graphs.kinds import FAMILIES, TEXTS, WORDS, Family, family_of
 from paramgen.graphs.schema import Graph
-from paramgen.initializers import Chosen, Initializer, NamedTensors, initializer_of, initializers
-from paramgen.initializers.hypernet import SHIPPED, TEXT
+from paramgen.initializers import SHIPPED, TEXT, Chosen, Initializer, NamedTensors, initializer_of, initializers
 
 AUTO, LIBRARY = "auto", "library"
 CONTROLS: Final = ("matched:hypernet", "shuffled:hypernet")  # of what ships: where they win, they are taken

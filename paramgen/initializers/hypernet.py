@@ -32,6 +32,8 @@ from paramgen.hypernets.normalization import InitializerRange
 from paramgen.hypernets.spelled import LETTERS
 from paramgen.hypernets.storage import shipped
 from paramgen.hypernets.supernet import Supernet
+from paramgen.initializers import SHIPPED as SHIPPED
+from paramgen.initializers import TEXT as TEXT
 from paramgen.initializers import Chosen, Initializer, NamedTensors, initializers
 from paramgen.initializers.library import LIBRARY, Library, library_rule, library_start
 from paramgen.manifest import Manifest, Slot
@@ -39,7 +41,6 @@ from paramgen.manifest import Manifest, Slot
 HYPERNET, IN_PART = "hypernet", "hypernet in part"
 SCALED_DOWN = "{}, scaled down"
 """Rule of what the library draws where the hypernet then scales it: weights of new inputs beside those it knows."""
-SHIPPED, TEXT = "vision", "text"
 UNREAD = "it does not know which bytes the tokens are spelled with. Type: --tokenizer FOLDER"
 STRANGE = "it knows no such blocks"
 AS_BYTES = (

@@ -76,7 +76,7 @@ def test_alone_in_a_folder_it_answers_the_file_of_predict(graph: dict[str, Any],
     export(tmp_path / "endpoint")
     (tmp_path / "empty").mkdir()
     requests = [
-        {"inputs": {"graph": graph}, "parameters": {"init": "hypernet", "seed": 3, "dtype": "bfloat16"}},
+        {"inputs": {"graph": graph}, "parameters": {"init": "orthogonal", "seed": 3, "dtype": "bfloat16"}},
         {"inputs": "timm:resnet10t?num_classes=7", "parameters": {"init": "he"}},
         {"inputs": {"arch": "my.py:build"}},
     ]
@@ -84,7 +84,7 @@ def test_alone_in_a_folder_it_answers_the_file_of_predict(graph: dict[str, Any],
     assert found["package"] == str(tmp_path / "endpoint" / "paramgen" / "__init__.py")
     assert found["heavy"] == []
     (tmp_path / "g.json").write_text(json.dumps(graph), encoding="utf-8")
-    given = {"init": "hypernet", "seed": 3, "dtype": "bfloat16"}
+    given = {"init": "orthogonal", "seed": 3, "dtype": "bfloat16"}
     assert is_what_predict_writes(found["answers"][0], str(tmp_path / "g.json"), tmp_path / "a", **given)
     assert is_what_predict_writes(found["answers"][1], "timm:resnet10t?num_classes=7", tmp_path / "b", init="he")
     assert found["answers"][2]["kind"] == "OptionError"
@@ -108,11 +108,11 @@ def test_it_answers_under_the_libraries_of_the_toolkit(graph: dict[str, Any], tm
     if subprocess.run(command, capture_output=True, check=False).returncode != 0:
         pytest.skip("the older libraries cannot be installed: the package index cannot be reached")
     export(tmp_path / "endpoint")
-    requests = [{"inputs": {"graph": graph}, "parameters": {"init": "hypernet"}}, {"inputs": "vit_ti16"}]
+    requests = [{"inputs": {"graph": graph}, "parameters": {"init": "orthogonal"}}, {"inputs": "vit_ti16"}]
     found = asked(tmp_path / "endpoint", tmp_path, requests, PYTHONPATH=str(old))
     weights, refused = found["answers"]
     (tmp_path / "g.json").write_text(json.dumps(graph), encoding="utf-8")
-    assert is_what_predict_writes(weights, str(tmp_path / "g.json"), tmp_path / "a", init="hypernet")
+    assert is_what_predict_writes(weights, str(tmp_path / "g.json"), tmp_path / "a", init="orthogonal")
     assert refused["error"].startswith("'vit_ti16' needs transformers 5 or newer; here is 4.51.3. Send its graph")
 
 

@@ -39,8 +39,8 @@ def test_where_too_many_files_are_open_idle_ones_make_room(serve: Any, graphs: G
     running = serve()
     running.service.spool._most_files = 10**6  # as if others had taken the descriptors
     body = {"graph": graphs(), "init": "he"}
-    answers = {running.predict({**body, "seed": seed}).status_code for seed in range(140)}
-    assert answers == {200}
+    answers = [running.predict({**body, "seed": seed}) for seed in range(140)]
+    assert {answer.text for answer in answers if answer.status_code != 200} == set()
 
 
 def test_the_share_of_files_follows_the_systems_limit(few: None) -> None:
