@@ -9,7 +9,6 @@ from paramgen.errors import ArchitectureError, OptionError, ParamgenError, one_l
 from paramgen.graphs.schema import Graph
 from paramgen.graphs.wire import graph_from_data
 from paramgen.initializers.auto import MAX_RUN
-from paramgen.initializers.diffusion import DiffusionInitializer
 from paramgen.memory import peak_memory
 from paramgen.prediction import Prediction, describe
 
@@ -82,14 +81,16 @@ def peak_within(prediction: Prediction, limits: Limits) -> int:
     What one long operation would need, which no clock can end, is refused, too: a large matrix's factors, or a run of a
     large network.
     """
+    from paramgen.initializers.diffusion import DiffusionInitializer  # which brings the Hub's libraries
+
     manifest = prediction.architecture.manifest
     start = prediction.chosen.get("chosen", prediction.init).partition("?")[0]
     if prediction.start.runs_network and manifest.elements > MAX_RUN:
         raise OptionError(
             f"{start!r} runs the network, of {manifest.elements:,} elements; at most {MAX_RUN:,} are run."
         )
-    if isinstance(prediction.initializer, DiffusionInitializer) and prediction.initializer.steps > MAX_DENOISING:
-        raise OptionError(f"{prediction.initializer.steps} steps of denoising; at most {MAX_DENOISING} are served.")
+    if isinstance(prediction.start, DiffusionInitializer) and prediction.start.steps > MAX_DENOISING:
+        raise OptionError(f"{prediction.start.steps} steps of denoising; at most {MAX_DENOISING} are served.")
     for slot in manifest.filled:
         side = min(slot.shape[0], slot.elements // slot.shape[0]) if slot.shape and slot.shape[0] else 0
         drawn = slot.draw is not None and any(step.operator.startswith("linalg") for step in slot.draw.steps)
