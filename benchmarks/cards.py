@@ -128,8 +128,8 @@ CARDS: Final = {
         folder="text",
         tags=("paramgen", "weight-initialization", "supernet", "text-generation"),
         datasets=("wikitext2",),
-        texts={"text_starts": text_starts.markdown},
-        figures={"text_starts": text_figures},
+        texts={"text_starts": text_starts.markdown, "text_unseen": text_starts.markdown},
+        figures={"text_starts": text_figures, "text_unseen": text_figures},
         metric="perplexity",
     ),
     "first-light": Card(

@@ -31,7 +31,9 @@ from paramgen.prediction import describe
 
 ROOT: Final = Path(__file__).parents[1]
 TABLE_FILE: Final = ROOT / "paramgen" / "initializers" / TABLE
-RESULTS: Final = tuple(ROOT / "cards" / "results" / f"{name}.json" for name in ("vision_starts", "text_starts"))
+RESULTS: Final = tuple(
+    ROOT / "cards" / "results" / f"{name}.json" for name in ("vision_starts", "text_starts", "text_unseen")
+)
 TEXT_FAMILY: Final = "text_transformer"
 _SHAPE: Final = "it has rows of network, family, data and starts, each start with final: values; and steps and seeds"
 

@@ -40,7 +40,9 @@ REQUIRED: Final = (LIBRARY, JUDGED, "orthogonal", "mimetic", *CONTROLS)
 
 STARTS: Final = (*REQUIRED, "scaled", "lir", "mup")
 DOMAINS: Final = {"wikitext2": "trained on", "novel": "trained on"}
-"""What the shipped hypernet knows of a text; any other is of another kind: `unseen domain`."""
+"""What the shipped hypernet knows of a text's kind; any other is `UNSEEN`."""
+
+UNSEEN: Final = "unseen domain"
 PROTOCOL: Final = {
     "steps": 300,
     "seeds": 3,
@@ -98,7 +100,7 @@ def row_of(data: str, network: str, entries: Mapping[str, Mapping[str, Any]]) ->
         "data": data,
         "network": network,
         "family": "text_transformer",
-        "domain": DOMAINS.get(data, "unseen domain"),
+        "domain": DOMAINS.get(data, UNSEEN),
         "made_by": NETWORKS[network],
         "beyond": network in BEYOND,
         "parameters": judged["parameters"],
@@ -142,10 +144,9 @@ def markdown(result: Mapping[str, Any]) -> str:
     ]
     inits = [init for init in STARTS if any(init in row["perplexity"] for row in result["rows"])]
     for data in dict.fromkeys(row["data"] for row in result["rows"]):
-        domain = next(row["domain"] for row in result["rows"] if row["data"] == data)
         lines += [
             "",
-            f"## {data} ({domain})",
+            f"## {data} ({DOMAINS.get(data, UNSEEN)})",
             "",
             f"| network | parameters | {' | '.join(inits)} | against the best simple |",
         ]

@@ -12,7 +12,7 @@ from huggingface_hub.repocard_data import model_index_to_eval_results
 
 from benchmarks import text_starts
 from benchmarks.cards import CARDS, rendered
-from benchmarks.starts_table import markdown
+from benchmarks.starts_table import TIE, markdown
 
 ROOT = Path(__file__).parents[1]
 
@@ -76,15 +76,27 @@ def test_the_text_card_and_the_readme_have_the_table_of_what_ships() -> None:
 def test_the_readme_quotes_the_table() -> None:
     readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
     whole = starts()["summary"]
-    cifar, tiny = whole["by_data"]["cifar10"], whole["by_data"]["tiny"]
+    cifar, digits = whole["by_data"]["cifar10"], whole["by_data"]["hand_digits"]
     assert f"On {cifar['rows']} networks that no training has seen" in readme
     assert f"{percent(cifar['final']['hypernet'])} % of CIFAR-10" in readme
     assert f"the library's own start {percent(cifar['final']['library'])} %" in readme
     assert f"{100 * cifar['mean_lead']:.1f} points above the best simple start of each network" in readme
-    assert f"{tiny['rows']} networks {percent(tiny['final']['hypernet'])} %" in readme
-    assert f"{percent(tiny['final']['library'])} %, {100 * tiny['mean_lead']:.1f} points above" in readme
+    assert f"the same steps reach {percent(digits['final']['hypernet'])} %" in readme
+    assert f"the library's own start {percent(digits['final']['library'])} %: level" in readme
+    assert f"({100 * digits['mean_lead']:.1f} points)" in readme and abs(digits["mean_lead"]) < TIE
     assert f"wins or ties on {100 * whole['wins_or_ties']:.0f} % of these {whole['rows']} rows" in readme
-    assert f"{whole['median_steps_ratio']:.1f} times fewer steps (median)" in readme
+
+
+def test_the_vision_card_says_what_shuffled_values_have() -> None:
+    card = (ROOT / "cards" / "vision.md").read_text(encoding="utf-8")
+    said = []
+    for data in ("hand_digits", "cifar10"):
+        final = starts()["summary"]["by_data"][data]["final"]
+        shuffled, whole = (100 * (final[key] - final["library"]) for key in ("shuffled:hypernet", "hypernet"))
+        said.append(
+            f"{shuffled:.1f} of {whole:.1f} points on {'`hand_digits`' if data == 'hand_digits' else 'CIFAR-10'}"
+        )
+    assert " ".join(card.split()).count(f"shuffled values have {said[0]}, and {said[1]}") == 1
 
 
 @pytest.mark.parametrize(("folder", "card"), [("first_light", "first-light"), ("vision", "vision")])
