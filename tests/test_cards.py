@@ -73,6 +73,15 @@ def test_the_text_card_and_the_readme_have_the_table_of_what_ships() -> None:
     assert f"({sizes[0]:.1f} to {sizes[-1]:.1f} million parameters)" in readme
 
 
+def test_the_text_card_and_the_readme_have_the_text_that_was_never_read() -> None:
+    found = json.loads((ROOT / "cards" / "results" / "text_unseen.json").read_text(encoding="utf-8"))
+    assert text_starts.markdown(found) in (ROOT / "cards" / "text.md").read_text(encoding="utf-8")
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    lower = f"{1 - found['summary']['median_ratio']:.0%}".replace("%", " %")
+    assert f"{len(found['rows'])} shapes end {lower} lower than from the best simple start of each" in readme
+    assert found["hypernet"]["sha256"] == texts()["hypernet"]["sha256"] and found["summary"]["wins"] == 1
+
+
 def test_the_readme_quotes_the_table() -> None:
     readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
     whole = starts()["summary"]
