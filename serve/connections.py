@@ -16,6 +16,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from serve.settings import Settings
 
 _OWN: Final = 64
+SPARE: Final = 24  # what else opens files for a moment: memory that is looked up, a loop, a library
 _UNKNOWN: Final = 1 << 20  # where there is no limit, or none that can be read
 _SLICE: Final = 4096  # bytes that are parsed at once
 _TURN: Final = 0.005  # seconds that one connection parses before others get their turn
@@ -147,6 +148,17 @@ def allow_descriptors() -> None:
 
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def nearly_out(number: int) -> bool:
+    """Whether a file that was just opened under this number leaves few for others: the lowest free one is given."""
+    try:
+        import resource
+
+        most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    except (ImportError, ValueError, OSError):
+        return False
+    return most != resource.RLIM_INFINITY and number >= most - SPARE
 
 
 def descriptors() -> int:

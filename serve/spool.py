@@ -23,7 +23,7 @@ from pathlib import Path
 from tempfile import TemporaryFile, gettempdir
 from typing import Final, final
 
-from serve.connections import descriptors
+from serve.connections import SPARE, descriptors, nearly_out
 from serve.limits import Cancelled, Line, Watch
 from serve.problems import RETRY, Problem, shortage
 from serve.recent import Recent
@@ -204,12 +204,18 @@ class Spool:
         """Open a file; where too many are open in this process, idle ones make room."""
         while True:
             try:
-                return Spooled(self._folder, start, nbytes, watch, hashed=hashed)
+                spooled = Spooled(self._folder, start, nbytes, watch, hashed=hashed)
             except OSError as error:
                 oldest = self._oldest()
                 if error.errno not in (EMFILE, ENFILE) or oldest is None:
                     raise
                 self._release(self._shared.pop(oldest))
+                continue
+            for _ in range(SPARE if nearly_out(spooled.descriptor) else 0):
+                if (oldest := self._oldest()) is None:
+                    break
+                self._release(self._shared.pop(oldest))
+            return spooled
 
     @contextmanager
     def room(self, nbytes: int) -> Iterator[None]:

@@ -114,8 +114,7 @@ class HypernetInitializer(Initializer):
             reason = f"{WORDS[family]}: {hindrance}"
             return Chosen(init=LIBRARY, family=family, reason=reason, initializer=Library())
         reason = f"{WORDS[family]}: of the hypernets that come with paramgen, it is the one for texts"
-        told = f"?tokenizer={self.tokenizer}" if self.tokenizer and self._reader is None else ""
-        return Chosen(init=f"hypernet:{TEXT}{told}", family=family, reason=reason, initializer=chosen)
+        return Chosen(init=f"hypernet:{TEXT}", family=family, reason=reason, initializer=chosen)
 
     def _for(self, graph: Graph) -> "HypernetInitializer":
         """Return the one that is named, or else the shipped one for this kind of network."""
