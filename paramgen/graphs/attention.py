@@ -120,6 +120,8 @@ def _group(flow: Flow, manifest: Manifest, head_width: int, place: _Place) -> At
         sources = [flow.before[weights[0]]] * 3
     elif len(weights) == 3:
         ordered = _told_apart(flow, weights, place)
+        if _sizes(flow, ordered[0])[1] != _sizes(flow, ordered[1])[1]:  # only a graph that no network has
+            return None
         shares = _whole(flow, ordered, head_width)
         sources = [flow.before[index] for index in ordered]
     else:

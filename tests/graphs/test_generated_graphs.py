@@ -75,6 +75,12 @@ CRASHES: dict[str, tuple[str, list[dict[str, Any]], list[list[int]]]] = {
         [TOKENS, *(node("linear", [8, 8], name) for name in "qkv"), node("attention", [2, 2, 5, 0])],
         [[0, 1], [0, 2], [0, 3], [1, 4], [2, 4], [3, 4]],
     ),
+    "queries and keys of inputs of other widths": (
+        "mimetic",
+        [TOKENS, node("linear", [12, 12], "q"), node("linear", [4, 4], "k"), node("linear", [4, 4], "v")]
+        + [node("attention", [2, 3, 5, 4])],
+        [[0, 1], [0, 2], [0, 3], [1, 4], [2, 4], [3, 4]],
+    ),
     "one weight for heads of no width": (
         "mimetic",
         [TOKENS, node("linear", [24, 8], "qkv"), node("attention", [2, 2, 5, 0])],
