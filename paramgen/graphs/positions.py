@@ -47,6 +47,8 @@ def _convolved(flow: Flow, index: int) -> bool:
 
 
 def _grid(tokens: int, height: int, width: int) -> tuple[tuple[int, int], int] | None:
+    if min(height, width) < 1:
+        return None
     for prefix in range(min(MAX_PREFIX, tokens - 4) + 1):
         rows = round(((tokens - prefix) * height / width) ** 0.5)
         if rows and (tokens - prefix) % rows == 0 and rows * width == (tokens - prefix) // rows * height:

@@ -81,6 +81,11 @@ CRASHES: dict[str, tuple[str, list[dict[str, Any]], list[list[int]]]] = {
         + [node("attention", [2, 3, 5, 4])],
         [[0, 1], [0, 2], [0, 3], [1, 4], [2, 4], [3, 4]],
     ),
+    "a position table of an image without width": (
+        "mimetic",
+        [node("input", [2, 3, 8, 0]), STEM, node("parameter", [1, 16, 8], "table"), node("sum", [2, 16, 8])],
+        [[0, 1], [1, 3], [2, 3]],
+    ),
     "one weight for heads of no width": (
         "mimetic",
         [TOKENS, node("linear", [24, 8], "qkv"), node("attention", [2, 2, 5, 0])],
