@@ -150,7 +150,8 @@ class Supernet(nn.Module, PyTorchModelHubMixin, library_name="paramgen", tags=["
 
     def _known_places(self, view: View) -> Matches:
         config = self.config
-        return matched(view.places, self._known, token_steps=config.token_steps, image_steps=config.image_steps)
+        places = {slot: place for slot, place in view.places.items() if place.shape}  # a single number has no rows
+        return matched(places, self._known, token_steps=config.token_steps, image_steps=config.image_steps)
 
     def _can_spell(self, place: Place, view: View) -> bool:
         """Whether the rows of a table of tokens can be made; of what is no such table, yes."""
