@@ -24,9 +24,9 @@ from scipy.stats import t as student
 from paramgen.errors import OptionError, ParamgenError
 from paramgen.export.folder import write_text
 from paramgen.graphs.kinds import FAMILIES, Family, family_of
-from paramgen.initializers import initializer_of
+from paramgen.initializers import SHIPPED, TEXT, initializer_of
 from paramgen.initializers.auto import AUTO, CONTROLS, LIBRARY, TABLE, Metric, Table
-from paramgen.initializers.hypernet import HYPERNET, SHIPPED, TEXT
+from paramgen.initializers.hypernet import HYPERNET
 from paramgen.prediction import describe
 
 ROOT: Final = Path(__file__).parents[1]

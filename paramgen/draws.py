@@ -19,7 +19,6 @@ from torch.utils._pytree import tree_iter
 
 from paramgen.errors import GraphError, one_line
 from paramgen.randomness import alone
-from paramgen.randomness import settled_randomness as settled_randomness
 
 
 @final

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from paramgen.draws import Draw, Register, Step, constant, kept, settled_randomness, slot_generator
+from paramgen.draws import Draw, Register, Step, constant, kept, slot_generator
 from paramgen.errors import GraphError
+from paramgen.randomness import settled_randomness
 
 EMPTY = Step("empty.memory_format", ((3, 4),), {"dtype": torch.float32}, (0,))
 NORMAL = Step("normal_.default", (Register(0), 0.0, 1.0), {}, (0,))

@@ -16,8 +16,8 @@ from torch.utils._pytree import tree_map
 from paramgen.architectures import Inputs
 from paramgen.architectures.memory import meta_copy
 from paramgen.architectures.recorder import watched
-from paramgen.draws import settled_randomness
 from paramgen.errors import ArchitectureError, one_line
+from paramgen.randomness import settled_randomness
 
 Given = Mapping[str, Inputs]
 """What each lazy layer was given first, by its path."""

@@ -32,9 +32,7 @@ from paramgen.hypernets.normalization import InitializerRange
 from paramgen.hypernets.spelled import LETTERS
 from paramgen.hypernets.storage import shipped
 from paramgen.hypernets.supernet import Supernet
-from paramgen.initializers import SHIPPED as SHIPPED
-from paramgen.initializers import TEXT as TEXT
-from paramgen.initializers import Chosen, Initializer, NamedTensors, initializers
+from paramgen.initializers import SHIPPED, TEXT, Chosen, Initializer, NamedTensors, initializers
 from paramgen.initializers.library import LIBRARY, Library, library_rule, library_start
 from paramgen.manifest import Manifest, Slot
 

@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from paramgen.architectures import Architecture, Inputs
 from paramgen.architectures.materialize import materialize
-from paramgen.draws import one_thread, settled_randomness, slot_generator
+from paramgen.draws import one_thread, slot_generator
 from paramgen.errors import ArchitectureError, OptionError, one_line
 from paramgen.graphs.recording import tensors_in
 from paramgen.graphs.roles import biases_of, parts_of
@@ -24,6 +24,7 @@ from paramgen.images.batch import image_files, load_images
 from paramgen.initializers import Initializer, NamedTensors, initializers
 from paramgen.initializers.library import library_elsewhere
 from paramgen.initializers.orthogonal import Orthogonal
+from paramgen.randomness import settled_randomness
 
 LSUV = "lsuv"
 MAX_BATCH: Final = 4096

@@ -18,8 +18,7 @@ from torch import nn
 
 import paramgen
 from paramgen.errors import OptionError
-from paramgen.initializers import initializer_of
-from paramgen.initializers.hypernet import SHIPPED
+from paramgen.initializers import SHIPPED, initializer_of
 
 shipped = pytest.mark.skipif(
     not (files("paramgen") / "pretrained" / SHIPPED).is_dir(), reason="no hypernet has been trained yet"
