@@ -18,7 +18,7 @@ from benchmarks import text_starts
 from benchmarks.denoised_table import denoising_table, memorization_table, starts_table
 from benchmarks.starts_table import JUDGED, markdown
 from paramgen.errors import OptionError, UnknownNameError
-from paramgen.export.folder import write_text
+from paramgen.storage.folder import write_text
 
 ROOT: Final = Path(__file__).parents[1]
 DATA: Final = {

@@ -22,12 +22,12 @@ import typer
 from scipy.stats import t as student
 
 from paramgen.errors import OptionError, ParamgenError
-from paramgen.export.folder import write_text
-from paramgen.graphs.kinds import FAMILIES, Family, family_of
+from paramgen.graphs.analysis.kinds import FAMILIES, Family, family_of
 from paramgen.initializers import SHIPPED, TEXT, initializer_of
 from paramgen.initializers.auto import AUTO, CONTROLS, LIBRARY, TABLE, Metric, Table
 from paramgen.initializers.hypernet import HYPERNET
 from paramgen.prediction import describe
+from paramgen.storage.folder import write_text
 
 ROOT: Final = Path(__file__).parents[1]
 TABLE_FILE: Final = ROOT / "paramgen" / "initializers" / TABLE

@@ -30,7 +30,7 @@ from checkpoints.recipe import Recipe, Start
 from checkpoints.train import read_concepts
 from paramgen.diffusion.loading import open_pipeline
 from paramgen.errors import ParamgenError
-from paramgen.export.folder import write_text
+from paramgen.storage.folder import write_text
 from paramgen.zoo import Zoo
 
 JUDGED: Final = 32  # pictures of which none is trained on

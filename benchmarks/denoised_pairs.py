@@ -30,7 +30,7 @@ from checkpoints.recipes.pairs import config
 from checkpoints.train import read_class_concepts
 from paramgen.diffusion.loading import open_pipeline
 from paramgen.errors import ParamgenError
-from paramgen.export.folder import write_text
+from paramgen.storage.folder import write_text
 from paramgen.zoo import Zoo
 
 RESULT: Final = Path("cards") / "results" / "pairs_starts.json"

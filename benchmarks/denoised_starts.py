@@ -11,7 +11,7 @@ from torch import Tensor
 from checkpoints.generator import TRANSLATOR
 from checkpoints.networks import Network
 from paramgen.diffusion.pipeline import WeightDiffusionPipeline
-from paramgen.draws import slot_generator
+from paramgen.slots.init_program import slot_generator
 from paramgen.zoo import Row, Zoo, restore
 
 State = Mapping[str, Tensor]

@@ -24,9 +24,9 @@ from checkpoints.pictures import edited, pictures
 from checkpoints.train import read_concepts
 from paramgen.diffusion.loading import open_pipeline
 from paramgen.diffusion.pipeline import WeightDiffusionPipeline
-from paramgen.draws import slot_generator
 from paramgen.errors import ParamgenError
-from paramgen.export.folder import write_text
+from paramgen.slots.init_program import slot_generator
+from paramgen.storage.folder import write_text
 
 RESULT: Final = Path("cards") / "results" / "edits_denoising.json"
 JUDGED: Final = 32  # pictures

@@ -12,11 +12,11 @@ from typing import Any, Final
 
 import torch
 
-from paramgen.draws import Step
 from paramgen.errors import GraphError
-from paramgen.graphs.draw_json import draw_from_json
-from paramgen.graphs.draw_limits import PACKETS, bound
+from paramgen.graphs.init_json import draw_from_json
+from paramgen.graphs.init_limits import PACKETS, bound
 from paramgen.graphs.ops import VOCABULARY
+from paramgen.slots.init_program import Step
 
 Json = dict[str, Any]
 SIDES: Final = (1, 1, 2, 3, 4, 6, 8, 12, 16)

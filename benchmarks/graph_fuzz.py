@@ -23,14 +23,14 @@ import typer
 from benchmarks.generated_graphs import generated
 from benchmarks.provenance import provenance
 from benchmarks.serve_load import resident
+from paramgen.drawing import draw_html
 from paramgen.errors import ParamgenError, one_line
-from paramgen.export.folder import write_text
-from paramgen.graphs.drawing import draw_html
-from paramgen.graphs.wire import graph_from_json, graph_to_json
+from paramgen.graphs.graph_json import graph_from_json, graph_to_json
 from paramgen.initializers import Initializer, initializer_of, initializers
 from paramgen.initializers.library import DEFAULTS, library_start
-from paramgen.manifest import Slot
 from paramgen.prediction import DTYPES, Asked, Prediction, settled
+from paramgen.slots.manifest import Slot
+from paramgen.storage.folder import write_text
 
 ROOT: Final = Path(__file__).parents[1]
 RESULT: Final = ROOT / "cards" / "results" / "graph_fuzz.json"

@@ -25,9 +25,9 @@ from benchmarks.provenance import provenance
 from paramgen.architectures import Architecture, resolve, sources
 from paramgen.errors import ParamgenError
 from paramgen.graphs.cache import PLACE, cached_graph
-from paramgen.graphs.fallbacks import graph_of
 from paramgen.graphs.schema import Graph
-from paramgen.graphs.virtual_edges import virtual_edges
+from paramgen.graphs.tracing.fallbacks import graph_of
+from paramgen.graphs.views.virtual_edges import virtual_edges
 
 RESULTS: Final = Path(__file__).parents[1] / "cards" / "results" / "graph_time.json"
 CUTOFF: Final = 50  # of GHN-2 and GHN-3

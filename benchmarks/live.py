@@ -21,7 +21,7 @@ from benchmarks.provenance import provenance
 from benchmarks.reach import measured, run
 from benchmarks.reach_network import Limits
 from benchmarks.reach_sources import SOURCES
-from paramgen.export.folder import write_text
+from paramgen.storage.folder import write_text
 
 ROWS: Final = Path("runs") / "live.jsonl"
 RESULTS: Final = Path("cards") / "results" / "live.json"

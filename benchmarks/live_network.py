@@ -20,8 +20,8 @@ from benchmarks.reach_sources import NARROW, shrinking
 from paramgen.architectures import Architecture, Inputs
 from paramgen.errors import ParamgenError, one_line
 from paramgen.initializers.library import KEPT, LIBRARY, PLAIN
-from paramgen.manifest import state_of
 from paramgen.prediction import Prediction, prepare
+from paramgen.slots.manifest import state_of
 
 HE: Final = "he"
 SEED: Final = 3

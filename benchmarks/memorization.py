@@ -23,10 +23,10 @@ from benchmarks.provenance import provenance
 from checkpoints.train import read_concepts
 from paramgen.diffusion.loading import open_pipeline
 from paramgen.diffusion.pipeline import WeightDiffusionPipeline
-from paramgen.draws import slot_generator
 from paramgen.errors import ParamgenError
-from paramgen.export.folder import write_bytes, write_text
-from paramgen.figures.canvas import sheet
+from paramgen.modelcard.pictures.canvas import sheet
+from paramgen.slots.init_program import slot_generator
+from paramgen.storage.folder import write_bytes, write_text
 from paramgen.zoo import Zoo
 
 SEEDS: Final = 4

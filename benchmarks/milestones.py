@@ -19,8 +19,8 @@ from benchmarks.provenance import provenance
 from benchmarks.starts_networks import SIZE, Network, networks
 from paramgen._optional import require
 from paramgen.errors import OptionError, ParamgenError
-from paramgen.export.folder import write_text
 from paramgen.hypernets.loading import Predictor, load
+from paramgen.storage.folder import write_text
 from training import judge
 from training.data.images import Images, Split, load_set
 from training.log import NAME as LOG

@@ -19,10 +19,10 @@ from statistics import median
 from typing import Any, Final
 
 from benchmarks.provenance import provenance
-from paramgen.foreign.published import catalog
 from paramgen.graphs.cache import OFF, PLACE
+from paramgen.output.write import write_prediction
 from paramgen.prediction import prepare
-from paramgen.writing import write_prediction
+from paramgen.published.published import catalog
 
 RESULTS: Final = Path(__file__).parents[1] / "cards" / "results" / "one_after_another.json"
 PUBLISHED: Final = {"total": 339.0, "median": 3.63}

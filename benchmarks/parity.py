@@ -24,9 +24,9 @@ from torch import Tensor
 
 from benchmarks.provenance import provenance
 from benchmarks.published import built, family_of, softmax_of, view_of
-from paramgen.foreign.convert import convert
-from paramgen.graphs.published.view import published_graph
+from paramgen.graphs.views.published.view import published_graph
 from paramgen.hypernets.hypernet import Hypernet
+from paramgen.published.convert import convert
 
 CHECKPOINTS: Final = {"ghn3": "ghn3_small.pt", "logah_vit": "logah_vit_small.pt", "logah_gpt": "logah_gpt_small.pt"}
 COLUMNS: Final = tuple("network nodes kinds names edges virtual_edges tensors norm values full compared".split())

@@ -24,13 +24,13 @@ from torch import nn
 from benchmarks.provenance import provenance
 from paramgen.architectures import Inputs, resolve
 from paramgen.architectures.recorder import record
-from paramgen.graphs.published.view import published_view
+from paramgen.graphs.views.published.view import published_view
 from paramgen.hypernets.config import HypernetConfig
 from paramgen.hypernets.decoders.conv import ConvConfig
 from paramgen.hypernets.encoders.graphormer import GraphormerConfig
 from paramgen.hypernets.hypernet import Hypernet
 from paramgen.hypernets.normalization import FanIn
-from paramgen.manifest import Manifest, read_manifest
+from paramgen.slots.manifest import Manifest, read_manifest
 
 NETWORKS: Final = (
     "resnet18 resnet50 mobilenet_v3_large efficientnet_b0 convnext_base "

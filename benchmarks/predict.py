@@ -27,7 +27,7 @@ STAGES: Final = ("import", "build", "trace", "choose", "predict", "check")
 STARTUP: Final = {
     "python": ["-c", "pass"],
     "import paramgen": ["-c", "import paramgen"],
-    "paramgen --help": ["-m", "paramgen.cli", "--help"],
+    "paramgen --help": ["-m", "paramgen", "--help"],
 }
 PLANNED: Final = {
     "a Llama": (
@@ -95,7 +95,7 @@ def measure(arch: str, init: str, repeat: int, disk: Path | None) -> dict[str, A
             record.write_text(json.dumps(staged), encoding="utf-8")
             _emptied(folder, record)
             imports = _run(_part("imports", str(record)))
-            command = ["-m", "paramgen.cli", "predict", "--arch", arch, "--init", init, "--json"]
+            command = ["-m", "paramgen", "predict", "--arch", arch, "--init", init, "--json"]
             whole = _run([sys.executable, *command, "--out", str(folder / "whole")])
             _emptied(folder, record)
             limit = _run(_part("limit", str(record), str(folder / "limit.safetensors")))
@@ -139,7 +139,7 @@ def _row(
 
 def plan(name: str, arch: str) -> dict[str, Any]:
     """Return what building, tracing and planning a network takes, of which nothing is written."""
-    ran = _run([sys.executable, "-m", "paramgen.cli", "predict", "--arch", arch, "--dry-run", "--json"])
+    ran = _run([sys.executable, "-m", "paramgen", "predict", "--arch", arch, "--dry-run", "--json"])
     printed = json.loads(ran.printed)
     known = {key: printed[key] for key in ("parameters", "nodes", "traced_by", "unreachable")}
     seconds = {"wall_seconds": round(ran.wall, 1), "cpu_seconds": round(ran.cpu, 1)}

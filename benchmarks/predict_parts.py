@@ -35,10 +35,10 @@ def stages(arch: str, init: str, folder: str) -> dict[str, Any]:
     from pathlib import Path
 
     from paramgen.architectures import resolve
-    from paramgen.graphs.fallbacks import graph_of
+    from paramgen.graphs.tracing.fallbacks import graph_of
     from paramgen.initializers import initializer_of
+    from paramgen.output.write import write_prediction
     from paramgen.prediction import Asked, settled
-    from paramgen.writing import write_prediction
 
     initializer = initializer_of(init)
     initializer.describe()

@@ -8,10 +8,10 @@ from torch import nn
 
 from paramgen.architectures import Inputs, resolve
 from paramgen.architectures.recorder import record
-from paramgen.graphs.published.view import published_view
-from paramgen.graphs.published.vocabulary import Family
-from paramgen.graphs.view import View
-from paramgen.manifest import Manifest, read_manifest
+from paramgen.graphs.views.published.view import published_view
+from paramgen.graphs.views.published.vocabulary import Family
+from paramgen.graphs.views.view import View
+from paramgen.slots.manifest import Manifest, read_manifest
 
 Softmax = Literal["explicit", "fused"]
 

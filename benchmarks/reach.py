@@ -20,7 +20,7 @@ from rich.progress import Progress
 from benchmarks.provenance import provenance
 from benchmarks.reach_network import Limits, measure
 from benchmarks.reach_sources import SOURCES
-from paramgen.export.folder import write_text
+from paramgen.storage.folder import write_text
 
 ROWS: Final = Path("runs") / "reach.jsonl"
 RESULTS: Final = Path("cards") / "results" / "reach.json"

@@ -13,8 +13,8 @@ from typing import Any, Final, final
 from benchmarks.reach_sources import shrinking
 from paramgen.architectures import Architecture, resolve
 from paramgen.errors import ParamgenError, TraceWarning, one_line
-from paramgen.graphs.fallbacks import Tracing, graph_of
-from paramgen.graphs.slot_roles import elements_by_role
+from paramgen.graphs.analysis.slot_roles import elements_by_role
+from paramgen.graphs.tracing.fallbacks import Tracing, graph_of
 from paramgen.initializers import initializer_of
 from paramgen.initializers.library import PLAIN
 from paramgen.prediction import Asked, settled

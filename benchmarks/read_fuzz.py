@@ -22,9 +22,9 @@ import typer
 
 from benchmarks.provenance import provenance
 from benchmarks.read_fuzz_readers import READERS, Reader
-from paramgen.checking import quiet_libraries
 from paramgen.errors import ParamgenError
-from paramgen.export.folder import write_text
+from paramgen.output.verify import quiet_libraries
+from paramgen.storage.folder import write_text
 
 RESULT: Final = Path(__file__).parents[1] / "cards" / "results" / "read_fuzz.json"
 LIMIT: Final = 60  # seconds of one file

@@ -22,16 +22,16 @@ from checkpoints.index import index
 from checkpoints.writing import write_layout, write_shard
 from paramgen.architectures import resolve
 from paramgen.architectures.processors import read_tokenizer
-from paramgen.cards import write_card
-from paramgen.checking import check_folder, load_folder
+from paramgen.cli.listing import describe_anything
 from paramgen.comparison.kept import read_run
 from paramgen.diffusion.loading import open_pipeline
-from paramgen.export.card_data import known_of
-from paramgen.foreign.reader import read as read_pickle
 from paramgen.hypernets.loading import load as load_hypernet
 from paramgen.images.folders import folder_images
 from paramgen.images.pictures import fitted, size_of
-from paramgen.listing import describe_anything
+from paramgen.modelcard.card_data import known_of
+from paramgen.output.card import write_card
+from paramgen.output.verify import check_folder, load_folder
+from paramgen.published.reader import read as read_pickle
 from paramgen.zoo import Layout, Row, Zoo
 from paramgen.zoo.hashes import content_sha256
 

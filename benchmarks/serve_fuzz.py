@@ -23,8 +23,8 @@ import paramgen
 from benchmarks.provenance import provenance
 from benchmarks.serve_load import resident, served
 from paramgen.errors import ParamgenError
-from paramgen.export.folder import write_text
-from paramgen.graphs.wire import graph_to_json
+from paramgen.graphs.graph_json import graph_to_json
+from paramgen.storage.folder import write_text
 from serve.orders import network_of, order_of
 from serve.problems import Problem
 from serve.reading import json_of

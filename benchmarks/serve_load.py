@@ -23,7 +23,7 @@ import httpx2
 import typer
 
 from benchmarks.provenance import provenance
-from paramgen.export.folder import write_text
+from paramgen.storage.folder import write_text
 
 ROOT: Final = Path(__file__).parents[1]
 RESULT: Final = ROOT / "cards" / "results" / "serve_load.json"

@@ -25,7 +25,7 @@ import typer
 
 from benchmarks.provenance import provenance
 from benchmarks.serve_load import await_ready, resident, served
-from paramgen.export.folder import write_text
+from paramgen.storage.folder import write_text
 
 ROOT: Final = Path(__file__).parents[1]
 RESULT: Final = ROOT / "cards" / "results" / "serve_memory.json"

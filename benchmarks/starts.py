@@ -39,9 +39,9 @@ from paramgen.architectures import Inputs
 from paramgen.comparison import Event, Pixels, Protocol, compare
 from paramgen.comparison.subjects import subject_of
 from paramgen.errors import OptionError, ParamgenError, UnknownNameError
-from paramgen.export.folder import write_text
 from paramgen.initializers import initializer_of
 from paramgen.initializers.library import KEPT, LIBRARY, PLAIN
+from paramgen.storage.folder import write_text
 from training.config import Part
 from training.data.images import load_set
 from training.data.tasks import part_of

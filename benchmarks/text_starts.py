@@ -28,10 +28,10 @@ from paramgen.comparison import Event, Protocol, compare
 from paramgen.comparison.data.text import folder_text
 from paramgen.comparison.measures import reached
 from paramgen.errors import OptionError, ParamgenError
-from paramgen.export.folder import write_text
 from paramgen.initializers import initializer_of
 from paramgen.initializers.auto import CONTROLS
 from paramgen.initializers.library import LIBRARY
+from paramgen.storage.folder import write_text
 
 RESULT: Final = Path(__file__).parents[1] / "cards" / "results" / "text_starts.json"
 SHIPPED: Final = "hypernet:text"

@@ -35,9 +35,9 @@ from paramgen.architectures.recorder import built_on, record
 from paramgen.architectures.resets import reset
 from paramgen.architectures.state import load_state
 from paramgen.architectures.user_code import UserCode, digest_of, find_code, recorded_code
-from paramgen.draws import Draw, kept
 from paramgen.errors import ArchitectureError, CheckError, OptionError
-from paramgen.manifest import read_manifest, state_of
+from paramgen.slots.init_program import Draw, kept
+from paramgen.slots.manifest import read_manifest, state_of
 
 
 @final

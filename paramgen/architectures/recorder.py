@@ -1,4 +1,4 @@
-"""Build a network on the meta device and keep what its constructor draws (see `paramgen.draws`)."""
+"""Build a network on the meta device and keep what its constructor draws (see `paramgen.slots.init_program`)."""
 
 import math
 import sys
@@ -15,10 +15,10 @@ from torch.utils._pytree import tree_iter, tree_map
 
 from paramgen.architectures.memory import on_meta
 from paramgen.architectures.slicing import Call, Place, Slice, storage_of, tensors_in
-from paramgen.draws import Draw, constant
 from paramgen.errors import ArchitectureError
-from paramgen.manifest import state_of
-from paramgen.randomness import CONSTRUCTING, undisturbed
+from paramgen.slots.determinism import CONSTRUCTING, undisturbed
+from paramgen.slots.init_program import Draw, constant
+from paramgen.slots.manifest import state_of
 
 T = TypeVar("T")
 

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from paramgen.architectures import Architecture
 from paramgen.architectures.memory import meta_copy
 from paramgen.architectures.recorder import record
-from paramgen.draws import Draw, constant, full
-from paramgen.manifest import Slot
+from paramgen.slots.init_program import Draw, constant, full
+from paramgen.slots.manifest import Slot
 
 _RESETS: Final = ("reset_parameters", "_reset_parameters", "init_weights", "initialize_weights")
 _FEW: Final = 4096  # elements of a value that a graph may carry

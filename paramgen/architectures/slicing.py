@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_iter
 
-from paramgen.draws import Draw, Register, Step
+from paramgen.slots.init_program import Draw, Register, Step
 
 
 @final

@@ -26,11 +26,11 @@ from paramgen.architectures.config_limits import refuse_config
 from paramgen.architectures.inputs import image
 from paramgen.architectures.overrides import join_spec
 from paramgen.architectures.recorder import built_on, record
-from paramgen.architectures.stored import elements_in, stored
 from paramgen.architectures.untrusted import admitted
 from paramgen.architectures.untrusted_sizes import bounded_construction, refuse_sizes
 from paramgen.errors import ArchitectureError, UnknownNameError, one_line
-from paramgen.manifest import read_manifest
+from paramgen.slots.manifest import read_manifest
+from paramgen.storage.reading import elements_in, stored
 
 # What timm says of the weights that it has for such a network: of ours it would be untrue.
 _OF_OTHER_WEIGHTS = ("tag", "license", "origin_url", "paper_ids", "paper_name", "notes")

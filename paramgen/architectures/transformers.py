@@ -31,11 +31,11 @@ from paramgen.architectures.followed import changes, note
 from paramgen.architectures.inputs import image
 from paramgen.architectures.overrides import join_spec
 from paramgen.architectures.recorder import record
-from paramgen.architectures.stored import elements_in
 from paramgen.architectures.untrusted import admitted, nothing_fetched
 from paramgen.architectures.untrusted_sizes import bounded_construction
 from paramgen.errors import ArchitectureError, OptionError, ParamgenError, UnknownNameError, one_line
-from paramgen.manifest import read_manifest
+from paramgen.slots.manifest import read_manifest
+from paramgen.storage.reading import elements_in
 
 GENERATION: Final = "generation_config.json"
 _ADAPTER: Final = "adapter_config.json"

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from paramgen.errors import HypernetError
-from paramgen.hub import fetch_file, reason
+from paramgen.hub.download import fetch_file, reason
 
 CONFIG: Final = "config.json"
 WEIGHTS: Final = "model.safetensors"

@@ -1,6 +1,6 @@
 """The start that measured best for the kind of network at hand, by a table of measurements that comes with paramgen.
 
-`measured.json` says for each family of networks (`paramgen.graphs.kinds`) which starts trained better than the
+`measured.json` says for each family of networks (`paramgen.graphs.analysis.kinds`) which starts trained better than the
 library's own by more than the noise, best first; `python -m benchmarks.choose` makes it from the benchmarks' results.
 """
 
@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Final, Literal, final
 
 from paramgen.architectures import Architecture
 from paramgen.errors import OptionError, one_line
-from paramgen.graphs.kinds import FAMILIES, TEXTS, WORDS, Family, family_of
+from paramgen.graphs.analysis.kinds import FAMILIES, TEXTS, WORDS, Family, family_of
 from paramgen.graphs.schema import Graph
 from paramgen.initializers import SHIPPED, TEXT, Chosen, Initializer, NamedTensors, initializer_of, initializers
 

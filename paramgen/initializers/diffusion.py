@@ -12,12 +12,12 @@ from torch import Tensor
 
 from paramgen.architectures import Architecture
 from paramgen.architectures.overrides import join_spec
-from paramgen.draws import one_thread, slot_generator
 from paramgen.errors import ArchitectureError, OptionError
-from paramgen.export.card_data import known_of
 from paramgen.graphs.schema import Graph
 from paramgen.hypernets.storage import shipped
 from paramgen.initializers import Initializer, NamedTensors, initializers
+from paramgen.modelcard.card_data import known_of
+from paramgen.slots.init_program import one_thread, slot_generator
 
 if TYPE_CHECKING:
     from paramgen.diffusion.loading import Opened

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from paramgen.architectures import Architecture
-from paramgen.draws import slot_generator
 from paramgen.errors import IncompleteStateError
 from paramgen.graphs.schema import Graph
 from paramgen.initializers import Initializer, NamedTensors, initializers
-from paramgen.manifest import Slot
+from paramgen.slots.init_program import slot_generator
+from paramgen.slots.manifest import Slot
 
 LIBRARY, KEPT, PLAIN, ZERO = "library", "kept", "plain", "zero"
 DEFAULTS = (LIBRARY, KEPT, PLAIN)  # the rules of what an initializer leaves alone

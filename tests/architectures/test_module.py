@@ -10,9 +10,9 @@ from paramgen._torchvision import ensure_torchvision
 from paramgen.architectures import resolve
 from paramgen.architectures.memory import meta_copy
 from paramgen.architectures.module import from_module
-from paramgen.draws import kept, slot_generator
 from paramgen.errors import ArchitectureError, ParamgenError, UnknownNameError
-from paramgen.graphs.trace import trace
+from paramgen.graphs.tracing.trace import trace
+from paramgen.slots.init_program import kept, slot_generator
 
 FILE = """
 import dataclasses

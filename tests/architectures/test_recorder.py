@@ -11,8 +11,8 @@ from torch.nn.utils import parametrizations
 
 from paramgen.architectures import recorder
 from paramgen.architectures.recorder import record
-from paramgen.draws import Draw, slot_generator
 from paramgen.errors import ArchitectureError
+from paramgen.slots.init_program import Draw, slot_generator
 
 TABLE = torch.linspace(0, 1, 5)  # made before anybody records
 

@@ -19,7 +19,7 @@ import paramgen
 import paramgen.initializers.library
 import serve.service
 from paramgen.initializers.hypernet import HypernetInitializer
-from paramgen.names import INITIALIZERS
+from paramgen.serving.allowlist import INITIALIZERS
 from serve.orders import network_of, order_of
 from serve.schemas import PredictRequest
 from serve.settings import Settings
