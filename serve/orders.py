@@ -19,11 +19,12 @@ from paramgen.errors import OptionError
 from paramgen.graphs.graph_json import graph_to_json
 from paramgen.graphs.schema import Graph
 from paramgen.hypernets.spelled import LETTERS
+from paramgen.hypernets.storage import shipped_hypernets
 from paramgen.initializers import Initializer, initializer_of, with_prompts
 from paramgen.output.write import plan_files
 from paramgen.prediction import Asked, Prediction, settled
 from paramgen.serving.admission import Limits, graph_within, network_within, peak_within
-from paramgen.serving.allowlist import checked_arch, checked_init, shipped_hypernets
+from paramgen.serving.allowlist import checked_arch, checked_init
 from paramgen.storage.plan import Plan
 from serve.recent import size_of
 from serve.schemas import PredictRequest

@@ -9,7 +9,8 @@ from fastapi import APIRouter, Depends, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from paramgen.cli.listing import names_of
-from paramgen.serving.allowlist import INITIALIZERS, SOURCES, shipped_hypernets
+from paramgen.hypernets.storage import shipped_hypernets
+from paramgen.serving.allowlist import INITIALIZERS, SOURCES
 from serve.orders import Order
 from serve.problems import RETRY, Problem
 from serve.reading import json_of, request_of_query

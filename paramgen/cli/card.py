@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from paramgen.cli.options import Json, Quiet
+
 
 def card(
     folder: Annotated[Path, typer.Argument(help="A folder that predict wrote.", show_default=False)],
@@ -18,8 +20,8 @@ def card(
         typer.Option("--repo", metavar="ORG/NAME", help="Say how to load it from this repository of the Hub."),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a card that was edited.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Make the model card of a folder again, with pictures of its weights.
 

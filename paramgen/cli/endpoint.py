@@ -5,12 +5,11 @@ from typing import Annotated
 
 import typer
 
+from paramgen.cli.options import Json, Quiet
+
 app = typer.Typer(
     no_args_is_help=True, help="Serve predictions on Hugging Face Inference Endpoints: export a folder, push, create."
 )
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
 
 
 @app.command()

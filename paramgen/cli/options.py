@@ -1,7 +1,7 @@
-"""What `paramgen predict` can be told: the network, its start, and the folder that is written."""
+"""Options that several commands take, and how their texts are read."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -86,3 +86,26 @@ Endpoint = Annotated[
         "--endpoint", metavar="URL", help="A server that predicts; only the graph is sent. Key: PARAMGEN_KEY."
     ),
 ]
+
+PushTo = Annotated[
+    str | None,
+    typer.Option("--push", metavar="REPO", help="Push to the Hub, too; without --out, nothing is kept here."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
+
+
+def parsed_overrides(assignments: list[str] | None) -> dict[str, Any]:
+    """Return the values of `--set key=value`."""
+    from paramgen.architectures.overrides import parse_overrides
+
+    return parse_overrides(assignments or ())
+
+
+def parsed_example(text: str | None) -> Any:
+    """Return the value of `--example-input`, or None where it was not typed."""
+    if text is None:
+        return None
+    from paramgen.architectures.inputs import parse_example_input
+
+    return parse_example_input(text)

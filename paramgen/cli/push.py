@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from paramgen.cli.options import Json, Quiet
 from paramgen.errors import OptionError
 
 if TYPE_CHECKING:
@@ -26,8 +27,8 @@ def push(
     revision: Revision = None,
     pr: PullRequest = False,
     message: Message = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Push a folder to the Hugging Face Hub, in one commit or not at all.
 

@@ -5,14 +5,16 @@ from typing import Annotated
 
 import typer
 
+from paramgen.cli.options import Json, Quiet
+
 
 def tokenizer(
     text: Annotated[Path, typer.Argument(help="A text file, or a folder of them (*.txt, *.md).", show_default=False)],
     *,
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write.", show_default=False)],
     vocabulary: Annotated[int, typer.Option("--vocabulary", help="Number of tokens, at most.")] = 8_000,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Train a byte-level BPE tokenizer on a text of yours, for a language model that starts on it.
 

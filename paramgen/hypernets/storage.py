@@ -29,6 +29,12 @@ def shipped(name: str, default: str) -> Path | None:
     return folder if named and folder.is_dir() else None
 
 
+def shipped_hypernets() -> list[str]:
+    """Return the names of the hypernets that come with paramgen."""
+    folder = files("paramgen") / "pretrained"
+    return sorted(entry.name for entry in folder.iterdir() if (entry / "config.json").is_file())
+
+
 def locate(name: str, file: str, **download: Any) -> Path:
     """Return the path of one file of a folder or, where there is no such folder, of a Hub repository."""
     if Path(name).is_dir():

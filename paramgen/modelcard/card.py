@@ -3,7 +3,6 @@
 The same folder gives the same bytes: no dates, nothing of the machine. The last line tells an edited card from ours.
 """
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,10 +15,9 @@ from paramgen.errors import OutputError
 from paramgen.modelcard.card_data import checked, metadata, shipped_figures
 from paramgen.modelcard.loading import building_lines, loading_lines
 from paramgen.modelcard.markdown import cell, code, fenced, prose, shell, without_folders
+from paramgen.storage.seal import sealed
 
-CARD: Final = "README.md"
 TEMPLATE: Final = "card.md"
-_SEAL: Final = re.compile(r"\n<!-- paramgen made this card: ([0-9a-f]{64}) -->\n\Z")
 _WORDS: Final = {
     "sha256": "its sha256",
     "larger_model": "larger model",
@@ -105,13 +103,7 @@ def card_text(
         limits=[*_limits(record, data), *map(prose, notes)],
     )
     text = str(card).rstrip("\n") + "\n"
-    return f"{text}\n<!-- paramgen made this card: {sha256(text.encode()).hexdigest()} -->\n"
-
-
-def is_edited(text: str) -> bool:
-    """Whether somebody wrote or changed the card."""
-    match = _SEAL.search(text)
-    return match is None or sha256(text[: match.start()].encode("utf-8", "replace")).hexdigest() != match[1]
+    return sealed(text)
 
 
 def command_of(record: Mapping[str, Any], name: str) -> list[str] | None:

@@ -12,7 +12,7 @@ from paramgen.architectures.module import rebuilt
 from paramgen.drawing import draw_svg
 from paramgen.errors import CheckError, OptionError, OutputError, ParamgenError
 from paramgen.graphs.tracing.fallbacks import graph_of
-from paramgen.modelcard.card import CARD, Picture, card_text, is_edited
+from paramgen.modelcard.card import Picture, card_text
 from paramgen.modelcard.markdown import without_folders
 from paramgen.modelcard.pictures.distributions import distributions
 from paramgen.modelcard.pictures.layers import layers_of
@@ -20,6 +20,7 @@ from paramgen.modelcard.pictures.spectra import spectra
 from paramgen.output.verify import quiet_libraries, read_report
 from paramgen.storage.folder import write_bytes
 from paramgen.storage.reading import stored
+from paramgen.storage.seal import CARD, is_edited
 
 FIGURES: Final = "figures"
 MAX_CARD: Final = 10_000_000

@@ -18,9 +18,9 @@ from paramgen.errors import CheckError, HubError, one_line
 from paramgen.hub.commit import PIPELINE, Progress, Pushed, Target, push
 from paramgen.hypernets.loading import is_hypernet, load
 from paramgen.hypernets.storage import CONFIG, WEIGHTS
-from paramgen.modelcard.card import CARD
 from paramgen.modelcard.markdown import without_folders
 from paramgen.output.verify import REPORT, check_folder, read_report
+from paramgen.storage.seal import CARD
 
 FIGURES: Final = "figures"
 _CONVERTED: Final = "converted.json"

@@ -23,7 +23,7 @@ from paramgen.graphs.analysis.kinds import family_of
 from paramgen.graphs.graph_json import graph_hash
 from paramgen.initializers.auto import measured_on
 from paramgen.initializers.library import KEPT
-from paramgen.modelcard.card import CARD, card_text
+from paramgen.modelcard.card import card_text
 from paramgen.modelcard.notebook import table
 from paramgen.output.stream import Advance, statistics_of, stream
 from paramgen.output.verify import REPORT, Checked, verify_folder
@@ -33,6 +33,7 @@ from paramgen.slots.init_program import slot_generator
 from paramgen.slots.manifest import state_of
 from paramgen.storage.folder import checked_target, transaction
 from paramgen.storage.plan import Entry, Plan, plan
+from paramgen.storage.seal import CARD
 from paramgen.storage.unaltered import digests_of
 from paramgen.storage.writer import SafetensorsWriter
 

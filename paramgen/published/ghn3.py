@@ -4,7 +4,7 @@ from math import isqrt
 from typing import Final
 
 from paramgen.errors import ForeignError
-from paramgen.graphs.views.view import Role
+from paramgen.graphs.analysis.slot_roles import Role
 from paramgen.hypernets.config import HypernetConfig
 from paramgen.hypernets.decoders.conv import ConvConfig
 from paramgen.hypernets.encoders.gated_gnn import GatedGnnConfig

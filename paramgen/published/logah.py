@@ -3,7 +3,7 @@
 from typing import Final
 
 from paramgen.errors import ForeignError
-from paramgen.graphs.views.view import Role
+from paramgen.graphs.analysis.slot_roles import Role
 from paramgen.hypernets.config import HypernetConfig
 from paramgen.hypernets.decoders.low_rank import LowRankConfig
 from paramgen.hypernets.decoders.low_rank_vectors import LowRankVectorsConfig

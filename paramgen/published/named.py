@@ -18,10 +18,9 @@ from paramgen.errors import ForeignError, HypernetError, OptionError
 from paramgen.hub.download import commit_of, files_of, reason
 from paramgen.hypernets.hypernet import Hypernet
 from paramgen.hypernets.loading import Predictor, load
-from paramgen.hypernets.storage import CONFIG, file_sha256, locate
+from paramgen.hypernets.storage import CONFIG, file_sha256, locate, shipped_hypernets
 from paramgen.published.convert import convert
 from paramgen.published.origin import RECORD, Origin, read_origin
-from paramgen.serving.allowlist import shipped_hypernets
 
 ADVICE: Final = "Type: --init hypernet for the one that comes with paramgen, or hypernet:FOLDER_FILE_OR_REPO"
 _PART: Final = r"[A-Za-z0-9][\w.-]*"

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Collection, Mapping
-from importlib.resources import files
 from math import isfinite
 from typing import Any, Final
 
@@ -75,12 +74,6 @@ def _plain(value: Any, most: int) -> bool:
     if isinstance(value, (int, float)):
         return isfinite(value) and abs(value) <= most
     return value is None
-
-
-def shipped_hypernets() -> list[str]:
-    """Return the names of the hypernets that come with paramgen."""
-    folder = files("paramgen") / "pretrained"
-    return sorted(entry.name for entry in folder.iterdir() if (entry / "config.json").is_file())
 
 
 def checked_init(init: str, hypernets: Collection[str]) -> str:

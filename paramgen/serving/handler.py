@@ -15,11 +15,12 @@ from typing import Any, Final, final
 from paramgen.architectures import Architecture
 from paramgen.errors import ArchitectureError, OptionError, OutputError, one_line
 from paramgen.graphs.schema import Graph
+from paramgen.hypernets.storage import shipped_hypernets
 from paramgen.initializers import initializer_of
 from paramgen.output.write import plan_files, write_prediction
 from paramgen.prediction import DTYPES, Asked, Prediction, settled
 from paramgen.serving.admission import Limits, graph_within, network_within, peak_within
-from paramgen.serving.allowlist import REPOSITORY, TOKEN, checked_arch, checked_init, shipped_hypernets
+from paramgen.serving.allowlist import REPOSITORY, TOKEN, checked_arch, checked_init
 from paramgen.serving.clock import Clock, apart
 from paramgen.serving.memory import machine_memory
 

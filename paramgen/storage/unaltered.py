@@ -12,7 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
-from paramgen.modelcard.card import CARD, is_edited
+from paramgen.storage.seal import CARD, is_edited
 
 PICTURES: Final = ("figures/distributions.png", "figures/graph.svg", "figures/spectra.png")
 """What `paramgen card --pictures` writes beside a card."""

@@ -15,9 +15,10 @@ from markdown_it import MarkdownIt
 
 import paramgen
 from paramgen.architectures.overrides import parse_overrides
-from paramgen.modelcard.card import card_text, command_of, is_edited
+from paramgen.modelcard.card import card_text, command_of
 from paramgen.modelcard.card_data import known_of, metadata
 from paramgen.modelcard.markdown import cell, code, fenced, prose, shell, without_folders
+from paramgen.storage.seal import is_edited
 
 HOSTILE = [
     "a\n---\nlicense: mit\n---\n", "`code` ``more``", "```\n# Title", "| cell | <script>alert(1)</script>",

@@ -6,8 +6,9 @@ from typing import Any, cast
 import pytest
 
 from paramgen.errors import OptionError
+from paramgen.hypernets.storage import shipped_hypernets
 from paramgen.initializers import initializers
-from paramgen.serving.allowlist import INITIALIZERS, checked_init, shipped_hypernets
+from paramgen.serving.allowlist import INITIALIZERS, checked_init
 
 
 @pytest.mark.parametrize("start", INITIALIZERS)

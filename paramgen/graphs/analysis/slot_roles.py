@@ -8,12 +8,15 @@ row fits is `unknown`, which `library` fills.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, final
+from typing import Final, Literal, final
 
 from paramgen.graphs.ops import NORMS
 from paramgen.graphs.schema import Graph, Node
-from paramgen.graphs.views.view import Role
 from paramgen.slots.manifest import Manifest
+
+Role = Literal["weight", "scale", "bias", "embedding", "position", "class_weight", "class_bias"]
+"""`scale` is a norm's 1-D weight, `embedding` a weight that is never normalised, `class_*` the last layer where a
+hypernet treats it apart."""
 
 UNKNOWN: Final = "unknown"
 

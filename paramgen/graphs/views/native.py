@@ -8,10 +8,10 @@ from jaxtyping import UInt8
 
 from paramgen.errors import GraphError
 from paramgen.graphs.analysis.places import places_of
-from paramgen.graphs.analysis.slot_roles import role_of
+from paramgen.graphs.analysis.slot_roles import Role, role_of
 from paramgen.graphs.ops import INDEX
 from paramgen.graphs.schema import Graph, Node
-from paramgen.graphs.views.view import Request, Role, View
+from paramgen.graphs.views.view import Request, View
 from paramgen.graphs.views.virtual_edges import virtual_edges
 from paramgen.slots.manifest import Manifest, Slot
 

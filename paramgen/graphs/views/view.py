@@ -8,10 +8,7 @@ from jaxtyping import Int64, UInt8
 from torch import Tensor
 
 from paramgen.graphs.analysis.places import Place
-
-Role = Literal["weight", "scale", "bias", "embedding", "position", "class_weight", "class_bias"]
-"""`scale` is a norm's 1-D weight, `embedding` a weight that is never normalised, `class_*` the last layer where a
-hypernet treats it apart."""
+from paramgen.graphs.analysis.slot_roles import Role
 
 Vocabulary = Literal["native", "published"]
 """What a primitive's index means: `native` is `ops.VOCABULARY`, `published` the 15 or 18 of GHN-3 and LoGAH."""

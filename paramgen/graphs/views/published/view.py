@@ -11,6 +11,7 @@ from jaxtyping import Int64
 from torch import nn
 
 from paramgen.architectures import Inputs
+from paramgen.graphs.analysis.slot_roles import Role
 from paramgen.graphs.views.published import llama
 from paramgen.graphs.views.published.attention import Softmax
 from paramgen.graphs.views.published.distances import distances
@@ -20,7 +21,7 @@ from paramgen.graphs.views.published.ordering import ordered
 from paramgen.graphs.views.published.rewiring import add_input, order_softmax, order_weights, repair_swin
 from paramgen.graphs.views.published.vocabulary import PRIMITIVES, Family, is_a, primitive_of
 from paramgen.graphs.views.published.walk import walk
-from paramgen.graphs.views.view import Request, Role, View
+from paramgen.graphs.views.view import Request, View
 from paramgen.slots.manifest import Manifest, Slot
 
 _SWIN: Final = "torchvision.models.swin_transformer.SwinTransformer"

@@ -14,8 +14,8 @@ import torch
 
 from benchmarks.published import built, family_of, softmax_of, view_of
 from paramgen.architectures import resolve
+from paramgen.graphs.analysis.slot_roles import Role
 from paramgen.graphs.views.published.view import published_graph, published_view
-from paramgen.graphs.views.view import Role
 from paramgen.hypernets.hypernet import Hypernet
 from paramgen.published.convert import convert
 from paramgen.slots.manifest import Manifest
