@@ -1,7 +1,8 @@
 """The start that measured best for the kind of network at hand, by a table of measurements that comes with paramgen.
 
 `measured.json` says for each family of networks (`paramgen.graphs.analysis.kinds`) which starts trained better than the
-library's own by more than the noise, best first; `python -m benchmarks.choose` makes it from the benchmarks' results.
+library's own by more than the noise, best first; `python -m benchmarks.initialization.choose` makes it from the
+benchmarks' results.
 """
 
 import json
@@ -26,7 +27,7 @@ Metric = Literal["accuracy", "perplexity"]
 TABLE: Final = "measured.json"
 REACH: Final = 4  # a start is taken for networks of up to so many times the parameters of the largest that was measured
 MAX_RUN: Final = 500_000_000  # elements of a network that may be run, and so be in memory, without being asked for
-_ADVICE: Final = "Make it again: python -m benchmarks.choose"
+_ADVICE: Final = "Make it again: python -m benchmarks.initialization.choose"
 
 
 @final

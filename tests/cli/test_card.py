@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 import paramgen
-from paramgen.modelcard.card import is_edited
 from paramgen.output.card import write_card
+from paramgen.storage.seal import is_edited
 
 if TYPE_CHECKING:
     from conftest import Command

@@ -10,8 +10,8 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from benchmarks.generated_graphs import generated
-from benchmarks.graph_fuzz import attempt, starts, tried
+from benchmarks.serving.generated_graphs import generated
+from benchmarks.serving.graph_fuzz import attempt, starts, tried
 from paramgen.errors import GraphError, OptionError, ParamgenError
 from paramgen.graphs.analysis import roles
 from paramgen.graphs.analysis.attention import attentions_of

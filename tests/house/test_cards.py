@@ -10,9 +10,9 @@ from huggingface_hub import ModelCard
 from huggingface_hub.repocard import metadata_eval_result
 from huggingface_hub.repocard_data import model_index_to_eval_results
 
-from benchmarks import text_starts
 from benchmarks.cards import CARDS, rendered
-from benchmarks.starts_table import TIE, markdown
+from benchmarks.initialization import text as text_starts
+from benchmarks.initialization.table import TIE, markdown
 
 ROOT = Path(__file__).parents[2]
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.published import built, family_of, softmax_of, view_of
+from benchmarks.parity.published import built, family_of, softmax_of, view_of
 from paramgen.architectures import resolve
 from paramgen.graphs.analysis.slot_roles import Role
 from paramgen.graphs.views.published.view import published_graph, published_view
