@@ -82,22 +82,16 @@ def predict(
             _refuse_folder(folder, overwrite)
         words: dict[str, Any] = {"init": init, "prompt": prompt or None, "seed": seed, "dtype": dtype}
         words |= {"overrides": parsed_overrides(overrides), "example_input": parsed_example(example_input)}
-        words |= {"endpoint": endpoint}
-        prediction = prepare(arch, **words, tokenizer=tokenizer, strict=strict, trace_timeout=trace_timeout)
+        words |= {"endpoint": endpoint, "tokenizer": tokenizer}
+        prediction = prepare(arch, **words, strict=strict, trace_timeout=trace_timeout)
         copied = companions_of(prediction, tokenizer=tokenizer, image_processor=image_processor)
         planned = plan_files(prediction, max_shard)
     reporter.warn_of(prediction.graph)
     if dry_run:
         return reporter.plan(described_plan(prediction, planned))
     with reporter.progress(prediction.architecture.manifest.elements) as advance:
-        repo = None if target is None else target.repo
-        how: dict[str, Any] = {
-            "max_shard": max_shard,
-            "overwrite": overwrite,
-            "verify": check,
-            "copied": copied,
-            "repo": repo,
-        }
+        how: dict[str, Any] = {"max_shard": max_shard, "overwrite": overwrite, "verify": check, "copied": copied}
+        how |= {"repo": None if target is None else target.repo}
         written = write_prediction(prediction, folder, progress=advance, **how)
     pushed = None if target is None else push_written(written, target, message, reporter)
     reporter.written(written, pushed, kept=pushed is None or out is not None)

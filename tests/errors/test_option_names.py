@@ -13,7 +13,7 @@ import paramgen
 from paramgen.errors.option_names import COMMAND_ONLY, FLAGS, KEYWORDS, in_python
 
 PACKAGE = Path(paramgen.__file__).parent
-OF_THE_COMMAND = ("cli", "endpoint", "reporting.py", "listing.py", "cards.py", "option_names.py")
+OF_THE_COMMAND = ("cli/", "output/card.py", "serving/endpoint_")
 SAID = {
     "No dtype 'x'. Known: float32. Type: --dtype bfloat16": "No dtype 'x'. Known: float32. Pass: dtype='bfloat16'",
     "Type: --set num_labels=37": "Pass: overrides={'num_labels': 37}",
