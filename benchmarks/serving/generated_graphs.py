@@ -13,7 +13,7 @@ from typing import Any, Final
 import torch
 
 from paramgen.errors import GraphError
-from paramgen.graphs.init_json import draw_from_json
+from paramgen.graphs.init_json import program_from_json
 from paramgen.graphs.init_limits import PACKETS, bound
 from paramgen.graphs.ops import VOCABULARY
 from paramgen.slots.init_program import Step
@@ -306,7 +306,9 @@ def _runnable(draw: Random, steps: list[Any], size: list[int], register: int) ->
     step = _step(draw, register, size)
     for _ in range(draw.choice((0, 4, 4))):
         try:
-            program = draw_from_json({"steps": [*steps, step], "result": 0, "size": [], "stride": [], "offset": 0}, "x")
+            program = program_from_json(
+                {"steps": [*steps, step], "result": 0, "size": [], "stride": [], "offset": 0}, "x"
+            )
             for _ in program.replay(torch.device("meta"), None):
                 pass
         except GraphError:

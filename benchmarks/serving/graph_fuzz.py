@@ -108,11 +108,11 @@ def _fill(prediction: Prediction) -> None:
         raise AssertionError(f"{prediction.init} leaves out {len(left)} slots")
     for slot in manifest.filled:
         if (
-            slot.draw is not None
-            and len(slot.draw.steps) != 2
+            slot.program is not None
+            and len(slot.program.steps) != 2
             and len({_drawn_on(byte, slot) for byte in (1, 254)}) != 1
         ):
-            raise AssertionError(f"what is drawn depends on what was in memory: {slot.draw}")
+            raise AssertionError(f"what is drawn depends on what was in memory: {slot.program}")
 
 
 def _drawn_on(byte: int, slot: Slot) -> bytes:

@@ -54,13 +54,13 @@ class DiffusersSource(ArchitectureSource):
 
         try:
             with bounded_construction(what):
-                module, draws = record(construct)
+                module, programs = record(construct)
         except Exception as error:  # a constructor may raise anything at wrong arguments
             raise built(what, error) from error
         return Architecture(
             spec=join_spec(f"diffusers:{request.name}", request.overrides),
             module=module,
-            manifest=read_manifest(module, draws),
+            manifest=read_manifest(module, programs),
             example=request.example or example_inputs(module),
             layout=Layout(
                 source="diffusers",

@@ -58,7 +58,7 @@ class TimmSource(ArchitectureSource):
 
         try:
             with bounded_construction(f"timm:{request.name}"):
-                module, draws = record(construct)
+                module, programs = record(construct)
         except Exception as error:  # a builder may raise anything at wrong arguments
             raise built(f"timm:{request.name}", error) from error
         channels, height, width = _input_size(module, arguments)
@@ -66,7 +66,7 @@ class TimmSource(ArchitectureSource):
         return Architecture(
             spec=join_spec(f"timm:{request.name}", request.overrides),
             module=module,
-            manifest=read_manifest(module, draws),
+            manifest=read_manifest(module, programs),
             example=request.example or ((images,), {}),
             layout=Layout(source="timm", config=_config(module)),
             construct=construct,

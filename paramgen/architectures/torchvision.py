@@ -65,14 +65,14 @@ class TorchvisionSource(ArchitectureSource):
 
         try:
             with bounded_construction(f"torchvision:{request.name}"):
-                module, draws = record(construct)
+                module, programs = record(construct)
         except Exception as error:  # a builder may raise anything at wrong arguments
             raise built(f"torchvision:{request.name}", error) from error
         follow_every_head(module)
         return Architecture(
             spec=join_spec(f"torchvision:{request.name}", request.overrides),
             module=module,
-            manifest=read_manifest(module, draws),
+            manifest=read_manifest(module, programs),
             example=request.example or _example(models, request.name, images),
             layout=Layout(
                 source="torchvision",

@@ -77,14 +77,14 @@ class TransformersSource(ArchitectureSource):
 
         try:
             with nothing_fetched(), bounded_construction(what):
-                module, draws = record(construct)
+                module, programs = record(construct)
         except Exception as error:  # configs are checked by the library, in many ways
             raise built(what, error) from error
         config.architectures = [model_class.__name__]
         run_all_experts(module)
         try:
             spec = join_spec(f"transformers:{request.name}", overrides)
-            found = _architecture(spec, module, draws, example=request.example, notes=notes)
+            found = _architecture(spec, module, programs, example=request.example, notes=notes)
             return replace(found, construct=lambda: model_class(copy.deepcopy(own)))
         except ParamgenError:
             raise
@@ -124,14 +124,14 @@ class TransformersSource(ArchitectureSource):
 
 
 def _architecture(
-    spec: str, module: Any, draws: Any, *, example: Inputs | None, notes: tuple[str, ...]
+    spec: str, module: Any, programs: Any, *, example: Inputs | None, notes: tuple[str, ...]
 ) -> Architecture:
     """Return what is known of a network that was built."""
     return Architecture(
         spec=spec,
         notes=notes,
         module=module,
-        manifest=read_manifest(module, draws, ties=getattr(module, "all_tied_weights_keys", None) or {}),
+        manifest=read_manifest(module, programs, ties=getattr(module, "all_tied_weights_keys", None) or {}),
         example=example or example_inputs(module),
         layout=Layout(
             source="transformers",

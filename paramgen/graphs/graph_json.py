@@ -18,14 +18,14 @@ from jaxtyping import Int64
 from paramgen.architectures import Architecture, Layout
 from paramgen.architectures.resets import without_values
 from paramgen.errors import GraphError, OutputError, one_line
-from paramgen.graphs.init_json import draw_from_json, draw_to_json
-from paramgen.graphs.init_limits import check_draw
+from paramgen.graphs.init_json import program_from_json, program_to_json
+from paramgen.graphs.init_limits import check_program
 from paramgen.graphs.schema import MAX_DIMENSIONS, MAX_EDGES, MAX_NODES, VERSION, Graph, Node, validate_shape
 from paramgen.slots.manifest import Manifest, Slot
 
 MAX_BYTES: Final = 100_000_000
 MAX_EXTRA_WORK: Final = 10**9
-MAX_DRAW_STEPS: Final = 300_000
+MAX_PROGRAM_STEPS: Final = 300_000
 MAX_TEXT: Final = 10_000
 MAX_ATTRIBUTE: Final = 10**9
 _KEYS: Final = frozenset(("paramgen_graph", "spec", "traced_by", "layout", "nodes", "edges", "slots"))
@@ -94,11 +94,11 @@ def _read(data: dict[str, Any]) -> tuple[Architecture, Graph]:
     except (LookupError, TypeError, ValueError, OverflowError, RecursionError, AttributeError) as error:
         reason = f"{type(error).__name__}: {one_line(error)}"
         raise GraphError(f"Not a graph of version {VERSION}: {reason}. {_ADVICE}") from error
-    if sum(len(slot.draw.steps) for slot in slots if slot.draw is not None) > MAX_DRAW_STEPS:
-        raise GraphError(f"The draws of all slots have more than {MAX_DRAW_STEPS:,} steps.")
+    if sum(len(slot.program.steps) for slot in slots if slot.program is not None) > MAX_PROGRAM_STEPS:
+        raise GraphError(f"The draws of all slots have more than {MAX_PROGRAM_STEPS:,} steps.")
     extra = 0
     for slot in manifest.filled:
-        extra += 0 if slot.draw is None else check_draw(slot.draw, slot)
+        extra += 0 if slot.program is None else check_program(slot.program, slot)
         if extra > MAX_EXTRA_WORK:
             raise GraphError(f"The draws up to slot {slot.name!r} compute far more than their slots hold.")
     return Architecture(spec=_text(data["spec"], "spec"), manifest=manifest, layout=layout), graph
@@ -243,7 +243,7 @@ def _shape(value: Sequence[Any], what: str) -> tuple[int, ...]:
 
 
 def _slot_to_json(slot: Slot) -> dict[str, Any]:
-    if slot.draw is not None and slot.draw.kept and slot.tied_to is None:
+    if slot.program is not None and slot.program.kept and slot.tied_to is None:
         raise OutputError(
             f"Slot {slot.name!r} keeps the value it has in memory, which a graph cannot carry. Give the architecture "
             "as a name or as file.py:factory."
@@ -256,7 +256,7 @@ def _slot_to_json(slot: Slot) -> dict[str, Any]:
         "owner": slot.owner,
         "owner_type": slot.owner_type,
         "tied_to": slot.tied_to,
-        "draw": None if slot.draw is None or slot.tied_to is not None else draw_to_json(slot.draw, slot.name),
+        "draw": None if slot.program is None or slot.tied_to is not None else program_to_json(slot.program, slot.name),
     }
 
 
@@ -274,7 +274,7 @@ def _slot_from_json(item: Mapping[str, Any]) -> Slot:
         owner=_text(item["owner"], "owner"),
         owner_type=_text(item["owner_type"], "owner_type"),
         tied_to=None if item["tied_to"] is None else _text(item["tied_to"], "tied_to"),
-        draw=None if item["draw"] is None else draw_from_json(item["draw"], name),
+        program=None if item["draw"] is None else program_from_json(item["draw"], name),
     )
 
 

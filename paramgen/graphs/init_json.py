@@ -12,12 +12,12 @@ from torch import Tensor
 
 from paramgen.errors import GraphError, OutputError
 from paramgen.graphs.init_limits import DTYPES, MAX_SIDES, MAX_STEPS, check_step, known_packet
-from paramgen.slots.init_program import Draw, Register, Step
+from paramgen.slots.init_program import InitProgram, Register, Step
 
 MAX_CONSTANT_BYTES: Final = 4_000_000
 
 
-def draw_to_json(draw: Draw, name: str) -> dict[str, Any]:
+def program_to_json(program: InitProgram, name: str) -> dict[str, Any]:
     """Write a draw; constants in it are written out."""
     steps = [
         [
@@ -26,9 +26,9 @@ def draw_to_json(draw: Draw, name: str) -> dict[str, Any]:
             {key: _encode(value, name) for key, value in step.keywords.items()},
             list(step.results),
         ]
-        for step in draw.steps
+        for step in program.steps
     ]
-    for step in draw.steps:
+    for step in program.steps:
         if not known_packet(step.operator):
             raise OutputError(
                 f"Slot {name!r} starts from the tensor operation {step.operator!r}, which a graph cannot carry. "
@@ -36,15 +36,15 @@ def draw_to_json(draw: Draw, name: str) -> dict[str, Any]:
             )
     return {
         "steps": steps,
-        "result": draw.result,
-        "size": list(draw.size),
-        "stride": list(draw.stride),
-        "offset": draw.offset,
+        "result": program.result,
+        "size": list(program.size),
+        "stride": list(program.stride),
+        "offset": program.offset,
     }
 
 
-def draw_from_json(data: Any, name: str) -> Draw:
-    """Read a draw of known operations. `check_draw` must pass before it is run."""
+def program_from_json(data: Any, name: str) -> InitProgram:
+    """Read a draw of known operations. `check_program` must pass before it is run."""
     steps = data["steps"]
     if not isinstance(steps, list) or len(steps) > MAX_STEPS:
         raise GraphError(f"The draw of slot {name!r} is no list of at most {MAX_STEPS:,} steps.")
@@ -63,7 +63,7 @@ def draw_from_json(data: Any, name: str) -> Draw:
         except GraphError as error:
             raise GraphError(f"The draw of slot {name!r} cannot be run: {error.message}.") from error
     size, stride = tuple(int(n) for n in data["size"]), tuple(int(n) for n in data["stride"])
-    return Draw(tuple(read), int(data["result"]), size, stride, int(data["offset"]))
+    return InitProgram(tuple(read), int(data["result"]), size, stride, int(data["offset"]))
 
 
 def _encode(value: Any, name: str) -> Any:

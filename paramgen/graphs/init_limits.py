@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from paramgen.errors import GraphError, one_line
-from paramgen.slots.init_program import Draw, Register, Step, operator_of, registers_of
+from paramgen.slots.init_program import InitProgram, Register, Step, operator_of, registers_of
 from paramgen.slots.manifest import Slot
 
 MAX_STEPS: Final = 10_000
@@ -147,7 +147,7 @@ def check_step(step: Step) -> None:
             raise GraphError(f"its operation {step.operator!r} gives {name!r} {len(value):,} numbers")
 
 
-def check_draw(draw: Draw, slot: Slot) -> int:
+def check_program(program: InitProgram, slot: Slot) -> int:
     """Run the draw without values; refuse what is too large, out of bounds or not the slot's shape and dtype.
 
     Returns:
@@ -157,9 +157,9 @@ def check_draw(draw: Draw, slot: Slot) -> int:
     most = max(MOST_PASSES * slot.elements, WORK_CONSTANT)
     work, base = 0, None
     try:
-        replay = draw.replay(torch.device("meta"), None)
+        replay = program.replay(torch.device("meta"), None)
         registers: dict[int, Tensor] = {}
-        for step in draw.steps:
+        for step in program.steps:
             given = bound(step)
             _refuse_large_sizes(step, given, memory.limit)
             _refuse_other_parts(step, given, registers)
@@ -170,11 +170,11 @@ def check_draw(draw: Draw, slot: Slot) -> int:
             if work > most:
                 raise GraphError(f"it goes over more than {most:,} elements")
             memory.after(step, touched, registers)
-            base = registers.get(draw.result, base)
+            base = registers.get(program.result, base)
     except GraphError as error:
         raise GraphError(f"The draw of slot {slot.name!r} cannot be run: {error.message}.") from error
-    if base is None or not _fits(draw, base, slot):
-        made = "nothing" if base is None else f"{base.dtype} of shape {draw.size}"
+    if base is None or not _fits(program, base, slot):
+        made = "nothing" if base is None else f"{base.dtype} of shape {program.size}"
         raise GraphError(f"The draw of slot {slot.name!r} makes {made}; the slot has {slot.dtype} and {slot.shape}.")
     return max(0, work - MOST_PASSES * slot.elements)
 
@@ -246,11 +246,11 @@ def _work(step: Step, tensors: list[Tensor]) -> int:
     return largest.numel() * max(1, columns // 64)
 
 
-def _fits(draw: Draw, base: Tensor, slot: Slot) -> bool:
-    if draw.size != slot.shape or base.dtype != slot.dtype or len(draw.stride) != len(draw.size):
+def _fits(program: InitProgram, base: Tensor, slot: Slot) -> bool:
+    if program.size != slot.shape or base.dtype != slot.dtype or len(program.stride) != len(program.size):
         return False
-    last = draw.offset + sum((size - 1) * stride for size, stride in zip(draw.size, draw.stride, strict=True))
-    inside = draw.offset >= 0 and min(draw.stride, default=0) >= 0
+    last = program.offset + sum((size - 1) * stride for size, stride in zip(program.size, program.stride, strict=True))
+    inside = program.offset >= 0 and min(program.stride, default=0) >= 0
     return inside and (slot.elements == 0 or (last + 1) * base.element_size() <= base.untyped_storage().nbytes())
 
 

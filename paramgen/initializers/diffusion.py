@@ -138,10 +138,10 @@ class DiffusionInitializer(Initializer):
 
         pipeline = self._opened.pipeline
         pairs = pairs_of(Path(self.pairs), pipeline.start)
-        draws = [self._draw(seed, place) for place in range(self.best_of)]
+        programs = [self._draw(seed, place) for place in range(self.best_of)]
         with one_thread():
-            distances = [distance(pipeline, state, pairs) for state in draws]
-        return draws[distances.index(min(distances))]
+            distances = [distance(pipeline, state, pairs) for state in programs]
+        return programs[distances.index(min(distances))]
 
     def _draw(self, seed: int, place: int) -> dict[str, Tensor]:
         pipeline = self._opened.pipeline

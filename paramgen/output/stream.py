@@ -52,7 +52,7 @@ def stream(prediction: Prediction, writer: SafetensorsWriter, progress: Advance 
 def _in_pieces(prediction: Prediction, slot: Slot) -> bool:
     """Whether a slot is large and the library's draw of it can be made piece by piece."""
     library = prediction.start.draws_here and prediction.rules[slot.name] == LIBRARY
-    return library and slot.elements >= LARGE and slot.draw is not None and slot.draw.piecewise
+    return library and slot.elements >= LARGE and slot.program is not None and slot.program.piecewise
 
 
 @final
@@ -70,7 +70,7 @@ class _Stream:
 
     def in_pieces(self, slot: Slot) -> None:
         """Draw, measure and write a slot whose draw can be made piece by piece."""
-        assert slot.draw is not None
+        assert slot.program is not None
         dtype = self._prediction.dtype_of(slot)
         statistics = Statistics(slot.shape, dtype)
 
@@ -86,7 +86,7 @@ class _Stream:
         generator = slot_generator(self._prediction.seed, slot.name)
         names = self._names(slot.name)
         with torch.no_grad():
-            self._writer.write_pieces(names, parts(slot.draw.pieces(generator, PIECE)))
+            self._writer.write_pieces(names, parts(slot.program.pieces(generator, PIECE)))
         self._keep(slot.name, statistics)
 
     def one_after_the_other(self, pool: ThreadPoolExecutor, apart: list[str]) -> None:

@@ -93,7 +93,7 @@ def peak_within(prediction: Prediction, limits: Limits) -> int:
         raise OptionError(f"{prediction.start.steps} steps of denoising; at most {MAX_DENOISING} are served.")
     for slot in manifest.filled:
         side = min(slot.shape[0], slot.elements // slot.shape[0]) if slot.shape and slot.shape[0] else 0
-        drawn = slot.draw is not None and any(step.operator.startswith("linalg") for step in slot.draw.steps)
+        drawn = slot.program is not None and any(step.operator.startswith("linalg") for step in slot.program.steps)
         if side > MAX_SIDE and (drawn or start in _FACTORED):
             raise OptionError(
                 f"{slot.name!r} is a matrix whose shorter side is {side:,}; {start!r} is served up to {MAX_SIDE:,}."

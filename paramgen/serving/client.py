@@ -81,7 +81,7 @@ def _refuse_values(prediction: Prediction) -> None:
     """Refuse to have a server fill a part of a slot of which a live module's value is the rest."""
     slots = prediction.architecture.manifest.filled
     for slot in slots:
-        held = slot.draw is not None and slot.draw.kept
+        held = slot.program is not None and slot.program.kept
         if held and prediction.rules[slot.name] == IN_PART:
             raise OptionError(
                 f"{prediction.init!r} fills a part of {slot.name!r}, whose rest the module keeps, and values are not "
@@ -116,10 +116,10 @@ class Remote(Initializer):
             holder = manifest[name].tied_to or name
             if holder not in shared:
                 shared[holder] = digest
-                draw = manifest[holder].draw
+                program = manifest[holder].program
                 yield (
                     holder,
-                    draw.value.to("cpu", copy=True) if rules.get(holder) == KEPT and draw is not None else tensor,
+                    program.value.to("cpu", copy=True) if rules.get(holder) == KEPT and program is not None else tensor,
                 )
             elif shared[holder] != digest:
                 raise EndpointError(f"{self.file.url} sent two different tensors for {holder!r} and {name!r}.")

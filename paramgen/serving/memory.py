@@ -11,7 +11,7 @@ from torch import Tensor
 
 from paramgen.initializers.library import KEPT, LIBRARY, PLAIN
 from paramgen.prediction import Prediction
-from paramgen.slots.init_program import Draw, registers_of
+from paramgen.slots.init_program import InitProgram, registers_of
 from paramgen.slots.manifest import Slot
 
 BASE: Final = 128 * 2**20  # what any prediction may take beside its tensors
@@ -75,7 +75,7 @@ def peak_memory(prediction: Prediction) -> int:
 def _peak_of(prediction: Prediction, slot: Slot, start: str) -> int:
     rule = prediction.rules[slot.name]
     if rule in (LIBRARY, KEPT, PLAIN):
-        return _bytes(slot, slot.dtype) if slot.draw is None else draw_memory(slot.draw)
+        return _bytes(slot, slot.dtype) if slot.program is None else program_memory(slot.program)
     wide = max(slot.dtype.itemsize, torch.float32.itemsize)  # in which it is computed
     return COPIES.get(start, OTHERS) * slot.elements * wide
 
@@ -90,12 +90,12 @@ def _converted(prediction: Prediction, slot: Slot) -> int:
     return 0 if dtype == slot.dtype else _bytes(slot, dtype)
 
 
-def draw_memory(draw: Draw) -> int:
+def program_memory(program: InitProgram) -> int:
     """Return how many bytes an init program takes at its peak: what is alive then, and one operation's own copy."""
-    if draw.piecewise:
-        dtype = draw.steps[0].keywords.get("dtype") or torch.float32
-        return int(torch.Size(draw.size).numel()) * dtype.itemsize
-    last = {register: place for place, step in enumerate(draw.steps) for register in registers_of(step)}
+    if program.piecewise:
+        dtype = program.steps[0].keywords.get("dtype") or torch.float32
+        return int(torch.Size(program.size).numel()) * dtype.itemsize
+    last = {register: place for place, step in enumerate(program.steps) for register in registers_of(step)}
     alive: dict[int, int] = {}  # register -> storage
     users: Counter[int] = Counter()
     sizes: dict[int, int] = {}
@@ -108,7 +108,7 @@ def draw_memory(draw: Draw) -> int:
         users[storage] -= 1
         return sizes.pop(storage) if users[storage] == 0 else 0
 
-    for place, (step, registers) in enumerate(draw.replay(torch.device("meta"), None)):
+    for place, (step, registers) in enumerate(program.replay(torch.device("meta"), None)):
         constants = sum(value.nbytes for value in step.arguments if isinstance(value, Tensor))
         touched = registers_of(step)
         for register in touched & registers.keys():
@@ -123,5 +123,5 @@ def draw_memory(draw: Draw) -> int:
                 total += storage.nbytes()
                 largest = max(largest, storage.nbytes())
         peak = max(peak, total + constants)
-        total -= sum(drop(register) for register in touched if last[register] == place and register != draw.result)
+        total -= sum(drop(register) for register in touched if last[register] == place and register != program.result)
     return peak + largest

@@ -49,7 +49,7 @@ _BLOCK: Final = 16  # torch draws normal numbers by so many at a time, and the l
 
 @final
 @dataclass(frozen=True, slots=True)
-class Draw:
+class InitProgram:
     """The steps that make a slot's start; the slot is a strided view of register `result`."""
 
     steps: tuple[Step, ...]
@@ -138,15 +138,15 @@ class Draw:
                     registers.pop(register, None)
 
 
-def kept(value: Tensor) -> Draw:
+def kept(value: Tensor) -> InitProgram:
     """Return the draw of a slot that keeps the value it has, which is read when it is asked for, not now."""
     return replace(constant(value), kept=True, drawn=_looks_drawn(value))
 
 
-def full(number: Tensor, size: tuple[int, ...]) -> Draw:
+def full(number: Tensor, size: tuple[int, ...]) -> InitProgram:
     """Return the draw of a slot that starts from one number everywhere."""
     step = Step("full.default", (size, number.item()), {"dtype": number.dtype}, (0,))
-    return Draw((step,), 0, size, torch.empty(size, device="meta").stride(), 0)
+    return InitProgram((step,), 0, size, torch.empty(size, device="meta").stride(), 0)
 
 
 def _looks_drawn(value: Tensor) -> bool:
@@ -162,10 +162,10 @@ def _mixed(flat: Tensor) -> bool:
     return len(others) > 0 and (len(flat) == 2 or bool((others != others[0]).any()))
 
 
-def constant(value: Tensor) -> Draw:
+def constant(value: Tensor) -> InitProgram:
     """Return the draw of a slot that always starts from `value`."""
     step = Step("clone.default", (value.detach(),), {"memory_format": torch.contiguous_format}, (0,))
-    return Draw((step,), 0, tuple(value.shape), torch.empty(value.shape, device="meta").stride(), 0)
+    return InitProgram((step,), 0, tuple(value.shape), torch.empty(value.shape, device="meta").stride(), 0)
 
 
 @contextlib.contextmanager

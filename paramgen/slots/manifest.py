@@ -8,7 +8,7 @@ from typing import Any, Literal, final
 import torch
 from torch import Tensor, nn
 
-from paramgen.slots.init_program import Draw
+from paramgen.slots.init_program import InitProgram
 
 Kind = Literal["parameter", "buffer"]
 
@@ -25,7 +25,7 @@ class Slot:
     owner: str  # path of the module that holds it; empty for the root
     owner_type: str  # that module's class, with its Python module
     tied_to: str | None = None
-    draw: Draw | None = field(
+    program: InitProgram | None = field(
         default=None, repr=False
     )  # what the library's constructor draws for it; None where that is not known
 
@@ -39,8 +39,10 @@ class Slot:
 class Manifest(Mapping[str, Slot]):
     """Slots by name, in the state dict's order. Every tie points to a slot that has a tensor."""
 
-    def __init__(self, slots: Iterator[Slot] | tuple[Slot, ...], unsaved: Mapping[str, Draw] | None = None) -> None:
-        self.unsaved: Mapping[str, Draw] = dict(unsaved or {})
+    def __init__(
+        self, slots: Iterator[Slot] | tuple[Slot, ...], unsaved: Mapping[str, InitProgram] | None = None
+    ) -> None:
+        self.unsaved: Mapping[str, InitProgram] = dict(unsaved or {})
         """What the library makes of the buffers that no state dict has: to run a network, they are needed too."""
         self._asked: tuple[Slot, ...] | None = None
         self._slots = {slot.name: slot for slot in slots}
@@ -110,7 +112,9 @@ def state_of(module: nn.Module) -> dict[str, Tensor]:
     return found
 
 
-def read_manifest(module: nn.Module, draws: Mapping[str, Draw], *, ties: Mapping[str, str] | None = None) -> Manifest:
+def read_manifest(
+    module: nn.Module, programs: Mapping[str, InitProgram], *, ties: Mapping[str, str] | None = None
+) -> Manifest:
     """Read the manifest of `module`.
 
     Where tensors are tied, the name that `ties` (name -> name whose tensor it shares) does not tie holds the tensor,
@@ -118,13 +122,13 @@ def read_manifest(module: nn.Module, draws: Mapping[str, Draw], *, ties: Mapping
     """
     owners = dict(module.named_modules(remove_duplicate=False))
     first: dict[int, str] = {}
-    known: dict[int, Draw] = {}
+    known: dict[int, InitProgram] = {}
     state = state_of(module)
     for name, tensor in state.items():
         if name not in (ties or {}):
             first.setdefault(id(tensor), name)
-        if name in draws:
-            known[id(tensor)] = draws[name]
+        if name in programs:
+            known[id(tensor)] = programs[name]
     slots = []
     for name, tensor in state.items():
         owner = name.rpartition(".")[0]
@@ -138,10 +142,10 @@ def read_manifest(module: nn.Module, draws: Mapping[str, Draw], *, ties: Mapping
                 owner=owner,
                 owner_type=_qualified(type(owners[owner])) if owner in owners else "",
                 tied_to=None if tied_to == name else tied_to,
-                draw=known.get(id(tensor)),
+                program=known.get(id(tensor)),
             )
         )
-    return Manifest(tuple(slots), {name: draw for name, draw in draws.items() if name not in state})
+    return Manifest(tuple(slots), {name: program for name, program in programs.items() if name not in state})
 
 
 def _qualified(owner: type) -> str:

@@ -29,9 +29,9 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # torch warns of
 
 
 @settings(max_examples=25, suppress_health_check=list(HealthCheck))
-@given(draw=st.randoms(use_true_random=False), init=st.sampled_from(starts()))
-def test_any_graph_is_filled_or_refused(draw: Random, init: str) -> None:
-    assert tried(generated(draw), init, None, seed=0)
+@given(program=st.randoms(use_true_random=False), init=st.sampled_from(starts()))
+def test_any_graph_is_filled_or_refused(program: Random, init: str) -> None:
+    assert tried(generated(program), init, None, seed=0)
 
 
 @pytest.mark.parametrize("number", range(30))

@@ -70,7 +70,7 @@ def comes_back(spec: str) -> None:
     assert list(read.manifest) == list(architecture.manifest)
     small = [slot for slot in architecture.manifest.filled if slot.elements < 300_000][:40]
     assert all(torch.equal(library_start(slot, 1), library_start(read.manifest[slot.name], 1)) for slot in small)
-    assert not [slot.name for slot in architecture.manifest.filled if slot.draw is None]
+    assert not [slot.name for slot in architecture.manifest.filled if slot.program is None]
 
 
 @pytest.mark.parametrize("spec", SMALL[:3])
@@ -99,9 +99,9 @@ def test_of_a_live_module_plain_values_and_its_layers_own_draws_travel() -> None
     architecture = from_module(module)
     text = graph_to_json(architecture, graphed(architecture))
     manifest = graph_from_json(text)[0].manifest
-    drawn = manifest["0.weight"].draw
+    drawn = manifest["0.weight"].program
     assert drawn is not None and drawn.random and not drawn.kept
-    values = {name: draw(slot_generator(0, name)) for name, slot in manifest.items() if (draw := slot.draw)}
+    values = {name: program(slot_generator(0, name)) for name, slot in manifest.items() if (program := slot.program)}
     assert not values["0.weight"].equal(module[0].weight)
     assert all(values[name].equal(tensor) for name, tensor in module.state_dict().items() if name != "0.weight")
 
@@ -158,8 +158,8 @@ def at(place: str, index: int, **entries: Any) -> str:
 
 
 def drawing(*steps: Any, result: int = 0, **entries: Any) -> str:
-    draw = {"steps": list(steps), "result": result, "size": [4, 4], "stride": [4, 1], "offset": 0, **entries}
-    return at("slots", 0, draw=draw)
+    program = {"steps": list(steps), "result": result, "size": [4, 4], "stride": [4, 1], "offset": 0, **entries}
+    return at("slots", 0, program=program)
 
 
 def op(name: str, *arguments: Any, out: Any = 1, **keywords: Any) -> list[Any]:
@@ -240,7 +240,7 @@ HOSTILE: dict[str, str] = {
     "another way to tie": changed(layout={**BASE["layout"], "tied": ["once"]}),
     "a config of pairs": changed(layout={**BASE["layout"], "config": [["a", 1]]}),
     "a dtype key that is none": changed(layout={**BASE["layout"], "dtype_key": [1]}),
-    "a draw that is none": at("slots", 0, draw=[1]),
+    "a draw that is none": at("slots", 0, program=[1]),
     "draw: unknown operation": drawing(op("foo.default", out=0)),
     "draw: forbidden operation": drawing(op("from_file.default", "x", out=0)),
     "draw: an attribute for an overload": drawing(op("empty.__class__", out=0)),

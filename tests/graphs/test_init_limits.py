@@ -28,8 +28,8 @@ R0, R1, R2 = ({"register": register} for register in range(3))
 def graph_of(*steps: Any, size: tuple[int, ...] = (4096,), dtype: str = "uint8", result: int = 0) -> dict[str, Any]:
     """Return a graph of one slot that these steps make."""
     stride = [int(step) for step in torch.empty(size, device="meta").stride()]
-    draw = {"steps": list(steps), "result": result, "size": list(size), "stride": stride, "offset": 0}
-    slot = {**BASE["slots"][0], "shape": list(size), "dtype": dtype, "kind": "buffer", "draw": draw}
+    program = {"steps": list(steps), "result": result, "size": list(size), "stride": stride, "offset": 0}
+    slot = {**BASE["slots"][0], "shape": list(size), "dtype": dtype, "kind": "buffer", "draw": program}
     return {**BASE, "nodes": BASE["nodes"][:1], "edges": [], "slots": [slot]}
 
 
@@ -97,7 +97,7 @@ def test_gaps_between_the_elements_of_what_a_draw_makes_are_zero() -> None:
 def test_a_slot_that_is_filled_is_what_it_was(fill: str) -> None:
     steps = (op("empty.memory_format", [64], out=0, dtype={"dtype": "float32"}), op(fill, R0, 0.0, 1.0, out=0))
     generator = torch.Generator().manual_seed(0)
-    made = graph_from_json(json.dumps(graph_of(*steps, size=(64,), dtype="float32")))[0].manifest["w"].draw
+    made = graph_from_json(json.dumps(graph_of(*steps, size=(64,), dtype="float32")))[0].manifest["w"].program
     assert made is not None
     expected = getattr(torch.empty(64), fill.partition(".")[0])(0.0, 1.0, generator=torch.Generator().manual_seed(0))
     assert torch.equal(made(generator), expected)

@@ -13,7 +13,7 @@ import paramgen
 from paramgen.output import stream as streaming
 from paramgen.output.stream import statistics_of
 from paramgen.output.write import write_prediction
-from paramgen.slots.init_program import Draw
+from paramgen.slots.init_program import InitProgram
 
 
 def drawn(*shape: int) -> Tensor:
@@ -77,9 +77,9 @@ class Tied(nn.Module):
 @pytest.mark.parametrize("dtype", [None, "bfloat16"])
 def test_pieces_are_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: str | None) -> None:
     in_pieces: list[str] = []
-    pieces = Draw.pieces
+    pieces = InitProgram.pieces
 
-    def counted(self: Draw, *given: Any) -> Iterator[Tensor]:
+    def counted(self: InitProgram, *given: Any) -> Iterator[Tensor]:
         in_pieces.append(str(self.size))
         return pieces(self, *given)
 
@@ -98,7 +98,7 @@ def test_pieces_are_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         record = json.loads((tmp_path / "out" / "paramgen.json").read_text())
         return (tmp_path / "out" / "model.safetensors").read_bytes(), record["tensors"]
 
-    monkeypatch.setattr(Draw, "pieces", counted)
+    monkeypatch.setattr(InitProgram, "pieces", counted)
     monkeypatch.setattr(streaming, "PIECE", 64)
     whole, record = written()
     assert in_pieces == []
@@ -112,11 +112,11 @@ def test_pieces_are_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_an_error_in_a_piece_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(self: Draw, *given: Any) -> Iterator[Tensor]:
+    def broken(self: InitProgram, *given: Any) -> Iterator[Tensor]:
         yield torch.zeros(3)
         raise ZeroDivisionError
 
-    monkeypatch.setattr(Draw, "pieces", broken)
+    monkeypatch.setattr(InitProgram, "pieces", broken)
     monkeypatch.setattr(streaming, "LARGE", 400)
     with pytest.raises(ZeroDivisionError):
         paramgen.write(Tied(), tmp_path / "out", init="library", example_input=torch.zeros(2, 3, dtype=torch.long))

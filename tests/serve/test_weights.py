@@ -297,11 +297,11 @@ def test_lists_and_graphs(running: Any) -> None:
 def drawn_slots(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Note what the library's start is drawn for."""
     drawn: list[str] = []
-    draw = paramgen.initializers.library.library_start
+    program = paramgen.initializers.library.library_start
 
     def noted(slot: Any, seed: int) -> Any:
         drawn.append(slot.name)
-        return draw(slot, seed)
+        return program(slot, seed)
 
     monkeypatch.setattr(paramgen.initializers.library, "library_start", noted)
     return drawn

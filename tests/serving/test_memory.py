@@ -8,14 +8,14 @@ from torch import nn, zeros
 
 import paramgen.serving.memory
 from paramgen.prediction import Prediction, prepare
-from paramgen.serving.memory import BASE, draw_memory, machine_memory, peak_memory
-from paramgen.slots.init_program import Draw, Register, Step
+from paramgen.serving.memory import BASE, machine_memory, peak_memory, program_memory
+from paramgen.slots.init_program import InitProgram, Register, Step
 
 KILO = (1000,)
 
 
-def draw(*steps: Step, result: int = 0) -> Draw:
-    return Draw(steps, result, KILO, (1,), 0)
+def program(*steps: Step, result: int = 0) -> InitProgram:
+    return InitProgram(steps, result, KILO, (1,), 0)
 
 
 def filled(register: int) -> Step:
@@ -26,18 +26,18 @@ EMPTY = Step("empty.memory_format", (KILO,), {}, (0,))
 
 
 def test_an_init_program_takes_what_is_alive_at_once() -> None:
-    assert draw_memory(draw(EMPTY, Step("normal_.default", (Register(0),), {}, (0,)))) == 4000
+    assert program_memory(program(EMPTY, Step("normal_.default", (Register(0),), {}, (0,)))) == 4000
     later = [Step("detach.default", (Register(number),), {}, (10 + number,)) for number in (1, 2, 3)]
-    together = draw(filled(1), filled(2), filled(3), EMPTY, *later)
-    assert draw_memory(together) == 3 * 8000 + 4000 + 8000  # all of them, and a copy of the largest
-    dropped = draw(filled(1), filled(2), filled(3), EMPTY)  # nobody reads them again
-    assert draw_memory(dropped) < draw_memory(together)
+    together = program(filled(1), filled(2), filled(3), EMPTY, *later)
+    assert program_memory(together) == 3 * 8000 + 4000 + 8000  # all of them, and a copy of the largest
+    dropped = program(filled(1), filled(2), filled(3), EMPTY)  # nobody reads them again
+    assert program_memory(dropped) < program_memory(together)
 
 
 def test_views_share_what_they_show() -> None:
     views = [Step("view.default", (Register(0), (10, 100)), {}, (number,)) for number in (1, 2, 3)]
     last = [Step("detach.default", (Register(number),), {}, (number,)) for number in (1, 2, 3)]
-    assert draw_memory(draw(EMPTY, *views, *last)) == 4000 + 4000
+    assert program_memory(program(EMPTY, *views, *last)) == 4000 + 4000
 
 
 def predicted(init: str, width: int, dtype: str | None = None) -> Prediction:

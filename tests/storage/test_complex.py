@@ -99,7 +99,7 @@ def test_a_graph_carries_them(mixer: str) -> None:
     again = graph_from_json(graph_to_json(architecture, graph))[0]
     for name in ("weight", "pairs", "turns", "waves"):
         generators = (torch.Generator().manual_seed(1) for _ in range(2))
-        one, other = (each.manifest[name].draw(next(generators)) for each in (architecture, again))  # type: ignore[misc]
+        one, other = (each.manifest[name].program(next(generators)) for each in (architecture, again))  # type: ignore[misc]
         assert one.equal(other)
 
 

@@ -49,16 +49,16 @@ def raw(tensor: Tensor) -> Tensor:
 
 
 @st.composite
-def states(draw: st.DrawFn) -> dict[str, Tensor]:
-    names = draw(st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=8), max_size=6, unique=True))
+def states(program: st.DrawFn) -> dict[str, Tensor]:
+    names = program(st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=8), max_size=6, unique=True))
     state = {}
     for number, name in enumerate(names):
-        shape = draw(st.lists(st.integers(0, 4), max_size=4))
-        dtype = draw(st.sampled_from(list(DTYPES)))
+        shape = program(st.lists(st.integers(0, 4), max_size=4))
+        dtype = program(st.sampled_from(list(DTYPES)))
         generator = torch.Generator().manual_seed(number)
         flat = torch.randint(0, 2 if dtype == torch.bool else 256, (*shape, dtype.itemsize), generator=generator)
         tensor = flat.to(torch.uint8).view(dtype).reshape(shape)
-        if draw(st.booleans()) and tensor.dim() > 1:
+        if program(st.booleans()) and tensor.dim() > 1:
             tensor = tensor.transpose(0, -1).contiguous().transpose(0, -1)
         state[name] = tensor
     return state

@@ -145,8 +145,8 @@ def biases_of(graph: Graph, manifest: Manifest, weights: Iterable[str]) -> set[s
     found = set()
     for name, index in graph.nodes_of_slot().items():
         before = {graph.nodes[source].slot for source in flow.before[index]}
-        draw = manifest[name].draw
-        if graph.nodes[index].op == "bias" and before & wanted and (draw is None or draw.random):
+        program = manifest[name].program
+        if graph.nodes[index].op == "bias" and before & wanted and (program is None or program.random):
             found.add(name)
     return found
 
@@ -171,7 +171,7 @@ def _matrices(node: Node, slot: Slot) -> tuple[int, int, int, tuple[int, ...]] |
 
 
 def _constant(slot: Slot) -> bool:
-    return slot.draw is not None and not slot.draw.random
+    return slot.program is not None and not slot.program.random
 
 
 @final

@@ -117,4 +117,8 @@ def _with_values(architecture: Architecture) -> nn.Module:
 
 
 def _value(slot: Slot) -> Tensor:
-    return torch.zeros(slot.shape, dtype=slot.dtype) if slot.draw is None else slot.draw(slot_generator(0, slot.name))
+    return (
+        torch.zeros(slot.shape, dtype=slot.dtype)
+        if slot.program is None
+        else slot.program(slot_generator(0, slot.name))
+    )

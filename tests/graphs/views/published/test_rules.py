@@ -216,6 +216,6 @@ def test_swin_v2_keeps_the_order_of_discovery() -> None:
 
 
 def test_parameters_recorded_under_no_grad_still_have_a_graph() -> None:
-    module, draws = record(lambda: Small())
-    graph = published_graph(module, read_manifest(module, draws), IMAGE, family="ghn3")
+    module, programs = record(lambda: Small())
+    graph = published_graph(module, read_manifest(module, programs), IMAGE, family="ghn3")
     assert len(graph) == 14
