@@ -78,7 +78,7 @@ def predict(
         tokenizer=tokenizer,
         tracing=Tracing(strict=strict, seconds=trace_timeout),
     )
-    if prediction.chosen:
+    if prediction.choice is not None:
         logging.getLogger("paramgen").info("%r", prediction)
     if endpoint is None:
         return prediction

@@ -22,7 +22,7 @@ from paramgen.hypernets.spelled import LETTERS
 from paramgen.hypernets.storage import shipped_hypernets
 from paramgen.initializers import Initializer, initializer_of, with_prompts
 from paramgen.output.write import plan_files
-from paramgen.prediction import Asked, Prediction, settled
+from paramgen.prediction import Prediction, Requested, prediction_of
 from paramgen.serving.admission import Limits, graph_within, network_within, peak_within
 from paramgen.serving.allowlist import checked_arch, checked_init
 from paramgen.storage.plan import Plan
@@ -114,15 +114,15 @@ def order_of(network: Network, request: PredictRequest, settings: Settings, memo
     init = checked_init(request.init, {*shipped_hypernets(), *settings.hypernets})
     initializer = _initializer(init)
     if request.spelling is not None:
-        initializer = initializer.reading(SENT, Letters.from_text(request.spelling, LETTERS))
-    prediction = settled(
+        initializer = initializer.with_tokenizer(SENT, Letters.from_text(request.spelling, LETTERS))
+    prediction = prediction_of(
         network.architecture,
         network.graph,
         initializer,
         init=init,
         seed=request.seed,
         dtype=request.dtype,
-        asked=Asked(arch=request.arch, overrides=request.overrides),
+        requested=Requested(arch=request.arch, overrides=request.overrides),
     )
     peak = peak_within(prediction, _limits(settings, memory))
     plan = plan_files(prediction, ONE_FILE)
@@ -133,7 +133,7 @@ def order_of(network: Network, request: PredictRequest, settings: Settings, memo
         plan=plan,
         etag=_etag(network, prediction, plan),
         memory=peak,
-        nbytes=_size(settings, plan, prediction.rules, prediction.asked, request.spelling),
+        nbytes=_size(settings, plan, prediction.rules, prediction.requested, request.spelling),
     )
 
 
@@ -147,7 +147,7 @@ def _etag(network: Network, prediction: Prediction, plan: Plan) -> str:
     parts = [
         network.sha256,
         prediction.init,
-        dict(prediction.initializer.describe()),
+        dict(prediction.resolved.describe()),
         prediction.seed,
         str(prediction.dtype),
         version("paramgen"),

@@ -25,7 +25,7 @@ def pushing(order: Order, repo: str, token: str, *, parent: Path | None, watch: 
     if not REPOSITORY.fullmatch(repo):
         raise OptionError(f"Cannot push to {one_line(repo)!r}. Allowed: OWNER/NAME")
     layout = order.prediction.architecture.layout
-    if order.prediction.asked.arch is None and layout.source != "module":
+    if order.prediction.requested.arch is None and layout.source != "module":
         # It would be checked by loading it, and the caller wrote what its library would build.
         raise OptionError(f"A graph of {one_line(layout.source)!r} is not pushed. Name the network instead: arch")
     if not TOKEN.fullmatch(token):

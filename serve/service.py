@@ -187,7 +187,7 @@ class Service:
 
     async def folder(self, request: Request, order: Order) -> Response:
         """Answer with the zip of the folder."""
-        key = _sha256(["folder", order.etag, order.prediction.asked.to_json()])  # it records what was asked
+        key = _sha256(["folder", order.etag, order.prediction.requested.to_json()])  # it records what was asked
         etag = f'"{key}"'
         headers = self._headers(etag, "start.zip")
         if unchanged(request.headers, etag):
@@ -218,7 +218,7 @@ class Service:
         """Return a file that holds the part or will: the whole, or that of the tensors which the part touches."""
         if found := self.spool.find(order.etag):
             return found, order.etag
-        if part.stop - part.start >= order.size or not order.prediction.start.slot_by_slot:
+        if part.stop - part.start >= order.size or not order.prediction.resolved.slot_by_slot:
             # Where a start makes everything together, a part costs what the whole does.
             return self._begin(order, owner), order.etag
         places, head = places_in(order, part.start, part.stop), len(order.plan.heads[order.file])

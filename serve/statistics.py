@@ -72,14 +72,14 @@ def _head(order: Order, slots: tuple[Slot, ...]) -> dict[str, Any]:
     return {
         "spec": one_line(prediction.architecture.spec),
         "init": prediction.init,
-        "chosen": dict(prediction.chosen),
-        "choice": prediction.choice,
+        "resolved": prediction.resolved_init,
+        "explanation": prediction.explanation,
         "next_step": prediction.next_step,
         "parameters": prediction.architecture.manifest.parameters,
         "by_rule": prediction.by_rule,
         "file": order.file,
         "bytes": order.size,
-        "query": None if record["asked"]["arch"] is None else urlencode(_query(record)),
+        "query": None if record["requested"]["arch"] is None else urlencode(_query(record)),
         "loading": list(loading_lines(layout.source, layout.config, FOLDER)),
         "command": None if command is None else shell(command),
         "ranks": [rank / (RANKS - 1) for rank in range(0, RANKS, STEP)],
@@ -99,16 +99,16 @@ def _head(order: Order, slots: tuple[Slot, ...]) -> dict[str, Any]:
 def _record(prediction: Prediction) -> dict[str, Any]:
     """Return as much of a folder's record as says which command makes it."""
     dtype = None if prediction.dtype is None else str(prediction.dtype).removeprefix("torch.")
-    start = {"init": prediction.init, "initializer": dict(prediction.initializer.describe())}
-    return {"asked": prediction.asked.to_json(), **start, "seed": prediction.seed, "dtype": dtype}
+    start = {"init": prediction.init, "initializer": dict(prediction.resolved.describe())}
+    return {"requested": prediction.requested.to_json(), **start, "seed": prediction.seed, "dtype": dtype}
 
 
 def _query(record: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return the query by which the same is asked for by GET."""
-    asked = record["asked"]
-    query = [("arch", asked["arch"]), ("init", record["init"]), ("seed", str(record["seed"]))]
+    requested = record["requested"]
+    query = [("arch", requested["arch"]), ("init", record["init"]), ("seed", str(record["seed"]))]
     query += [("dtype", record["dtype"])] if record["dtype"] else []
-    return [*query, *(("set", f"{key}={_typed(value)}") for key, value in asked["overrides"].items())]
+    return [*query, *(("set", f"{key}={_typed(value)}") for key, value in requested["overrides"].items())]
 
 
 def _typed(value: Any) -> str:

@@ -28,7 +28,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "Layout": large.layout,
         "Graph": prediction.graph,
         "Node": prediction.graph.nodes[1],
-        "Chosen": prediction.initializer,
+        "ResolvedInitializer": prediction.resolved,
         "Written": written,
         "Checked": written.checked,
         "Filled": paramgen.initialize_(nn.Sequential(*(nn.Linear(2, 2) for _ in range(200))), init="he"),
@@ -53,7 +53,8 @@ def start(init: str) -> dict[str, Any]:
     return {"init": init, "failed": 3, "rate": None, "final": spread, "simple": False, "steps": [0, 1], "lost": 0}
 
 
-NAMES = "Prediction Architecture Manifest Slot Draw Layout Graph Node Chosen Written Checked Filled Results".split()
+NAMES = """Prediction Architecture Manifest Slot Draw Layout Graph Node ResolvedInitializer Written Checked Filled
+Results""".split()
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -64,10 +65,8 @@ def test_one_short_line(shown: dict[str, Any], name: str) -> None:
 
 def test_a_prediction_says_what_was_chosen_and_why(shown: dict[str, Any]) -> None:
     prediction, text = shown["Prediction"], repr(shown["Prediction"])
-    assert (
-        f"'timm:resnet18', 11,689,512 parameters, init='auto' (chose '{prediction.chosen['chosen']}' because " in text
-    )
-    assert " ".join(prediction.chosen["reason"].split())[:60] in text and text.endswith(", seed=0)")
+    assert f"'timm:resnet18', 11,689,512 parameters, init='auto' (chose '{prediction.choice.init}' because " in text
+    assert " ".join(prediction.choice.reason.split())[:60] in text and text.endswith(", seed=0)")
     named = repr(paramgen.predict("timm:test_vit", init="kaiming", seed=2, dtype="bf16"))
     assert named == "Prediction('timm:test_vit', 371,240 parameters, init='he', seed=2, dtype='bfloat16')"
 
@@ -83,9 +82,9 @@ def test_the_reason_is_logged_too(caplog: pytest.LogCaptureFixture) -> None:
 def test_a_filled_module_says_so_and_is_still_the_rules() -> None:
     module = nn.Linear(3, 3)
     filled = paramgen.initialize_(module, init="he")
-    assert filled == dict(filled) == {"weight": "he", "bias": "zero"} and filled.chosen == {}
+    assert filled == dict(filled) == {"weight": "he", "bias": "zero"} and filled.choice is None
     assert repr(filled).startswith("Filled(1 by he, 1 by zero; Prediction('module:")
-    assert paramgen.initialize_(module, init="auto").chosen["reason"]
+    assert paramgen.initialize_(module, init="auto").choice.reason
 
 
 class Tables(HTMLParser):

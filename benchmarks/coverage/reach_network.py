@@ -17,7 +17,7 @@ from paramgen.graphs.analysis.slot_roles import elements_by_role
 from paramgen.graphs.tracing.fallbacks import Tracing, graph_of
 from paramgen.initializers import initializer_of
 from paramgen.initializers.library import PLAIN
-from paramgen.prediction import Asked, settled
+from paramgen.prediction import Requested, prediction_of
 
 INIT: Final = "hypernet"
 MOST_NAMES: Final = 5
@@ -53,8 +53,8 @@ def _row(spec: str, limits: Limits) -> dict[str, Any]:
         warnings.simplefilter("ignore", TraceWarning)
         graph = graph_of(architecture, Tracing(seconds=limits.seconds / 2))
     traced = time.perf_counter()
-    prediction = settled(
-        architecture, graph, initializer_of(INIT), init=INIT, seed=0, dtype=None, asked=Asked(arch=spec)
+    prediction = prediction_of(
+        architecture, graph, initializer_of(INIT), init=INIT, seed=0, dtype=None, requested=Requested(arch=spec)
     )
     manifest = architecture.manifest
     unreachable = graph.unreachable()

@@ -32,7 +32,7 @@ from paramgen.errors import ParamgenError, one_line
 from paramgen.graphs.graph_json import graph_from_json, graph_to_json
 from paramgen.initializers import Initializer, initializer_of, initializers
 from paramgen.initializers.library import DEFAULTS, library_start
-from paramgen.prediction import DTYPES, Asked, Prediction, settled
+from paramgen.prediction import DTYPES, Prediction, prediction_of
 from paramgen.slots.manifest import Slot
 from paramgen.storage.folder import write_text
 
@@ -83,7 +83,9 @@ def tried(data: dict[str, Any], init: str, dtype: str | None, *, seed: int) -> s
         if seed % 4 == 0 and again != graph_to_json(*graph_from_json(again)):
             raise AssertionError("a graph that was read is written as another one")
         initializer = _initializer(init)
-        prediction = settled(architecture, graph, initializer, init=init, seed=seed, dtype=dtype, asked=Asked())
+        prediction = prediction_of(
+            architecture, graph, initializer, init=init, seed=seed, dtype=dtype
+        )
         _fill(prediction)
         if seed % 8 == 0:
             draw_html(graph, title=init)

@@ -116,7 +116,7 @@ def _row(
     return {
         "arch": arch,
         "init": init,
-        "chosen": printed.get("chosen", init),
+        "resolved": printed.get("resolved", init),
         "rounds": len(rounds),
         "parameters": printed["parameters"],
         "nodes": printed["nodes"],

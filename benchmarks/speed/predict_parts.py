@@ -38,7 +38,7 @@ def stages(arch: str, init: str, folder: str) -> dict[str, Any]:
     from paramgen.graphs.tracing.fallbacks import graph_of
     from paramgen.initializers import initializer_of
     from paramgen.output.write import write_prediction
-    from paramgen.prediction import Asked, settled
+    from paramgen.prediction import Requested, prediction_of
 
     initializer = initializer_of(init)
     initializer.describe()
@@ -47,7 +47,9 @@ def stages(arch: str, init: str, folder: str) -> dict[str, Any]:
     lap("build")
     graph = graph_of(architecture)
     lap("trace")
-    prediction = settled(architecture, graph, initializer, init=init, seed=0, dtype=None, asked=Asked(arch=arch))
+    prediction = prediction_of(
+        architecture, graph, initializer, init=init, seed=0, dtype=None, requested=Requested(arch=arch)
+    )
     assert prediction.rules
     lap("choose")
     written = write_prediction(prediction, Path(folder), max_shard="5GB", overwrite=False, verify=True)

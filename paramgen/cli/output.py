@@ -190,10 +190,10 @@ class Reporter:
 
     def _about(self, prediction: Any) -> None:
         """Print which start was chosen and why, and what is to be known of it."""
-        if prediction.chosen:
+        if prediction.choice is not None:
             self._out.print(
-                f"  {escape(prediction.init)} chose [bold]{escape(prediction.chosen['chosen'])}[/]: "
-                f"{escape(prediction.chosen['reason'])}"
+                f"  {escape(prediction.init)} chose [bold]{escape(prediction.choice.init)}[/]: "
+                f"{escape(prediction.choice.reason)}"
             )
         if prediction.next_step:
             self._out.print(f"  {prediction.next_step}", markup=False)

@@ -25,7 +25,7 @@ from paramgen.comparison.tasks import Metric
 from paramgen.comparison.training import Bench, train
 from paramgen.errors import OptionError, one_line
 from paramgen.graphs.graph_json import graph_hash
-from paramgen.initializers import Chosen, Control, Initializer, initializer_of
+from paramgen.initializers import Control, Initializer, ResolvedInitializer, initializer_of
 from paramgen.initializers.library import LIBRARY
 from paramgen.language.tokenizers import MOST
 from paramgen.prediction import Prediction, hindrance_of
@@ -199,7 +199,8 @@ class _Worker:
 
     def _start(self, bench: Bench, init: str, seed: int) -> tuple[Mapping[str, Tensor], float]:
         began = perf_counter()
-        state = _prediction(bench.subject, init, self._starts[init], seed).state_dict()
+        resolved = self._starts[init].resolve(bench.subject.architecture, bench.subject.graph)
+        state = _prediction(bench.subject, init, resolved, seed).state_dict()
         return state, round(perf_counter() - began, 3)
 
     def _tell(self, run: Run, done: int, ended: Mapping[str, Any] | None = None) -> None:
@@ -211,11 +212,11 @@ def _named(run: Run) -> dict[str, Any]:
     return {"architecture": run.architecture, "init": run.init, "rate": run.rate, "seed": run.seed}
 
 
-def _prediction(subject: Subject, init: str, initializer: Initializer, seed: int) -> Prediction:
+def _prediction(subject: Subject, init: str, resolved: ResolvedInitializer, seed: int) -> Prediction:
     return Prediction(
         architecture=subject.architecture,
         graph=subject.graph,
-        initializer=initializer,
+        resolved=resolved,
         init=init,
         seed=seed,
         dtype=None,
@@ -239,13 +240,13 @@ def _noted_starts(subject: Subject, starts: Mapping[str, Initializer]) -> dict[s
     """Ask every start for its rules; note what one chose, and return why others do nothing here of their own."""
     idle = {}
     for init, initializer in starts.items():
-        settled = initializer.settled(subject.architecture, subject.graph)
-        prediction = _prediction(subject, init, settled, 0)
+        resolved = initializer.resolve(subject.architecture, subject.graph)
+        prediction = _prediction(subject, init, resolved, 0)
         if initializer.fills_something and prediction.is_library:
             idle[init] = hindrance_of(initializer, prediction)
             subject.notes.append(f"{init} fills nothing of {subject.name}, whose row is library again: {idle[init]}.")
-        elif isinstance(settled, Chosen):
-            subject.notes.append(f"{init} chose {settled.init} for {subject.name}: {settled.reason}.")
+        elif resolved.choice is not None:
+            subject.notes.append(f"{init} chose {resolved.choice.init} for {subject.name}: {resolved.choice.reason}.")
     return idle
 
 
@@ -264,11 +265,15 @@ def _refuse_idle(starts: Mapping[str, Initializer], idle: Mapping[str, Mapping[s
 
 def _described(initializer: Initializer, benches: Sequence[Bench]) -> dict[str, Any]:
     """Return what identifies a start; where it chooses, that is what it chose for each architecture."""
-    settled = {
-        bench.subject.name: initializer.settled(bench.subject.architecture, bench.subject.graph) for bench in benches
+    resolved = {
+        bench.subject.name: initializer.resolve(bench.subject.architecture, bench.subject.graph) for bench in benches
     }
-    chosen = {name: dict(start.describe()) for name, start in settled.items() if isinstance(start, (Chosen, Control))}
-    own = initializer.describe() if len(chosen) < len(settled) else {}
+    chosen = {
+        name: each.describe()
+        for name, each in resolved.items()
+        if each.choice is not None or isinstance(each.initializer, Control)
+    }
+    own = initializer.describe() if len(chosen) < len(resolved) else {}
     return {**own, **({"for": chosen} if chosen else {})}
 
 

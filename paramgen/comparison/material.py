@@ -63,7 +63,7 @@ class Material:
     def told(self, initializer: Initializer) -> Initializer:
         """Return the start of networks that read these data: it may matter how their tokens are spelled."""
         reader = None if self._tokens is None else self._tokens.tokenizer
-        return initializer if reader is None else initializer.reading(self._tokenizer or TRAINED, reader)
+        return initializer if reader is None else initializer.with_tokenizer(self._tokenizer or TRAINED, reader)
 
     def describe(self) -> dict[str, Any]:
         """Return the data's name, hash, classes, and what a reader should know about how they were divided."""

@@ -19,6 +19,7 @@ from paramgen.architectures.recorder import record
 from paramgen.errors import ArchitectureError, OptionError, UnknownNameError, one_line
 from paramgen.graphs.schema import Graph
 from paramgen.graphs.tracing.fallbacks import graph_of
+from paramgen.initializers import ResolvedInitializer
 from paramgen.initializers.library import Library
 from paramgen.output.verify import load_folder
 from paramgen.output.write import write_prediction
@@ -222,7 +223,12 @@ def _recorded(name: str, build: Callable[[], nn.Module], example: Inputs | None)
 def _real(architecture: Architecture, graph: Graph) -> nn.Module:
     """Return the network as its library loads it: what is in no state dict is then right, too."""
     prediction = Prediction(
-        architecture=architecture, graph=graph, initializer=Library(), init="library", seed=0, dtype=None
+        architecture=architecture,
+        graph=graph,
+        resolved=ResolvedInitializer(initializer=Library()),
+        init="library",
+        seed=0,
+        dtype=None,
     )
     with tempfile.TemporaryDirectory(prefix="paramgen-") as folder:
         target = Path(folder) / "start"

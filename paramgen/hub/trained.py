@@ -123,7 +123,7 @@ class Trained:
         key = self.what.replace(" ", "_")
         return {key: self.path, "sha256": self.digest} | ({"revision": commit} if commit else {})
 
-    def inherited(self) -> dict[str, Any]:
+    def provenance(self) -> dict[str, Any]:
         """Return its name and what its card says of it."""
         name = self.path.partition("@")[0]
         repo = {} if Path(name).is_dir() or self._file is not None else {"repo": name}

@@ -1,11 +1,11 @@
-"""Initializers: everything that fills an architecture, behind one door.
+"""Initializers: everything that fills an architecture, behind one abstract class.
 
 An initializer sees the architecture and its graph, names the rule of every slot, and yields every slot's tensor once.
 """
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, Final, final
 
@@ -27,14 +27,17 @@ NamedTensors = Iterator[tuple[str, Tensor]]
 
 
 class Initializer(ABC):
-    """A rule book. Concrete ones are frozen dataclasses; fields without an underscore in front are their options."""
+    """What fills an architecture: a frozen dataclass, whose fields without an underscore in front are its options.
+
+    What was requested is resolved for one network before it fills it: `rules`, `shares` and `tensors` are those of the
+    initializer that `resolve` returned, which may be another one.
+    """
 
     __slots__ = ()
 
     runs_network: ClassVar[bool] = False  # whether the whole network is in memory and run
     slot_by_slot: ClassVar[bool] = True  # whether a slot alone costs little more than its share
-    fills_something: ClassVar[bool] = True  # whether it is asked for to fill what the library would not
-    draws_here: ClassVar[bool] = True  # whether what it leaves to the library is drawn in this process
+    fills_something: ClassVar[bool] = True  # whether it is requested to fill what the library would not
 
     @abstractmethod
     def rules(self, architecture: Architecture, graph: Graph) -> Mapping[str, str]:
@@ -48,16 +51,16 @@ class Initializer(ABC):
         """Return the number of elements by rule of each slot that several rules fill, as one in part by a hypernet."""
         return {}
 
-    def settled(self, architecture: Architecture, graph: Graph) -> "Initializer":
-        """Return what fills this very network: itself, or what it chooses for it."""
-        return self
+    def resolve(self, architecture: Architecture, graph: Graph) -> "ResolvedInitializer":
+        """Return what fills this very network: itself, or the initializer that it chooses for it, and why."""
+        return ResolvedInitializer(initializer=self)
 
     def hindrance(self, architecture: Architecture, graph: Graph) -> str | None:
         """Return why it fills no part of a network, where it does not."""
         return None
 
-    def reading(self, tokenizer: str, reader: Any = None) -> "Initializer":
-        """Return the start of a network that reads this tokenizer's tokens: itself, unless that matters to it.
+    def with_tokenizer(self, tokenizer: str, reader: Any = None) -> "Initializer":
+        """Return the initializer of a network that reads this tokenizer's tokens: itself, unless that matters to it.
 
         Args:
             tokenizer: In a folder, a tokenizer.json or a Hub repository; or what to call `reader`.
@@ -75,32 +78,83 @@ class Initializer(ABC):
         return None
 
     def remarks(self) -> Sequence[str]:
-        """Return what somebody who asked for it had better know, in sentences."""
+        """Return what a user who requested it should know, in sentences."""
         return ()
 
     def assumptions(self, architecture: Architecture, graph: Graph) -> Sequence[str]:
-        """Return what it takes for granted of a network that nobody said, in sentences."""
+        """Return what it assumes of a network without having been told, in sentences."""
         return ()
 
     def letters(self) -> Letters | None:
-        """Return how the tokens are spelled that a language model reads, where that matters to it."""
+        """Return how the tokens of a language model are spelled, where that matters to it."""
         return None
 
     @property
-    def brought(self) -> Mapping[str, str]:
+    def companion_files(self) -> Mapping[str, str]:
         """What belongs beside the weights, by the option that would copy it: a tokenizer."""
         return {}
 
-    def inherited(self) -> Mapping[str, Any]:
-        """Return whose weights it makes its own of: `from`, and `repo`, `license`, `datasets` where they are known."""
+    def provenance(self) -> Mapping[str, Any]:
+        """Return whose weights it uses: `from`, and `repo`, `license`, `datasets` where they are known."""
         return {}
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """Which initializer was chosen for a network, of which family the network is, and why."""
+
+    init: str
+    family: Family
+    reason: str
+
+    def to_json(self) -> dict[str, str]:
+        """Return it for a record."""
+        return {"resolved": self.init, "family": self.family, "reason": self.reason}
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class ResolvedInitializer:
+    """The initializer that fills one network, and why it was chosen where another one was requested.
+
+    Args:
+        initializer: It fills the network itself and chooses no other.
+        choice: None where the request named it.
+        download: Where a server computes the tensors, what receives them.
+
+    """
+
+    initializer: Initializer
+    choice: Choice | None = None
+    download: Callable[[Architecture, Graph], NamedTensors] | None = field(default=None, repr=False)
+
+    def tensors(self, architecture: Architecture, graph: Graph, *, seed: int) -> NamedTensors:
+        """Yield every slot once, computed here or received."""
+        if self.download is not None:
+            return self.download(architecture, graph)
+        return self.initializer.tensors(architecture, graph, seed=seed)
+
+    def describe(self) -> dict[str, Any]:
+        """Return what was chosen and why, if it was, and what else identifies the initializer, as JSON."""
+        return {**(self.choice.to_json() if self.choice else {}), **self.initializer.describe()}
+
+    @property
+    def is_local(self) -> bool:
+        """Whether this process computes the tensors."""
+        return self.download is None
+
+    @property
+    def slot_by_slot(self) -> bool:
+        """Whether a slot alone costs little more than its share; of a file that is received, no."""
+        return self.is_local and self.initializer.slot_by_slot
 
 
 LARGEST: Final = 1000
 """No scale that an option sets is larger: beyond it weights overflow, in float16 first."""
 
 
-def refuse_no_deviation(init: str, value: object) -> None:
+def refuse_no_std(init: str, value: object) -> None:
     """Refuse what is no standard deviation."""
     if not is_scale(value) or not value > 0:  # type: ignore[operator]
         raise OptionError(
@@ -114,63 +168,16 @@ def is_scale(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and -LARGEST <= value <= LARGEST
 
 
-@final
-@dataclass(frozen=True, kw_only=True)
-class Chosen(Initializer):
-    """A start that was chosen for one network, and why."""
-
-    init: str
-    family: Family
-    reason: str
-    initializer: Initializer
-
-    def rules(self, architecture: Architecture, graph: Graph) -> Mapping[str, str]:
-        """The rules of the chosen start."""
-        return self.initializer.rules(architecture, graph)
-
-    def shares(self, architecture: Architecture, graph: Graph) -> Mapping[str, Mapping[str, int]]:
-        """The shares of the chosen start."""
-        return self.initializer.shares(architecture, graph)
-
-    def tensors(self, architecture: Architecture, graph: Graph, *, seed: int) -> NamedTensors:
-        """The tensors of the chosen start."""
-        return self.initializer.tensors(architecture, graph, seed=seed)
-
-    def describe(self) -> Mapping[str, Any]:
-        """Return what was chosen and why, and what else identifies the chosen start."""
-        return {**self.chosen, **self.initializer.describe()}
-
-    def assumptions(self, architecture: Architecture, graph: Graph) -> Sequence[str]:
-        """What the chosen start takes for granted."""
-        return self.initializer.assumptions(architecture, graph)
-
-    def letters(self) -> Letters | None:
-        """How tokens are spelled, where that matters to the chosen start."""
-        return self.initializer.letters()
-
-    def remarks(self) -> Sequence[str]:
-        """What is to be known of the chosen start."""
-        return self.initializer.remarks()
-
-    def inherited(self) -> Mapping[str, Any]:
-        """Whose weights the chosen start uses."""
-        return self.initializer.inherited()
-
-    @property
-    def chosen(self) -> dict[str, str]:
-        """What was chosen and why, as JSON."""
-        return {"chosen": self.init, "family": self.family, "reason": self.reason}
-
-
 @dataclass(frozen=True, kw_only=True)
 class Control(Initializer):
-    """Another initializer with one thing about its tensors taken away, to see in a comparison what that was worth."""
+    """Another initializer with one property of its tensors removed, to measure in a comparison what that was worth."""
 
     runs_network: ClassVar[bool] = True  # the other may
     slot_by_slot: ClassVar[bool] = False
 
     init: str = "hypernet"  # the other, whole: everything after the first colon
     _inner: Initializer | None = field(default=None, repr=False, compare=False)
+    _choice: Choice | None = field(default=None, repr=False, compare=False)  # where the other was chosen
 
     def __post_init__(self) -> None:
         if not isinstance(self.init, str) or not self.init:
@@ -184,24 +191,26 @@ class Control(Initializer):
         assert self._inner is not None
         return self._inner
 
-    def settled(self, architecture: Architecture, graph: Graph) -> Initializer:
-        """Return the control of what the other chooses for this very network."""
-        return replace(self, _inner=self.inner.settled(architecture, graph))
+    def resolve(self, architecture: Architecture, graph: Graph) -> ResolvedInitializer:
+        """Return the control of what the other is resolved to for this very network."""
+        inner = self.inner.resolve(architecture, graph)
+        return ResolvedInitializer(initializer=replace(self, _inner=inner.initializer, _choice=inner.choice))
 
     def hindrance(self, architecture: Architecture, graph: Graph) -> str | None:
         """Return why the other fills no part of a network, where it does not."""
         return self.inner.hindrance(architecture, graph)
 
-    def reading(self, tokenizer: str, reader: Any = None) -> Initializer:
+    def with_tokenizer(self, tokenizer: str, reader: Any = None) -> Initializer:
         """Return the control of the other that knows this tokenizer."""
-        return replace(self, _inner=self.inner.reading(tokenizer, reader))
+        return replace(self, _inner=self.inner.with_tokenizer(tokenizer, reader))
 
     def describe(self) -> Mapping[str, Any]:
         """Return what identifies the other."""
-        return {"of": {"init": self.init, **self.inner.describe()}}
+        choice = self._choice.to_json() if self._choice else {}
+        return {"of": {"init": self.init, **choice, **self.inner.describe()}}
 
     def assumptions(self, architecture: Architecture, graph: Graph) -> Sequence[str]:
-        """What the other takes for granted."""
+        """What the other assumes."""
         return self.inner.assumptions(architecture, graph)
 
     def letters(self) -> Letters | None:
@@ -212,9 +221,9 @@ class Control(Initializer):
         """Return the one architecture that the other fills, where there is only one."""
         return self.inner.own_architecture()
 
-    def inherited(self) -> Mapping[str, Any]:
-        """Whose weights the other makes its own of."""
-        return self.inner.inherited()
+    def provenance(self) -> Mapping[str, Any]:
+        """Whose weights the other uses."""
+        return self.inner.provenance()
 
 
 initializers: Registry[Initializer] = Registry("initializer", "paramgen.initializers")

@@ -19,7 +19,16 @@ from paramgen.architectures import Architecture
 from paramgen.errors import OptionError, one_line
 from paramgen.graphs.analysis.kinds import FAMILIES, TEXTS, WORDS, Family, family_of
 from paramgen.graphs.schema import Graph
-from paramgen.initializers import SHIPPED, TEXT, Chosen, Initializer, NamedTensors, initializer_of, initializers
+from paramgen.initializers import (
+    SHIPPED,
+    TEXT,
+    Choice,
+    Initializer,
+    NamedTensors,
+    ResolvedInitializer,
+    initializer_of,
+    initializers,
+)
 
 AUTO, LIBRARY = "auto", "library"
 CONTROLS: Final = ("matched:hypernet", "shuffled:hypernet")  # of what ships: where they win, they are taken
@@ -127,36 +136,36 @@ class Auto(Initializer):
 
     def rules(self, architecture: Architecture, graph: Graph) -> Mapping[str, str]:
         """The rules of the start that is chosen."""
-        return self.settled(architecture, graph).rules(architecture, graph)
+        return self.resolve(architecture, graph).initializer.rules(architecture, graph)
 
     def tensors(self, architecture: Architecture, graph: Graph, *, seed: int) -> NamedTensors:
         """The tensors of the start that is chosen."""
-        return self.settled(architecture, graph).tensors(architecture, graph, seed=seed)
+        return self.resolve(architecture, graph).tensors(architecture, graph, seed=seed)
 
-    def settled(self, architecture: Architecture, graph: Graph) -> Chosen:
+    def resolve(self, architecture: Architecture, graph: Graph) -> ResolvedInitializer:
         """Return the best start of the network's family that can be had here; never one that chooses in its turn."""
         family = family_of(graph)
         measured = table().families[family]
         parameters = architecture.manifest.parameters
         if measured.networks and parameters > REACH * measured.largest:
             reason = measured.beyond(family, parameters)
-            return Chosen(init=LIBRARY, family=family, reason=reason, initializer=_start(LIBRARY))
+            choice = Choice(init=LIBRARY, family=family, reason=reason)
+            return ResolvedInitializer(initializer=_start(LIBRARY), choice=choice)
         passed: dict[str, list[str]] = {}
         for init in measured.starts:
             initializer = _start(init)
             if self._tokenizer:
-                initializer = initializer.reading(self._tokenizer, self._reader)
+                initializer = initializer.with_tokenizer(self._tokenizer, self._reader)
             hindrance = None if init == LIBRARY else _hindrance(initializer, architecture, graph)
             if hindrance is None:
                 reason = measured.reason(init, family, passed)
-                own = initializer.settled(architecture, graph)  # `hypernet` is another one for texts: that one is told
-                if isinstance(own, Chosen):
-                    return Chosen(init=own.init, family=family, reason=reason, initializer=own.initializer)
-                return Chosen(init=init, family=family, reason=reason, initializer=own)
+                own = initializer.resolve(architecture, graph)  # `hypernet` is another one for texts: that one is named
+                choice = Choice(init=own.choice.init if own.choice else init, family=family, reason=reason)
+                return replace(own, choice=choice)
             passed.setdefault(hindrance, []).append(init)
         raise AssertionError("library, the last of every ranking, can always be had")
 
-    def reading(self, tokenizer: str, reader: Any = None) -> Initializer:
+    def with_tokenizer(self, tokenizer: str, reader: Any = None) -> Initializer:
         """Return the same that tells what it chooses of this tokenizer."""
         return replace(self, _tokenizer=tokenizer, _reader=reader)
 

@@ -15,7 +15,7 @@ from paramgen.architectures.overrides import join_spec
 from paramgen.errors import ArchitectureError, OptionError
 from paramgen.graphs.schema import Graph
 from paramgen.hypernets.storage import shipped
-from paramgen.initializers import Initializer, NamedTensors, initializers
+from paramgen.initializers import Initializer, NamedTensors, ResolvedInitializer, initializers
 from paramgen.modelcard.card_data import known_of
 from paramgen.slots.init_program import one_thread, slot_generator
 
@@ -81,10 +81,10 @@ class DiffusionInitializer(Initializer):
         for slot in architecture.manifest.filled:
             yield slot.name, state[slot.name].to(slot.dtype).contiguous()
 
-    def settled(self, architecture: Architecture, graph: Graph) -> Initializer:
+    def resolve(self, architecture: Architecture, graph: Graph) -> ResolvedInitializer:
         """Return itself, if this is the architecture of its pipeline."""
         self._check(architecture)
-        return self
+        return ResolvedInitializer(initializer=self)
 
     def own_architecture(self) -> str:
         """Return the spec of the network that the pipeline's start is."""
@@ -125,7 +125,7 @@ class DiffusionInitializer(Initializer):
             f"{similarity:.2f} ({usual:.2f} or more is usual)",
         )
 
-    def inherited(self) -> Mapping[str, Any]:
+    def provenance(self) -> Mapping[str, Any]:
         """The pipeline, and what the card in its folder says of it."""
         repo = {} if self._opened.repo is None else {"repo": self._opened.repo}
         return {"from": self._name, **repo, **known_of(self._opened.folder)}

@@ -60,9 +60,9 @@ class Grow(Initializer):
         """Return where the smaller model is from, the commit if that is the Hub, and the sha256 of its weights."""
         return self._trained.describe()
 
-    def inherited(self) -> Mapping[str, Any]:
+    def provenance(self) -> Mapping[str, Any]:
         """The smaller model, and what its card says of it."""
-        return self._trained.inherited()
+        return self._trained.provenance()
 
     @cached_property
     def _trained(self) -> Trained:

@@ -30,7 +30,7 @@ from paramgen.hypernets.normalization import InitializerRange
 from paramgen.hypernets.spelled import LETTERS
 from paramgen.hypernets.storage import shipped
 from paramgen.hypernets.supernet import Supernet
-from paramgen.initializers import SHIPPED, TEXT, Chosen, Initializer, NamedTensors, initializers
+from paramgen.initializers import SHIPPED, TEXT, Choice, Initializer, NamedTensors, ResolvedInitializer, initializers
 from paramgen.initializers.library import LIBRARY, Library, library_rule, library_start
 from paramgen.modelcard.card_data import known_of
 from paramgen.published.named import Named, named
@@ -71,32 +71,28 @@ class HypernetInitializer(Initializer):
 
         Of a slot in part, `shares` says how many elements are whose.
         """
-        if (other := self.settled(architecture, graph)) is not self:
-            return other.rules(architecture, graph)
         filled = self.model.filled(self._view(architecture, graph))
         return {slot.name: _rule(slot, filled.get(slot.name)) for slot in architecture.manifest.filled}
 
     def shares(self, architecture: Architecture, graph: Graph) -> Mapping[str, Mapping[str, int]]:
         """Return how many elements the hypernet and the library fill of each slot that both do."""
-        if (other := self.settled(architecture, graph)) is not self:
-            return other.shares(architecture, graph)
         filled = self.model.filled(self._view(architecture, graph))
         slots = (slot for slot in architecture.manifest.filled if _rule(slot, filled.get(slot.name)) == IN_PART)
         return {slot.name: _shares(slot, filled[slot.name]) for slot in slots}
 
-    def reading(self, tokenizer: str, reader: Any = None) -> Initializer:
+    def with_tokenizer(self, tokenizer: str, reader: Any = None) -> Initializer:
         """Return the hypernet that makes rows of this tokenizer's tokens, if it was not told of another."""
         return self if self.tokenizer else replace(self, tokenizer=tokenizer, _reader=reader)
 
     def hindrance(self, architecture: Architecture, graph: Graph) -> str | None:
         """Return why it fills nothing: it knows no such blocks, or nothing tells how tokens are spelled."""
-        asked = self._for(graph)
-        if not {HYPERNET, IN_PART}.isdisjoint(asked.rules(architecture, graph).values()):
+        chosen = self._for(graph)
+        if graph.ordered and not {HYPERNET, IN_PART}.isdisjoint(chosen.rules(architecture, graph).values()):
             return None
-        unspelled = isinstance(asked.model, Supernet) and asked.model.unspelled(asked._view(architecture, graph))
+        unspelled = isinstance(chosen.model, Supernet) and chosen.model.unspelled(chosen._view(architecture, graph))
         return UNREAD if unspelled else STRANGE
 
-    def settled(self, architecture: Architecture, graph: Graph) -> Initializer:
+    def resolve(self, architecture: Architecture, graph: Graph) -> ResolvedInitializer:
         """Return the shipped hypernet for this kind of network, where none is named; without paths, it has no say.
 
         Where that one fills nothing, the library's own is what fills the network, and so what is returned.
@@ -104,15 +100,16 @@ class HypernetInitializer(Initializer):
         family = family_of(graph)
         if not graph.ordered:
             reason = f"a hypernet reads the order in which a network runs, and a graph by {graph.traced_by} has none"
-            return Chosen(init=LIBRARY, family=family, reason=reason, initializer=Library())
+            return _library(Choice(init=LIBRARY, family=family, reason=reason))
         chosen = self._for(graph)
         if chosen is self:
-            return self
+            return ResolvedInitializer(initializer=self)
         if hindrance := chosen.hindrance(architecture, graph):
             reason = f"{WORDS[family]}: {hindrance}"
-            return Chosen(init=LIBRARY, family=family, reason=reason, initializer=Library())
+            return _library(Choice(init=LIBRARY, family=family, reason=reason))
         reason = f"{WORDS[family]}: of the hypernets that come with paramgen, it is the one for texts"
-        return Chosen(init=f"hypernet:{TEXT}", family=family, reason=reason, initializer=chosen)
+        choice = Choice(init=f"hypernet:{TEXT}", family=family, reason=reason)
+        return ResolvedInitializer(initializer=chosen, choice=choice)
 
     def _for(self, graph: Graph) -> "HypernetInitializer":
         """Return the one that is named, or else the shipped one for this kind of network."""
@@ -125,9 +122,6 @@ class HypernetInitializer(Initializer):
     @torch.no_grad()
     def tensors(self, architecture: Architecture, graph: Graph, *, seed: int) -> NamedTensors:
         """Yield the predicted slots group by group, then the library's."""
-        if (other := self.settled(architecture, graph)) is not self:
-            yield from other.tensors(architecture, graph, seed=seed)
-            return
         manifest = architecture.manifest
         predicted: set[str] = set()
 
@@ -151,8 +145,6 @@ class HypernetInitializer(Initializer):
 
     def assumptions(self, architecture: Architecture, graph: Graph) -> Sequence[str]:
         """Say that a vocabulary of 256 is taken for bytes, where rows of tokens are made and no tokenizer is given."""
-        if (other := self.settled(architecture, graph)) is not self:
-            return other.assumptions(architecture, graph)
         if self.tokenizer or not isinstance(self.model, Supernet):
             return ()
         view = self._view(architecture, graph)
@@ -179,7 +171,7 @@ class HypernetInitializer(Initializer):
             described["published"] = self._named.origin.to_json()
         return described
 
-    def inherited(self) -> Mapping[str, Any]:
+    def provenance(self) -> Mapping[str, Any]:
         """The hypernet, and what the card in its folder says of it."""
         folder = self._shipped or Path(self.path)
         repo = self._named.repo
@@ -203,6 +195,10 @@ class HypernetInitializer(Initializer):
     def _shipped(self) -> Path | None:
         """The folder of a hypernet that comes with paramgen, if that is what is asked for."""
         return shipped(self.path, SHIPPED)
+
+
+def _library(choice: Choice) -> ResolvedInitializer:
+    return ResolvedInitializer(initializer=Library(), choice=choice)
 
 
 @lru_cache(maxsize=4)  # a service is asked for the same ones again and again, each time by another initializer

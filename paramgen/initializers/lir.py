@@ -11,7 +11,7 @@ from paramgen.architectures import Architecture
 from paramgen.errors import OptionError
 from paramgen.graphs.analysis.roles import biases_of, parts_of
 from paramgen.graphs.schema import Graph
-from paramgen.initializers import Initializer, NamedTensors, initializers, refuse_no_deviation
+from paramgen.initializers import Initializer, NamedTensors, initializers, refuse_no_std
 from paramgen.initializers.he import drawn
 from paramgen.initializers.library import library_elsewhere, start_by_rules
 from paramgen.language.families import layer_of
@@ -36,7 +36,7 @@ class LayerIndex(Initializer):
     again in training."""
 
     def __post_init__(self) -> None:
-        refuse_no_deviation(LIR, self.deviation)
+        refuse_no_std(LIR, self.deviation)
         if not isinstance(self.exact, bool):
             raise OptionError(f"exact is {self.exact!r}. Allowed: true and false")
 

@@ -15,7 +15,7 @@ from paramgen.errors import OptionError, one_line
 from paramgen.graphs.analysis.attention import attentions_of
 from paramgen.graphs.analysis.roles import Part, biases_of, parts_of
 from paramgen.graphs.schema import Graph
-from paramgen.initializers import Initializer, NamedTensors, initializers, refuse_no_deviation
+from paramgen.initializers import Initializer, NamedTensors, initializers, refuse_no_std
 from paramgen.initializers.he import drawn
 from paramgen.initializers.library import library_elsewhere, start_by_rules
 from paramgen.slots.init_program import slot_generator
@@ -39,7 +39,7 @@ class MaximalUpdate(Initializer):
     queries: Literal["zero", "drawn"] = "zero"  # appendix D.2
 
     def __post_init__(self) -> None:
-        refuse_no_deviation(MUP, self.deviation)
+        refuse_no_std(MUP, self.deviation)
         if type(self.base) is not int or not 1 <= self.base <= MAX_BASE:
             raise OptionError(
                 f"base is {one_line(repr(self.base))}. Allowed: a whole number from 1 to {MAX_BASE:,}. "

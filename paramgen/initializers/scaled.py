@@ -10,7 +10,7 @@ from torch import Tensor
 from paramgen.architectures import Architecture
 from paramgen.graphs.analysis.roles import biases_of, parts_of
 from paramgen.graphs.schema import Graph
-from paramgen.initializers import Initializer, NamedTensors, initializers, refuse_no_deviation
+from paramgen.initializers import Initializer, NamedTensors, initializers, refuse_no_std
 from paramgen.initializers.he import drawn
 from paramgen.initializers.library import library_elsewhere, start_by_rules
 from paramgen.slots.init_program import slot_generator
@@ -31,7 +31,7 @@ class Scaled(Initializer):
     deviation: float | int = 0.02
 
     def __post_init__(self) -> None:
-        refuse_no_deviation(SCALED, self.deviation)
+        refuse_no_std(SCALED, self.deviation)
 
     def rules(self, architecture: Architecture, graph: Graph) -> Mapping[str, str]:
         """`scaled` for the weights of linear maps and convolutions, `zero` for their biases, else the library's."""

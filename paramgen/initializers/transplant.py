@@ -64,12 +64,12 @@ class Transplant(Initializer):
         tokens = len(self._new.vocabulary)
         return {**self._trained.describe(), "tokenizer": self.tokenizer, "tokens": tokens}
 
-    def inherited(self) -> Mapping[str, Any]:
+    def provenance(self) -> Mapping[str, Any]:
         """The trained model, and what its card says of it."""
-        return self._trained.inherited()
+        return self._trained.provenance()
 
     @property
-    def brought(self) -> Mapping[str, str]:
+    def companion_files(self) -> Mapping[str, str]:
         """The new tokenizer belongs beside the weights."""
         return {"tokenizer": self.tokenizer}
 

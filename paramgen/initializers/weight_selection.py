@@ -67,9 +67,9 @@ class WeightSelection(Initializer):
         """Return where the larger model is from, the commit if that is the Hub, and the sha256 of its weights."""
         return self._trained.describe()
 
-    def inherited(self) -> Mapping[str, Any]:
+    def provenance(self) -> Mapping[str, Any]:
         """The larger model, and what its card says of it."""
-        return self._trained.inherited()
+        return self._trained.provenance()
 
     def _counterparts(self, architecture: Architecture, graph: Graph) -> dict[str, Stored]:
         manifest = architecture.manifest

@@ -75,10 +75,10 @@ def card_text(
     from huggingface_hub import ModelCard, ModelCardData
 
     _refuse_shapeless(record)
-    source, inherited = record["source"], checked(record.get("inherited") or {})
+    source, provenance = record["source"], checked(record.get("provenance") or {})
     share = _share(record)
-    taken = bool(record.get("inherited")) and share != 0.0
-    data = metadata(source, config, {"from": True, **inherited} if taken else {})
+    taken = bool(record.get("provenance")) and share != 0.0
+    data = metadata(source, config, {"from": True, **provenance} if taken else {})
     loading, note = _loading(source, config, repo or name, on_hub=repo is not None)
     command = command_of(record, name)
     known = [] if share == 0.0 else shipped_figures(record["initializer"])
@@ -108,20 +108,20 @@ def card_text(
 
 def command_of(record: Mapping[str, Any], name: str) -> list[str] | None:
     """Return the command that makes the same bytes again; None where no command can, as with a live module."""
-    asked = record.get("asked") or {}
-    if asked.get("arch") is None:
+    requested = record.get("requested") or {}
+    if requested.get("arch") is None:
         return None
-    words = ["paramgen", "predict", "--arch", without_folders(str(asked["arch"]))]
-    for key, value in (asked.get("overrides") or {}).items():
+    words = ["paramgen", "predict", "--arch", without_folders(str(requested["arch"]))]
+    for key, value in (requested.get("overrides") or {}).items():
         words += ["--set", f"{key}={_typed(value)}"]
-    if asked.get("example_input"):
-        words += ["--example-input", str(asked["example_input"])]
+    if requested.get("example_input"):
+        words += ["--example-input", str(requested["example_input"])]
     words += ["--init", without_folders(_init(record)), "--seed", str(record["seed"])]
     if record.get("dtype"):
         words += ["--dtype", str(record["dtype"])]
-    if asked.get("max_shard", _DEFAULT_SHARD) != _DEFAULT_SHARD:
-        words += ["--max-shard", _size(asked["max_shard"])]
-    for option, companion in asked.get("copied") or ():
+    if requested.get("max_shard", _DEFAULT_SHARD) != _DEFAULT_SHARD:
+        words += ["--max-shard", _size(requested["max_shard"])]
+    for option, companion in requested.get("companion_files") or ():
         words += [str(option), without_folders(str(companion))]
     return [*words, "--out", name]
 
@@ -136,13 +136,15 @@ def _refuse_shapeless(record: Mapping[str, Any]) -> None:
     """Refuse a record that lacks what a card is made of, or has something else in its place."""
     needed = {"source": str, "spec": str, "init": str, "initializer": dict, "graph": dict, "seed": int, "tensors": dict}
     wrong = [key for key, kind in needed.items() if not isinstance(record.get(key), kind)]
-    wrong += [key for key in ("asked", "inherited", "versions", "tied") if not isinstance(record.get(key) or {}, dict)]
+    wrong += [
+        key for key in ("requested", "provenance", "versions", "tied") if not isinstance(record.get(key) or {}, dict)
+    ]
     if not wrong and not all(isinstance(entry, dict) for entry in record["tensors"].values()):
         wrong = ["tensors"]
-    if not wrong and not _is_pairs((record.get("asked") or {}).get("copied") or []):
-        wrong = ["asked"]
-    if not wrong and not isinstance((record.get("asked") or {}).get("overrides") or {}, dict):
-        wrong = ["asked"]
+    if not wrong and not _is_pairs((record.get("requested") or {}).get("companion_files") or []):
+        wrong = ["requested"]
+    if not wrong and not isinstance((record.get("requested") or {}).get("overrides") or {}, dict):
+        wrong = ["requested"]
     if wrong:
         raise OutputError(f"paramgen.json has no {wrong[0]!r} that a card can be made of. Predict the folder again.")
 
@@ -153,7 +155,7 @@ def _is_pairs(given: object) -> bool:
 
 def _init(record: Mapping[str, Any]) -> str:
     """Return the start as it is typed; of one that was chosen, what was chosen: the next version may choose anew."""
-    return str(record["initializer"].get("chosen") or record["init"])
+    return str(record["initializer"].get("resolved") or record["init"])
 
 
 def _typed(value: Any) -> str:
@@ -188,11 +190,11 @@ def _facts(record: Mapping[str, Any]) -> list[tuple[str, str]]:
     graph, initializer = record["graph"], dict(record["initializer"])
     if _share(record) == 0.0:  # a hypernet was asked, and filled nothing
         initializer = {key: value for key, value in initializer.items() if key not in ("hypernet", "sha256")}
-    chosen, family = initializer.pop("chosen", None), initializer.pop("family", None)
+    resolved, family = initializer.pop("resolved", None), initializer.pop("family", None)
     initializer.pop("reason", None)
     start = cell(without_folders(record["init"]))
-    if chosen is not None:
-        start += f", which chose {cell(str(chosen))} for this {prose(str(family).replace('_', ' '))}"
+    if resolved is not None:
+        start += f", which chose {cell(str(resolved))} for this {prose(str(family).replace('_', ' '))}"
     versions = {"paramgen": record.get("paramgen"), **(record.get("versions") or {})}
     rows = [
         ("architecture", cell(without_folders(record["spec"]))),
@@ -219,16 +221,16 @@ def _number(value: Any) -> str:
 
 
 def _note_on_command(record: Mapping[str, Any], command: Sequence[str] | None) -> str:
-    asked = record.get("asked") or {}
+    requested = record.get("requested") or {}
     notes = []
     if command is None:
         notes.append(
             "They were made for a network that was there in Python, so no command makes them again: "
             f"{code(_call(record))} does, with the same network."
         )
-    if asked.get("example_input") == "":
+    if requested.get("example_input") == "":
         notes.append("An example input was given that cannot be typed; the same one is needed.")
-    if any(without_folders(str(spec)) != spec for spec in (asked.get("arch") or "", _init(record))):
+    if any(without_folders(str(spec)) != spec for spec in (requested.get("arch") or "", _init(record))):
         notes.append("Paths are shortened to their last names: type it where these are.")
     return " ".join(notes)
 
@@ -310,7 +312,7 @@ def _measured(record: Mapping[str, Any], *, known: bool) -> str:
     initializer = record["initializer"]
     notes = ["On this network itself, with these weights, nothing was measured."]
     if initializer.get("reason"):
-        chosen = cell(str(initializer.get("chosen")))
+        chosen = cell(str(initializer.get("resolved")))
         notes.append(f"{chosen} was chosen by what is known of its family: {prose(str(initializer['reason']))}.")
     if not known:
         return " ".join(notes)
@@ -338,8 +340,8 @@ def _limits(record: Mapping[str, Any], data: Mapping[str, Any]) -> list[str]:
             f"No path of the graph leads through {len(unreachable):,} of the tensors; they start as the library draws."
         )
     share = _share(record)
-    if record.get("inherited") and share != 0.0:
-        origin = code(without_folders(str(record["inherited"].get("from"))))
+    if record.get("provenance") and share != 0.0:
+        origin = code(without_folders(str(record["provenance"].get("from"))))
         licence = f"which is under {code(str(data['license']))}; so are they"
         unknown = "whose licence is not known here and holds for them, too: look it up before you publish"
         what = "They come" if share is None or share == 1.0 else f"{100 * share:.1f} % of their values come"

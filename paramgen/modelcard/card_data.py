@@ -40,22 +40,22 @@ _STARTS: Final = {
 }
 
 
-def metadata(source: str, config: Mapping[str, Any], inherited: Mapping[str, Any]) -> dict[str, Any]:
+def metadata(source: str, config: Mapping[str, Any], provenance: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments of huggingface_hub's `ModelCardData`.
 
     Args:
         source: The library.
         config: The folder's config.json.
-        inherited: What `Initializer.inherited` returned; empty where no weight is somebody's.
+        provenance: What `Initializer.provenance` returned; empty where no weights of others were used.
 
     """
     names = [_name(source, config), config.get("model_type") if source == "transformers" else None]
     return {
         "library_name": source if source in ("transformers", "timm", "diffusers") else "pytorch",
-        "license": inherited.get("license") if inherited else OURS,
+        "license": provenance.get("license") if provenance else OURS,
         "pipeline_tag": _task(source, config),
-        "base_model": inherited.get("repo"),
-        "datasets": inherited.get("datasets") or None,
+        "base_model": provenance.get("repo"),
+        "datasets": provenance.get("datasets") or None,
         "tags": ["paramgen", "weight-initialization", *(name for name in names if is_tag(name))],
     }
 

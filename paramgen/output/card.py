@@ -125,7 +125,7 @@ def _graph(folder: Path, record: Mapping[str, Any], config: Mapping[str, Any]) -
 
 def _rebuilt(source: str, folder: Path, record: Mapping[str, Any], config: Mapping[str, Any]) -> Architecture | None:
     """Build the network from config.json with its library; a Python file runs only if it is this user's own."""
-    typed = (record.get("asked") or {}).get("example_input")
+    typed = (record.get("requested") or {}).get("example_input")
     shapes = parse_example_input(typed) if isinstance(typed, str) and typed and ".py" not in typed else None
     if source == "module":
         return rebuilt(folder, shapes)

@@ -51,7 +51,7 @@ def stream(prediction: Prediction, writer: SafetensorsWriter, progress: Advance 
 
 def _in_pieces(prediction: Prediction, slot: Slot) -> bool:
     """Whether a slot is large and the library's draw of it can be made piece by piece."""
-    library = prediction.start.draws_here and prediction.rules[slot.name] == LIBRARY
+    library = prediction.resolved.is_local and prediction.rules[slot.name] == LIBRARY
     return library and slot.elements >= LARGE and slot.program is not None and slot.program.piecewise
 
 

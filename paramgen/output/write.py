@@ -21,6 +21,7 @@ from paramgen.architectures.recorder import built_on
 from paramgen.errors import CheckError, OptionError
 from paramgen.graphs.analysis.kinds import family_of
 from paramgen.graphs.graph_json import graph_hash
+from paramgen.initializers import Choice
 from paramgen.initializers.auto import measured_on
 from paramgen.initializers.library import KEPT
 from paramgen.modelcard.card import card_text
@@ -79,7 +80,7 @@ def describe_prediction(prediction: Prediction, files: Mapping[str, int]) -> dic
     return {
         "spec": prediction.architecture.spec,
         "init": prediction.init,
-        **prediction.chosen,
+        **(prediction.choice.to_json() if prediction.choice else {}),
         **({"next_step": prediction.next_step} if prediction.next_step else {}),
         **({"remarks": remarks} if (remarks := list(prediction.remarks)) else {}),
         "seed": prediction.seed,
@@ -113,7 +114,7 @@ def planned_files(prediction: Prediction, planned: Plan) -> dict[str, int]:
 
 def companions_of(prediction: Prediction, *, tokenizer: str | None, image_processor: str | None) -> Companions:
     """Return what is to be saved beside the weights: what was asked for, or else what the start brings with it."""
-    brought = prediction.initializer.brought.get("tokenizer")
+    brought = prediction.initializer.companion_files.get("tokenizer")
     return companions(prediction.architecture.layout, tokenizer=tokenizer or brought, image_processor=image_processor)
 
 
@@ -130,7 +131,7 @@ def estimated_seconds(prediction: Prediction) -> float | None:
     What is drawn is hashed while the next is drawn, so the slower of the two counts. None where a start makes
     everything together, of which no part can be tried alone.
     """
-    if not prediction.start.slot_by_slot:
+    if not prediction.resolved.slot_by_slot:
         return None
     filled = prediction.architecture.manifest.filled
     drawing = finishing = 0.0
@@ -214,7 +215,7 @@ class Filled(dict[str, str]):
 
     def __init__(self, prediction: Prediction) -> None:
         super().__init__(prediction.rules)
-        self.chosen: Mapping[str, str] = prediction.chosen
+        self.choice: Choice | None = prediction.choice
         self._said = repr(prediction)
 
     def __repr__(self) -> str:
@@ -310,13 +311,17 @@ def _versions(*libraries: str) -> Iterator[tuple[str, str]]:
 def _provenance(prediction: Prediction, max_shard: int | str, copied: Companions) -> dict[str, Any]:
     manifest = prediction.architecture.manifest
     source = prediction.architecture.layout.source
-    described, family = dict(prediction.initializer.describe()), family_of(prediction.graph)
+    described, family = dict(prediction.resolved.describe()), family_of(prediction.graph)
     return {
         "paramgen": version("paramgen"),
         "versions": dict(_versions("torch", source)),
         "source": source,
         "spec": prediction.architecture.spec,
-        "asked": {**prediction.asked.to_json(), "max_shard": max_shard, "copied": [list(words) for words in copied]},
+        "requested": {
+            **prediction.requested.to_json(),
+            "max_shard": max_shard,
+            "companion_files": [list(words) for words in copied],
+        },
         "graph": {
             "sha256": graph_hash(prediction.graph),
             "nodes": len(prediction.graph),
@@ -328,7 +333,7 @@ def _provenance(prediction: Prediction, max_shard: int | str, copied: Companions
         "initializer": described,
         "family": family,
         "measured": measured_on(described, family),
-        "inherited": dict(prediction.initializer.inherited()),
+        "provenance": dict(prediction.initializer.provenance()),
         **({"remarks": remarks} if (remarks := list(prediction.remarks)) else {}),
         "seed": prediction.seed,
         "dtype": None if prediction.dtype is None else str(prediction.dtype).removeprefix("torch."),

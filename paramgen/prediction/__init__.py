@@ -1,4 +1,4 @@
-"""A prediction: one architecture, one initializer, one seed. Nothing is computed before the tensors are asked for."""
+"""A prediction: one architecture, one initializer, one seed. Nothing is computed before the tensors are read."""
 
 import json
 from collections import Counter
@@ -23,7 +23,7 @@ from paramgen.graphs.cache import cached_graph
 from paramgen.graphs.graph_json import MAX_BYTES, graph_from_json
 from paramgen.graphs.schema import Graph
 from paramgen.graphs.tracing.fallbacks import STRICT, Tracing
-from paramgen.initializers import Chosen, Initializer, initializer_of
+from paramgen.initializers import Choice, Initializer, ResolvedInitializer, initializer_of
 from paramgen.initializers.auto import AUTO
 from paramgen.initializers.library import DEFAULTS, KEPT, LIBRARY, PLAIN
 from paramgen.modelcard.markdown import shell
@@ -41,8 +41,8 @@ DTYPES: Mapping[str, torch.dtype] = {
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class Asked:
-    """What was asked for, as it is typed: `arch` is None for a live module, and `example_input` for none.
+class Requested:
+    """What was requested, as it is typed: `arch` is None for a live module, and `example_input` for none.
 
     An example input that cannot be typed is an empty text.
     """
@@ -64,11 +64,11 @@ class Prediction:
 
     architecture: Architecture
     graph: Graph
-    initializer: Initializer
-    init: str
+    resolved: ResolvedInitializer
+    init: str  # the initializer as it was requested
     seed: int
     dtype: torch.dtype | None  # of floating-point slots; None: as the architecture has them
-    asked: Asked = Asked()
+    requested: Requested = Requested()
     part: frozenset[str] | None = None  # the slots to yield; None: all
 
     def __repr__(self) -> str:
@@ -83,10 +83,9 @@ class Prediction:
     @property
     def _because(self) -> str:
         """Say, in parentheses, which initializer was chosen and why."""
-        if not self.chosen:
+        if self.choice is None:
             return ""
-        reason = in_python(one_line(self.chosen["reason"]))
-        return f" (chose {self.chosen['chosen']!r} because {reason})"
+        return f" (chose {self.choice.init!r} because {in_python(one_line(self.choice.reason))})"
 
     @property
     def _typed(self) -> str:
@@ -103,7 +102,7 @@ class Prediction:
 
     def __iter__(self) -> Iterator[tuple[str, Tensor]]:
         manifest = self.architecture.manifest
-        tensors = self.initializer.tensors(self.architecture, self.graph, seed=self.seed)
+        tensors = self.resolved.tensors(self.architecture, self.graph, seed=self.seed)
         while True:
             with torch.no_grad():  # around each step: what the caller does in between is his
                 found = next(tensors, None)
@@ -124,9 +123,19 @@ class Prediction:
         return tensor
 
     @property
-    def start(self) -> Initializer:
+    def initializer(self) -> Initializer:
         """The initializer that fills it; where one was chosen, that one."""
-        return self.initializer.initializer if isinstance(self.initializer, Chosen) else self.initializer
+        return self.resolved.initializer
+
+    @property
+    def choice(self) -> Choice | None:
+        """Which initializer was chosen for this network and why; None where the request named it."""
+        return self.resolved.choice
+
+    @property
+    def resolved_init(self) -> str:
+        """The name of the initializer that fills it; where one was chosen, of that one."""
+        return self.init if self.choice is None else self.choice.init
 
     @cached_property
     def rules(self) -> Mapping[str, str]:
@@ -138,32 +147,27 @@ class Prediction:
         """Whether nothing is filled but by what the library draws, or by what was there."""
         return set(self.rules.values()) <= {LIBRARY, KEPT, PLAIN} and bool(self.rules)
 
-    @property
-    def chosen(self) -> Mapping[str, str]:
-        """What was chosen for this network, its family, and why; empty where the start was named."""
-        return self.initializer.chosen if isinstance(self.initializer, Chosen) else {}
-
     @cached_property
     def shares(self) -> Mapping[str, Mapping[str, int]]:
         """Number of elements by rule of each slot that several rules fill."""
         return self.initializer.shares(self.architecture, self.graph)
 
     @property
-    def choice(self) -> str:
-        """What chose what, and why, in a sentence; empty where the start was named."""
-        return f"{self.init} chose {self.chosen['chosen']}: {self.chosen['reason']}" if self.chosen else ""
+    def explanation(self) -> str:
+        """What chose which initializer and why, in a sentence; empty where the request named it."""
+        return "" if self.choice is None else f"{self.init} chose {self.choice.init}: {self.choice.reason}"
 
     @property
     def next_step(self) -> str:
         """What to do where `auto` knew of nothing better than the library's own, in a line; empty elsewhere."""
-        if self.init != AUTO or self.chosen.get("chosen") != LIBRARY:
+        if self.init != AUTO or self.resolved_init != LIBRARY:
             return ""
         typed = _comparison(self)
         return f"To measure it on your data: {typed}" if typed else ""
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What was decided or taken for granted without being asked for, in sentences."""
+        """What was decided or assumed without having been requested, in sentences."""
         assumed = self.initializer.assumptions(self.architecture, self.graph)
         return (*self.architecture.notes, *assumed, *self.initializer.remarks())
 
@@ -238,20 +242,20 @@ def prepare(
     initializer, tokens = initializer_of(init), None
     if tokenizer is not None:
         reader = read_tokenizer(tokenizer)
-        initializer, tokens = initializer.reading(tokenizer, reader), tokens_of(reader, tokenizer)
+        initializer, tokens = initializer.with_tokenizer(tokenizer, reader), tokens_of(reader, tokenizer)
     initializer.describe()  # reads its files: fail before the architecture is built
     if arch is None:
         arch, tokens = _own_architecture(init, initializer), None
     architecture, graph = describe(
         arch, overrides=overrides, example_input=example_input, tokens=tokens, tracing=tracing or Tracing()
     )
-    asked = Asked(
+    requested = Requested(
         arch=None if isinstance(arch, nn.Module) else pinned(arch, architecture.spec),
         overrides=overrides or {},
         example_input=None if example_input is None else typed(example_input),
         tokenizer=tokenizer,
     )
-    return settled(architecture, graph, initializer, init=init, seed=seed, dtype=dtype, asked=asked)
+    return prediction_of(architecture, graph, initializer, init=init, seed=seed, dtype=dtype, requested=requested)
 
 
 def _own_architecture(init: str, initializer: Initializer) -> str:
@@ -264,7 +268,7 @@ def _own_architecture(init: str, initializer: Initializer) -> str:
     return own
 
 
-def settled(
+def prediction_of(
     architecture: Architecture,
     graph: Graph,
     initializer: Initializer,
@@ -272,22 +276,22 @@ def settled(
     init: str,
     seed: int,
     dtype: str | None,
-    asked: Asked,
+    requested: Requested = Requested(),
 ) -> Prediction:
     """Return the prediction for an architecture that is built and traced; `init` is the initializer's name.
 
     Raises:
-        OptionError: The initializer was asked for by name and fills nothing, so that all would be the library's own.
+        OptionError: The initializer was requested by name and fills nothing, so that all would be the library's own.
 
     """
     prediction = Prediction(
         architecture=architecture,
         graph=graph,
-        initializer=initializer.settled(architecture, graph),
+        resolved=initializer.resolve(architecture, graph),
         init=init,
         seed=seed,
         dtype=None if dtype is None else DTYPES[dtype],
-        asked=asked,
+        requested=requested,
     )
     if initializer.fills_something and prediction.is_library:
         why = hindrance_of(initializer, prediction)
@@ -300,31 +304,31 @@ def settled(
 
 def hindrance_of(initializer: Initializer, prediction: Prediction) -> str:
     """Say why an initializer leaves a network as its library starts it."""
-    settled, graph = prediction.initializer, prediction.graph
-    if isinstance(settled, Chosen):
-        return settled.reason
+    graph = prediction.graph
+    if prediction.choice is not None:
+        return prediction.choice.reason
     if not graph.ordered:
         return f"a graph by {graph.traced_by} has no order of execution"
     return initializer.hindrance(prediction.architecture, graph) or "it has no rule for any part of it"
 
 
 def _comparison(prediction: Prediction) -> str:
-    """Return what to type or to call to compare starts of a network on one's own data; empty where that cannot be."""
-    asked = prediction.asked
+    """Return what to type or call to compare initializations on one's own data; empty where that cannot be."""
+    requested = prediction.requested
     images = any(node.op == "input" and len(node.shape) == 4 for node in prediction.graph.nodes)
-    if not images and prediction.chosen["family"] != "text_transformer":
+    if not images and (prediction.choice is None or prediction.choice.family != "text_transformer"):
         return ""  # what compare trains classifies images or tells the next token
-    if asked.arch is None:
+    if requested.arch is None:
         return "paramgen.compare(module, data)" if prediction.architecture.layout.source == "module" else ""
-    if _graph_text(asked.arch) is not None:
+    if _graph_text(requested.arch) is not None:
         return ""
-    words = ["paramgen", "compare", "--arch", asked.arch]
-    for key, value in asked.overrides.items():
+    words = ["paramgen", "compare", "--arch", requested.arch]
+    for key, value in requested.overrides.items():
         words += ["--set", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
-    if asked.example_input:
-        words += ["--example-input", asked.example_input]
-    if asked.tokenizer:
-        words += ["--tokenizer", asked.tokenizer]
+    if requested.example_input:
+        words += ["--example-input", requested.example_input]
+    if requested.tokenizer:
+        words += ["--tokenizer", requested.tokenizer]
     return shell([*words, "--data", "IMAGES" if images else "TEXT"])
 
 

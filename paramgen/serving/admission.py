@@ -84,19 +84,17 @@ def peak_within(prediction: Prediction, limits: Limits) -> int:
     from paramgen.initializers.diffusion import DiffusionInitializer  # which brings the Hub's libraries
 
     manifest = prediction.architecture.manifest
-    start = prediction.chosen.get("chosen", prediction.init).partition("?")[0]
-    if prediction.start.runs_network and manifest.elements > MAX_RUN:
-        raise OptionError(
-            f"{start!r} runs the network, of {manifest.elements:,} elements; at most {MAX_RUN:,} are run."
-        )
-    if isinstance(prediction.start, DiffusionInitializer) and prediction.start.steps > MAX_DENOISING:
-        raise OptionError(f"{prediction.start.steps} steps of denoising; at most {MAX_DENOISING} are served.")
+    init = prediction.resolved_init.partition("?")[0]
+    if prediction.initializer.runs_network and manifest.elements > MAX_RUN:
+        raise OptionError(f"{init!r} runs the network, of {manifest.elements:,} elements; at most {MAX_RUN:,} are run.")
+    if isinstance(prediction.initializer, DiffusionInitializer) and prediction.initializer.steps > MAX_DENOISING:
+        raise OptionError(f"{prediction.initializer.steps} steps of denoising; at most {MAX_DENOISING} are served.")
     for slot in manifest.filled:
         side = min(slot.shape[0], slot.elements // slot.shape[0]) if slot.shape and slot.shape[0] else 0
         drawn = slot.program is not None and any(step.operator.startswith("linalg") for step in slot.program.steps)
-        if side > MAX_SIDE and (drawn or start in _FACTORED):
+        if side > MAX_SIDE and (drawn or init in _FACTORED):
             raise OptionError(
-                f"{slot.name!r} is a matrix whose shorter side is {side:,}; {start!r} is served up to {MAX_SIDE:,}."
+                f"{slot.name!r} is a matrix whose shorter side is {side:,}; {init!r} is served up to {MAX_SIDE:,}."
             )
     peak = peak_memory(prediction)
     if limits.memory is not None and peak > limits.memory:

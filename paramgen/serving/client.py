@@ -1,4 +1,4 @@
-"""A start that a server computes: it is sent the network's graph, and sends the weights file.
+"""Initial weights that a server computes: it is sent the network's graph, and sends the weights file.
 
 The file's head is known here before the first byte comes, so names, shapes and dtypes are compared, not believed; a
 broken download goes on where it broke; in the end the server is asked for the file's digest (RFC 9530).
@@ -8,12 +8,12 @@ import base64
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from hashlib import sha256
 from importlib.metadata import version
-from typing import Any, ClassVar, Final, final
+from typing import Final, final
 from urllib.parse import urlsplit
 
 import httpx2
@@ -24,11 +24,11 @@ from paramgen.architectures import Architecture
 from paramgen.errors import EndpointError, OptionError, one_line
 from paramgen.graphs.graph_json import graph_to_json
 from paramgen.graphs.schema import Graph
-from paramgen.initializers import Chosen, Initializer, NamedTensors, initializer_of
+from paramgen.initializers import NamedTensors, initializer_of
 from paramgen.initializers.hypernet import IN_PART
 from paramgen.initializers.library import KEPT
 from paramgen.output.write import plan_files
-from paramgen.prediction import Prediction, settled
+from paramgen.prediction import Prediction, prediction_of
 from paramgen.storage.plan import Plan
 
 KEY: Final = "PARAMGEN_KEY"
@@ -43,22 +43,22 @@ _TIMEOUT: Final = httpx2.Timeout(30.0, read=600.0)  # nothing comes while a larg
 def remote(prediction: Prediction, endpoint: str, *, tokenizer: str | None = None) -> Prediction:
     """Return the same prediction, computed by the server at `endpoint`; its key, if it wants one, is in PARAMGEN_KEY.
 
-    `auto` chooses for the graph alone, as that is what the server sees. Where the start reads the tokens of a
+    `auto` chooses for the graph alone, as that is what the server sees. Where the initializer reads the tokens of a
     tokenizer, the server is sent how they are spelled, and never the file.
     What a live module keeps stays here.
     """
     url = _checked_url(endpoint)
     bare = replace(prediction.architecture, module=None, example=None)
     dtype = None if prediction.dtype is None else str(prediction.dtype).removeprefix("torch.")
-    named = initializer_of(prediction.init)
-    alone = settled(
+    requested = initializer_of(prediction.init)
+    alone = prediction_of(
         bare,
         prediction.graph,
-        named if tokenizer is None else named.reading(tokenizer),
+        requested if tokenizer is None else requested.with_tokenizer(tokenizer),
         init=prediction.init,
         seed=prediction.seed,
         dtype=dtype,
-        asked=prediction.asked,
+        requested=prediction.requested,
     )
     _refuse_values(alone)
     body = {
@@ -68,13 +68,9 @@ def remote(prediction: Prediction, endpoint: str, *, tokenizer: str | None = Non
     body |= {"seed": prediction.seed, "dtype": dtype}
     if (letters := alone.initializer.letters()) is not None:
         body["spelling"] = letters.to_text()
-    download = _Download(url, json.dumps(body, separators=(",", ":")).encode(), plan_files(alone, _ONE_FILE))
-    initializer = alone.initializer
-    if isinstance(initializer, Chosen):
-        computed: Initializer = replace(initializer, initializer=Remote(local=initializer.initializer, file=download))
-    else:
-        computed = Remote(local=initializer, file=download)
-    return replace(alone, initializer=computed)
+    content = json.dumps(body, separators=(",", ":")).encode()
+    download = _Download(url, content, plan_files(alone, _ONE_FILE), alone.rules)
+    return replace(alone, resolved=replace(alone.resolved, download=download.slots))
 
 
 def _refuse_values(prediction: Prediction) -> None:
@@ -90,69 +86,35 @@ def _refuse_values(prediction: Prediction) -> None:
 
 
 @final
-@dataclass(frozen=True, kw_only=True)
-class Remote(Initializer):
-    """What the server makes of `local`, which says here what fills which slot."""
-
-    draws_here: ClassVar[bool] = False
-    slot_by_slot: ClassVar[bool] = False  # the file comes whole
-
-    local: Initializer
-    file: "_Download"
-
-    def rules(self, architecture: Architecture, graph: Graph) -> Mapping[str, str]:
-        """The rules of the start that the server follows."""
-        return self.local.rules(architecture, graph)
-
-    def shares(self, architecture: Architecture, graph: Graph) -> Mapping[str, Mapping[str, int]]:
-        """The shares of the start that the server follows."""
-        return self.local.shares(architecture, graph)
-
-    def tensors(self, architecture: Architecture, graph: Graph, *, seed: int) -> NamedTensors:
-        """Yield the tensors in the file's order; a tied one is compared with the one it shares."""
-        manifest, rules = architecture.manifest, self.rules(architecture, graph)
-        shared: dict[str, str] = {}
-        for name, tensor, digest in self.file.tensors():
-            holder = manifest[name].tied_to or name
-            if holder not in shared:
-                shared[holder] = digest
-                program = manifest[holder].program
-                yield (
-                    holder,
-                    program.value.to("cpu", copy=True) if rules.get(holder) == KEPT and program is not None else tensor,
-                )
-            elif shared[holder] != digest:
-                raise EndpointError(f"{self.file.url} sent two different tensors for {holder!r} and {name!r}.")
-
-    def describe(self) -> Mapping[str, Any]:
-        """What identifies the start that the server follows."""
-        return self.local.describe()
-
-    def remarks(self) -> Sequence[str]:
-        """What is to be known of the start that the server follows."""
-        return self.local.remarks()
-
-    def assumptions(self, architecture: Architecture, graph: Graph) -> Sequence[str]:
-        """What it takes for granted."""
-        return self.local.assumptions(architecture, graph)
-
-    def inherited(self) -> Mapping[str, Any]:
-        """Whose weights it makes its own of."""
-        return self.local.inherited()
-
-
-@final
 class _Download:
     """The weights file, from its first byte to its last, over as many connections as it takes."""
 
-    def __init__(self, url: str, body: bytes, plan: Plan) -> None:
+    def __init__(self, url: str, body: bytes, plan: Plan, rules: Mapping[str, str]) -> None:
         self.url = url
         self._body = body
+        self._rules = rules
         self._plan = plan
         (self._head,), (self._size,) = plan.heads.values(), plan.sizes.values()
         self._etag = ""
 
-    def tensors(self) -> Iterator[tuple[str, Tensor, str]]:
+    def slots(self, architecture: Architecture, graph: Graph) -> NamedTensors:
+        """Yield every slot in the file's order; a tied one is compared with the one it shares.
+
+        What a live module keeps is copied from there.
+        """
+        manifest = architecture.manifest
+        shared: dict[str, str] = {}
+        for name, tensor, digest in self._tensors():
+            holder = manifest[name].tied_to or name
+            if holder not in shared:
+                shared[holder] = digest
+                program = manifest[holder].program
+                own = program is not None and self._rules[holder] == KEPT
+                yield holder, program.value.to("cpu", copy=True) if own and program is not None else tensor
+            elif shared[holder] != digest:
+                raise EndpointError(f"{self.url} sent two different tensors for {holder!r} and {name!r}.")
+
+    def _tensors(self) -> Iterator[tuple[str, Tensor, str]]:
         """Yield each tensor of the file with its digest, and then compare the digest of the whole."""
         whole = sha256()
         with _client() as client:

@@ -18,7 +18,7 @@ from paramgen.graphs.schema import Graph
 from paramgen.hypernets.storage import shipped_hypernets
 from paramgen.initializers import initializer_of
 from paramgen.output.write import plan_files, write_prediction
-from paramgen.prediction import DTYPES, Asked, Prediction, settled
+from paramgen.prediction import DTYPES, Prediction, Requested, prediction_of
 from paramgen.serving.admission import Limits, graph_within, network_within, peak_within
 from paramgen.serving.allowlist import REPOSITORY, TOKEN, checked_arch, checked_init
 from paramgen.serving.clock import Clock, apart
@@ -109,8 +109,8 @@ def _prediction(inputs: dict[str, Any], given: dict[str, Any]) -> Prediction:
     limits = Limits(memory=None if memory is None else memory // 2)
     arch = inputs.get("arch")
     architecture, graph = _named(arch, limits) if "arch" in inputs else graph_within(inputs["graph"], limits)
-    asked = Asked(arch=arch)
-    found = settled(architecture, graph, initializer, init=init, seed=seed, dtype=dtype, asked=asked)
+    asked = Requested(arch=arch)
+    found = prediction_of(architecture, graph, initializer, init=init, seed=seed, dtype=dtype, requested=asked)
     peak_within(found, limits)
     return found
 
@@ -165,7 +165,8 @@ def _summary(prediction: Prediction) -> dict[str, Any]:
     return {
         "spec": prediction.architecture.spec,
         "init": prediction.init,
-        "chosen": dict(prediction.chosen),
+        "resolved": prediction.resolved_init,
+        "explanation": prediction.explanation,
         "seed": prediction.seed,
         "parameters": prediction.architecture.manifest.parameters,
         "by_rule": prediction.by_rule,

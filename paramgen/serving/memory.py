@@ -63,12 +63,12 @@ def peak_memory(prediction: Prediction) -> int:
     before, as it was made and as it is written. Where the start runs the network, all slots are there.
     """
     filled = prediction.architecture.manifest.filled
-    start = (prediction.chosen.get("chosen") or prediction.init).partition("?")[0].partition(":")[0]
-    made = max((_peak_of(prediction, slot, start) for slot in filled), default=0)
+    init = prediction.resolved_init.partition("?")[0].partition(":")[0]
+    made = max((_peak_of(prediction, slot, init) for slot in filled), default=0)
     written = sorted((_bytes(slot, slot.dtype) + _converted(prediction, slot) for slot in filled), reverse=True)
     converted = max((_converted(prediction, slot) for slot in filled), default=0)
-    whole = sum(_bytes(slot, slot.dtype) for slot in filled) if prediction.start.runs_network else 0
-    decoded = DECODED if start in ("hypernet", "diffusion") else 0
+    whole = sum(_bytes(slot, slot.dtype) for slot in filled) if prediction.initializer.runs_network else 0
+    decoded = DECODED if init in ("hypernet", "diffusion") else 0
     return BASE + made + converted + sum(written[1:2]) + 2 * whole + decoded
 
 

@@ -158,7 +158,7 @@ function begin(head, asked, signal) {
   const whole = Object.values(head.by_rule).reduce((sum, count) => sum + count, 0) || 1;
   const rules = Object.entries(head.by_rule).map(([rule, count]) => `${rule} ${percent(count / whole)}`).join(" · ");
   at("facts").textContent = `${head.parameters.toLocaleString("en")} parameters · ${size} · ${head.tensors.length.toLocaleString("en")} tensors · ${rules}`;
-  at("reason").textContent = head.choice;
+  at("reason").textContent = head.explanation;
   at("next").textContent = head.next_step;
   at("progress").max = head.tensors.length;
   at("command").textContent = head.command ?? `paramgen predict --arch g.json --init ${head.init} --seed ${asked.seed} --out start`;

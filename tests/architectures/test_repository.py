@@ -67,7 +67,7 @@ def test_the_commit_is_recorded_pinned_and_kept_for_later(
     first = fill(hub, GPT2)
     paramgen.write("me/model", "out", init="library", overrides={"n_layer": 2})
     record = json.loads(Path("out/paramgen.json").read_text())
-    assert record["spec"] == f"me/model@{first}?n_layer=2" and record["asked"]["arch"] == f"me/model@{first}"
+    assert record["spec"] == f"me/model@{first}?n_layer=2" and record["requested"]["arch"] == f"me/model@{first}"
     assert f"--arch me/model@{first} --set n_layer=2" in Path("out/README.md").read_text()
     later = fill(hub, {**GPT2, "n_embd": 16})
     assert resolve("me/model").spec == f"me/model@{later}"

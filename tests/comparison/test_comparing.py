@@ -29,7 +29,7 @@ def test_the_settings_name_the_hypernet_that_was_chosen_and_no_other(text: Path,
     found = paramgen.compare(GPT2, str(text), init=[init], **SMALL)
     kept = found.values["settings"]["inits"][init]
     (chosen,) = kept["for"].values()
-    assert chosen["chosen"] == "hypernet:text" and chosen["hypernet"] == "paramgen/text"
+    assert chosen["resolved"] == "hypernet:text" and chosen["hypernet"] == "paramgen/text"
     assert chosen["sha256"] == file_sha256(SHIPPED / "text" / "model.safetensors")
     assert file_sha256(SHIPPED / "vision" / "model.safetensors") not in str(found.values)
 

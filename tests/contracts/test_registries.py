@@ -22,7 +22,7 @@ from paramgen.graphs.schema import Graph
 from paramgen.graphs.tracing.trace import trace
 from paramgen.initializers import initializer_of, initializers
 from paramgen.initializers.library import library_start
-from paramgen.prediction import Asked, describe, settled
+from paramgen.prediction import describe, prediction_of
 
 
 class Tiny(nn.Module):
@@ -138,7 +138,7 @@ def test_a_part_of_a_prediction_is_what_the_whole_has_there(
     name: str, subject: tuple[Architecture, Graph], arguments: dict[str, str]
 ) -> None:
     initializer = initializer_of(name + arguments.get(name, ""))
-    whole = settled(*subject, initializer, init=name, seed=3, dtype="bfloat16", asked=Asked())
+    whole = prediction_of(*subject, initializer, init=name, seed=3, dtype="bfloat16")
     every = dict(whole)
     first, *_, last = every
     for names in ([first], [last, first], list(reversed(every))):

@@ -21,7 +21,7 @@ from paramgen.graphs.analysis.roles import parts_of
 from paramgen.graphs.graph_json import graph_from_json
 from paramgen.graphs.schema import Graph, Node
 from paramgen.initializers import initializer_of
-from paramgen.prediction import Asked, settled
+from paramgen.prediction import prediction_of
 from paramgen.slots.manifest import Manifest, Slot
 from tests.graphs.test_graph_json import BASE
 
@@ -125,7 +125,9 @@ def test_graphs_that_once_ended_a_start(name: str) -> None:
     architecture, graph = graph_from_json(graph_of(nodes, edges))
     initializer = initializer_of(init)
     try:
-        prediction = settled(architecture, graph, initializer, init=init, seed=0, dtype=None, asked=Asked())
+        prediction = prediction_of(
+            architecture, graph, initializer, init=init, seed=0, dtype=None
+        )
     except OptionError as refusal:
         assert "fills nothing of" in str(refusal)
         return
@@ -142,7 +144,9 @@ def test_steps_that_no_operation_takes_are_refused(name: str) -> None:
 def test_a_stride_beyond_the_kernel_leaves_finite_weights(init: str) -> None:
     nodes = [IMAGE, STEM, node("transposed_conv", [8, 8, 1, 1], "w", stride=[10**9] * 3)]
     architecture, graph = graph_from_json(graph_of(nodes, [[0, 1], [1, 2]]))
-    prediction = settled(architecture, graph, initializer_of(init), init=init, seed=0, dtype=None, asked=Asked())
+    prediction = prediction_of(
+        architecture, graph, initializer_of(init), init=init, seed=0, dtype=None
+    )
     assert all(bool(tensor.isfinite().all()) for _, tensor in prediction)
 
 

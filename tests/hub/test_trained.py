@@ -34,9 +34,9 @@ def test_weights_are_selected_from_the_very_file(donor: Path) -> None:
         nn.Linear(3, 3), init="weight_selection:donor.safetensors?head=true", example_input=torch.zeros(2, 3)
     )
     assert set(prediction.state_dict()["weight"].flatten().tolist()) == {4.0}
-    described = dict(prediction.initializer.describe())
+    described = dict(prediction.resolved.describe())
     assert described["larger_model"] == "donor.safetensors" and len(described["sha256"]) == 64
-    assert "repo" not in prediction.initializer.inherited()
+    assert "repo" not in prediction.initializer.provenance()
     bytes_before = described["sha256"]
     save_file({"weight": torch.full((9, 9), 5.0)}, donor)
     again = paramgen.predict(nn.Linear(3, 3), init=f"weight_selection:{donor}?head=true")
@@ -82,5 +82,5 @@ def test_a_folder_filled_from_a_file_says_so(donor: Path, command: "Command") ->
     words = ("--init", "weight_selection:donor.safetensors?head=true", "--out", "out", "-q")
     assert command("predict", "--arch", "own.py:build", *words).status == 0
     record = json.loads(Path("out/paramgen.json").read_text())
-    assert record["inherited"]["from"] == "donor.safetensors"
+    assert record["provenance"]["from"] == "donor.safetensors"
     assert "base_model" not in Path("out/README.md").read_text()

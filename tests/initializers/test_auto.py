@@ -15,7 +15,7 @@ import paramgen
 from paramgen.errors import ParamgenError
 from paramgen.graphs.analysis.kinds import FAMILIES
 from paramgen.hypernets.storage import file_sha256
-from paramgen.initializers import Chosen, auto, initializer_of
+from paramgen.initializers import ResolvedInitializer, auto, initializer_of
 from paramgen.initializers.auto import Table
 from paramgen.prediction import prepare
 
@@ -55,8 +55,8 @@ def test_the_measured_best_is_chosen_and_the_reason_has_its_numbers(fake: Fake) 
     named = paramgen.predict(cnn(), init="orthogonal", example_input=IMAGES, seed=3)
     assert prediction.init == "auto" and prediction.rules == named.rules and "orthogonal" in prediction.rules.values()
     assert all(torch.equal(value, named.state_dict()[name]) for name, value in prediction.state_dict().items())
-    described = prediction.initializer.describe()
-    assert described["chosen"] == "orthogonal" and described["family"] == "plain_cnn"
+    described = prediction.resolved.describe()
+    assert described["resolved"] == "orthogonal" and described["family"] == "plain_cnn"
     assert described["reason"] == (
         "plain CNN: orthogonal reached 51.2 % and library 45.0 % on 2 networks of this kind, of up to 1,000 parameters "
         "(CIFAR-10; 500 steps, 3 seeds)"
@@ -67,14 +67,12 @@ def test_what_was_not_measured_starts_as_the_library_starts_it(fake: Fake) -> No
     fake(("orthogonal", 0.512), ("library", 0.45))
     prediction = paramgen.predict(nn.Linear(6, 4), example_input=torch.zeros(2, 6))
     assert set(prediction.rules.values()) == set(paramgen.predict(nn.Linear(6, 4), init="library").rules.values())
-    assert prediction.chosen["reason"] == (
-        "plain MLP: nothing is known to be better, as no such network was measured yet"
-    )
+    assert prediction.choice.reason == ("plain MLP: nothing is known to be better, as no such network was measured yet")
 
 
 def test_nothing_better_than_the_library_is_said_so(fake: Fake) -> None:
     fake(("library", 0.45))
-    reason = paramgen.predict(cnn(), example_input=IMAGES).chosen["reason"]
+    reason = paramgen.predict(cnn(), example_input=IMAGES).choice.reason
     assert reason.startswith(
         "plain CNN: nothing is known to be better; none trained better than library (45.0 %) by more than the noise on"
     )
@@ -85,24 +83,24 @@ def test_it_does_not_reach_far_beyond_what_was_measured(monkeypatch: pytest.Monk
     for largest, init in ((parameters // 4 + 1, "he"), (parameters // 4 - 1, "library")):
         made = Table.parse(json.dumps(content(("he", 0.5), ("library", 0.45), largest=largest)))
         monkeypatch.setattr(auto, "table", lambda made=made: made)
-        chosen = paramgen.predict(cnn(), example_input=IMAGES).chosen
-        assert chosen["chosen"] == init
+        chosen = paramgen.predict(cnn(), example_input=IMAGES).choice
+        assert chosen is not None and chosen.init == init
     said = f"nothing is known to be better for one of {parameters:,} parameters; the largest that was measured has"
-    assert chosen["reason"] == f"plain CNN: {said} {largest:,}"  # and no word of what did better on smaller ones
+    assert chosen.reason == f"plain CNN: {said} {largest:,}"  # and no word of what did better on smaller ones
 
 
 def test_what_must_run_the_network_gives_way_where_it_cannot(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
     fake(("lsuv", 0.6), ("he", 0.5), ("library", 0.45))
     prediction = paramgen.predict(cnn(), example_input=IMAGES)
-    assert prediction.chosen["chosen"] == "lsuv"
+    assert prediction.resolved_init == "lsuv"
     bare = dataclasses.replace(prediction.architecture, module=None, example=None)
     initializer = initializer_of("auto")
-    chosen = initializer.settled(bare, prediction.graph)
-    assert isinstance(chosen, Chosen) and chosen.init == "he"
+    chosen = initializer.resolve(bare, prediction.graph).choice
+    assert chosen is not None and chosen.init == "he"
     assert chosen.reason.endswith("; lsuv did better, but it runs the network, and a graph alone cannot be run")
     assert dict(initializer.tensors(bare, prediction.graph, seed=0)).keys() == prediction.rules.keys()
     monkeypatch.setattr(auto, "MAX_RUN", 10)
-    assert "which has more than 10 elements" in paramgen.predict(cnn(), example_input=IMAGES).chosen["reason"]
+    assert "which has more than 10 elements" in paramgen.predict(cnn(), example_input=IMAGES).choice.reason
 
 
 BROKEN: list[tuple[dict[str, Any] | str, str]] = [
@@ -150,7 +148,7 @@ def test_the_table_in_the_wheel_is_whole_and_its_result_is_kept() -> None:
 def test_a_graph_alone_has_a_default_too(command: "Command", own: Path) -> None:
     assert command("graph", "--arch", "own.py:build", "--out", "g.json", "-q").status == 0
     done = command("predict", "--arch", "g.json", "--out", "start", "--json")
-    assert json.loads(done.out)["init"] == "auto" and json.loads(done.out)["chosen"]
+    assert json.loads(done.out)["init"] == "auto" and json.loads(done.out)["resolved"]
 
 
 def test_the_command_says_what_it_chose_and_so_does_the_folder(command: "Command", own: Path, tmp_path: Path) -> None:
@@ -158,11 +156,11 @@ def test_the_command_says_what_it_chose_and_so_does_the_folder(command: "Command
     assert done.status == 0, done
     record = json.loads((tmp_path / "start" / "paramgen.json").read_text())
     kept = record["initializer"]
-    assert record["init"] == "auto" and kept["chosen"] in done.out and kept["reason"]
-    assert done.out.splitlines()[1] == f"  auto chose {kept['chosen']}: {kept['reason']}"
+    assert record["init"] == "auto" and kept["resolved"] in done.out and kept["reason"]
+    assert done.out.splitlines()[1] == f"  auto chose {kept['resolved']}: {kept['reason']}"
     again = json.loads(command("predict", "--arch", "own.py:build", "--out", "again", "--json").out)
-    assert {key: again[key] for key in ("chosen", "family", "reason")} == {
-        key: kept[key] for key in ("chosen", "family", "reason")
+    assert {key: again[key] for key in ("resolved", "family", "reason")} == {
+        key: kept[key] for key in ("resolved", "family", "reason")
     }
     weights = [(tmp_path / folder / "model.safetensors").read_bytes() for folder in ("start", "again")]
     assert weights[0] == weights[1]
@@ -184,9 +182,9 @@ def test_auto_takes_no_argument() -> None:
 
 def test_a_language_model_is_predicted_if_it_is_known_how_its_tokens_are_spelled() -> None:
     spec = "transformers:GPT2LMHeadModel?n_layer=1&n_embd=48&n_head=3&n_positions=32"
-    assert paramgen.predict(f"{spec}&vocab_size=256").chosen["chosen"] == "hypernet:text"
-    chosen = paramgen.predict(f"{spec}&vocab_size=300").chosen
-    assert chosen["chosen"] == "library" and "--tokenizer FOLDER" in chosen["reason"]
+    assert paramgen.predict(f"{spec}&vocab_size=256").resolved_init == "hypernet:text"
+    chosen = paramgen.predict(f"{spec}&vocab_size=300").choice
+    assert chosen is not None and chosen.init == "library" and "--tokenizer FOLDER" in chosen.reason
 
 
 VIT = "timm:test_vit?img_size=32&patch_size=8&num_classes=10"
@@ -199,11 +197,11 @@ def test_what_is_recorded_is_of_the_hypernet_that_was_chosen(spec: str, hypernet
     paramgen.write(spec, tmp_path / "out", verify=False)
     folder = Path(paramgen.__file__).parent / "pretrained" / hypernet
     record = json.loads((tmp_path / "out" / "paramgen.json").read_text())
-    assert record["init"] == "auto" and record["initializer"]["chosen"].startswith("hypernet")
+    assert record["init"] == "auto" and record["initializer"]["resolved"].startswith("hypernet")
     assert record["initializer"]["sha256"] == file_sha256(folder / "model.safetensors")
-    assert record["initializer"]["hypernet"] == record["inherited"]["from"] == f"paramgen/{hypernet}"
+    assert record["initializer"]["hypernet"] == record["provenance"]["from"] == f"paramgen/{hypernet}"
     own, card = ModelCard.load(folder / "README.md").data, ModelCard.load(tmp_path / "out" / "README.md")
-    assert record["inherited"]["datasets"] == own.datasets == card.data.datasets
+    assert record["provenance"]["datasets"] == own.datasets == card.data.datasets
     named = paramgen.predict(spec, init=f"hypernet:{hypernet}").state_dict()
     assert all(torch.equal(value, named[name]) for name, value in paramgen.predict(spec).state_dict().items())
     for other in {"vision", "text"} - {hypernet}:
@@ -211,10 +209,12 @@ def test_what_is_recorded_is_of_the_hypernet_that_was_chosen(spec: str, hypernet
 
 
 def test_a_start_that_was_chosen_chooses_no_other() -> None:
-    chosen = paramgen.predict(GPT2).initializer
-    assert isinstance(chosen, Chosen) and not isinstance(chosen.initializer, Chosen)
+    prediction = paramgen.predict(GPT2)
+    chosen = prediction.initializer
+    assert prediction.choice is not None
+    assert chosen.resolve(prediction.architecture, prediction.graph) == ResolvedInitializer(initializer=chosen)
     own = paramgen.predict(GPT2, init="hypernet").initializer
-    assert own.describe()["sha256"] == chosen.describe()["sha256"] and own.inherited() == chosen.inherited()
+    assert own.describe()["sha256"] == chosen.describe()["sha256"] and own.provenance() == chosen.provenance()
 
 
 def test_where_nothing_is_known_to_be_better_the_next_step_is_a_line_of_its_own(
@@ -223,7 +223,7 @@ def test_where_nothing_is_known_to_be_better_the_next_step_is_a_line_of_its_own(
     typed = ("--arch", "timm:vit_base_patch16_224", "--set", "num_classes=3")
     dry = json.loads(command("predict", *typed, "--dry-run", "--json").out)
     step = "paramgen compare --arch timm:vit_base_patch16_224 --set num_classes=3 --data IMAGES"
-    assert dry["chosen"] == "library" and dry["next_step"] == f"To measure it on your data: {step}"
+    assert dry["resolved"] == "library" and dry["next_step"] == f"To measure it on your data: {step}"
     assert "nothing is known to be better for one of 85,800,963 parameters" in dry["reason"]
     assert "did better" not in dry["reason"] and "hypernet" not in dry["reason"]
     (tmp_path / "flat.py").write_text("from torch import nn\ndef build():\n    return nn.Conv2d(3, 4, 3)\n")

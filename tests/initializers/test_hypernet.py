@@ -129,7 +129,7 @@ def test_a_spoilt_hypernet_leaves_nothing(copied: Path, tmp_path: Path, how: str
 @shipped
 def test_without_an_argument_it_is_the_shipped_one() -> None:
     prediction = paramgen.predict(Mixed(), init="hypernet")
-    assert prediction.initializer.describe()["hypernet"] == f"paramgen/{SHIPPED}"
+    assert prediction.resolved.describe()["hypernet"] == f"paramgen/{SHIPPED}"
     assert prediction.rules["conv.weight"] == "hypernet"
     assert all(bool(tensor.isfinite().all()) for tensor in prediction.state_dict().values())
 
@@ -148,11 +148,13 @@ GPT2 = "transformers:GPT2LMHeadModel?n_layer=2&n_embd=32&n_head=2&n_positions=64
 @shipped
 def test_a_language_model_gets_the_hypernet_for_texts_and_it_is_said() -> None:
     prediction = paramgen.predict(f"{GPT2}&vocab_size=256", init="hypernet", seed=1)
-    assert prediction.chosen["chosen"] == "hypernet:text" and "for texts" in prediction.chosen["reason"]
+    assert prediction.choice is not None
+    assert prediction.choice.init == "hypernet:text" and "for texts" in prediction.choice.reason
     assert set(prediction.rules.values()) == {"hypernet"}
     named = paramgen.predict(f"{GPT2}&vocab_size=256", init="hypernet:text", seed=1).state_dict()
-    unsettled = initializer_of("hypernet").tensors(prediction.architecture, prediction.graph, seed=1)
-    for name, tensor in {**prediction.state_dict(), **dict(unsettled)}.items():
+    unresolved = initializer_of("hypernet").resolve(prediction.architecture, prediction.graph)
+    again = unresolved.tensors(prediction.architecture, prediction.graph, seed=1)
+    for name, tensor in {**prediction.state_dict(), **dict(again)}.items():
         assert torch.equal(tensor, named[name])
 
 
@@ -205,10 +207,10 @@ def test_filling_nothing_is_an_error_that_says_what_to_type(init: str) -> None:
 @shipped
 def test_what_settles_on_the_librarys_start_is_described_as_that() -> None:
     found = paramgen.predict(f"{GPT2}&vocab_size=280", init="library")
-    settled = initializer_of("hypernet").settled(found.architecture, found.graph)
-    assert "--tokenizer FOLDER" in settled.describe()["reason"]
-    assert settled.describe()["chosen"] == "library" and settled.inherited() == {}
-    assert "paramgen/" not in str(settled.describe())
+    resolved = initializer_of("hypernet").resolve(found.architecture, found.graph)
+    assert "--tokenizer FOLDER" in resolved.describe()["reason"]
+    assert resolved.describe()["resolved"] == "library" and resolved.initializer.provenance() == {}
+    assert "paramgen/" not in str(resolved.describe())
 
 
 @shipped
@@ -247,4 +249,4 @@ def test_the_tokenizer_beside_the_weights_is_the_one_that_spells(tmp_path: Path)
     for init in ("hypernet", "auto"):
         prediction = paramgen.predict(spec, init=init, tokenizer=str(file))
         assert all(torch.equal(tensor, named[name]) for name, tensor in prediction.state_dict().items()), init
-        assert len(prediction.initializer.describe()["spelling"]) == 64
+        assert len(prediction.resolved.describe()["spelling"]) == 64

@@ -33,7 +33,7 @@ def record(**changes: Any) -> dict[str, Any]:
         "versions": {"torch": "2.13.0"},
         "source": "timm",
         "spec": "timm:resnet18",
-        "asked": {"arch": "timm:resnet18", "overrides": {}, "example_input": None, "max_shard": "5GB"},
+        "requested": {"arch": "timm:resnet18", "overrides": {}, "example_input": None, "max_shard": "5GB"},
         "graph": {"sha256": "ab" * 32, "nodes": 90, "unreachable": []},
         "init": "he",
         "initializer": {},
@@ -80,7 +80,7 @@ def test_what_a_folder_says_cannot_break_out_of_its_card(text: str) -> None:
     asked = {"arch": text or None, "overrides": {text: text}, "example_input": text, "max_shard": text}
     said = record(
         spec=text, init=text, asked=asked, tensors=tensors, dtype=text, versions={text: text}, paramgen=text,
-        initializer={text: text, "reason": text, "chosen": text, "hypernet": text, "published": {text: text}},
+        initializer={text: text, "reason": text, "resolved": text, "hypernet": text, "published": {text: text}},
         inherited={"from": text, "repo": text, "license": text, "datasets": [text]}, graph={"sha256": text},
     )  # fmt: skip
     config = {"architecture": text, "architectures": [text], "model_type": text, "arguments": {text: text}}
@@ -142,7 +142,7 @@ def test_the_command_has_all_that_was_asked_for() -> None:
     assert words == ["paramgen", "predict", "--arch", "own.py:build", "--example-input", "2x3:long", "--init",
                      "hypernet:h?softmax=fused", "--seed", "3", "--dtype", "bfloat16", "--max-shard", "700B",
                      "--out", "out"]  # fmt: skip
-    chosen = command_of(record(init="auto", initializer={"chosen": "orthogonal"}), "out")
+    chosen = command_of(record(init="auto", initializer={"resolved": "orthogonal"}), "out")
     assert chosen is not None and chosen[chosen.index("--init") + 1] == "orthogonal"
     assert command_of(record(asked={"arch": None}), "out") is None
 
@@ -204,7 +204,7 @@ def test_an_edited_card_is_told() -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"tensors": [1]}, {"tensors": {"a": 1}}, {"seed": "x"}, {"asked": [1]}, {"graph": 1}]
+    "change", [{"tensors": [1]}, {"tensors": {"a": 1}}, {"seed": "x"}, {"requested": [1]}, {"graph": 1}]
 )
 def test_a_record_of_another_shape_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(paramgen.ParamgenError, match="Predict the folder again"):

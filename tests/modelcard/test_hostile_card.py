@@ -10,7 +10,7 @@ from paramgen.modelcard.loading import loading_lines
 
 RECORD: dict[str, Any] = {
     **{"source": "transformers", "spec": "x", "init": "he", "initializer": {}, "graph": {}, "seed": 0, "tensors": {}},
-    "asked": {"arch": "x"},
+    "requested": {"arch": "x"},
 }
 
 
@@ -24,4 +24,4 @@ def test_architectures_that_are_none(architectures: Any) -> None:
 @pytest.mark.parametrize("overrides", [5, "x", ["x"], True])
 def test_overrides_that_are_none(overrides: Any) -> None:
     with pytest.raises(OutputError, match="has no 'asked'"):
-        card_text({**RECORD, "asked": {"arch": "x", "overrides": overrides}}, {}, "folder")
+        card_text({**RECORD, "requested": {"arch": "x", "overrides": overrides}}, {}, "folder")

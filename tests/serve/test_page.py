@@ -97,7 +97,7 @@ def test_who_chose_is_said_as_it_was(server: Any, graphs: Graphs) -> None:
     left = lines(server, arch="timm:test_vit2", init="auto", set={"img_size": 32, "embed_dim": 512})[0]
     assert left["choice"].startswith("auto chose library: ") and left["next_step"].startswith("To measure it on your")
     code = server.client.get("/static/app.js").text
-    assert "auto chose" not in code and "head.choice" in code and "head.next_step" in code
+    assert "auto chose" not in code and "head.explanation" in code and "head.next_step" in code
 
 
 def test_shares_of_a_tensor_are_said(server: Any) -> None:
