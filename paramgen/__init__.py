@@ -1,4 +1,4 @@
-"""Better starting weights for any architecture: predict them, write them where the library reads them, load them."""
+"""Better initial weights for any architecture: predict them, write them where the library reads them, load them."""
 
 from importlib.metadata import version as _version
 
@@ -6,8 +6,10 @@ from paramgen.api import check as check
 from paramgen.api import compare as compare
 from paramgen.api import create as create
 from paramgen.api import graph as graph
+from paramgen.api import info as info
 from paramgen.api import initialize_ as initialize_
 from paramgen.api import load as load
+from paramgen.api import plan as plan
 from paramgen.api import predict as predict
 from paramgen.api import push as push
 from paramgen.api import trace as trace
@@ -22,8 +24,10 @@ __all__ = [
     "compare",
     "create",
     "graph",
+    "info",
     "initialize_",
     "load",
+    "plan",
     "predict",
     "push",
     "trace",

@@ -2,21 +2,28 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Final, Unpack
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from paramgen.architectures import Architecture
     from paramgen.comparison import Event, Results
+    from paramgen.comparison.options import ProtocolOptions
     from paramgen.graphs.schema import Graph
-    from paramgen.hub.commit import Progress, Pushed
-    from paramgen.output.stream import Advance
+    from paramgen.hub.commit import Pushed
+    from paramgen.output.fill import Filled
+    from paramgen.output.graph import Traced
+    from paramgen.output.info import Info
+    from paramgen.output.planning import Planned
     from paramgen.output.verify import Checked, Memory
-    from paramgen.output.write import Filled, Written
+    from paramgen.output.write import Written
     from paramgen.prediction import Prediction
+    from paramgen.prediction.options import PredictOptions
+    from paramgen.prediction.progress import Progress
 
 TRACE_TIMEOUT: Final = 300.0
 
@@ -87,6 +94,25 @@ def predict(
     return remote(prediction, endpoint, tokenizer=tokenizer)
 
 
+def plan(
+    arch: "str | nn.Module | None",
+    *,
+    max_shard: int | str = "5GB",
+    image_processor: str | None = None,
+    **options: "Unpack[PredictOptions]",
+) -> "Planned":
+    """Return what `write` would write, and about how long that would take; nothing is written.
+
+    >>> paramgen.plan("llama-1b", dtype="bfloat16").files
+
+    The options are those of `write`.
+    """
+    from paramgen.output.planning import plan_folder, planned
+
+    prediction, tokenizer = predict(arch, **options), options.get("tokenizer")
+    return planned(plan_folder(prediction, max_shard=max_shard, tokenizer=tokenizer, image_processor=image_processor))
+
+
 def write(
     arch: "str | nn.Module | None",
     folder: str | Path,
@@ -94,10 +120,15 @@ def write(
     max_shard: int | str = "5GB",
     overwrite: bool = False,
     verify: bool = True,
-    progress: "Advance | bool | None" = None,
-    tokenizer: str | None = None,
+    progress: "Progress | bool | None" = None,
     image_processor: str | None = None,
-    **options: Any,
+    push: str | None = None,
+    public: bool = False,
+    revision: str | None = None,
+    pr: bool = False,
+    message: str | None = None,
+    keep: bool = True,
+    **options: "Unpack[PredictOptions]",
 ) -> "Written":
     """Predict `arch` into `folder` as its library reads it, whole or not at all.
 
@@ -111,42 +142,53 @@ def write(
         overwrite: Replace a folder that paramgen wrote.
         verify: Load the folder with the library before it appears under its name.
         progress: Whether to show a bar; by default in a terminal or a notebook, after two seconds. Or a function: it is
-            called with the stage and the number of elements done.
-        tokenizer: A folder, a tokenizer.json or a Hub repository whose tokenizer is copied beside the weights.
+            called with the stage, how much of it is done and how much there is.
         image_processor: A folder or a Hub repository whose image processor is copied beside the weights.
-        **options: As for `predict`.
+        push: `owner/name` of a model repository that the folder is pushed to, as by `push`.
+        public: As for `push`, like `revision`, `pr` and `message`: where it is pushed.
+        revision: As for `push`.
+        pr: As for `push`.
+        message: As for `push`.
+        keep: Whether the folder stays here when it has been pushed.
+        **options: As for `predict`; a `tokenizer` is copied beside the weights, too.
 
     """
-    from paramgen.output.write import companions_of, write_prediction
-    from paramgen.prediction.progress import advancing
+    from paramgen.output.planning import plan_folder
+    from paramgen.output.push import early_target, push_written
+    from paramgen.output.write import write_prediction
+    from paramgen.prediction.progress import reporting
+    from paramgen.storage.folder import checked_target
 
-    prediction = predict(arch, tokenizer=tokenizer, **options)
-    with advancing(progress, prediction.architecture.manifest.elements) as advance:
-        return write_prediction(
-            prediction,
-            Path(folder),
-            copied=companions_of(prediction, tokenizer=tokenizer, image_processor=image_processor),
-            max_shard=max_shard,
-            overwrite=overwrite,
-            verify=verify,
-            progress=advance,
+    target = early_target(push, public=public, revision=revision, pr=pr, message=message)
+    path = Path(folder)
+    with ExitStack() as stack:
+        if not keep:
+            path = Path(stack.enter_context(TemporaryDirectory())) / path.name
+        real = checked_target(path, overwrite=overwrite)
+        report = stack.enter_context(reporting(progress))
+        if report is not None:
+            report("build", 0, 0)
+        prediction = predict(arch, **options)
+        tokenizer = options.get("tokenizer")
+        planned = plan_folder(prediction, max_shard=max_shard, tokenizer=tokenizer, image_processor=image_processor)
+        written = write_prediction(
+            planned, path, target=real, overwrite=overwrite, verify=verify, progress=report, repo=push
         )
+        if target is None:
+            return written
+        return push_written(written, target, message=message, kept=keep, progress=report)
 
 
-def create(arch: str, *, progress: bool | None = None, **options: Any) -> "nn.Module":
+def create(arch: str, *, progress: bool | None = None, **options: "Unpack[PredictOptions]") -> "nn.Module":
     """Return the network itself, of its library's own class, with the weights predicted in memory.
 
     >>> model = paramgen.create("timm:resnet18", init="he", seed=1, overrides={"num_classes": 37})
 
     It is in the mode that the library's constructor leaves it in, on the CPU, and nothing is written.
 
-    Args:
-        arch: As for `predict`, by name or by `file.py:factory`; for a live module there is `initialize_`.
-        progress: Whether to show a bar; by default in a terminal or a notebook, after two seconds.
-        **options: As for `predict`.
-
+    `arch` is a name or a `file.py:factory`; for a live module there is `initialize_`. A bar is shown as by `write`.
     """
-    from paramgen.output.write import created
+    from paramgen.output.fill import created
 
     return created(predict(arch, **options), progress)
 
@@ -171,23 +213,17 @@ def initialize_(
     the seed: its rule is `kept`. A module on the meta device holds nothing to keep, so it is given memory on the CPU,
     and what its layers' own reset functions draw. Do not call `to_empty` before: what stood in that memory would stay.
 
-    Args:
-        module: The module to fill.
-        init: The initializer.
-        seed: The same module, initializer and seed give the same values.
-        example_input: What the forward pass takes, where it cannot be known. Lazy layers get their shapes from it.
-        strict: As for `predict`.
-        trace_timeout: As for `predict`.
-        progress: As for `create`.
-
+    The options are those of `predict` and `create`. Lazy layers get their shapes from `example_input`.
     """
     from paramgen.errors import OptionError
-    from paramgen.output.write import fill
+    from paramgen.output.fill import fill
 
     if isinstance(module, str):
         raise OptionError(f"{module!r} is a name; initialize_ fills a module. Call paramgen.create({module!r})")
-    options: dict[str, Any] = {"strict": strict, "trace_timeout": trace_timeout}
-    return fill(module, predict(module, init=init, seed=seed, example_input=example_input, **options), progress)
+    prediction = predict(
+        module, init=init, seed=seed, example_input=example_input, strict=strict, trace_timeout=trace_timeout
+    )
+    return fill(module, prediction, progress)
 
 
 def trace(module: "nn.Module", *, example_input: Any = None) -> "Graph":
@@ -204,22 +240,53 @@ def trace(module: "nn.Module", *, example_input: Any = None) -> "Graph":
 def graph(
     arch: "str | nn.Module",
     *,
+    out: str | Path | None = None,
+    overwrite: bool = False,
     overrides: Mapping[str, Any] | None = None,
     example_input: Any = None,
     strict: bool = False,
     trace_timeout: float = TRACE_TIMEOUT,
-) -> "tuple[Architecture, Graph]":
-    """Return an architecture and its graph: `paramgen.graphs.graph_json` makes JSON of them, `drawing` a picture.
+) -> "Traced":
+    """Return an architecture and its graph, and write them to a file, if one is named.
 
-    >>> architecture, graph = paramgen.graph("vit_b16")
+    >>> architecture, graph = paramgen.graph("vit_b16", out="vit_b16.svg")
 
-    The options are those of `predict`.
+    `out` is a new file: `.json` to predict from, `.svg` or `.html` to look at. The others are those of `predict`.
     """
     from paramgen.graphs.tracing.fallbacks import Tracing
-    from paramgen.prediction import describe
+    from paramgen.output.graph import traced
 
-    tracing = Tracing(strict=strict, seconds=trace_timeout)
-    return describe(arch, overrides=overrides, example_input=_inputs(example_input), tracing=tracing)
+    return traced(
+        arch,
+        overrides=overrides,
+        example_input=_inputs(example_input),
+        tracing=Tracing(strict=strict, seconds=trace_timeout),
+        out=None if out is None else Path(out),
+        overwrite=overwrite,
+    )
+
+
+def info(what: str) -> "Info":
+    """Return what a predicted folder, a hypernet or a pipeline holds, or what an architecture is.
+
+    >>> paramgen.info("vision").facts["parameters"]
+    """
+    from paramgen.output.info import info_of
+
+    return info_of(what)
+
+
+def names(
+    what: str = "architectures", source: str | None = None, pattern: str | None = None, *, facts: bool = False
+) -> Mapping[str, Any]:
+    """Return the names that can be typed, each with a line about it; of hypernets with `facts`, what is known of them.
+
+    `what` is `architectures`, `hypernets`, `initializers` or `sources`; with a `source` all of its architectures, with
+    a `pattern` those that it fits: `*convnext*`.
+    """
+    from paramgen.output.names import listed
+
+    return listed(what, source, pattern, facts=facts)
 
 
 def load(folder: str | Path, module: "nn.Module | None" = None) -> "nn.Module":
@@ -265,17 +332,16 @@ def push(
         revision: A branch, made if there is none.
         pr: Open a pull request instead of changing the branch.
         message: Of the commit.
-        progress: Whether to show a bar, as for `write`; or called with what is done, and the bytes that are done and to
-            be done.
+        progress: As for `write`; it is called with what is done, and the bytes that are done and to be done.
 
     """
     from paramgen.hub.commit import Target
     from paramgen.output.push import push_folder
-    from paramgen.prediction.progress import transferring
+    from paramgen.prediction.progress import reporting
 
     target = Target(repo=repo, public=public, revision=revision, pr=pr)
-    with transferring(progress) as transferred:
-        return push_folder(Path(folder), target, message=message, progress=transferred)[1]
+    with reporting(progress) as report:
+        return push_folder(Path(folder), target, message=message, progress=report)
 
 
 def compare(
@@ -289,9 +355,9 @@ def compare(
     tokenizer: str | None = None,
     vocabulary: int | None = None,
     progress: "Callable[[Event], None] | bool | None" = None,
-    **protocol: Any,
+    **protocol: "Unpack[ProtocolOptions]",
 ) -> "Results":
-    """Train `arch` on `data` from several starts, all alike, and return which trains best: see `.conclusion`.
+    """Train `arch` on `data` from several initializations, all alike, and return which is best: see `.conclusion`.
 
     >>> results = paramgen.compare("timm:resnet18", "photos", init=["he", "library"], steps=300)
     >>> results.conclusion[0]
@@ -300,7 +366,7 @@ def compare(
         arch: As for `predict`, or several of them; a pair of a name and a function that builds a module is one, too.
             The default initialization of a module is the same for every seed, that of what can be built again is not.
         data: A folder of class folders, a tar of it, a text, `torchvision:NAME?root=DIR`, or `datasets:NAME_OR_PATH`.
-        init: The starts.
+        init: The initializers.
         out: A folder for results, curves and finished runs; a second call with the same settings goes on there.
         overrides: As for `predict`.
         example_input: As for `predict`.

@@ -21,7 +21,7 @@ from paramgen.graphs.schema import Graph
 from paramgen.hypernets.spelled import LETTERS
 from paramgen.hypernets.storage import shipped_hypernets
 from paramgen.initializers import Initializer, initializer_of, with_prompts
-from paramgen.output.write import plan_files
+from paramgen.output.planning import plan_files
 from paramgen.prediction import Prediction, Requested, prediction_of
 from paramgen.serving.admission import Limits, graph_within, network_within, peak_within
 from paramgen.serving.allowlist import checked_arch, checked_init

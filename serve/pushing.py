@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from paramgen.errors import OptionError, one_line
+from paramgen.output.planning import plan_folder
 from paramgen.output.write import write_prediction
 from paramgen.serving.allowlist import REPOSITORY, TOKEN
 from serve.limits import Watch
@@ -34,7 +35,7 @@ def pushing(order: Order, repo: str, token: str, *, parent: Path | None, watch: 
     def work() -> dict[str, Any]:
         with workroom(parent) as made:
             folder = made / repo.partition("/")[2]
-            write_prediction(order.prediction, folder, max_shard="5GB", overwrite=False, verify=False)
+            write_prediction(plan_folder(order.prediction), folder)
             return _pushed(folder, repo, token, watch)
 
     return work

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from paramgen.output.planning import plan_folder
 from paramgen.output.write import write_prediction
 from paramgen.storage.plan import Place
 from paramgen.storage.writer import write_tensor
@@ -77,7 +78,7 @@ def folder_zip(order: Order, parent: Path | None) -> Work:
         with workroom(parent) as made:
             # Not loaded by its library here: whoever unpacks it does that, by `paramgen check`.
             folder = made / "start"
-            write_prediction(order.prediction, folder, max_shard="5GB", overwrite=False, verify=False)
+            write_prediction(plan_folder(order.prediction), folder)
             with (
                 open(spooled.descriptor, "wb", closefd=False) as file,
                 zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive,

@@ -205,9 +205,10 @@ def test_initialize_on_an_accelerator(init: str) -> None:
 
 def test_write_and_load_a_live_module(init: str, tmp_path: Path) -> None:
     module = Net()
-    done: list[tuple[str, int]] = []
+    done: list[tuple[str, int, int]] = []
     written = paramgen.write(module, tmp_path / "out", init=init, progress=lambda *stage: done.append(stage))
-    assert done[-1][0] == "check" and done[-2] == ("predict", written.prediction.architecture.manifest.elements)
+    elements = written.prediction.architecture.manifest.elements
+    assert done[0] == ("build", 0, 0) and done[-2:] == [("predict", elements, elements), ("check", 0, 0)]
     assert written.checked is not None and written.checked.loaded_by is None
     with pytest.raises(paramgen.ParamgenError, match=r"paramgen.load\(folder, module\)"):
         paramgen.load(tmp_path / "out")

@@ -12,7 +12,7 @@ import pytest
 import paramgen
 
 # Adding a name needs a line in CHANGELOG.md and an example in README.md.
-PUBLIC = "ParamgenError check compare create graph initialize_ load predict push trace write".split()
+PUBLIC = "ParamgenError check compare create graph info initialize_ load plan predict push trace write".split()
 COMMANDS = (
     "",
     "predict",

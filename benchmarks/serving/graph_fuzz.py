@@ -83,9 +83,7 @@ def tried(data: dict[str, Any], init: str, dtype: str | None, *, seed: int) -> s
         if seed % 4 == 0 and again != graph_to_json(*graph_from_json(again)):
             raise AssertionError("a graph that was read is written as another one")
         initializer = _initializer(init)
-        prediction = prediction_of(
-            architecture, graph, initializer, init=init, seed=seed, dtype=dtype
-        )
+        prediction = prediction_of(architecture, graph, initializer, init=init, seed=seed, dtype=dtype)
         _fill(prediction)
         if seed % 8 == 0:
             draw_html(graph, title=init)

@@ -22,7 +22,6 @@ from checkpoints.index import index
 from checkpoints.writing import write_layout, write_shard
 from paramgen.architectures import resolve
 from paramgen.architectures.processors import read_tokenizer
-from paramgen.cli.listing import describe_anything
 from paramgen.comparison.kept import read_run
 from paramgen.diffusion.loading import open_pipeline
 from paramgen.hypernets.loading import load as load_hypernet
@@ -30,6 +29,7 @@ from paramgen.images.folders import folder_images
 from paramgen.images.pictures import fitted, size_of
 from paramgen.modelcard.card_data import known_of
 from paramgen.output.card import write_card
+from paramgen.output.info import info_of
 from paramgen.output.verify import check_folder, load_folder
 from paramgen.published.reader import read as read_pickle
 from paramgen.zoo import Layout, Row, Zoo
@@ -185,7 +185,7 @@ def _loaded(folder: Path) -> None:
 
 def _described(folder: Path) -> None:
     write_card(folder, overwrite=True)
-    describe_anything(str(folder))
+    info_of(str(folder))
     check_folder(folder)
 
 

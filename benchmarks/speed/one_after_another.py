@@ -20,6 +20,7 @@ from typing import Any, Final
 
 from benchmarks.provenance import provenance
 from paramgen.graphs.cache import OFF, PLACE
+from paramgen.output.planning import plan_folder
 from paramgen.output.write import write_prediction
 from paramgen.prediction import prepare
 from paramgen.published.published import catalog
@@ -60,8 +61,7 @@ def measured(name: str, init: str, disk: Path | None) -> Row:
     prediction = prepare(f"torchvision:{name}", init=init)
     described = time.perf_counter()
     with tempfile.TemporaryDirectory(dir=disk) as folder:
-        how: dict[str, Any] = {"max_shard": "5GB", "overwrite": False, "verify": True}
-        written = write_prediction(prediction, Path(folder) / name, **how)
+        written = write_prediction(plan_folder(prediction), Path(folder) / name, verify=True)
         ended, ended_cpu = time.perf_counter(), time.process_time()
     return {
         "network": name,

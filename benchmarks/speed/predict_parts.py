@@ -37,6 +37,7 @@ def stages(arch: str, init: str, folder: str) -> dict[str, Any]:
     from paramgen.architectures import resolve
     from paramgen.graphs.tracing.fallbacks import graph_of
     from paramgen.initializers import initializer_of
+    from paramgen.output.planning import plan_folder
     from paramgen.output.write import write_prediction
     from paramgen.prediction import Requested, prediction_of
 
@@ -52,7 +53,7 @@ def stages(arch: str, init: str, folder: str) -> dict[str, Any]:
     )
     assert prediction.rules
     lap("choose")
-    written = write_prediction(prediction, Path(folder), max_shard="5GB", overwrite=False, verify=True)
+    written = write_prediction(plan_folder(prediction), Path(folder), verify=True)
     assert architecture.module is not None
     return {
         "seconds": {**times, **written.seconds},

@@ -1,12 +1,11 @@
 """`paramgen check`: load a folder with its library and compare every tensor."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from paramgen.cli.options import Json, Quiet
-from paramgen.errors import OptionError
 
 
 def check(
@@ -28,14 +27,11 @@ def check(
     from paramgen.cli.output import Reporter
 
     reporter = Reporter(as_json=as_json, quiet=quiet)
-    if memory not in ("auto", "real", "meta"):
-        raise OptionError(f"Unknown --memory {memory!r}. Allowed: auto, real, meta")
     with reporter.stage("Loading with the library"):
-        from paramgen.output.verify import check_folder
+        from paramgen import api
 
-        done = check_folder(folder, memory=memory)  # type: ignore[arg-type]
-    found: dict[str, Any] = {"folder": str(folder), "loaded_by": done.loaded_by, "tensors": done.tensors}
-    found["memory"] = done.memory
-    if done.published is not None:
-        found["published"] = done.published.to_json() if as_json else str(done.published)
-    reporter.record({**found, "ok": True})
+        checked = api.check(folder, memory=memory)  # type: ignore[arg-type]  # it says what is allowed
+    shown = checked.to_json()
+    if checked.published is not None and not as_json:
+        shown["published"] = str(checked.published)
+    reporter.record(shown)

@@ -17,7 +17,6 @@ from paramgen.cli.options import (
     parsed_example,
     parsed_overrides,
 )
-from paramgen.errors import OptionError
 
 
 def graph(
@@ -44,37 +43,18 @@ def graph(
     from paramgen.cli.output import Reporter
 
     reporter = Reporter(as_json=as_json, quiet=quiet)
-    if out.suffix not in (".json", ".svg", ".html"):
-        raise OptionError(f"{str(out)!r} has the ending {out.suffix!r}. Allowed: .json, .svg and .html")
-    if out.exists() and not overwrite:
-        raise OptionError(f"{str(out)!r} exists. Type another name, or add --overwrite")
     with reporter.stage("Building and tracing"):
-        from paramgen.api import graph as describe
-        from paramgen.drawing import draw_html, draw_svg
-        from paramgen.graphs.graph_json import graph_hash, graph_to_json
-        from paramgen.storage.folder import write_text
+        from paramgen import api
 
-        changes, example = parsed_overrides(overrides), parsed_example(example_input)
-        architecture, traced = describe(
-            arch, overrides=changes, example_input=example, strict=strict, trace_timeout=trace_timeout
+        traced = api.graph(
+            arch,
+            out=out,
+            overwrite=overwrite,
+            overrides=parsed_overrides(overrides),
+            example_input=parsed_example(example_input),
+            strict=strict,
+            trace_timeout=trace_timeout,
         )
-        if out.suffix == ".json":
-            text = graph_to_json(architecture, traced)
-        else:
-            draw = draw_svg if out.suffix == ".svg" else draw_html
-            text = draw(traced, title=architecture.spec)
-        write_text(out, text)
-    reporter.warn_of(traced)
-    reporter.record(
-        {
-            "spec": architecture.spec,
-            "file": str(out),
-            "nodes": len(traced),
-            "edges": len(traced.edges),
-            "parameters": architecture.manifest.parameters,
-            "traced_by": traced.traced_by,
-            "trace_failures": list(traced.failures),
-            "unreachable": traced.unreachable(),
-            "sha256": graph_hash(traced),
-        }
-    )
+    reporter.warn_of(traced.graph)
+    shown = traced.to_json()
+    reporter.record({"spec": shown.pop("spec"), "file": str(out), **shown})

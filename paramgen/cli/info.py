@@ -18,10 +18,11 @@ def info(
     [dim]paramgen info start
     paramgen info vision[/dim]
     """
-    from paramgen.cli.listing import describe_anything
     from paramgen.cli.output import Reporter
 
     reporter = Reporter(as_json=as_json, quiet=False)
     with reporter.stage("Reading"):
-        found = describe_anything(what)
-    reporter.record(found)
+        from paramgen import api
+
+        found = api.info(what)
+    reporter.record(found.to_json())

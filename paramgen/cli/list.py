@@ -19,7 +19,7 @@ def list_(
     paramgen list architectures timm '*convnext*'
     paramgen list hypernets[/dim]
     """
-    from paramgen.cli.listing import listed
+    from paramgen import api
     from paramgen.cli.output import Reporter
 
-    Reporter(as_json=as_json, quiet=False).names(what, listed(what, source, pattern, facts=as_json))
+    Reporter(as_json=as_json, quiet=False).names(what, api.names(what, source, pattern, facts=as_json))

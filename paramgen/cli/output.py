@@ -18,6 +18,7 @@ from paramgen.cli.terminal import Terminal
 if TYPE_CHECKING:
     from paramgen.graphs.schema import Graph
     from paramgen.hub.commit import Pushed
+    from paramgen.output.planning import Planned
     from paramgen.output.write import Written
 
 
@@ -52,32 +53,24 @@ class Reporter:
             yield
 
     @contextmanager
-    def progress(self, elements: int) -> Iterator[Callable[[str, int], None]]:
-        """Show parameters done and parameters per second."""
-        with self._bar("{task.percentage:>3.0f}% {task.fields[rate]}") as bar:
-            task = bar.add_task("Predicting", total=elements, rate="")
-            started = time.perf_counter()
+    def progress(self, first: str) -> Iterator[Callable[[str, int, int], None]]:
+        """Show the stage, how much of it is done and how fast; what own modules print goes to stderr."""
+        with self._bar("{task.fields[figures]}") as bar:
+            task = bar.add_task(first, total=None, figures="")
+            began: dict[str, float] = {}
 
-            def advance(stage: str, done: int) -> None:
-                if stage == "check":
-                    bar.update(task, description="Loading with the library", total=None, rate="")
-                else:
-                    rate = done / max(time.perf_counter() - started, 1e-6)
-                    bar.update(task, completed=done, rate=f"{_short(rate)} parameters/s")
+            def report(stage: str, done: int, total: int) -> None:
+                from paramgen.prediction.progress import STAGES  # which loads torch: the bar is there before it
 
-            yield advance
+                begun = began.setdefault(stage, time.perf_counter())
+                figures = f"{_short(done)}B of {_short(total)}B" if total else ""
+                if stage == "predict":
+                    rate = done / max(time.perf_counter() - begun, 1e-6)
+                    figures = f"{done / max(total, 1):>4.0%} {_short(rate)} parameters/s"
+                text = escape(STAGES.get(stage, stage))
+                bar.update(task, description=text, completed=done, total=total or None, figures=figures)
 
-    @contextmanager
-    def transfer(self) -> Iterator[Callable[[str, int, int], None]]:
-        """Show which file is on its way, and how much of all is done."""
-        with self._bar("{task.fields[size]}") as bar:
-            task = bar.add_task("Checking", total=None, size="")
-
-            def advance(text: str, done: int, total: int) -> None:
-                size = f"{_short(done)}B of {_short(total)}B" if total else ""
-                bar.update(task, description=escape(text), completed=done, total=total or None, size=size)
-
-            yield advance
+            yield report
 
     @contextmanager
     def _bar(self, figures: str) -> Iterator[Progress]:
@@ -98,12 +91,13 @@ class Reporter:
     def warn_of(self, graph: "Graph") -> None:
         """Say on stderr, in one line, that the order in which a network runs is not known, and why."""
         if not graph.ordered and not self._quiet:
-            text = f"no order of execution is known, so starts that need one leave all to library. {graph.reason}"
+            text = f"no order of execution is known, so initializers that need one leave all to library. {graph.reason}"
             self._err.print(f"[bold yellow]warning:[/] {escape(text)}", soft_wrap=True)
 
-    def plan(self, described: Mapping[str, Any]) -> None:
+    def planned(self, planned: "Planned") -> None:
         """Print what would be written."""
-        self.record(described)
+        self.warn_of(planned.prediction.graph)
+        self.record(planned.to_json())
 
     def record(self, values: Mapping[str, Any]) -> None:
         """Print names and values."""
@@ -135,14 +129,14 @@ class Reporter:
             table.add_row(escape(name), escape(text))
         self._out.print(table)
 
-    def pushed(self, pushed: "Pushed", source: str, config: Mapping[str, Any]) -> None:
+    def pushed(self, pushed: "Pushed") -> None:
         """Print what is on the Hub, and how to load it from there."""
         if self._as_json:
             self._out.print(json.dumps(pushed.to_json()), markup=False)
         elif not self._quiet:
-            self._pushed(pushed, source, config)
+            self._pushed(pushed)
 
-    def _pushed(self, pushed: "Pushed", source: str, config: Mapping[str, Any]) -> None:
+    def _pushed(self, pushed: "Pushed") -> None:
         size = sum(pushed.files.values())
         seen = "private" if pushed.private else "public"
         what = f"{len(pushed.files)} files, {_short(size)}B" + (f", {_short(pushed.sent)}B sent" if pushed.sent else "")
@@ -151,15 +145,16 @@ class Reporter:
         if not pushed.compared:
             self._out.print("  [yellow]not compared[/]: the Hub did not answer after the commit; push again to compare")
         self._out.print(f"  {pushed.url}", markup=False)
-        for line in _hub_lines(source, config, pushed):
+        for line in pushed.loading:
             self._out.print(f"  {line}", markup=False)
 
-    def written(self, written: "Written", pushed: "Pushed | None" = None, *, kept: bool = True) -> None:
+    def written(self, written: "Written") -> None:
         """Print where the folder is, by which rules it was filled, and how to load it."""
-        folder = str(written.folder) if kept or pushed is None else pushed.repo
+        self.warn_of(written.prediction.graph)
+        pushed = written.pushed
+        folder = str(written.folder) if written.kept or pushed is None else pushed.repo
         if self._as_json:
-            more = {} if pushed is None else {"pushed": pushed.to_json(), "folder": folder if kept else None}
-            self._out.print(json.dumps(written.to_json() | more), markup=False)
+            self._out.print(json.dumps(written.to_json()), markup=False)
             return
         if self._quiet:
             return
@@ -183,13 +178,13 @@ class Reporter:
                 self._out.print(f"  published: {written.checked.published}", markup=False)
         layout = architecture.layout
         if pushed is not None:
-            self._pushed(pushed, layout.source, layout.config)
+            self._pushed(pushed)
             return
         for line in _loading_lines(layout.source, layout.config, str(written.folder)):
             self._out.print(f"  >>> {line}", markup=False)
 
     def _about(self, prediction: Any) -> None:
-        """Print which start was chosen and why, and what is to be known of it."""
+        """Print which initializer was chosen and why, and what a user should know of it."""
         if prediction.choice is not None:
             self._out.print(
                 f"  {escape(prediction.init)} chose [bold]{escape(prediction.choice.init)}[/]: "
@@ -238,19 +233,6 @@ def _loading_lines(source: str, config: Mapping[str, Any], folder: str) -> tuple
 
     module = "module" if source == "module" and not is_ours(own_record(Path(folder))) else ""
     return loading_lines(source, config, folder, module=module)
-
-
-def _hub_lines(source: str, config: Mapping[str, Any], pushed: "Pushed") -> list[str]:
-    """Return the lines that load what was pushed, or predict with it, on any machine."""
-    from paramgen.modelcard.loading import loading_lines
-
-    revision = None if pushed.revision == "main" else pushed.revision
-    if source in ("hypernet", "diffusion"):
-        of_what = "--arch NAME" if source == "hypernet" else "--prompt WORDS"
-        return [f"paramgen predict {of_what} --init {source}:{pushed.repo}" + (f"@{revision}" if revision else "")]
-    module = "module" if source == "module" else ""
-    lines = loading_lines(source, config, pushed.repo, on_hub=True, module=module, revision=revision)
-    return [f">>> {line}" for line in lines]
 
 
 def _shown(key: str, value: Any) -> str:

@@ -1,8 +1,6 @@
 """`paramgen predict`: initial weights, in a folder that the library loads."""
 
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -28,11 +26,15 @@ from paramgen.cli.options import (
     parsed_example,
     parsed_overrides,
 )
-from paramgen.cli.push import Message, Public, PullRequest, Revision, early_target, push_written
+from paramgen.cli.push import Message, Public, PullRequest, Revision
+
+if TYPE_CHECKING:
+    from paramgen.prediction.options import PredictOptions
+
+DEFAULT: Final = "start"  # the folder's name where nothing else names it
 
 
 def predict(
-    context: typer.Context,
     *,
     arch: OwnArch = None,
     out: Out = None,
@@ -71,41 +73,41 @@ def predict(
     from paramgen.cli.output import Reporter
 
     reporter = Reporter(as_json=as_json, quiet=quiet)
-    target = early_target(push, public=public, revision=revision, pr=pr, message=message)
-    with reporter.stage("Building and tracing"):
-        from paramgen.api import predict as prepare
-        from paramgen.output.write import companions_of, described_plan, plan_files, write_prediction
+    with reporter.progress("Building and tracing") as progress:
+        from paramgen import api
 
-        name = arch or "-".join((prompt or ["start"])[0].split())[:40]
-        folder = _folder(out, name, context if target is not None else None)
-        if not dry_run:
-            _refuse_folder(folder, overwrite)
-        words: dict[str, Any] = {"init": init, "prompt": prompt or None, "seed": seed, "dtype": dtype}
-        words |= {"overrides": parsed_overrides(overrides), "example_input": parsed_example(example_input)}
-        words |= {"endpoint": endpoint, "tokenizer": tokenizer}
-        prediction = prepare(arch, **words, strict=strict, trace_timeout=trace_timeout)
-        copied = companions_of(prediction, tokenizer=tokenizer, image_processor=image_processor)
-        planned = plan_files(prediction, max_shard)
-    reporter.warn_of(prediction.graph)
+        options: "PredictOptions" = {
+            "init": init,
+            "prompt": prompt or None,
+            "seed": seed,
+            "dtype": dtype,
+            "overrides": parsed_overrides(overrides),
+            "example_input": parsed_example(example_input),
+            "tokenizer": tokenizer,
+            "endpoint": endpoint,
+            "strict": strict,
+            "trace_timeout": trace_timeout,
+        }
+        if dry_run:
+            planned = api.plan(arch, max_shard=max_shard, image_processor=image_processor, **options)
+        else:
+            written = api.write(
+                arch,
+                out or folder_name(arch or "-".join((prompt or [DEFAULT])[0].split())[:40]) or DEFAULT,
+                max_shard=max_shard,
+                overwrite=overwrite,
+                verify=check,
+                progress=progress,
+                image_processor=image_processor,
+                push=push,
+                public=public,
+                revision=revision,
+                pr=pr,
+                message=message,
+                keep=push is None or out is not None,
+                **options,
+            )
     if dry_run:
-        return reporter.plan(described_plan(prediction, planned))
-    with reporter.progress(prediction.architecture.manifest.elements) as advance:
-        how: dict[str, Any] = {"max_shard": max_shard, "overwrite": overwrite, "verify": check, "copied": copied}
-        how |= {"repo": None if target is None else target.repo}
-        written = write_prediction(prediction, folder, progress=advance, **how)
-    pushed = None if target is None else push_written(written, target, message, reporter)
-    reporter.written(written, pushed, kept=pushed is None or out is not None)
-
-
-def _refuse_folder(folder: Path, overwrite: bool) -> None:
-    from paramgen.storage.folder import checked_target
-
-    checked_target(folder, overwrite=overwrite)
-
-
-def _folder(out: Path | None, arch: str, context: typer.Context | None) -> Path:
-    """Return the folder to write: the one asked for, or in a place that lasts as long as `context`, or one named so."""
-    if out is not None:
-        return out
-    name = Path(folder_name(arch) or "start")
-    return name if context is None else Path(context.with_resource(TemporaryDirectory())) / name
+        reporter.planned(planned)
+    else:
+        reporter.written(written)

@@ -1,17 +1,11 @@
-"""`paramgen push`, and what `paramgen predict --push` shares with it: parses, calls the library, and prints."""
+"""`paramgen push`: a folder to the Hugging Face Hub; its options are those of `paramgen predict --push`, too."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from paramgen.cli.options import Json, Quiet
-from paramgen.errors import OptionError
-
-if TYPE_CHECKING:
-    from paramgen.cli.output import Reporter
-    from paramgen.hub.commit import Pushed, Target
-    from paramgen.output.write import Written
 
 Public = Annotated[bool, typer.Option("--public", help="Let everybody see it; a new repository is private otherwise.")]
 Revision = Annotated[str | None, typer.Option("--revision", metavar="BRANCH", help="Push to a branch; made if new.")]
@@ -36,43 +30,13 @@ def push(
 
     [dim]paramgen push start me/vit-start
     paramgen push start me/vit-start --revision seed-1
-    paramgen push start lab/vit-start --pr --message "Another start"[/dim]
+    paramgen push start lab/vit-start --pr --message "Another seed"[/dim]
     """
     from paramgen.cli.output import Reporter
 
     reporter = Reporter(as_json=as_json, quiet=quiet)
-    target = target_of(repo, public=public, revision=revision, pr=pr)
-    with reporter.transfer() as advance:
-        from paramgen.output.push import push_folder
+    with reporter.progress("Checking") as progress:
+        from paramgen import api
 
-        found, pushed = push_folder(folder, target, message=message, progress=advance)
-    reporter.pushed(pushed, found.source, found.config)
-
-
-def target_of(repo: str, *, public: bool, revision: str | None, pr: bool) -> "Target":
-    """Return where to push; what cannot be pushed to is found later."""
-    from paramgen.hub.commit import Target
-
-    return Target(repo=repo, public=public, revision=revision, pr=pr)
-
-
-def early_target(
-    repo: str | None, *, public: bool, revision: str | None, pr: bool, message: str | None
-) -> "Target | None":
-    """Return where predict is to push, if it is, once the Hub has said that it can be."""
-    if repo is None:
-        if public or pr or revision is not None or message is not None:
-            raise OptionError("--public, --revision, --pr and --message need --push. Type: --push OWNER/NAME")
-        return None
-    from paramgen.hub.commit import checked_target
-
-    return checked_target(target_of(repo, public=public, revision=revision, pr=pr))
-
-
-def push_written(written: "Written", target: "Target", message: str | None, reporter: "Reporter") -> "Pushed":
-    """Push what predict has just written and, as a rule, checked."""
-    with reporter.transfer() as advance:
-        from paramgen.output.push import push_folder
-
-        checked = written.checked is not None
-        return push_folder(written.folder, target, message=message, checked=checked, progress=advance)[1]
+        pushed = api.push(folder, repo, public=public, revision=revision, pr=pr, message=message, progress=progress)
+    reporter.pushed(pushed)

@@ -21,6 +21,7 @@ from paramgen.graphs.schema import Graph
 from paramgen.graphs.tracing.fallbacks import graph_of
 from paramgen.initializers import ResolvedInitializer
 from paramgen.initializers.library import Library
+from paramgen.output.planning import plan_folder
 from paramgen.output.verify import load_folder
 from paramgen.output.write import write_prediction
 from paramgen.prediction import Prediction
@@ -232,7 +233,7 @@ def _real(architecture: Architecture, graph: Graph) -> nn.Module:
     )
     with tempfile.TemporaryDirectory(prefix="paramgen-") as folder:
         target = Path(folder) / "start"
-        write_prediction(prediction, target, max_shard="50GB", overwrite=False, verify=False)
+        write_prediction(plan_folder(prediction, max_shard="50GB"), target)
         return load_folder(target)
 
 

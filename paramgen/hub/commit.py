@@ -67,6 +67,7 @@ class Pushed:
     files: Mapping[str, int]
     sent: int
     known: int
+    loading: tuple[str, ...] = ()  # the lines that load it from the Hub, or predict with it, on any machine
 
     def to_json(self) -> dict[str, Any]:
         """Return what `--json` prints."""

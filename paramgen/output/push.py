@@ -6,7 +6,7 @@ That is a prediction, or what predicts: a hypernet, or a pipeline that denoises 
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,12 +14,15 @@ from typing import Any, Final, final
 
 from paramgen.architectures import read_config
 from paramgen.architectures.ownership import RECORD, SIGNATURE
-from paramgen.errors import CheckError, HubError, one_line
-from paramgen.hub.commit import PIPELINE, Progress, Pushed, Target, push
+from paramgen.errors import CheckError, HubError, OptionError, one_line
+from paramgen.hub.commit import MAIN, PIPELINE, Progress, Pushed, Target, checked_target, push
 from paramgen.hypernets.loading import is_hypernet, load
 from paramgen.hypernets.storage import CONFIG, WEIGHTS
+from paramgen.modelcard.loading import loading_lines
 from paramgen.modelcard.markdown import without_folders
-from paramgen.output.verify import REPORT, check_folder, read_report
+from paramgen.output.verify import check_folder, read_report
+from paramgen.output.write import Written
+from paramgen.storage.record import REPORT
 from paramgen.storage.seal import CARD
 
 FIGURES: Final = "figures"
@@ -50,12 +53,50 @@ def push_folder(
     message: str | None = None,
     checked: bool = False,
     progress: Progress | None = None,
-) -> tuple[Pushable, Pushed]:
+) -> Pushed:
     """Check a folder that paramgen wrote and make the repository hold its files by one commit."""
     found = pushable(folder, checked=checked)
     with TemporaryDirectory() as scratch:
         files = {**found.files, **_without_folders(found, Path(scratch))}
-        return found, push(files, target, message=message or found.message, progress=progress)
+        pushed = push(files, target, message=message or found.message, progress=progress)
+    return replace(pushed, loading=_loading(found, pushed))
+
+
+def early_target(
+    repo: str | None, *, public: bool, revision: str | None, pr: bool, message: str | None
+) -> Target | None:
+    """Return where to push, if that is requested, once the Hub has said that it can be.
+
+    Raises:
+        OptionError: No repository is named, but something is said about it.
+
+    """
+    if repo is None:
+        if public or pr or revision is not None or message is not None:
+            raise OptionError("--public, --revision, --pr and --message need --push. Type: --push OWNER/NAME")
+        return None
+    return checked_target(Target(repo=repo, public=public, revision=revision, pr=pr))
+
+
+def push_written(
+    written: Written, target: Target, *, message: str | None, kept: bool, progress: Progress | None
+) -> Written:
+    """Push what has just been written and, as a rule, checked."""
+    checked = written.checked is not None
+    pushed = push_folder(written.folder, target, message=message, checked=checked, progress=progress)
+    return replace(written, pushed=pushed, kept=kept)
+
+
+def _loading(found: Pushable, pushed: Pushed) -> tuple[str, ...]:
+    """Return the lines that load what was pushed, or predict with it, on any machine."""
+    revision = None if pushed.revision == MAIN else pushed.revision
+    if found.source in ("hypernet", "diffusion"):
+        of_what = "--arch NAME" if found.source == "hypernet" else "--prompt WORDS"
+        at = f"@{revision}" if revision else ""
+        return (f"paramgen predict {of_what} --init {found.source}:{pushed.repo}{at}",)
+    module = "module" if found.source == "module" else ""
+    lines = loading_lines(found.source, found.config, pushed.repo, on_hub=True, module=module, revision=revision)
+    return tuple(f">>> {line}" for line in lines)
 
 
 def pushable(folder: Path, *, checked: bool = False) -> Pushable:

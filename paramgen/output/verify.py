@@ -4,7 +4,6 @@ Where a published hypernet made it, the norm of its parameters must be the publi
 """
 
 import importlib
-import json
 import logging
 import os
 import sys
@@ -16,7 +15,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from math import sqrt
 from pathlib import Path
-from typing import Any, Final, Literal, final
+from typing import Any, Final, Literal, final, get_args
 
 import torch
 from torch import Tensor, nn
@@ -25,15 +24,14 @@ from paramgen._torchvision import ensure_torchvision
 from paramgen.architectures import Loaded, read_config, sources
 from paramgen.architectures.ownership import is_ours, own_record
 from paramgen.architectures.state import load_state
-from paramgen.errors import CheckError, ParamgenError, one_line
+from paramgen.errors import CheckError, OptionError, ParamgenError, one_line
 from paramgen.published.published import Comparison, compare
 from paramgen.slots.manifest import state_of
 from paramgen.storage.reading import Stored, stored, weight_files
+from paramgen.storage.record import REPORT, read_record
 
-REPORT: Final = "paramgen.json"
-MAX_REPORT: Final = 100_000_000
 REAL_LIMIT: Final = 250_000_000
-"""Folders of more bytes than this are checked against the meta device unless asked otherwise."""
+"""Folders of more bytes than this are checked against the meta device unless real memory is requested."""
 
 Memory = Literal["auto", "real", "meta"]
 
@@ -44,6 +42,14 @@ class Checked:
     """What was compared. `loaded_by` is None for a live module's folder, which only its owner can load.
 
     `published` is None unless a published hypernet made the prediction.
+
+    Args:
+        folder: What was loaded.
+        loaded_by: The library.
+        tensors: How many were compared.
+        memory: `real` where the loaded values were compared bit by bit, `meta` where names and shapes were.
+        published: How the norm compares with the published one.
+
     """
 
     folder: Path
@@ -51,6 +57,16 @@ class Checked:
     tensors: int
     memory: Literal["real", "meta"]
     published: Comparison | None
+
+    def __repr__(self) -> str:
+        loaded = self.loaded_by or "its owner"
+        return f"Checked({str(self.folder)!r}, {self.tensors} tensors, loaded by {loaded!r}, {self.memory} memory)"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `--json` prints."""
+        found = {"folder": str(self.folder), "loaded_by": self.loaded_by, "tensors": self.tensors}
+        published = {} if self.published is None else {"published": self.published.to_json()}
+        return {**found, "memory": self.memory, **published, "ok": True}
 
 
 def check_folder(folder: Path, *, memory: Memory = "auto") -> Checked:
@@ -62,7 +78,11 @@ def check_folder(folder: Path, *, memory: Memory = "auto") -> Checked:
     Raises:
         CheckError: Anything is missing, unexpected, of another shape, not finite, or changed; or a published hypernet
             made it, and its norm is not the published one.
+        OptionError: The memory is unknown.
+
     """
+    if memory not in get_args(Memory):
+        raise OptionError(f"Unknown --memory {memory!r}. Allowed: {', '.join(get_args(Memory))}")
     done = verify_folder(folder, memory=memory)
     if done.published is not None and done.published.verdict == "differs":
         raise CheckError(
@@ -115,18 +135,7 @@ def load_folder(folder: Path, module: nn.Module | None = None) -> nn.Module:
 def read_report(folder: Path) -> dict[str, Any]:
     """Return the folder's paramgen.json; empty where somebody else wrote the folder."""
     _refuse_absent(folder)
-    file = folder / REPORT
-    if not file.is_file():
-        return {}
-    try:
-        if file.stat().st_size > MAX_REPORT:
-            raise CheckError(f"{file} is larger than {MAX_REPORT:,} bytes. Predict the folder again.")
-        record = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise CheckError(f"{file} cannot be read: {error}. Predict the folder again.") from error
-    if not isinstance(record, dict):
-        raise CheckError(f"{file} holds no JSON object. Predict the folder again.")
-    return record
+    return read_record(folder)
 
 
 @contextmanager

@@ -1,57 +1,53 @@
-"""Carry a prediction out: into a folder, or into a live module."""
+"""Write a prediction into a folder: planned, streamed, checked by its library, and only then given its name."""
 
 import json
 import os
-from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Final, final
+from typing import Any, final
 
-import torch
-from torch import nn
-
-from paramgen.architectures.lazy import with_shapes
-from paramgen.architectures.memory import give_memory
-from paramgen.architectures.processors import Companions, companions
-from paramgen.architectures.recorder import built_on
-from paramgen.errors import CheckError, OptionError
-from paramgen.graphs.analysis.kinds import family_of
-from paramgen.graphs.graph_json import graph_hash
-from paramgen.initializers import Choice
-from paramgen.initializers.auto import measured_on
-from paramgen.initializers.library import KEPT
+from paramgen.errors import CheckError
+from paramgen.hub.commit import Pushed
 from paramgen.modelcard.card import card_text
 from paramgen.modelcard.notebook import table
-from paramgen.output.stream import Advance, statistics_of, stream
-from paramgen.output.verify import REPORT, Checked, verify_folder
+from paramgen.output.planning import FolderPlan, entries_of
+from paramgen.output.stream import stream
+from paramgen.output.verify import Checked, verify_folder
 from paramgen.prediction import Prediction
-from paramgen.slots.determinism import settled_randomness
-from paramgen.slots.init_program import slot_generator
-from paramgen.slots.manifest import state_of
+from paramgen.prediction.progress import Progress
+from paramgen.prediction.summary import Summary
 from paramgen.storage.folder import checked_target, transaction
-from paramgen.storage.plan import Entry, Plan, plan
+from paramgen.storage.record import REPORT
 from paramgen.storage.seal import CARD
 from paramgen.storage.unaltered import digests_of
 from paramgen.storage.writer import SafetensorsWriter
-
-CONFIG: Final = "config.json"
-_TRIED: Final = 1 << 23  # elements of a slot that is tried for an estimate, if there is one
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class Written:
-    """What was written, and how long it took (`seconds` by stage)."""
+    """What was written, how long it took (`seconds` by stage), and where it was pushed, if it was.
+
+    Args:
+        folder: Where it was written; where it is not kept, it is gone.
+        prediction: What was computed.
+        files: Every file with its size in bytes.
+        seconds: Of the stages `predict` and `check`.
+        checked: What loading it with its library gave; None where it was not checked.
+        pushed: What is on the Hub; None where it was not pushed.
+        kept: Whether the folder stays.
+
+    """
 
     folder: Path
     prediction: Prediction
     files: Mapping[str, int]
     seconds: Mapping[str, float]
     checked: Checked | None
+    pushed: Pushed | None = None
+    kept: bool = True
 
     def __repr__(self) -> str:
         size, checked = sum(self.files.values()), self.checked
@@ -62,141 +58,58 @@ class Written:
         return table(repr(self), ("file", "bytes"), list(self.files.items())[:12])
 
     def to_json(self) -> dict[str, Any]:
-        """Return the summary that `--json` prints."""
+        """Return what `--json` prints."""
         published = None if self.checked is None else self.checked.published
         return {
-            **describe_prediction(self.prediction, self.files),
-            "folder": str(self.folder),
+            **Summary(prediction=self.prediction).to_json(),
+            "files": dict(self.files),
+            "folder": str(self.folder) if self.kept else None,
             "seconds": {stage: round(seconds, 3) for stage, seconds in self.seconds.items()},
             "checked": self.checked is not None,
             "loaded_by": None if self.checked is None else self.checked.loaded_by,
             **({} if published is None else {"published": published.to_json()}),
+            **({} if self.pushed is None else {"pushed": self.pushed.to_json()}),
         }
 
 
-def describe_prediction(prediction: Prediction, files: Mapping[str, int]) -> dict[str, Any]:
-    """Return what is known before the first tensor is made."""
-    manifest = prediction.architecture.manifest
-    return {
-        "spec": prediction.architecture.spec,
-        "init": prediction.init,
-        **(prediction.choice.to_json() if prediction.choice else {}),
-        **({"next_step": prediction.next_step} if prediction.next_step else {}),
-        **({"remarks": remarks} if (remarks := list(prediction.remarks)) else {}),
-        "seed": prediction.seed,
-        "parameters": manifest.parameters,
-        "elements": manifest.elements,
-        "by_rule": prediction.by_rule,
-        "tensors_by_rule": prediction.tensors_by_rule,
-        "traced_by": prediction.graph.traced_by,
-        "trace_failures": list(prediction.graph.failures),
-        "nodes": len(prediction.graph),
-        "unreachable": prediction.graph.unreachable(),
-        "files": dict(files),
-    }
-
-
-def plan_files(prediction: Prediction, max_shard: int | str) -> Plan:
-    """Plan the weights files of a prediction."""
-    layout = prediction.architecture.layout
-    return plan(
-        entries_of(prediction),
-        weights_file=layout.weights_file,
-        max_shard=max_shard,
-        shardable=layout.shardable,
-    )
-
-
-def planned_files(prediction: Prediction, planned: Plan) -> dict[str, int]:
-    """Return every file of the folder that its library reads, but what is copied into it, with its size in bytes."""
-    return {**planned.files, **{name: len(text.encode()) for name, text in _texts(prediction).items()}}
-
-
-def companions_of(prediction: Prediction, *, tokenizer: str | None, image_processor: str | None) -> Companions:
-    """Return what is to be saved beside the weights: what was asked for, or else what the start brings with it."""
-    brought = prediction.initializer.companion_files.get("tokenizer")
-    return companions(prediction.architecture.layout, tokenizer=tokenizer or brought, image_processor=image_processor)
-
-
-def described_plan(prediction: Prediction, planned: Plan) -> dict[str, Any]:
-    """Return what a prediction would write, and about how long that would take where it can be said."""
-    seconds = estimated_seconds(prediction)
-    timed = {} if seconds is None else {"estimated_seconds": float(f"{seconds:.2g}")}
-    return describe_prediction(prediction, planned_files(prediction, planned)) | timed
-
-
-def estimated_seconds(prediction: Prediction) -> float | None:
-    """Return about how long it takes to draw, hash and write everything, from one slot for each rule.
-
-    What is drawn is hashed while the next is drawn, so the slower of the two counts. None where a start makes
-    everything together, of which no part can be tried alone.
-    """
-    if not prediction.resolved.slot_by_slot:
-        return None
-    filled = prediction.architecture.manifest.filled
-    drawing = finishing = 0.0
-    for rule, elements in prediction.by_rule.items():
-        slots = (slot for slot in filled if prediction.rules[slot.name] == rule and slot.elements)
-        tried = min(slots, key=lambda slot: abs(slot.elements - _TRIED), default=None)
-        if tried is None:
-            continue
-        part, share = prediction.only([tried.name]), elements / tried.elements
-        for _ in range(2):  # the first time, libraries still warm up
-            begun = perf_counter()
-            ((_, tensor),) = part
-            drawn = perf_counter()
-            statistics_of(tensor)
-            ended = perf_counter()
-        drawing += share * (drawn - begun)
-        finishing += share * (ended - drawn)
-    return max(drawing, finishing)
-
-
-def entries_of(prediction: Prediction) -> Iterator[Entry]:
-    """Yield what the library wants stored: every name, or every tensor once."""
-    manifest = prediction.architecture.manifest
-    for slot in manifest.values():
-        if slot.tied_to is None or prediction.architecture.layout.tied == "each":
-            yield Entry(slot.name, slot.shape, prediction.dtype_of(slot))
-
-
 def write_prediction(
-    prediction: Prediction,
+    plan: FolderPlan,
     folder: Path,
     *,
-    max_shard: int | str,
-    overwrite: bool,
-    verify: bool,
-    progress: Advance | None = None,
-    copied: Companions | None = None,
+    target: Path | None = None,
+    overwrite: bool = False,
+    verify: bool = False,
+    progress: Progress | None = None,
     repo: str | None = None,
 ) -> Written:
     """Write the folder beside its place, check it there, and give it its name last.
 
-    What is `copied` saves itself beside the weights. The card says how to load it from `repo`, if it goes there.
+    Args:
+        plan: What is written.
+        folder: Where, as the user typed it.
+        target: What `checked_target` returned for the folder, where it was called before.
+        overwrite: Replace a folder that paramgen wrote.
+        verify: Load the folder with its library before it appears under its name.
+        progress: Called with the stage, the elements done and all elements.
+        repo: The Hub's repository that it goes to, if it does: the card says how to load it from there.
+
     """
-    copied = copied or {}
-    checked_target(folder, overwrite=overwrite)
-    planned = plan_files(prediction, max_shard)
-    files = planned_files(prediction, planned)
+    prediction, files = plan.prediction, plan.files
+    real = checked_target(folder, overwrite=overwrite) if target is None else target
     started = perf_counter()
-    with transaction(folder, overwrite=overwrite) as partial:
-        with SafetensorsWriter(planned, partial) as writer:
-            tensors = stream(prediction, writer, progress)
-        for name, text in _texts(prediction).items():
-            (partial / name).write_text(text, encoding="utf-8")
-        for each in copied.values():
-            each.save_pretrained(partial)
+    with transaction(real, overwrite=overwrite, checked=True) as partial:
+        tensors = _fill(plan, partial, progress)
         files.update({path.name: path.stat().st_size for path in partial.iterdir() if path.name not in files})
-        report = {
-            **_provenance(prediction, max_shard, copied),
+        companions = [list(words) for words in plan.companions]
+        record = {
+            **Summary(prediction=prediction).record(max_shard=plan.max_shard, companion_files=companions),
             "files": files,
-            "digests": digests_of(partial, but=planned.files),
+            "digests": digests_of(partial, but=plan.weights.files),
             "tensors": {entry.name: tensors[entry.name] for entry in entries_of(prediction)},
         }
-        (partial / REPORT).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        (partial / REPORT).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
         name = Path(os.path.abspath(folder)).name
-        card = card_text(report, prediction.architecture.layout.config, name, repo=repo)
+        card = card_text(record, prediction.architecture.layout.config, name, repo=repo)
         (partial / CARD).write_text(card, encoding="utf-8")
         predicted = perf_counter()
         checked = _verified(partial, folder, progress) if verify else None
@@ -209,137 +122,24 @@ def write_prediction(
     )
 
 
-@final
-class Filled(dict[str, str]):
-    """The rule of each slot of a module that was filled, and which initializer was chosen for it."""
-
-    def __init__(self, prediction: Prediction) -> None:
-        super().__init__(prediction.rules)
-        self.choice: Choice | None = prediction.choice
-        self._said = repr(prediction)
-
-    def __repr__(self) -> str:
-        counts = ", ".join(f"{count} by {rule}" for rule, count in Counter(self.values()).most_common())
-        return f"Filled({counts}; {self._said})"
-
-
-def created(prediction: Prediction, progress: bool | None = None) -> nn.Module:
-    """Return the network itself, built by its library's constructor, filled, and in the mode that this leaves it in."""
-    architecture = prediction.architecture
-    if architecture.construct is None:
-        raise OptionError(
-            f"{architecture.spec} cannot be built here: a graph's JSON is no network, and a live module is there "
-            "already: paramgen.initialize_(module). Type: --arch vit_b16, or file.py:factory"
-        )
-    with settled_randomness():
-        module = built_on(torch.device("cpu"), architecture.construct)
-    if prediction.dtype is not None:
-        _cast(module, prediction)
-    fill(module, prediction, progress)
-    return module
+def _fill(plan: FolderPlan, partial: Path, progress: Progress | None) -> dict[str, Any]:
+    """Write the weights and what stands beside them; return the record of each tensor."""
+    elements = plan.prediction.architecture.manifest.elements
+    advance = None if progress is None else lambda stage, done: progress(stage, done, elements)
+    with SafetensorsWriter(plan.weights, partial) as writer:
+        tensors = stream(plan.prediction, writer, advance)
+    for name, text in plan.texts.items():
+        (partial / name).write_text(text, encoding="utf-8")
+    for each in plan.companions.values():
+        each.save_pretrained(partial)
+    return tensors
 
 
-def _cast(module: nn.Module, prediction: Prediction) -> None:
-    """Give the state dict's floating-point tensors their dtype, as loading a folder does: other buffers keep theirs."""
-    dtype, layout = prediction.dtype, prediction.architecture.layout
-    assert dtype is not None
-    saved = state_of(module)
-    unsaved = {id(buffer) for name, buffer in module.named_buffers() if name not in saved}
-
-    def cast(tensor: torch.Tensor) -> torch.Tensor:  # `to` would cast complex tensors, too, and a library's own warns
-        return tensor.to(dtype) if tensor.is_floating_point() and id(tensor) not in unsaved else tensor
-
-    module._apply(cast)
-    if layout.dtype_key is not None and hasattr(module, "config"):
-        module.config.dtype = dtype
-
-
-@torch.no_grad()
-def fill(module: nn.Module, prediction: Prediction, progress: bool | None = False) -> Filled:
-    """Copy a prediction into a live module and return the rule of each slot. What is `kept` is not touched.
-
-    Lazy layers get their shapes from the example input, and what is on the meta device gets memory.
-    """
-    manifest, rules = prediction.architecture.manifest, dict(prediction.rules)
-    unsaved = {name: buffer for name, buffer in module.named_buffers() if name not in manifest and buffer.is_meta}
-    if unknown := sorted(unsaved.keys() - manifest.unsaved.keys()):
-        raise OptionError(
-            f"What is in {unknown[0]!r}, which is on the meta device and in no state dict, only its constructor knows. "
-            "Build the module on the CPU"
-        )
-    with_shapes(module, prediction.architecture.example)
-    give_memory(module)
-    state, buffers = state_of(module), dict(module.named_buffers())
-    filled = prediction.only([slot.name for slot in manifest.filled if rules[slot.name] != KEPT])
-    for name, tensor in filled.advancing(progress):
-        state[name].detach().copy_(tensor)
-    for name in unsaved:
-        buffers[name].copy_(manifest.unsaved[name](slot_generator(prediction.seed, name)))
-    return Filled(prediction)
-
-
-def _verified(partial: Path, folder: Path, progress: Advance | None) -> Checked:
-    """Check the folder under its temporary name; whatever is wrong with it is said of the name that was asked for."""
+def _verified(partial: Path, folder: Path, progress: Progress | None) -> Checked:
+    """Check the folder under its temporary name; whatever is wrong with it is said of the name that was requested."""
     if progress is not None:
-        progress("check", 0)
+        progress("check", 0, 0)
     try:
         return replace(verify_folder(partial), folder=folder)
     except CheckError as error:
         raise CheckError(error.message.replace(str(partial), str(folder))) from error
-
-
-def _texts(prediction: Prediction) -> dict[str, str]:
-    """Return name and content of each file beside the weights that the layout asks for."""
-    return {CONFIG: _config(prediction), **prediction.architecture.layout.files}
-
-
-def _config(prediction: Prediction) -> str:
-    layout = prediction.architecture.layout
-    config = dict(layout.config)
-    if layout.dtype_key is not None:
-        floating = (slot for slot in prediction.architecture.manifest.filled if slot.dtype.is_floating_point)
-        config[layout.dtype_key] = str(prediction.dtype_of(next(floating))).removeprefix("torch.")
-    return json.dumps(config, indent=2) + "\n"
-
-
-def _versions(*libraries: str) -> Iterator[tuple[str, str]]:
-    for library in libraries:
-        with suppress(PackageNotFoundError):  # `module`, or a source that is not called like its package
-            yield library, version(library)
-
-
-def _provenance(prediction: Prediction, max_shard: int | str, copied: Companions) -> dict[str, Any]:
-    manifest = prediction.architecture.manifest
-    source = prediction.architecture.layout.source
-    described, family = dict(prediction.resolved.describe()), family_of(prediction.graph)
-    return {
-        "paramgen": version("paramgen"),
-        "versions": dict(_versions("torch", source)),
-        "source": source,
-        "spec": prediction.architecture.spec,
-        "requested": {
-            **prediction.requested.to_json(),
-            "max_shard": max_shard,
-            "companion_files": [list(words) for words in copied],
-        },
-        "graph": {
-            "sha256": graph_hash(prediction.graph),
-            "nodes": len(prediction.graph),
-            "traced_by": prediction.graph.traced_by,
-            "trace_failures": list(prediction.graph.failures),
-            "unreachable": prediction.graph.unreachable(),
-        },
-        "init": prediction.init,
-        "initializer": described,
-        "family": family,
-        "measured": measured_on(described, family),
-        "provenance": dict(prediction.initializer.provenance()),
-        **({"remarks": remarks} if (remarks := list(prediction.remarks)) else {}),
-        "seed": prediction.seed,
-        "dtype": None if prediction.dtype is None else str(prediction.dtype).removeprefix("torch."),
-        "parameters": manifest.parameters,
-        "elements": manifest.elements,
-        "by_rule": prediction.by_rule,
-        "tensors_by_rule": prediction.tensors_by_rule,
-        "tied": {slot.name: slot.tied_to for slot in manifest.values() if slot.tied_to is not None},
-    }

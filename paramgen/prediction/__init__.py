@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -28,7 +28,7 @@ from paramgen.initializers.auto import AUTO
 from paramgen.initializers.library import DEFAULTS, KEPT, LIBRARY, PLAIN
 from paramgen.modelcard.markdown import shell
 from paramgen.modelcard.notebook import facts
-from paramgen.prediction.progress import advancing
+from paramgen.prediction.progress import Progress, reporting
 from paramgen.registry.synonyms import known_dtype, known_init
 from paramgen.slots.manifest import Slot
 
@@ -184,15 +184,15 @@ class Prediction:
         """Number of whole tensors by the rule that is named for each."""
         return dict(Counter(self.rules.values()).most_common())
 
-    def advancing(self, progress: Callable[[str, int], None] | bool | None) -> Iterator[tuple[str, Tensor]]:
+    def advancing(self, progress: Progress | bool | None) -> Iterator[tuple[str, Tensor]]:
         """Iterate and say after each tensor how far it is."""
         manifest, done = self.architecture.manifest, 0
-        with advancing(progress, manifest.elements) as advance:
+        with reporting(progress) as report:
             for name, tensor in self:
                 yield name, tensor
                 done += tensor.numel()
-                if advance is not None:
-                    advance("predict", done)
+                if report is not None:
+                    report("predict", done, manifest.elements)
 
     def dtype_of(self, slot: Slot) -> torch.dtype:
         """Return the dtype in which a slot is written; integers and booleans stay what they are.

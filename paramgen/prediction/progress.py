@@ -1,4 +1,4 @@
-"""Progress in Python: a bar in a terminal or a notebook, as soon as something takes longer than two seconds."""
+"""Progress bars for Python: where somebody sees them, and only for work that takes longer than two seconds."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -7,19 +7,29 @@ from typing import Any, Final, final
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
 
-DELAY: Final = 2.0  # seconds before a bar that nobody asked for is shown
+DELAY: Final = 2.0  # seconds before a bar that nobody requested is shown
+
+Progress = Callable[[str, int, int], None]
+"""Called with the stage, how much of it is done and how much there is; 0 where that is not known.
+
+`predict` counts elements; `build` and `check` count nothing. Any other stage is a text of a push, which counts bytes.
+"""
+
+STAGES: Final = {"build": "Building and tracing", "predict": "Predicting", "check": "Loading with the library"}
+"""What a bar says of each stage; of any other, the stage itself."""
 
 
 @final
 class Bar:
-    """A bar that appears with the first step after `DELAY`; at once where it was asked for."""
+    """A bar that appears with the first step after `DELAY`; at once where it was requested."""
 
-    def __init__(self, progress: Progress, *, asked: bool) -> None:
+    def __init__(self, progress: RichProgress, *, requested: bool) -> None:
         self._progress = progress
-        self._task = progress.add_task("", total=None)
-        self._due = time.monotonic() + (0.0 if asked else DELAY)
+        self._task: TaskID = progress.add_task("", total=None)
+        self._due = time.monotonic() + (0.0 if requested else DELAY)
         self._shown = False
 
     def step(self, text: str, done: int, total: int | None) -> None:
@@ -43,8 +53,10 @@ def bar(wanted: bool | None) -> Iterator[Bar | None]:
         yield None
         return
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"))
-    progress = Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, transient=wanted is None)
-    shown = Bar(progress, asked=bool(wanted))
+    progress = RichProgress(
+        *columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, transient=wanted is None
+    )
+    shown = Bar(progress, requested=bool(wanted))
     try:
         yield shown
     finally:
@@ -52,38 +64,23 @@ def bar(wanted: bool | None) -> Iterator[Bar | None]:
 
 
 @contextmanager
-def advancing(
-    progress: Callable[[str, int], None] | bool | None, total: int
-) -> Iterator[Callable[[str, int], None] | None]:
-    """Give what is called with a stage and the number of elements done: the caller's own, or a bar's."""
+def reporting(progress: Progress | bool | None) -> Iterator[Progress | None]:
+    """Give what is called with stage, done and total: the caller's own function, or a bar's; None where no bar is."""
     if callable(progress):
         yield progress
         return
     with bar(progress) as shown:
 
-        def advance(stage: str, done: int) -> None:
+        def report(stage: str, done: int, total: int) -> None:
             assert shown is not None
-            checking = stage == "check"
-            shown.step("Loading with the library" if checking else "Predicting", done, None if checking else total)
+            shown.step(STAGES.get(stage, stage), done, total or None)
 
-        yield None if shown is None else advance
-
-
-@contextmanager
-def transferring(
-    progress: Callable[[str, int, int], None] | bool | None,
-) -> Iterator[Callable[[str, int, int], None] | None]:
-    """Give what is called with a text, the bytes done and all bytes: the caller's own, or a bar's."""
-    if callable(progress):
-        yield progress
-        return
-    with bar(progress) as shown:
-        yield None if shown is None else lambda text, done, total: shown.step(text, done, total or None)
+        yield None if shown is None else report
 
 
 @contextmanager
 def comparing(progress: Callable[[Any], None] | bool | None) -> Iterator[Callable[[Any], None] | None]:
-    """Give what is called with the events of a comparison: the caller's own, or a bar's."""
+    """Give what is called with the events of a comparison: the caller's own function, or a bar's."""
     if callable(progress):
         yield progress
         return

@@ -27,7 +27,7 @@ from paramgen.graphs.schema import Graph
 from paramgen.initializers import NamedTensors, initializer_of
 from paramgen.initializers.hypernet import IN_PART
 from paramgen.initializers.library import KEPT
-from paramgen.output.write import plan_files
+from paramgen.output.planning import plan_files
 from paramgen.prediction import Prediction, prediction_of
 from paramgen.storage.plan import Plan
 

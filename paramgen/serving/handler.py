@@ -17,7 +17,8 @@ from paramgen.errors import ArchitectureError, OptionError, OutputError, one_lin
 from paramgen.graphs.schema import Graph
 from paramgen.hypernets.storage import shipped_hypernets
 from paramgen.initializers import initializer_of
-from paramgen.output.write import plan_files, write_prediction
+from paramgen.output.planning import FolderPlan, plan_folder
+from paramgen.output.write import write_prediction
 from paramgen.prediction import DTYPES, Prediction, Requested, prediction_of
 from paramgen.serving.admission import Limits, graph_within, network_within, peak_within
 from paramgen.serving.allowlist import REPOSITORY, TOKEN, checked_arch, checked_init
@@ -46,10 +47,11 @@ class EndpointHandler:
         inputs, given = _read(data)
         push, token = _target(given)
         prediction = apart(_Clock(SECONDS), lambda: _prediction(inputs, given))
-        _refuse_large(prediction, MAX_ANSWERED if push is None else MAX_PUSHED)
+        plan = plan_folder(prediction)
+        _refuse_large(plan, MAX_ANSWERED if push is None else MAX_PUSHED)
         with TemporaryDirectory() as made:
             folder = Path(made) / "start"
-            apart(_Clock(SECONDS), lambda: _write(prediction, folder))
+            apart(_Clock(SECONDS), lambda: _write(plan, folder))
             return _summary(prediction) | (_inline(folder) if push is None else _pushed(folder, push, token))
 
 
@@ -64,9 +66,9 @@ class _Clock(Clock):
         )
 
 
-def _write(prediction: Prediction, folder: Path) -> None:
+def _write(plan: FolderPlan, folder: Path) -> None:
     # Not loaded here: its library may be another version, or none.
-    write_prediction(prediction, folder, max_shard="5GB", overwrite=False, verify=False)
+    write_prediction(plan, folder)
 
 
 def _read(data: object) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -151,9 +153,9 @@ def _refuse_old(source: str, arch: str) -> None:
         raise OptionError(f"{arch!r} needs {source} {least} or newer; here is {found}. {_ADVICE}")
 
 
-def _refuse_large(prediction: Prediction, most: int) -> None:
+def _refuse_large(plan: FolderPlan, most: int) -> None:
     """Refuse what does not fit before anything is computed."""
-    nbytes = sum(plan_files(prediction, "5GB").sizes.values())
+    nbytes = sum(plan.weights.sizes.values())
     if nbytes > most:
         raise OptionError(
             f"The weights have {nbytes:,} bytes; allowed are {most:,}. Send a smaller dtype, or have them pushed: "

@@ -36,12 +36,13 @@ _RENAME_EXCHANGE: Final = 2
 
 
 @contextmanager
-def transaction(target: Path, *, overwrite: bool = False, mark: str = MARK) -> Iterator[Path]:
+def transaction(target: Path, *, overwrite: bool = False, mark: str = MARK, checked: bool = False) -> Iterator[Path]:
     """Yield a temporary folder that becomes `target` when the block ends, or vanishes when it does not end well.
 
     What must not be overwritten is refused before the block begins; missing parents are made, and unmade on failure.
+    `checked` says that `target` is what `checked_target` returned.
     """
-    target = checked_target(target, overwrite=overwrite, mark=mark)
+    target = target if checked else checked_target(target, overwrite=overwrite, mark=mark)
     partial = _partial(target)
     parents: list[Path] = []
     try:

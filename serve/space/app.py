@@ -9,8 +9,8 @@ import gradio
 
 import paramgen
 from paramgen.architectures.aliases import ALIASES
-from paramgen.cli.listing import names_of
 from paramgen.modelcard.loading import loading_lines
+from paramgen.output.names import names_of
 from paramgen.serving.allowlist import INITIALIZERS
 
 STARTS: Final = tuple(name for name in INITIALIZERS if name != "diffusion")  # which takes words

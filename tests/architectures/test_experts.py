@@ -12,7 +12,7 @@ from paramgen.architectures.experts import NAME, run_all_experts
 from paramgen.graphs.analysis.roles import parts_of
 from paramgen.graphs.analysis.slot_roles import elements_by_role
 from paramgen.graphs.tracing.fallbacks import graph_of
-from paramgen.output.write import described_plan, plan_files
+from paramgen.output.planning import plan_folder, planned
 
 SMALL = (
     "hidden_size=32&intermediate_size=24&num_hidden_layers=2&num_attention_heads=4&num_key_value_heads=2&vocab_size=50"
@@ -60,7 +60,7 @@ def test_a_deep_mixture_is_planned() -> None:
         "&num_experts=128&num_experts_per_tok=8&moe_intermediate_size=1536&vocab_size=151936"
     )
     prediction = paramgen.predict(arch, init="he")
-    described = described_plan(prediction, plan_files(prediction, "5GB"))
+    described = planned(plan_folder(prediction)).to_json()
     assert described["parameters"] > 99e9 and described["nodes"] > 900
     assert (described["traced_by"], described["trace_failures"]) == ("fake tensors", [])
     assert described["unreachable"] == [] and described["by_rule"]["he"] > 0.99 * described["parameters"]

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 import paramgen
-from paramgen.cli.listing import names_of
 from paramgen.errors import UnknownNameError
+from paramgen.output.names import names_of
 
 if TYPE_CHECKING:
     from conftest import Command

@@ -17,6 +17,7 @@ from torch import Tensor
 
 import paramgen
 from paramgen.architectures.materialize import materialize
+from paramgen.output.planning import plan_folder
 from paramgen.output.write import write_prediction
 from paramgen.prediction import DTYPES, Prediction
 
@@ -136,7 +137,7 @@ def test_a_fresh_process_makes_of_it_what_was_predicted(source: str, tmp_path: P
         for shards in (False, True):
             folder = tmp_path / str(len(cases))
             size = SHARD[source] if shards else "5GB"
-            written = write_prediction(prediction, folder, max_shard=size, overwrite=False, verify=False)
+            written = write_prediction(plan_folder(prediction, max_shard=size), folder)
             layout = prediction.architecture.layout
             assert any(file.endswith(".index.json") for file in written.files) == (shards and layout.shardable)
             cases.append({**case, "folder": str(folder)})

@@ -125,9 +125,7 @@ def test_graphs_that_once_ended_a_start(name: str) -> None:
     architecture, graph = graph_from_json(graph_of(nodes, edges))
     initializer = initializer_of(init)
     try:
-        prediction = prediction_of(
-            architecture, graph, initializer, init=init, seed=0, dtype=None
-        )
+        prediction = prediction_of(architecture, graph, initializer, init=init, seed=0, dtype=None)
     except OptionError as refusal:
         assert "fills nothing of" in str(refusal)
         return
@@ -144,9 +142,7 @@ def test_steps_that_no_operation_takes_are_refused(name: str) -> None:
 def test_a_stride_beyond_the_kernel_leaves_finite_weights(init: str) -> None:
     nodes = [IMAGE, STEM, node("transposed_conv", [8, 8, 1, 1], "w", stride=[10**9] * 3)]
     architecture, graph = graph_from_json(graph_of(nodes, [[0, 1], [1, 2]]))
-    prediction = prediction_of(
-        architecture, graph, initializer_of(init), init=init, seed=0, dtype=None
-    )
+    prediction = prediction_of(architecture, graph, initializer_of(init), init=init, seed=0, dtype=None)
     assert all(bool(tensor.isfinite().all()) for _, tensor in prediction)
 
 

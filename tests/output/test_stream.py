@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 import paramgen
 from paramgen.output import stream as streaming
+from paramgen.output.planning import plan_folder
 from paramgen.output.stream import statistics_of
 from paramgen.output.write import write_prediction
 from paramgen.slots.init_program import InitProgram
@@ -138,5 +139,5 @@ def test_slots_are_told_apart_without_a_look_at_all_others(tmp_path: Path, monke
         streaming._Stream, "one_after_the_other", lambda self, pool, apart: stream(self, pool, Names(apart))
     )
     monkeypatch.setattr(streaming, "_in_pieces", lambda *_: False)
-    written = write_prediction(prediction, tmp_path / "out", max_shard="5GB", overwrite=False, verify=False)
+    written = write_prediction(plan_folder(prediction), tmp_path / "out")
     assert len(written.prediction.rules) == 40 and len(looks) <= 3

@@ -1,4 +1,4 @@
-"""Bars in Python: where somebody sees them and after a while; at once if asked for; never with False."""
+"""Bars in Python: where somebody sees them and after a while; at once if requested; never with False."""
 
 import io
 from collections.abc import Iterator
@@ -35,27 +35,27 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def test_a_bar_appears_after_two_seconds_and_not_before(screen: io.StringIO, clock: list[float]) -> None:
-    with module.advancing(None, 100) as advance:
+    with module.reporting(None) as advance:
         assert advance is not None
-        advance("predict", 10)
+        advance("predict", 10, 100)
         clock[0] = 1.9
-        advance("predict", 20)
+        advance("predict", 20, 100)
         assert not screen.getvalue()
         clock[0] = 2.0
-        advance("predict", 50)
+        advance("predict", 50, 100)
     assert "Predicting" in screen.getvalue() and "50%" in screen.getvalue()
 
 
-def test_a_bar_that_was_asked_for_appears_at_once(screen: io.StringIO, clock: list[float]) -> None:
-    with module.advancing(True, 100) as advance:
+def test_a_bar_that_was_requested_appears_at_once(screen: io.StringIO, clock: list[float]) -> None:
+    with module.reporting(True) as advance:
         assert advance is not None
-        advance("predict", 10)
-        advance("check", 0)
+        advance("predict", 10, 100)
+        advance("check", 0, 0)
     assert "Predicting" in screen.getvalue() and "Loading with the library" in screen.getvalue()
 
 
 def test_false_shows_none(screen: io.StringIO, clock: list[float]) -> None:
-    for given in (module.advancing(False, 1), module.transferring(False), module.comparing(False)):
+    for given in (module.reporting(False), module.comparing(False)):
         with given as called:
             assert called is None
     assert not screen.getvalue()
@@ -63,19 +63,19 @@ def test_false_shows_none(screen: io.StringIO, clock: list[float]) -> None:
 
 def test_none_is_shown_where_nobody_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "DELAY", 0.0)
-    with module.advancing(None, 100) as advance:  # pytest's stderr is no terminal
+    with module.reporting(None) as advance:  # pytest's stderr is no terminal
         assert advance is None
 
 
 def test_a_notebook_is_looked_at(monkeypatch: pytest.MonkeyPatch, clock: list[float]) -> None:
     console = Console(file=io.StringIO(), force_jupyter=True)
     monkeypatch.setattr(module, "Console", lambda **options: console)
-    with module.advancing(None, 100) as advance:
+    with module.reporting(None) as advance:
         assert advance is not None
 
 
 def test_a_function_of_ones_own_is_called_as_ever(tmp_path: Path, own: Path) -> None:
-    calls: list[tuple[str, int]] = []
+    calls: list[tuple[str, int, int]] = []
     paramgen.write(f"{own}:build", tmp_path / "out", init="he", progress=lambda *said: calls.append(said))
     assert calls[-1][0] == "check"
 
@@ -95,16 +95,16 @@ def test_whatever_takes_long_has_one(screen: io.StringIO, tmp_path: Path, own: P
 
 
 def test_texts_are_shown_as_they_are(screen: io.StringIO, clock: list[float]) -> None:
-    with module.transferring(True) as transferred:
+    with module.reporting(True) as transferred:
         assert transferred is not None
         transferred("[bold]model[/].safetensors", 5, 10)
     assert "[bold]model[/].safetensors" in screen.getvalue() and "50%" in screen.getvalue()
 
 
 def test_an_exception_ends_the_bar(screen: io.StringIO) -> None:
-    with pytest.raises(KeyboardInterrupt), module.advancing(True, 10) as advance:
+    with pytest.raises(KeyboardInterrupt), module.reporting(True) as advance:
         assert advance is not None
-        advance("predict", 1)
+        advance("predict", 1, 100)
         raise KeyboardInterrupt
     assert (
         screen.getvalue().endswith(("\x1b[2K", "\x1b[?25h")) or "\x1b[?25h" in screen.getvalue()

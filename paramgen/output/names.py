@@ -1,4 +1,4 @@
-"""What there is: the names that can be typed, and what a folder or an architecture is."""
+"""The names that can be typed: architectures, initializers, sources, and the hypernets that come with paramgen."""
 
 import fnmatch
 import re
@@ -9,7 +9,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from paramgen.errors import ArchitectureError, OptionError, UnknownNameError
+from paramgen.errors import OptionError, UnknownNameError
 
 _KINDS = ("architectures", "hypernets", "initializers", "sources")
 
@@ -41,97 +41,32 @@ def _fitting(source: str, names: Sequence[str], pattern: str | None) -> Sequence
     """Return the names that a pattern fits, where there is one: with `*` and `?`, or a part of the name."""
     if pattern is None:
         return names
-    asked = pattern.removeprefix(f"{source}:").lower()
-    whole = asked if set(asked) & set("*?[") else f"*{asked}*"
+    wanted = pattern.removeprefix(f"{source}:").lower()
+    whole = wanted if set(wanted) & set("*?[") else f"*{wanted}*"
     found = [name for name in names if fnmatch.fnmatchcase(name.lower(), whole)]
     if not found:
-        word = max(re.split(r"[*?[\]]+", asked), key=len)
+        word = max(re.split(r"[*?[\]]+", wanted), key=len)
         hint = f"The pattern {pattern!r} fits none of them. Type: paramgen list architectures {source}"
         raise UnknownNameError.of(f"{source} architecture", word, names, hint)
     return found
 
 
 def listed(what: str, source: str | None, pattern: str | None = None, *, facts: bool) -> Mapping[str, Any]:
-    """Return names with a line about each; of hypernets, if asked, with facts by name."""
+    """Return names with a line about each; of hypernets, if requested, with facts by name."""
     return hypernets() if facts and what == "hypernets" and source is None else names_of(what, source, pattern)
 
 
 def hypernets() -> dict[str, dict[str, Any]]:
     """Return what ships by its name: what to type, what it is for, how large it is, what it was measured on."""
     found = {}
-    for name, folder in _pretrained().items():
+    for name, folder in pretrained().items():
         kind = "diffusion" if (folder / "model_index.json").is_file() else "hypernet"
-        found[name] = {"init": f"{kind}:{name}", **_known(folder), "parameters": _elements(folder)}
+        found[name] = {"init": f"{kind}:{name}", **known_of_shipped(folder), "parameters": elements_of(folder)}
     return found
 
 
-def describe_anything(what: str) -> dict[str, Any]:
-    """Describe a predicted folder, a hypernet's folder or a pipeline's, what ships by its name, or an architecture."""
-    from paramgen.architectures import read_config
-    from paramgen.hypernets.loading import is_hypernet
-    from paramgen.output.verify import read_report
-
-    folder = Path(what) if Path(what).exists() else _pretrained().get(what, Path(what))
-    if folder.is_dir() and (record := read_report(folder)):
-        return {key: value for key, value in record.items() if key not in ("tensors", "tied")}
-    if (folder / "model_index.json").is_file():
-        return _pipeline(folder)
-    if (folder / "config.json").is_file():
-        config = read_config(folder)
-        if is_hypernet(config) and "model_type" not in config:  # transformers has encoders and decoders, too
-            return _hypernet(folder)
-    elif folder.is_dir():
-        raise ArchitectureError(f"{what!r} is a folder without config.json; nothing is known about it.")
-    from paramgen.api import graph
-    from paramgen.graphs.analysis.slot_roles import elements_by_role
-
-    architecture, traced = graph(what)
-    manifest = architecture.manifest
-    return {
-        "spec": architecture.spec,
-        "parameters": manifest.parameters,
-        "elements": manifest.elements,
-        "slots": len(manifest),
-        "tied": {slot.name: slot.tied_to for slot in manifest.values() if slot.tied_to is not None},
-        "nodes": len(traced),
-        "edges": len(traced.edges),
-        "traced_by": traced.traced_by,
-        "trace_failures": list(traced.failures),
-        "unreachable": traced.unreachable(),
-        "by_role": dict(elements_by_role(traced, manifest)),
-        "weights_file": architecture.layout.weights_file,
-    }
-
-
-def _hypernet(folder: Path) -> dict[str, Any]:
-    from paramgen.hypernets.loading import load
-
-    hypernet = load(str(folder))
-    config = hypernet.config.to_json()
-    if isinstance(tensors := config.get("tensors"), dict):  # hundreds: their number says more
-        config["tensors"] = len(tensors)
-    parameters = sum(parameter.numel() for parameter in hypernet.parameters())
-    found = {"hypernet": str(folder), "parameters": parameters, "sha256": hypernet.sha256, "config": config}
-    return {**found, **_known(folder)}
-
-
-def _pipeline(folder: Path) -> dict[str, Any]:
-    from paramgen.diffusion.loading import open_pipeline
-
-    opened = open_pipeline(str(folder))
-    architecture = opened.architecture
-    return {
-        "pipeline": str(folder),
-        "parameters": _elements(folder),
-        "sha256": opened.sha256,
-        "makes": architecture.layout.config.get("_class_name", architecture.spec),
-        "parameters_of_what_it_makes": architecture.manifest.parameters,
-        **_known(folder),
-    }
-
-
 @cache
-def _pretrained() -> dict[str, Path]:
+def pretrained() -> dict[str, Path]:
     """Return the folders of what comes with paramgen, by name."""
     folder = Path(str(files("paramgen"))) / "pretrained"
     return {path.name: path for path in sorted(folder.iterdir()) if (path / "README.md").is_file()}
@@ -148,9 +83,9 @@ def _line(facts: Mapping[str, Any]) -> str:
     return f"{facts['for']}; {size}; {data}; --init {facts['init']}"
 
 
-def _known(folder: Path) -> dict[str, Any]:
+def known_of_shipped(folder: Path) -> dict[str, Any]:
     """Return what is known of a folder that comes with paramgen, from its card and the table; empty for others."""
-    if folder.resolve() != _pretrained().get(folder.name, Path()).resolve():
+    if folder.resolve() != pretrained().get(folder.name, Path()).resolve():
         return {}
     from huggingface_hub import ModelCard
 
@@ -168,7 +103,7 @@ def _known(folder: Path) -> dict[str, Any]:
     return {"for": title, "measured": {"data": data, **({"families": families} if families else {})}}
 
 
-def _elements(folder: Path) -> int:
+def elements_of(folder: Path) -> int:
     """Count the elements of all weights of a folder by their files' heads."""
     from safetensors import safe_open
 

@@ -1,0 +1,101 @@
+"""What a folder holds, or what an architecture or a hypernet is."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal, final
+
+from paramgen.architectures import read_config
+from paramgen.errors import ArchitectureError, one_line
+from paramgen.graphs.analysis.slot_roles import elements_by_role
+from paramgen.hypernets.loading import is_hypernet, load
+from paramgen.output.names import elements_of, known_of_shipped, pretrained
+from paramgen.output.verify import read_report
+from paramgen.prediction import describe
+from paramgen.prediction.summary import shown_of
+
+Kind = Literal["prediction", "hypernet", "pipeline", "architecture"]
+_NAMED: Final = {"prediction": "spec", "hypernet": "hypernet", "pipeline": "pipeline", "architecture": "spec"}
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Info:
+    """What was found under a name: its kind, and its facts by name, as `paramgen info` prints them.
+
+    Args:
+        kind: A folder that predict wrote, a hypernet, a diffusion pipeline, or an architecture.
+        facts: What is known of it.
+
+    """
+
+    kind: Kind
+    facts: Mapping[str, Any]
+
+    def __repr__(self) -> str:
+        return f"Info({self.kind} {one_line(repr(self.facts.get(_NAMED[self.kind])))}, {len(self.facts)} facts)"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `--json` prints."""
+        return dict(self.facts)
+
+
+def info_of(what: str) -> Info:
+    """Describe a predicted folder, a hypernet's folder or a pipeline's, what ships by its name, or an architecture."""
+    folder = Path(what) if Path(what).exists() else pretrained().get(what, Path(what))
+    if folder.is_dir() and (record := read_report(folder)):
+        return Info(kind="prediction", facts=shown_of(record))
+    if (folder / "model_index.json").is_file():
+        return Info(kind="pipeline", facts=_pipeline(folder))
+    if (folder / "config.json").is_file():
+        if is_hypernet(read_config(folder)):
+            return Info(kind="hypernet", facts=_hypernet(folder))
+    elif folder.is_dir():
+        raise ArchitectureError(f"{what!r} is a folder without config.json; nothing is known about it.")
+    return Info(kind="architecture", facts=_architecture(what))
+
+
+def _architecture(spec: str) -> dict[str, Any]:
+    from paramgen.graphs.tracing.fallbacks import Tracing
+
+    architecture, graph = describe(spec, tracing=Tracing())
+    manifest = architecture.manifest
+    return {
+        "spec": architecture.spec,
+        "parameters": manifest.parameters,
+        "elements": manifest.elements,
+        "slots": len(manifest),
+        "tied": {slot.name: slot.tied_to for slot in manifest.values() if slot.tied_to is not None},
+        "nodes": len(graph),
+        "edges": len(graph.edges),
+        "traced_by": graph.traced_by,
+        "trace_failures": list(graph.failures),
+        "unreachable": graph.unreachable(),
+        "by_role": dict(elements_by_role(graph, manifest)),
+        "weights_file": architecture.layout.weights_file,
+    }
+
+
+def _hypernet(folder: Path) -> dict[str, Any]:
+    hypernet = load(str(folder))
+    config = hypernet.config.to_json()
+    if isinstance(tensors := config.get("tensors"), dict):  # hundreds: their number says more
+        config["tensors"] = len(tensors)
+    parameters = sum(parameter.numel() for parameter in hypernet.parameters())
+    found = {"hypernet": str(folder), "parameters": parameters, "sha256": hypernet.sha256, "config": config}
+    return {**found, **known_of_shipped(folder)}
+
+
+def _pipeline(folder: Path) -> dict[str, Any]:
+    from paramgen.diffusion.loading import open_pipeline
+
+    opened = open_pipeline(str(folder))
+    architecture = opened.architecture
+    return {
+        "pipeline": str(folder),
+        "parameters": elements_of(folder),
+        "sha256": opened.sha256,
+        "makes": architecture.layout.config.get("_class_name", architecture.spec),
+        "parameters_of_what_it_makes": architecture.manifest.parameters,
+        **known_of_shipped(folder),
+    }

@@ -1,0 +1,21 @@
+"""The keywords of `paramgen.predict`, for the functions that take the same."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict
+
+import torch
+
+
+class PredictOptions(TypedDict, total=False):
+    """The keywords of `predict` that `plan`, `write` and `create` take, too."""
+
+    init: str
+    prompt: str | Sequence[str] | None
+    seed: int
+    dtype: str | torch.dtype | None
+    overrides: Mapping[str, Any] | None
+    example_input: Any
+    tokenizer: str | None
+    endpoint: str | None
+    strict: bool
+    trace_timeout: float

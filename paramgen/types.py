@@ -1,0 +1,30 @@
+"""The types of what the public functions return, to annotate with. Importing this module loads torch.
+
+>>> from paramgen.types import Prediction, Written
+"""
+
+from paramgen.comparison import Results as Comparison
+from paramgen.graphs.schema import Graph as Graph
+from paramgen.hub.commit import Pushed as Pushed
+from paramgen.initializers import Choice as Choice
+from paramgen.output.fill import Filled as Filled
+from paramgen.output.graph import Traced as Traced
+from paramgen.output.info import Info as Info
+from paramgen.output.planning import Planned as Planned
+from paramgen.output.verify import Checked as Checked
+from paramgen.output.write import Written as Written
+from paramgen.prediction import Prediction as Prediction
+
+__all__ = [
+    "Checked",
+    "Choice",
+    "Comparison",
+    "Filled",
+    "Graph",
+    "Info",
+    "Planned",
+    "Prediction",
+    "Pushed",
+    "Traced",
+    "Written",
+]
