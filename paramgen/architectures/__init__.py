@@ -4,7 +4,6 @@ An `Architecture` is everything paramgen knows of a network: its module without 
 library would draw for each slot, an example input, and the folder that the target library reads.
 """
 
-import json
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +18,7 @@ from paramgen.errors import ArchitectureError, OptionError, ParamgenError, Unkno
 from paramgen.modelcard.notebook import table
 from paramgen.registry import Registry, Spec
 from paramgen.slots.manifest import Manifest
+from paramgen.storage.json_file import read_json_object
 
 if TYPE_CHECKING:
     from paramgen.architectures.followed import Tokens
@@ -194,15 +194,8 @@ def is_config_folder(name: str) -> bool:
 def read_config(path: Path) -> dict[str, Any]:
     """Read a JSON object of limited size from `path` (or from the config.json in it)."""
     file = path / "config.json" if path.is_dir() else path
-    try:
-        if file.stat().st_size > MAX_CONFIG_BYTES:
-            raise ArchitectureError(f"{file} is larger than {MAX_CONFIG_BYTES:,} bytes; that is no config.json.")
-        config = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ArchitectureError(f"Cannot read {file} as JSON: {error}.") from error
-    if not isinstance(config, dict):
-        raise ArchitectureError(f"{file} holds no JSON object; expected a config.json of transformers or diffusers.")
-    return config
+    advice = "Type a config.json of transformers or diffusers."
+    return read_json_object(file, most=MAX_CONFIG_BYTES, error=ArchitectureError, advice=advice)
 
 
 def refuse_unknown(overrides: Mapping[str, Any], known: Sequence[str], what: str) -> None:

@@ -1,6 +1,5 @@
 """What makes inputs of text and images for a network of transformers, read and copied by transformers itself."""
 
-import json
 import os
 import re
 import sys
@@ -15,6 +14,7 @@ from paramgen.architectures.followed import SPECIAL, VOCABULARY, Tokens, tables_
 from paramgen.architectures.spelling import Letters
 from paramgen.architectures.untrusted_sizes import refuse_sizes
 from paramgen.errors import OptionError, one_line
+from paramgen.storage.json_file import read_json_object
 
 MAX_BYTES: Final = 200_000_000  # of one file; the largest tokenizers have some 35 MB
 MAX_CONFIG: Final = 8_000_000
@@ -103,15 +103,7 @@ def _held(name: str, option: str) -> str:
 
 def _refuse_sizes_in(file: Path) -> None:
     """Refuse a tokenizer's or image processor's configuration with numbers that none has."""
-    if file.stat().st_size > MAX_CONFIG:
-        raise OptionError(f"{file} has more than {MAX_CONFIG:,} bytes, which no tokenizer's needs. Give another.")
-    try:
-        given = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise OptionError(f"{file} cannot be read as JSON: {one_line(error)}. Get it again.") from error
-    if not isinstance(given, dict):
-        raise OptionError(f"{file} holds no JSON object. Get it again.")
-    refuse_sizes(given, origin=str(file))
+    refuse_sizes(read_json_object(file, most=MAX_CONFIG, error=OptionError), origin=str(file))
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from types import ModuleType
 from typing import Any, Final, final
 
 from paramgen.errors import ArchitectureError, one_line
+from paramgen.storage.digest import file_sha256
 
 _PREFIX: Final = "paramgen_own_"
 _DOTTED: Final = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)+")
@@ -193,7 +194,7 @@ def recorded_code(path: str, root: Path | None) -> UserCode | None:
 
 def digest_of(file: Path) -> str:
     """Return the sha256 of a file."""
-    return sha256(file.read_bytes()).hexdigest()
+    return file_sha256(file)
 
 
 def _of_file(file: Path) -> UserCode:

@@ -1,12 +1,12 @@
 """A run that was kept, read as if anybody had written it: a folder may have come from somebody else."""
 
-import json
 from collections.abc import Mapping
 from math import isfinite
 from pathlib import Path
 from typing import Any, Final
 
-from paramgen.errors import OutputError, one_line
+from paramgen.errors import OutputError
+from paramgen.storage.json_file import read_json_object
 
 MAX_BYTES: Final = 20_000_000  # of a run, or of the settings
 _CURVES: Final = ("accuracy", "loss", "train_loss")
@@ -14,15 +14,7 @@ _CURVES: Final = ("accuracy", "loss", "train_loss")
 
 def read_object(file: Path) -> dict[str, Any]:
     """Return the JSON object in a file of limited size."""
-    try:
-        if not file.is_file() or file.stat().st_size > MAX_BYTES:
-            raise ValueError(f"it is no file of up to {MAX_BYTES:,} bytes")
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise OutputError(f"{file} cannot be read: {one_line(error)}. Delete it, and its run is made again.") from error
-    if not isinstance(found, dict):
-        raise OutputError(f"{file} holds no JSON object. Delete it, and its run is made again.")
-    return found
+    return read_json_object(file, most=MAX_BYTES, error=OutputError, advice="Delete it, and its run is made again.")
 
 
 def read_run(file: Path) -> dict[str, Any]:

@@ -21,7 +21,8 @@ from paramgen.diffusion.pipeline import SCHEDULERS, WeightDiffusionPipeline
 from paramgen.diffusion.prompts import KnownPrompts
 from paramgen.errors import ParamgenError, PipelineError, one_line
 from paramgen.hub.download import commit_of, fetch_tree, reason
-from paramgen.hypernets.storage import file_sha256, read_json, read_weights
+from paramgen.hypernets.storage import read_json, read_weights
+from paramgen.storage.digest import cached_sha256
 
 INDEX: Final = "model_index.json"
 CONFIG: Final = "config.json"
@@ -72,7 +73,7 @@ def open_pipeline(name: str) -> Opened:
     except Exception as error:  # anybody's values meet constructors of torch and diffusers, which raise many kinds
         why = one_line(error) if isinstance(error, ParamgenError) else f"{type(error).__name__}: {one_line(error)}."
         raise PipelineError(f"{name!r} is no pipeline that can be used: {why} {ADVICE}") from error
-    digest = hashlib.sha256("".join(file_sha256(folder / file) for file in _weights_of(architecture)).encode())
+    digest = hashlib.sha256("".join(cached_sha256(folder / file) for file in _weights_of(architecture)).encode())
     return Opened(pipeline, architecture, folder, repo, revision, digest.hexdigest())
 
 

@@ -4,7 +4,6 @@ The model is all-MiniLM-L6-v2 (sentence-transformers): the mean of its token sta
 Gurevych, 2019, arXiv:1908.10084, section 3). It comes with the extra `diffusion`, or from the Hub at one commit.
 """
 
-import hashlib
 import importlib.util
 from collections.abc import Sequence
 from functools import lru_cache
@@ -20,6 +19,7 @@ from paramgen._torchvision import ensure_torchvision
 from paramgen.errors import MissingPackageError, PipelineError, one_line
 from paramgen.hub.download import fetch_folder, reason
 from paramgen.slots.init_program import one_thread
+from paramgen.storage.digest import file_sha256
 
 MINILM: Final = "sentence-transformers/all-MiniLM-L6-v2"
 REVISION: Final = "c9745ed1d9f207416be6d2e6f8de32d1f16199bf"
@@ -81,7 +81,7 @@ def text_encoder(name: str, revision: str) -> TextEncoder:
 @lru_cache(maxsize=1)
 def _minilm() -> TextEncoder:
     folder = _installed() or _downloaded()
-    digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    digest = file_sha256(folder / "model.safetensors")
     if digest != SHA256:
         raise PipelineError(f"{folder} does not hold the published {MINILM}: its sha256 is {digest}. Install it again.")
     return TextEncoder(folder)

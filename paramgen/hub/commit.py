@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
-from hashlib import sha1, sha256
+from hashlib import sha1
 from pathlib import Path
 from typing import Any, Final, final
 
@@ -21,6 +21,7 @@ from huggingface_hub.lfs import UploadInfo, post_lfs_batch_info
 
 from paramgen.errors import HubError
 from paramgen.hub.download import COMMIT, FAILURES, offline, passing, patiently, reason, status_of
+from paramgen.storage.digest import file_sha256
 from paramgen.storage.folder import MARK
 
 MAIN: Final = "main"
@@ -373,11 +374,7 @@ def _weights(names: Mapping[str, Any]) -> set[str]:
 
 
 def _read(path: Path) -> _Local:
-    digest = sha256()
-    with path.open("rb") as file:
-        while piece := file.read(1 << 20):
-            digest.update(piece)
-        return _Local(path=path, size=file.tell(), sha256=digest.hexdigest())
+    return _Local(path=path, size=path.stat().st_size, sha256=file_sha256(path))
 
 
 @contextmanager

@@ -4,13 +4,13 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, final
 
 from paramgen.errors import CheckError, OptionError
 from paramgen.hub.download import commit_of, fetch_folder, files_of, reason
 from paramgen.modelcard.card_data import known_of
+from paramgen.storage.digest import files_sha256
 from paramgen.storage.reading import Stored, stored, weight_files
 
 _REPOSITORY: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -93,12 +93,7 @@ class Trained:
     def digest(self) -> str:
         """The sha256 of all its weights."""
         assert self.tensors
-        digest = sha256()
-        for file in self._weights:
-            with file.open("rb") as source:
-                while piece := source.read(1 << 20):
-                    digest.update(piece)
-        return digest.hexdigest()
+        return files_sha256(self._weights)
 
     def find(self, name: str) -> Stored | None:
         """Return the tensor of a slot: under its name, or as a model without, or with, the head's prefix calls it."""

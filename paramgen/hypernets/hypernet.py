@@ -16,9 +16,10 @@ from paramgen.hypernets.config import HypernetConfig
 from paramgen.hypernets.departure import Departure, Step, moved_vector, moved_weight
 from paramgen.hypernets.grouping import VECTOR_ROLES, Key, grouped, kernel_shape
 from paramgen.hypernets.normalization import AsDecoded, bias_of, scale_of, scaled
-from paramgen.hypernets.storage import CONFIG, WEIGHTS, file_sha256, locate, read_json, read_weights, save
+from paramgen.hypernets.storage import CONFIG, WEIGHTS, locate, read_json, read_weights, save
 from paramgen.hypernets.tiling import cropped, fit_table, fit_vector, pixels, repeated
 from paramgen.slots.init_program import slot_generator
+from paramgen.storage.digest import cached_sha256
 
 _MAX_DECODED: Final = 1 << 25  # elements of one decoded batch, as long as that is at least one slot
 _MAX_SLOTS: Final = 64  # of one batch: what decoders make on the way can be larger than what they return
@@ -195,7 +196,7 @@ class Hypernet(
     @property
     def sha256(self) -> str | None:
         """The SHA-256 of the weights file this hypernet was read from; None if it was not read from one."""
-        return None if self.file is None else file_sha256(self.file)
+        return None if self.file is None else cached_sha256(self.file)
 
     def _save_pretrained(self, save_directory: Path) -> None:
         save(self, self.config.to_json(), save_directory)

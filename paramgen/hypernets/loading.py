@@ -30,8 +30,8 @@ def config_of(data: object) -> HypernetConfig | SupernetConfig:
 
 
 def is_hypernet(data: object) -> bool:
-    """Whether JSON values look like a configuration of either kind."""
-    return isinstance(data, Mapping) and bool({"encoder", "kind"} & data.keys())
+    """Whether JSON values look like a configuration of either kind; transformers has encoders and decoders, too."""
+    return isinstance(data, Mapping) and bool({"encoder", "kind"} & data.keys()) and "model_type" not in data
 
 
 def load(name: str, **download: Any) -> Predictor:

@@ -1,6 +1,5 @@
 """Reading a hypernet's folder without trusting it: `config.json` and `model.safetensors`."""
 
-import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 
 from paramgen.errors import HypernetError
 from paramgen.hub.download import fetch_file, reason
+from paramgen.storage.json_file import read_json_object
 
 CONFIG: Final = "config.json"
 WEIGHTS: Final = "model.safetensors"
@@ -50,16 +50,9 @@ def locate(name: str, file: str, **download: Any) -> Path:
         ) from error
 
 
-def read_json(path: Path) -> object:
-    """Return the values in a configuration file; size first, then syntax."""
-    size = path.stat().st_size
-    if size > MAX_CONFIG_BYTES:
-        raise HypernetError(f"{path} has {size:,} bytes; allowed are {MAX_CONFIG_BYTES:,}.")
-    try:
-        data: object = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise HypernetError(f"{path} is no JSON: {error}.") from error
-    return data
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the JSON object in a configuration file of limited size."""
+    return read_json_object(path, most=MAX_CONFIG_BYTES, error=HypernetError)
 
 
 def save(module: nn.Module, config: Mapping[str, Any], folder: Path) -> None:
@@ -93,15 +86,6 @@ def read_weights(path: Path, expected: Mapping[str, Tensor], *, as_stored: bool 
             return found if as_stored else {name: tensor.to(torch.float32) for name, tensor in found.items()}
     except (SafetensorError, OSError) as error:
         raise HypernetError(f"{path} cannot be read: {error}. Get the file again.") from error
-
-
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _check_names(path: Path, names: set[str], expected: Mapping[str, Tensor]) -> None:

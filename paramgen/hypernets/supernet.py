@@ -22,7 +22,8 @@ from paramgen.hypernets.checks import within
 from paramgen.hypernets.hypernet import Filled, Start
 from paramgen.hypernets.matching import Matches, matched
 from paramgen.hypernets.spelled import BYTES, LETTERS, LETTERS_PART, byte_spelling, letters_name, spelled
-from paramgen.hypernets.storage import CONFIG, WEIGHTS, file_sha256, locate, read_json, read_weights, save
+from paramgen.hypernets.storage import CONFIG, WEIGHTS, locate, read_json, read_weights, save
+from paramgen.storage.digest import cached_sha256
 
 KIND: Final = "supernet"
 FORMAT_VERSION: Final = 1
@@ -93,6 +94,7 @@ class Supernet(nn.Module, PyTorchModelHubMixin, library_name="paramgen", tags=["
         self.shared = nn.ParameterDict({name: torch.empty(shape) for name, shape in config.tensors.items()})
         self._known = frozenset(config.tensors)
         self.file: Path | None = None  # the weights file it was read from
+        self._last: tuple[Mapping[str, Place], Matches] | None = None  # what was asked about last, and its matches
 
     @torch.no_grad()
     def reset(self, generator: torch.Generator) -> None:
@@ -149,9 +151,13 @@ class Supernet(nn.Module, PyTorchModelHubMixin, library_name="paramgen", tags=["
         return all(self._can_spell(view.places[slot], view) for slot in slots)
 
     def _known_places(self, view: View) -> Matches:
-        config = self.config
+        last, config = self._last, self.config
+        if last is not None and last[0] is view.places:  # rules, shares and tensors of one network ask one by one
+            return last[1]
         places = {slot: place for slot, place in view.places.items() if place.shape}  # a single number has no rows
-        return matched(places, self._known, token_steps=config.token_steps, image_steps=config.image_steps)
+        found = matched(places, self._known, token_steps=config.token_steps, image_steps=config.image_steps)
+        self._last = (view.places, found)
+        return found
 
     def _can_spell(self, place: Place, view: View) -> bool:
         """Whether the rows of a table of tokens can be made; of what is no such table, yes."""
@@ -243,7 +249,7 @@ class Supernet(nn.Module, PyTorchModelHubMixin, library_name="paramgen", tags=["
     @property
     def sha256(self) -> str | None:
         """The SHA-256 of the weights file it was read from; None if it was not read from one."""
-        return None if self.file is None else file_sha256(self.file)
+        return None if self.file is None else cached_sha256(self.file)
 
 
 def _grey(kernel: Tensor) -> Tensor:

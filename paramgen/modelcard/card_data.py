@@ -9,6 +9,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
+from paramgen.storage.digest import cached_sha256
+
 OURS: Final = "apache-2.0"
 MAX_CARD: Final = 200_000
 _TAG: Final = re.compile(r"[A-Za-z0-9][\w.-]{0,63}", re.ASCII)
@@ -88,15 +90,13 @@ def checked(known: Mapping[str, Any]) -> dict[str, Any]:
 
 def shipped_figures(initializer: Mapping[str, Any]) -> list[tuple[str, Any]]:
     """Return the figures that the card of a hypernet of the wheel has; none if these weights are not its own."""
-    from hashlib import sha256
-
     from huggingface_hub import ModelCard
 
     name = str(initializer.get("hypernet", "")).removeprefix("paramgen/")
     folder = Path(str(files("paramgen"))) / "pretrained" / name
     if not re.fullmatch(r"\w+", name) or not (folder / "README.md").is_file():
         return []
-    if sha256((folder / "model.safetensors").read_bytes()).hexdigest() != initializer.get("sha256"):
+    if cached_sha256(folder / "model.safetensors") != initializer.get("sha256"):
         return []
     results = ModelCard.load(folder / "README.md").data.eval_results or []
     return [(f"{each.dataset_name}: {each.metric_name}", each.metric_value) for each in results]

@@ -90,14 +90,14 @@ def known_of_shipped(folder: Path) -> dict[str, Any]:
     from huggingface_hub import ModelCard
 
     from paramgen.graphs.analysis.kinds import FAMILIES
-    from paramgen.hypernets.storage import file_sha256
     from paramgen.initializers.auto import measured_on
+    from paramgen.storage.digest import cached_sha256
 
     card = ModelCard.load(folder / "README.md")
     title = next(line for line in card.text.splitlines() if line.startswith("# ")).partition(": ")[2]
     data = list(dict.fromkeys(str(result.dataset_name) for result in card.data.eval_results or ()))
     weights = folder / "model.safetensors"
-    digest = file_sha256(weights) if weights.is_file() else ""
+    digest = cached_sha256(weights) if weights.is_file() else ""
     reach = {family: measured_on({"sha256": digest}, family) for family in FAMILIES}
     families = {family: measured for family, measured in reach.items() if measured.get("networks")}
     return {"for": title, "measured": {"data": data, **({"families": families} if families else {})}}

@@ -18,9 +18,10 @@ from paramgen.errors import ForeignError, HypernetError, OptionError
 from paramgen.hub.download import commit_of, files_of, reason
 from paramgen.hypernets.hypernet import Hypernet
 from paramgen.hypernets.loading import Predictor, load
-from paramgen.hypernets.storage import CONFIG, file_sha256, locate, shipped_hypernets
+from paramgen.hypernets.storage import CONFIG, locate, shipped_hypernets
 from paramgen.published.convert import convert
 from paramgen.published.origin import RECORD, Origin, read_origin
+from paramgen.storage.digest import cached_sha256
 
 ADVICE: Final = "Type: --init hypernet for the one that comes with paramgen, or hypernet:FOLDER_FILE_OR_REPO"
 _PART: Final = r"[A-Za-z0-9][\w.-]*"
@@ -107,7 +108,7 @@ def _of_file(text: str, repo: str, revision: str | None, file: str) -> Named:
 
 def _converted(path: Path, *, file: str, repo: str | None = None, revision: str | None = None) -> Named:
     """Return the hypernet of a published file, converted now or before, and as what it is known here."""
-    folder = cached_assets_path("paramgen", "converted", version("paramgen")) / file_sha256(path)
+    folder = cached_assets_path("paramgen", "converted", version("paramgen")) / cached_sha256(path)
     found = _cached(folder)
     if found is None:
         shutil.rmtree(folder, ignore_errors=True)  # what is spoilt there: a place of our own

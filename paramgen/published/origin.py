@@ -1,12 +1,12 @@
 """Which published file a hypernet was converted from: what its folder, and every prediction made with it, records."""
 
-import json
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Final, final
 
 from paramgen.errors import ForeignError
 from paramgen.published.cursor import shown
+from paramgen.storage.json_file import read_json_object
 
 RECORD: Final = "converted.json"
 """The file that says that a folder was converted, and so may be overwritten by another conversion."""
@@ -48,10 +48,5 @@ class Origin:
 
 def read_origin(file: Path, *, parameters: int) -> Origin:
     """Return the origin that the record of a conversion names, of a hypernet with so many parameters."""
-    try:
-        if file.stat().st_size > _MAX_BYTES:
-            raise ForeignError(f"{file} is larger than {_MAX_BYTES:,} bytes. Convert the published file again.")
-        data = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ForeignError(f"{file} cannot be read: {error}. Convert the published file again.") from error
+    data = read_json_object(file, most=_MAX_BYTES, error=ForeignError, advice="Convert the published file again.")
     return replace(Origin.from_json(data), parameters=parameters)

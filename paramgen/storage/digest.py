@@ -1,22 +1,36 @@
-"""The sha256 of a file, computed once while the file stays as it is."""
+"""The sha256 of files, and of a file that is asked about again while it stays as it is."""
 
 import hashlib
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
 
 def file_sha256(path: Path) -> str:
     """Return the sha256 of a file, in hexadecimal."""
+    return files_sha256([path])
+
+
+def files_sha256(paths: Iterable[Path]) -> str:
+    """Return the sha256 of the contents of files, one after the other, in hexadecimal."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            hashlib.file_digest(file, lambda: digest)
+    return digest.hexdigest()
+
+
+def cached_sha256(path: Path) -> str:
+    """Return the sha256 of a file, which is computed again only when the file has changed."""
     return _sha256(path, stamp_of(path))
 
 
 def stamp_of(path: Path) -> tuple[int, ...]:
-    """Return what changes when a file does: it is read again then."""
+    """Return what changes when a file does: device, inode, size and both times."""
     status = path.stat()
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 @lru_cache(maxsize=4096)
 def _sha256(path: Path, stamp: tuple[int, ...]) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return file_sha256(path)

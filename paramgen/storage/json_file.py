@@ -27,8 +27,10 @@ def read_json_object(
         if size > most:
             raise error(f"{file} has {size:,} bytes; allowed are {most:,}. {advice}")
         found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as reason:
+    except OSError as reason:
         raise error(f"{file} cannot be read: {one_line(reason)}. {advice}") from reason
+    except (ValueError, RecursionError) as reason:
+        raise error(f"{file} is no JSON: {one_line(reason)}. {advice}") from reason
     if not isinstance(found, dict):
         raise error(f"{file} holds no JSON object. {advice}")
     return found

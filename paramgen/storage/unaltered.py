@@ -12,6 +12,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
+from paramgen.errors import OutputError
+from paramgen.storage.digest import cached_sha256, stamp_of
+from paramgen.storage.json_file import read_json_object
 from paramgen.storage.seal import CARD, is_edited
 
 PICTURES: Final = ("figures/distributions.png", "figures/graph.svg", "figures/spectra.png")
@@ -27,7 +30,7 @@ def digests_of(folder: Path, *, but: Mapping[str, Any] | None = None) -> dict[st
     """Return the sha256 of every file in `folder` and below, by path, for its record; those in `but` are left out."""
     files = (path for path in sorted(folder.rglob("*")) if path.is_file())
     names = {path.relative_to(folder).as_posix(): path for path in files}
-    return {name: _digest(path) for name, path in names.items() if name not in (but or {})}
+    return {name: cached_sha256(path) for name, path in names.items() if name not in (but or {})}
 
 
 def altered(folder: Path, mark: str) -> list[str]:
@@ -53,7 +56,7 @@ def _files(folder: Path) -> Iterator[tuple[str, Path]]:
 def _is_as_written(name: str, path: Path, record: Mapping[str, Any], folder: Path) -> bool:
     files, digests, tensors = (_mapping(record, key) for key in ("files", "digests", "tensors"))
     if name in digests:
-        return path.is_file() and _digest(path) == digests[name]
+        return path.is_file() and cached_sha256(path) == digests[name]
     if name in files:
         if not path.is_file() or path.stat().st_size != files[name]:
             return False
@@ -71,13 +74,12 @@ def _is_our_card(path: Path) -> bool:
 
 def _record(path: Path) -> Mapping[str, Any]:
     """Return a record, which may be anybody's; of one that cannot be read, nothing."""
-    try:
-        if path.is_symlink() or path.stat().st_size > _MAX_RECORD:
-            return {}
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+    if path.is_symlink():
         return {}
-    return found if isinstance(found, dict) else {}
+    try:
+        return read_json_object(path, most=_MAX_RECORD, error=OutputError)
+    except OutputError:
+        return {}
 
 
 def _mapping(record: Mapping[str, Any], key: str) -> Mapping[str, Any]:
@@ -88,14 +90,8 @@ def _mapping(record: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 def _holds(path: Path, tensors: Mapping[str, Any]) -> bool:
     """Whether a safetensors file holds exactly recorded tensors, as they were recorded."""
     wanted = {name: entry.get("sha256") if isinstance(entry, dict) else None for name, entry in tensors.items()}
-    found = _tensors(path, _stamp(path))
+    found = _tensors(path, stamp_of(path))
     return found is not None and all(wanted.get(name) == digest for name, digest in found)
-
-
-def _stamp(path: Path) -> tuple[int, ...]:
-    """Return what changes when a file does: it is read again then."""
-    status = path.stat()
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 @lru_cache(maxsize=1024)
@@ -121,13 +117,3 @@ def _part(file: Any, begin: int, left: int) -> str:
         digest.update(block)
         left -= len(block)
     return digest.hexdigest()
-
-
-def _digest(path: Path) -> str:
-    return _hashed(path, _stamp(path))
-
-
-@lru_cache(maxsize=4096)
-def _hashed(path: Path, stamp: tuple[int, ...]) -> str:
-    with path.open("rb") as file:
-        return _part(file, 0, stamp[2])

@@ -9,7 +9,7 @@ from torch import nn
 
 import paramgen
 from paramgen.errors import OptionError
-from paramgen.hypernets.storage import file_sha256
+from paramgen.storage.digest import cached_sha256
 
 GPT2 = "gpt2?n_layer=1&n_embd=48&n_head=3&n_positions=32"
 SMALL: dict[str, Any] = {"steps": 1, "seeds": 1, "rates": (1e-2,), "batch": 4, "test_examples": 4}
@@ -30,14 +30,14 @@ def test_the_settings_name_the_hypernet_that_was_chosen_and_no_other(text: Path,
     kept = found.values["settings"]["inits"][init]
     (chosen,) = kept["for"].values()
     assert chosen["resolved"] == "hypernet:text" and chosen["hypernet"] == "paramgen/text"
-    assert chosen["sha256"] == file_sha256(SHIPPED / "text" / "model.safetensors")
-    assert file_sha256(SHIPPED / "vision" / "model.safetensors") not in str(found.values)
+    assert chosen["sha256"] == cached_sha256(SHIPPED / "text" / "model.safetensors")
+    assert cached_sha256(SHIPPED / "vision" / "model.safetensors") not in str(found.values)
 
 
 def test_a_control_records_the_hypernet_that_it_is_of(text: Path) -> None:
     found = paramgen.compare(GPT2, str(text), init=["matched:hypernet"], **SMALL)
     (kept,) = found.values["settings"]["inits"]["matched:hypernet"]["for"].values()
-    assert kept["of"]["sha256"] == file_sha256(SHIPPED / "text" / "model.safetensors")
+    assert kept["of"]["sha256"] == cached_sha256(SHIPPED / "text" / "model.safetensors")
 
 
 def test_a_module_without_values_is_no_start(photos: Path) -> None:

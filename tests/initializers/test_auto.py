@@ -14,10 +14,10 @@ from torch import nn
 import paramgen
 from paramgen.errors import ParamgenError
 from paramgen.graphs.analysis.kinds import FAMILIES
-from paramgen.hypernets.storage import file_sha256
 from paramgen.initializers import ResolvedInitializer, auto, initializer_of
 from paramgen.initializers.auto import Table
 from paramgen.prediction import prepare
+from paramgen.storage.digest import cached_sha256
 
 if TYPE_CHECKING:
     from conftest import Command
@@ -198,7 +198,7 @@ def test_what_is_recorded_is_of_the_hypernet_that_was_chosen(spec: str, hypernet
     folder = Path(paramgen.__file__).parent / "pretrained" / hypernet
     record = json.loads((tmp_path / "out" / "paramgen.json").read_text())
     assert record["init"] == "auto" and record["initializer"]["resolved"].startswith("hypernet")
-    assert record["initializer"]["sha256"] == file_sha256(folder / "model.safetensors")
+    assert record["initializer"]["sha256"] == cached_sha256(folder / "model.safetensors")
     assert record["initializer"]["hypernet"] == record["provenance"]["from"] == f"paramgen/{hypernet}"
     own, card = ModelCard.load(folder / "README.md").data, ModelCard.load(tmp_path / "out" / "README.md")
     assert record["provenance"]["datasets"] == own.datasets == card.data.datasets

@@ -215,11 +215,11 @@ def of_hypernet(name: str, **changes: Any) -> tuple[dict[str, Any], list[str]]:
     """Return the record of a network that a shipped hypernet fills, and the rows of figures that its card has."""
     from importlib.resources import files
 
-    from paramgen.hypernets.storage import file_sha256
+    from paramgen.storage.digest import cached_sha256
 
     folder = Path(str(files("paramgen"))) / "pretrained" / name
     _, results = model_index_to_eval_results(ModelCard.load(folder / "README.md").data.to_dict()["model-index"])
-    initializer = {"hypernet": f"paramgen/{name}", "sha256": file_sha256(folder / "model.safetensors")}
+    initializer = {"hypernet": f"paramgen/{name}", "sha256": cached_sha256(folder / "model.safetensors")}
     tensors = {"a": {"rule": "hypernet", "shape": [2, 5], "sha256": "cd" * 32}}
     inherited = {"from": f"paramgen/{name}", "license": "apache-2.0", "datasets": ["uoft-cs/cifar10"]}
     made = record(initializer=initializer, tensors=tensors, tied={}, inherited=inherited, **changes)
