@@ -12,7 +12,8 @@ from typing import Any, Final
 from paramgen.errors import OptionError, one_line
 from paramgen.output.planning import plan_folder
 from paramgen.output.write import write_prediction
-from paramgen.serving.allowlist import REPOSITORY, TOKEN
+from paramgen.registry.repository_names import is_repository
+from paramgen.serving.allowlist import TOKEN
 from serve.limits import Watch
 from serve.orders import Order
 from serve.problems import Problem
@@ -23,7 +24,7 @@ HEADER: Final = "x-hub-token"
 
 def pushing(order: Order, repo: str, token: str, *, parent: Path | None, watch: Watch) -> Callable[[], dict[str, Any]]:
     """Return the work that writes the folder, pushes it, and tells what is on the Hub then."""
-    if not REPOSITORY.fullmatch(repo):
+    if not is_repository(repo):
         raise OptionError(f"Cannot push to {one_line(repo)!r}. Allowed: OWNER/NAME")
     layout = order.prediction.architecture.layout
     if order.prediction.requested.arch is None and layout.source != "module":

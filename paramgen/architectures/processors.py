@@ -1,7 +1,6 @@
 """What makes inputs of text and images for a network of transformers, read and copied by transformers itself."""
 
 import os
-import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,13 +13,13 @@ from paramgen.architectures.followed import SPECIAL, VOCABULARY, Tokens, tables_
 from paramgen.architectures.spelling import Letters
 from paramgen.architectures.untrusted_sizes import refuse_sizes
 from paramgen.errors import OptionError, one_line
+from paramgen.registry.repository_names import is_repository
 from paramgen.storage.json_file import read_json_object
 
 MAX_BYTES: Final = 200_000_000  # of one file; the largest tokenizers have some 35 MB
 MAX_CONFIG: Final = 8_000_000
 _CONFIGS: Final = ("tokenizer_config.json", "special_tokens_map.json", "preprocessor_config.json", "config.json")
 _WANTED: Final = ("*.json", "*.txt", "*.model", "*.spm", "*.tiktoken", "*.codes", "*.jinja")
-_REPOSITORY: Final = re.compile(r"[A-Za-z0-9][\w.-]*(?:/[A-Za-z0-9][\w.-]*)?")
 
 Companions = Mapping[tuple[str, str], Any]
 """Tokenizers and image processors of transformers, by option and name as they are typed."""
@@ -82,7 +81,7 @@ def _read_image_processor(name: str) -> Any:
 def _held(name: str, option: str) -> str:
     """Return the path of what a name stands for, once nothing is too large; of a repository, no code is fetched."""
     where = Path(name)
-    if not where.exists() and _REPOSITORY.fullmatch(name):
+    if not where.exists() and is_repository(name, with_owner=False):
         from paramgen.hub.download import (  # where the Hub's libraries are another's, only when asked for
             fetch_folder,
             reason,

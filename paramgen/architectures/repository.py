@@ -1,6 +1,5 @@
 """A repository of the Hub as an architecture, `org/model` or `org/model@revision`: its config.json, never its code."""
 
-import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -10,15 +9,15 @@ from paramgen.architectures.overrides import join_spec, split_spec
 from paramgen.architectures.untrusted import admitted
 from paramgen.architectures.untrusted_sizes import refuse_sizes
 from paramgen.errors import ArchitectureError, OptionError
+from paramgen.registry import repository_names
 
-_REPOSITORY: Final = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(@.*)?", re.ASCII)
 _ABSENT: Final = "the repository has no config.json at its top"
 _ADVICE: Final = "Type: --arch org/model, or a name that `paramgen list architectures` shows"
 
 
 def is_repository(name: str) -> bool:
     """Whether `name` is spelled as a repository of the Hub, and is no folder or file here."""
-    return _REPOSITORY.fullmatch(name) is not None and not Path(name).exists()
+    return repository_names.is_repository(name.partition("@")[0]) and not Path(name).exists()
 
 
 def from_repository(request: Request) -> Architecture:

@@ -5,7 +5,6 @@ the networks that `paramgen.architectures` builds are known; every tensor's name
 """
 
 import hashlib
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -22,6 +21,7 @@ from paramgen.diffusion.prompts import KnownPrompts
 from paramgen.errors import ParamgenError, PipelineError, one_line
 from paramgen.hub.download import commit_of, fetch_tree, reason
 from paramgen.hypernets.storage import read_json, read_weights
+from paramgen.registry.repository_names import is_repository
 from paramgen.storage.digest import cached_sha256
 
 INDEX: Final = "model_index.json"
@@ -32,7 +32,6 @@ START_WEIGHTS: Final = {"diffusers": WEIGHTS, "transformers": "model.safetensors
 """Whose networks a pipeline may make weights for, and the file that each library keeps them in."""
 ADVICE: Final = "Type: --init diffusion for the one that comes with paramgen, or diffusion:FOLDER_OR_REPO"
 _WANTED: Final = [INDEX, "README.md", "*/*.json", *(f"*/{file}" for file in START_WEIGHTS.values())]
-_REPOSITORY: Final = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@(.+))?")
 
 
 class Opened(NamedTuple):
@@ -89,17 +88,17 @@ def _located(name: str) -> tuple[Path, str | None, str | None]:
     """Return the folder of a pipeline, and repository and commit if the Hub has it."""
     if Path(name).is_dir():
         return Path(name), None, None
-    match = _REPOSITORY.fullmatch(name)
-    if match is None:
+    repo, at, revision = name.partition("@")
+    if not is_repository(repo) or (at and not revision):
         raise PipelineError(
             f"No pipeline {one_line(name)!r}: there is no such folder, and a repository of the Hub is org/name. "
             f"{ADVICE}"
         )
     try:
-        folder = fetch_tree(match[1], _WANTED, revision=match[2])
+        folder = fetch_tree(repo, _WANTED, revision=revision or None)
     except Exception as error:  # a connection that breaks raises what its own library has for it
         raise PipelineError(f"No pipeline {name!r}: there is no such folder, and {reason(error)}. {ADVICE}") from error
-    return folder, match[1], commit_of(folder) or match[2]
+    return folder, repo, commit_of(folder) or revision or None
 
 
 def _index(folder: Path) -> Mapping[str, Any]:

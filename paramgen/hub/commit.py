@@ -21,6 +21,7 @@ from huggingface_hub.lfs import UploadInfo, post_lfs_batch_info
 
 from paramgen.errors import HubError
 from paramgen.hub.download import COMMIT, FAILURES, offline, passing, patiently, reason, status_of
+from paramgen.hub.kinds import is_hypernet
 from paramgen.storage.digest import file_sha256
 from paramgen.storage.folder import MARK
 
@@ -355,7 +356,7 @@ def _refuse_others(api: HfApi, target: Target, remote: _Remote) -> None:
         path = patiently(lambda: api.hf_hub_download(target.repo, "config.json", revision=remote.head))
         with suppress(ValueError):
             config = json.loads(Path(path).read_bytes())
-    if not isinstance(config, dict) or not {"encoder", "kind"} & config.keys():
+    if not is_hypernet(config):
         raise HubError(_OTHERS.format(repr(target.repo)))
 
 

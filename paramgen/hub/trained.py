@@ -1,6 +1,5 @@
 """A trained model that a start makes its own of: a safetensors file, a folder of some, or a repository of the Hub."""
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,10 +9,10 @@ from typing import Any, Final, final
 from paramgen.errors import CheckError, OptionError
 from paramgen.hub.download import commit_of, fetch_folder, files_of, reason
 from paramgen.modelcard.card_data import known_of
+from paramgen.registry.repository_names import is_repository
 from paramgen.storage.digest import files_sha256
 from paramgen.storage.reading import Stored, stored, weight_files
 
-_REPOSITORY: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _WANTED: Final = ("*.safetensors", "*.safetensors.index.json", "README.md")
 _PICKLES: Final = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 _EARLIER: Final = {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerNorm.beta"}
@@ -42,7 +41,7 @@ class Trained:
             raise OptionError(f"{self.init} needs a {self.what}. {self.advice}")
         if Path(name).is_dir():
             return Path(name)
-        if not _REPOSITORY.fullmatch(name):
+        if not is_repository(name):
             raise OptionError(f"There is no folder or file {name!r}. {self.advice}")
         if at and not revision:
             raise OptionError(f"{self.path!r} has an empty revision. Type: --init {self.init}:org/model@revision")

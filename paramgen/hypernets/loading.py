@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from paramgen.errors import HypernetError
+from paramgen.hub.kinds import is_hypernet
 from paramgen.hypernets.config import HypernetConfig
 from paramgen.hypernets.hypernet import Hypernet
 from paramgen.hypernets.storage import CONFIG, locate, read_json
@@ -27,11 +28,6 @@ def config_of(data: object) -> HypernetConfig | SupernetConfig:
     """Return the configuration of JSON values, of either kind."""
     is_supernet = isinstance(data, Mapping) and data.get("kind") == KIND
     return SupernetConfig.from_json(data) if is_supernet else HypernetConfig.from_json(data)
-
-
-def is_hypernet(data: object) -> bool:
-    """Whether JSON values look like a configuration of either kind; transformers has encoders and decoders, too."""
-    return isinstance(data, Mapping) and bool({"encoder", "kind"} & data.keys()) and "model_type" not in data
 
 
 def load(name: str, **download: Any) -> Predictor:

@@ -9,12 +9,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
+from paramgen.registry.repository_names import is_repository
 from paramgen.storage.digest import cached_sha256
 
 OURS: Final = "apache-2.0"
 MAX_CARD: Final = 200_000
 _TAG: Final = re.compile(r"[A-Za-z0-9][\w.-]{0,63}", re.ASCII)
-_REPOSITORY: Final = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(?:/[A-Za-z0-9][\w.-]{0,95})?", re.ASCII)
 # What the end of a class's name says its network is for; of transformers and diffusers.
 _ENDINGS: Final = {
     "ForImageClassification": "image-classification",
@@ -82,9 +82,9 @@ def known_of(folder: Path) -> dict[str, Any]:
 def checked(known: Mapping[str, Any]) -> dict[str, Any]:
     """Return of `license`, `datasets` and `repo` what is of their form."""
     sets = known.get("datasets")
-    data = [each for each in sets if _is_repository(each)] if isinstance(sets, list) else []
+    data = [each for each in sets if is_repository(each, with_owner=False)] if isinstance(sets, list) else []
     kept = {"license": known.get("license"), "repo": known.get("repo")}
-    plain = {key: value for key, value in kept.items() if _is_repository(value)}
+    plain = {key: value for key, value in kept.items() if is_repository(value, with_owner=False)}
     return plain | ({"datasets": data} if data else {})
 
 
@@ -100,10 +100,6 @@ def shipped_figures(initializer: Mapping[str, Any]) -> list[tuple[str, Any]]:
         return []
     results = ModelCard.load(folder / "README.md").data.eval_results or []
     return [(f"{each.dataset_name}: {each.metric_name}", each.metric_value) for each in results]
-
-
-def _is_repository(value: object) -> bool:
-    return isinstance(value, str) and _REPOSITORY.fullmatch(value) is not None
 
 
 def _name(source: str, config: Mapping[str, Any]) -> object:

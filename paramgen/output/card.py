@@ -1,7 +1,6 @@
 """Make the card of a folder again, from its paramgen.json, config.json and weights; with pictures if asked."""
 
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -18,13 +17,13 @@ from paramgen.modelcard.pictures.distributions import distributions
 from paramgen.modelcard.pictures.layers import layers_of
 from paramgen.modelcard.pictures.spectra import spectra
 from paramgen.output.verify import quiet_libraries, read_report
+from paramgen.registry.repository_names import is_repository
 from paramgen.storage.folder import write_bytes
 from paramgen.storage.reading import stored
 from paramgen.storage.seal import CARD, is_edited
 
 FIGURES: Final = "figures"
 MAX_CARD: Final = 10_000_000
-_REPOSITORY: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 _FEW: Final = 60  # nodes of a graph that is shown without a click
 _NO_GRAPH: Final = "There is no picture of its graph: the network could not be built again from config.json alone."
 _NO_MATRIX: Final = "There is no picture of its weights: none of them is a matrix."
@@ -47,7 +46,7 @@ def write_card(
         raise CheckError(
             f"{str(folder)!r} has no paramgen.json that a card could be made of. Predict the folder again."
         )
-    if repo is not None and not _REPOSITORY.fullmatch(repo):
+    if repo is not None and not is_repository(repo):
         raise OptionError(f"{repo!r} is no repository of the Hub. Type its owner and its name: --repo org/name")
     config = read_config(folder)
     _refuse_edited(folder, overwrite)

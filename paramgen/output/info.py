@@ -8,7 +8,8 @@ from typing import Any, Final, Literal, final
 from paramgen.architectures import read_config
 from paramgen.errors import ArchitectureError, one_line
 from paramgen.graphs.analysis.slot_roles import elements_by_role
-from paramgen.hypernets.loading import is_hypernet, load
+from paramgen.hub.kinds import is_hypernet
+from paramgen.hypernets.loading import load
 from paramgen.output.names import elements_of, known_of_shipped, pretrained
 from paramgen.output.verify import read_report
 from paramgen.prediction import describe

@@ -16,7 +16,8 @@ from paramgen.architectures import read_config
 from paramgen.architectures.ownership import RECORD, SIGNATURE
 from paramgen.errors import CheckError, HubError, OptionError, one_line
 from paramgen.hub.commit import MAIN, PIPELINE, Progress, Pushed, Target, checked_target, push
-from paramgen.hypernets.loading import is_hypernet, load
+from paramgen.hub.kinds import is_hypernet
+from paramgen.hypernets.loading import load
 from paramgen.hypernets.storage import CONFIG, WEIGHTS
 from paramgen.modelcard.loading import loading_lines
 from paramgen.modelcard.markdown import without_folders

@@ -21,11 +21,11 @@ from paramgen.hypernets.loading import Predictor, load
 from paramgen.hypernets.storage import CONFIG, locate, shipped_hypernets
 from paramgen.published.convert import convert
 from paramgen.published.origin import RECORD, Origin, read_origin
+from paramgen.registry.repository_names import is_repository
 from paramgen.storage.digest import cached_sha256
 
 ADVICE: Final = "Type: --init hypernet for the one that comes with paramgen, or hypernet:FOLDER_FILE_OR_REPO"
-_PART: Final = r"[A-Za-z0-9][\w.-]*"
-_REPOSITORY: Final = re.compile(rf"({_PART}(?:/{_PART})?)(?:@([^:]*))?(?::(.*))?")
+_ADDRESS: Final = re.compile(r"([^@:]+)(?:@([^:]*))?(?::(.*))?")
 _FILE: Final = re.compile(r"(?:[\w-][\w.-]*/)*[\w-][\w.-]*")
 _PUBLISHED: Final = (".pt", ".pth", ".ckpt", ".bin", ".pkl", ".joblib")
 _SHOWN: Final = 6  # files of a repository in a message
@@ -55,8 +55,9 @@ def named(text: str) -> Named:
         return _kept(text, load(text))
     if path.is_file():
         return _converted(path, file=path.name)
-    match = _REPOSITORY.fullmatch(text)
-    if match is None or (match[3] is None and text.endswith(_PUBLISHED)):
+    match = _ADDRESS.fullmatch(text)
+    known = match is not None and is_repository(match[1], with_owner=False)
+    if match is None or not known or (match[3] is None and text.endswith(_PUBLISHED)):
         raise HypernetError(f"No hypernet {text!r}: there is no such folder or file. {ADVICE}")
     repo, revision, file = match.groups()
     if "/" not in repo:  # the Hub has such names for a few old models only

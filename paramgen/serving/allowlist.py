@@ -17,7 +17,6 @@ MAX_OPTIONS: Final = 64
 MAX_NUMBER: Final = 10**6
 MAX_LABELS: Final = 10**5  # they become a table of names before any limit on a network's size is met
 MAX_NESTING: Final = 4
-REPOSITORY: Final = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
 TOKEN: Final = re.compile(r"[\w.-]{1,300}", re.ASCII)  # of the Hub
 _NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]{0,199}", re.ASCII)
 _LABELS: Final = ("num_labels",)

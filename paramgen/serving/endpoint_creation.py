@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final, final
 
 from paramgen.errors import EndpointError, OptionError, one_line
-from paramgen.serving.allowlist import REPOSITORY
+from paramgen.registry.repository_names import is_repository
 
 TYPES: Final = ("authenticated", "private", "public")
 _NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?")
@@ -35,7 +35,7 @@ class Wanted:
             raise OptionError(
                 f"The endpoint's name is {self.name!r}; allowed are up to 32 small letters, digits and hyphens inside."
             )
-        if not REPOSITORY.fullmatch(self.repository):
+        if not is_repository(self.repository):
             raise OptionError(f"The repository is {self.repository!r}. Type: --repository OWNER/NAME")
         if self.type not in TYPES:
             raise OptionError(f"Unknown --type {self.type!r}. Allowed: {', '.join(TYPES)}")

@@ -20,8 +20,9 @@ from paramgen.initializers import initializer_of
 from paramgen.output.planning import FolderPlan, plan_folder
 from paramgen.output.write import write_prediction
 from paramgen.prediction import DTYPES, Prediction, Requested, prediction_of
+from paramgen.registry.repository_names import is_repository
 from paramgen.serving.admission import Limits, graph_within, network_within, peak_within
-from paramgen.serving.allowlist import REPOSITORY, TOKEN, checked_arch, checked_init
+from paramgen.serving.allowlist import TOKEN, checked_arch, checked_init
 from paramgen.serving.clock import Clock, apart
 from paramgen.serving.memory import machine_memory
 
@@ -89,7 +90,7 @@ def _target(given: dict[str, Any]) -> tuple[str | None, str]:
     push, token = given.get("push"), given.get("token")
     if push is None:
         return None, ""
-    if not isinstance(push, str) or not REPOSITORY.fullmatch(push) or not isinstance(token, str):
+    if not is_repository(push) or not isinstance(token, str):
         raise OptionError(_PUSH)
     if not TOKEN.fullmatch(token):
         raise OptionError(_PUSH)
