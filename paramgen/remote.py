@@ -33,6 +33,7 @@ from paramgen.writing import plan_files
 
 KEY: Final = "PARAMGEN_KEY"
 ATTEMPTS: Final = 6  # in a row without a new byte
+CONNECTIONS: Final = 3  # attempts to reach a server that has not sent a byte yet
 LONGEST_WAIT: Final = 60.0
 MAX_PROBLEM: Final = 65_536
 _ONE_FILE: Final = 2**62
@@ -171,7 +172,10 @@ class _Download:
             self._compare(client, whole.digest())
 
     def _pieces(self, client: httpx2.Client) -> Iterator[bytes]:
-        """Yield the file's bytes; take a broken connection up where it broke, and wait for a busy server."""
+        """Yield the file's bytes; take a broken connection up where it broke, and wait for a busy server.
+
+        A server that was never reached is not waited for: its address may be wrong.
+        """
         position, failures = 0, 0
         while position < self._size:
             wait = min(LONGEST_WAIT, 0.5 * 2**failures)
@@ -186,6 +190,11 @@ class _Download:
                 wait, reason = max(wait, min(LONGEST_WAIT, busy.seconds)), busy.reason
             except httpx2.TransportError as error:
                 reason = one_line(error) or type(error).__name__
+                if isinstance(error, httpx2.ConnectError) and not position and failures + 1 >= CONNECTIONS:
+                    raise EndpointError(
+                        f"{self.url} cannot be reached: {reason}. Check that the server runs there, or leave --endpoint "
+                        "out to compute here"
+                    ) from error
             else:
                 continue
             failures += 1

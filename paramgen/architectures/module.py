@@ -37,7 +37,7 @@ from paramgen.architectures.state import load_state
 from paramgen.architectures.user_code import UserCode, digest_of, find_code, recorded_code
 from paramgen.draws import Draw, kept
 from paramgen.errors import ArchitectureError, CheckError, OptionError
-from paramgen.manifest import read_manifest, state_of
+from paramgen.manifest import extra_state_of, read_manifest, state_of
 
 
 @final
@@ -162,6 +162,7 @@ def from_module(module: nn.Module, example: Inputs | None = None) -> Architectur
         example=example or _of_its_dtype(known or guess_inputs(twin), twin),
         guessed=example is None and known is None,
         layout=_layout(twin, {"library": "paramgen", "architecture": name}),
+        extra=extra_state_of(module),
     )
 
 

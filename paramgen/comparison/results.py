@@ -23,7 +23,9 @@ from paramgen.notebook import table
 from paramgen.option_names import in_python
 
 RESULTS: Final = "results.json"
-_PACKAGES: Final = ("paramgen", "torch", "accelerate", "numpy", "transformers", "timm", "torchvision", "diffusers")
+_PACKAGES: Final = (
+    *("paramgen", "torch", "accelerate", "numpy", "scipy", "transformers", "timm", "torchvision", "diffusers"),
+)
 
 
 @final

@@ -152,6 +152,7 @@ def test_several_networks_are_concluded_one_by_one(arrays: tuple[Pixels, Pixels]
     found = run([("one", build), ("other", build)], arrays)
     assert {sentence.partition(":")[0] for sentence in found["conclusion"]} == {"one", "other"}
     assert found["versions"]["torch"] == torch.__version__ and found["hardware"]["device"] == "cpu"
+    assert found["versions"]["scipy"] == scipy.__version__  # the tests and intervals are its
 
 
 def test_nothing_larger_than_the_images_is_guessed(arrays: tuple[Pixels, Pixels]) -> None:
