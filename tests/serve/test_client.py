@@ -253,6 +253,10 @@ def test_what_is_no_endpoint(endpoint: str, network: Path, tmp_path: Path) -> No
         write(network, tmp_path / "start", init="he", endpoint=endpoint)
 
 
-def test_nobody_answers(network: Path, tmp_path: Path) -> None:
-    with pytest.raises(EndpointError, match="gave up at byte 0"):
+def test_nobody_answers(network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr(paramgen.remote, "LONGEST_WAIT", 60.0)
+    monkeypatch.setattr(paramgen.remote.time, "sleep", waits.append)
+    with pytest.raises(EndpointError, match="cannot be reached: .*leave endpoint out") as refusal:
         write(network, tmp_path / "start", init="he", endpoint="http://127.0.0.1:1")
+    assert "\n" not in str(refusal.value) and sum(waits) < 5 and list(tmp_path.iterdir()) == []
