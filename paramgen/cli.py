@@ -107,7 +107,8 @@ def predict(
             _refuse_folder(folder, overwrite)
         words: dict[str, Any] = {"init": init, "prompt": prompt or None, "seed": seed, "dtype": dtype}
         words |= {"overrides": _overrides(overrides), "example_input": _example(example_input), "endpoint": endpoint}
-        prediction = prepare(arch, **words, tokenizer=tokenizer, strict=strict, trace_timeout=trace_timeout)
+        words |= {"tokenizer": tokenizer, "strict": strict, "trace_timeout": trace_timeout, "progress": False}
+        prediction = prepare(arch, **words)
         copied = companions_of(prediction, tokenizer=tokenizer, image_processor=image_processor)
         planned = plan_files(prediction, max_shard)
     reporter.warn_of(prediction.graph)
@@ -282,13 +283,13 @@ def info(
     [dim]paramgen info start
     paramgen info vision[/dim]
     """
-    from paramgen.listing import describe_anything
+    from paramgen.listing import describe_anything, in_words
     from paramgen.reporting import Reporter
 
     reporter = Reporter(as_json=as_json, quiet=False)
     with reporter.stage("Reading"):
         found = describe_anything(what)
-    reporter.record(found)
+    reporter.record(found if as_json else in_words(found))
 
 
 def _version(wanted: bool) -> None:
