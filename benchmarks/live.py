@@ -22,6 +22,7 @@ from benchmarks.reach import measured, run
 from benchmarks.reach_network import Limits
 from benchmarks.reach_sources import SOURCES
 from paramgen.export.folder import write_text
+from paramgen.graphs.schema import UNORDERED
 
 ROWS: Final = Path("runs") / "live.jsonl"
 RESULTS: Final = Path("cards") / "results" / "live.json"
@@ -88,6 +89,7 @@ def summary(rows: Sequence[Row]) -> dict[str, Any]:
         "slots_compared_with_the_name": sum(row.get("slots_compared", 0) for row in done),
         "slots_differing_from_the_name": sum(row.get("slots_differing", 0) for row in done),
         "names": [row["spec"] for row in done],
+        "without_an_order": [row["spec"] for row in done if row.get("traced_by") in UNORDERED],
         "faults": {row["spec"]: row["faults"] for row in done if row["faults"]},
         "differences": {row["spec"]: row["differences"] for row in done if row.get("differences")},
         "skipped": {row["spec"]: row["skipped"] for row in rows if "skipped" in row},

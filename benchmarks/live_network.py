@@ -59,7 +59,7 @@ def _row(spec: str, most: int) -> Row:
         module = built(spec, named.architecture)
     except Exception as error:  # some constructors work on the meta device alone
         return {"skipped": f"the library does not build it: {type(error).__name__}: {one_line(error)}"}
-    example = named.architecture.example
+    example = named.architecture.example if named.graph.ordered else None  # one that does not fit is not passed
     faults = list(untouched(module, example))
     rules, others = filled(module, example)
     faults += others
@@ -68,6 +68,7 @@ def _row(spec: str, most: int) -> Row:
         "elements": elements,
         "tensors": len(state_of(module)),
         "changed": dict(changes),
+        "traced_by": named.graph.traced_by,
         "faults": faults[:MOST],
         "slots_compared": compared,
         "slots_differing": len(differences),
