@@ -26,7 +26,6 @@ from paramgen.export.plan import Plan
 from paramgen.graphs.schema import Graph
 from paramgen.graphs.wire import graph_to_json
 from paramgen.initializers import Chosen, Initializer, NamedTensors, initializer_of
-from paramgen.initializers.hypernet import IN_PART
 from paramgen.initializers.library import KEPT
 from paramgen.prediction import Prediction, settled
 from paramgen.writing import plan_files
@@ -79,14 +78,13 @@ def remote(prediction: Prediction, endpoint: str, *, tokenizer: str | None = Non
 
 
 def _refuse_values(prediction: Prediction) -> None:
-    """Refuse to have a server fill a part of a slot of which a live module's value is the rest."""
-    slots = prediction.architecture.manifest.filled
-    for slot in slots:
-        held = slot.draw is not None and slot.draw.kept
-        if held and prediction.rules[slot.name] == IN_PART:
+    """Refuse to have a server fill a slot with something of the value that a live module holds there."""
+    used = prediction.initializer.builds_on(prediction.architecture, prediction.graph)
+    for slot in prediction.architecture.manifest.filled:
+        if slot.name in used and slot.draw is not None and slot.draw.kept:
             raise OptionError(
-                f"{prediction.init!r} fills a part of {slot.name!r}, whose rest the module keeps, and values are not "
-                "sent to a server. Leave endpoint out, or give the architecture as a name or a file.py:factory"
+                f"{prediction.init!r} makes {slot.name!r} of what the module holds there, at least in part, and values "
+                "are not sent to a server. Leave endpoint out, or give the architecture as a name or a file.py:factory"
             )
 
 
