@@ -58,7 +58,7 @@ class ModuleSource(ArchitectureSource):
         """Rebuild the module from the code that config.json names, if this user wrote it and it is the same."""
         config = own_record(folder)
         code, name = _recorded(folder, config)
-        namespace = code.load()
+        namespace = code.load(again=False)  # it was compared with the record
         factory = _factory(namespace, code, name)
         try:
             with code.running():
