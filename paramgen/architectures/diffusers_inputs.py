@@ -101,11 +101,7 @@ def _hint(module: Any, required: bool) -> Tensor:
     name, config = type(module).__name__, module.config
     pixels = config.get("conditioning_channels") or config.get("ctrl_conditioning_channels")
     height, width = image(1, _size(module), name).shape[2:]
-    return (
-        image(pixels, (8 * height, 8 * width), name)
-        if pixels
-        else image(_channels(module), (height, width), name)
-    )
+    return image(pixels, (8 * height, 8 * width), name) if pixels else image(_channels(module), (height, width), name)
 
 
 def _words(module: Any, required: bool) -> Tensor | None:

@@ -158,7 +158,8 @@ def test_the_command_names_the_tokenizer_that_the_start_was_told_of(copied: list
 @pytest.mark.parametrize(
     ("spec", "short"),
     [("hypernet:/a/b/", "hypernet:b/"), ("/a/b.py:f", "b.py:f"), ("a/b.py:f", "a/b.py:f"),
-     ("timm:x?y=/a", "timm:x?y=/a"), ("hypernet:text?tokenizer=/a/b", "hypernet:text?tokenizer=b"), ("lsuv:~/images", "lsuv:images"),
+     ("timm:x?y=/a", "timm:x?y=/a"), ("hypernet:text?tokenizer=/a/b", "hypernet:text?tokenizer=b"),
+     ("lsuv:~/images", "lsuv:images"),
      ("hypernet:org/repo@x:f.pt", "hypernet:org/repo@x:f.pt")],
 )  # fmt: skip
 def test_nothing_above_a_file_is_said(spec: str, short: str) -> None:
