@@ -190,8 +190,8 @@ class _Download:
                 reason = one_line(error) or type(error).__name__
                 if isinstance(error, httpx2.ConnectError) and not position and failures + 1 >= CONNECTIONS:
                     raise EndpointError(
-                        f"{self.url} cannot be reached: {reason}. Check that the server runs there, or leave --endpoint "
-                        "out to compute here"
+                        f"{self.url} cannot be reached: {reason}. Check that the server runs there, or leave "
+                        "--endpoint out to compute here"
                     ) from error
             else:
                 continue

@@ -11,7 +11,7 @@ from typing import Any, Final, final
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from paramgen.comparison.protocol import Protocol
