@@ -39,7 +39,6 @@ class Trial:
 
     def __init__(self, root: Path) -> None:
         self.binaries, self.folder = root / "environment" / "bin", root / "folder"
-        venv.create(self.binaries.parent, with_pip=True, clear=True)
         self.folder.mkdir(exist_ok=True)
         self.environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
 
@@ -67,6 +66,7 @@ class Trial:
 def install(trial: Trial, wheel: Path, constraint: Path | None, torch_index: str) -> None:
     """Install the wheel as a stranger would, but for the versions of its libraries where they are given."""
     limits = ["--constraint", str(constraint.resolve())] if constraint else []
+    venv.create(trial.binaries.parent, with_pip=True, clear=True)
     trial.pip("install", "--quiet", "--upgrade", "pip")
     if torch_index:
         trial.pip("install", "--quiet", *limits, "--index-url", torch_index, "torch")
@@ -83,7 +83,7 @@ def use(trial: Trial, version: str) -> None:
     trial.run("python", "-I", str(LOADER), "vit")
     (trial.folder / "own.py").write_text(OWN, encoding="utf-8")
     trial.run("paramgen", "predict", "--arch", "own.py:build", "--example-input", "1x3x16x16", "--out", "own")
-    trial.run("paramgen", "graph", "own.py:build", "--example-input", "1x3x16x16", "--out", "graph.svg")
+    trial.run("paramgen", "graph", "--arch", "own.py:build", "--example-input", "1x3x16x16", "--out", "graph.svg")
     refusal = trial.run("paramgen", "predict", "--arch", "timm:resnet18", "--out", "none", status=2)
     assert "[timm]" in refusal and len(refusal.splitlines()) == 1, refusal
     assert not (trial.folder / "none").exists()
