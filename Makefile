@@ -68,11 +68,10 @@ format: setup  ## mend what can be mended without thought
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-build: .venv/ready  ## the source archive and the wheel into dist/, checked as a package index checks them
+build: .venv/ready  ## the source archive and, from it, the wheel into dist/
 	$(PIP) --group release
 	rm -rf dist
 	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m build
-	$(BIN)/python -m twine check --strict dist/*
 
 # Empty environments of their own, in the system's folder for temporary files: nothing of the clone can help them.
 try-wheel: build  ## the wheel without extras in an empty environment; PYTHON=python3.13 says of which Python
