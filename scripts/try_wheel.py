@@ -39,7 +39,7 @@ class Trial:
 
     def __init__(self, root: Path) -> None:
         self.binaries, self.folder = root / "environment" / "bin", root / "folder"
-        self.folder.mkdir(exist_ok=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
         self.environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
 
     def pip(self, *arguments: str) -> None:
