@@ -16,9 +16,9 @@ import torch
 from torch import nn
 
 from paramgen.errors import ArchitectureError, OptionError, ParamgenError, UnknownNameError, one_line
-from paramgen.manifest import Manifest
-from paramgen.notebook import table
+from paramgen.modelcard.notebook import table
 from paramgen.registry import Registry, Spec
+from paramgen.slots.manifest import Manifest
 
 if TYPE_CHECKING:
     from paramgen.architectures.followed import Tokens

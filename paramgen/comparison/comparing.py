@@ -24,12 +24,12 @@ from paramgen.comparison.subjects import Asked, Subject, subject_of, try_out
 from paramgen.comparison.tasks import Metric
 from paramgen.comparison.training import Bench, train
 from paramgen.errors import OptionError, one_line
-from paramgen.graphs.wire import graph_hash
+from paramgen.graphs.graph_json import graph_hash
 from paramgen.initializers import Chosen, Control, Initializer, initializer_of
 from paramgen.initializers.library import LIBRARY
 from paramgen.language.tokenizers import MOST
 from paramgen.prediction import Prediction, hindrance_of
-from paramgen.synonyms import known_init
+from paramgen.registry.synonyms import known_init
 
 CACHE: Final = "cache"
 

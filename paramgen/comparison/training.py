@@ -17,7 +17,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from paramgen.comparison.protocol import Protocol
 from paramgen.comparison.subjects import Subject
 from paramgen.comparison.tasks import Batch, Task
-from paramgen.manifest import state_of
+from paramgen.slots.manifest import state_of
 
 NORM_BATCHES: Final = 8
 """Batches over which a start's batch norms are given their statistics before it is tested."""

@@ -15,10 +15,10 @@ from paramgen.architectures import Architecture
 from paramgen.architectures.overrides import split_spec
 from paramgen.architectures.spelling import Letters
 from paramgen.errors import OptionError, UnknownNameError, one_line
-from paramgen.graphs.kinds import Family
+from paramgen.graphs.analysis.kinds import Family
 from paramgen.graphs.schema import Graph
 from paramgen.registry import Registry, Spec
-from paramgen.synonyms import known_init
+from paramgen.registry.synonyms import known_init
 
 SHIPPED, TEXT = "vision", "text"
 """The hypernets that come with paramgen for images and for texts, by name."""

@@ -9,14 +9,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from paramgen.architectures import Architecture
-from paramgen.draws import one_thread, slot_generator
 from paramgen.errors import OptionError, one_line
-from paramgen.graphs.attention import Attention, Share, attentions_of
-from paramgen.graphs.positions import grids_of, sinusoids
+from paramgen.graphs.analysis.attention import Attention, Share, attentions_of
+from paramgen.graphs.analysis.positions import grids_of, sinusoids
 from paramgen.graphs.schema import Graph
 from paramgen.initializers import LARGEST, Initializer, NamedTensors, initializers, is_scale
 from paramgen.initializers.library import library_elsewhere, library_start, start_by_rules
-from paramgen.manifest import Slot
+from paramgen.slots.init_program import one_thread, slot_generator
+from paramgen.slots.manifest import Slot
 
 MIMETIC = "mimetic"
 

@@ -20,7 +20,7 @@ from paramgen.images.sets import ImageSet, Pixels, decoded, keep, kept_at, resiz
 from paramgen.initializers import initializer_of
 
 SHAPE = (3, 16, 16)
-Draw = Callable[[Path, int], None]
+InitProgram = Callable[[Path, int], None]
 
 
 def images(spec: object) -> ImageSet:
@@ -53,7 +53,7 @@ def test_a_tar_holds_the_same_as_its_folder(photos: Path, tmp_path: Path, kind: 
         assert torch.equal(one.labels[order[0]], other.labels[order[1]])
 
 
-def test_a_tar_never_reaches_the_disk(tmp_path: Path, draw: Draw) -> None:
+def test_a_tar_never_reaches_the_disk(tmp_path: Path, draw: InitProgram) -> None:
     draw(tmp_path / "in", 3)
     file = tmp_path / "evil.tar"
     with tarfile.open(file, "w") as archive:
@@ -67,7 +67,7 @@ def test_a_tar_never_reaches_the_disk(tmp_path: Path, draw: Draw) -> None:
     assert set(tmp_path.rglob("*")) == before
 
 
-def test_one_level_is_divided_by_a_fixed_seed(tmp_path: Path, draw: Draw) -> None:
+def test_one_level_is_divided_by_a_fixed_seed(tmp_path: Path, draw: InitProgram) -> None:
     draw(tmp_path / "flat", 10)
     train, test = read(tmp_path / "flat")
     assert torch.bincount(train.labels).tolist() == [8, 8, 8] and torch.bincount(test.labels).tolist() == [2, 2, 2]
@@ -76,7 +76,7 @@ def test_one_level_is_divided_by_a_fixed_seed(tmp_path: Path, draw: Draw) -> Non
     assert "held out" in images(tmp_path / "flat").notes[0]
 
 
-def test_the_layout_of_tiny_imagenet(tmp_path: Path, draw: Draw) -> None:
+def test_the_layout_of_tiny_imagenet(tmp_path: Path, draw: InitProgram) -> None:
     root = tmp_path / "tiny"
     draw(root / "train", 4)
     for folder in list((root / "train").iterdir()):
@@ -91,7 +91,7 @@ def test_the_layout_of_tiny_imagenet(tmp_path: Path, draw: Draw) -> None:
     assert len(train.labels) == 12 and test.labels.tolist() == [2] * 4
 
 
-def test_pictures_are_cropped_in_the_middle_and_not_squeezed(tmp_path: Path, draw: Draw) -> None:
+def test_pictures_are_cropped_in_the_middle_and_not_squeezed(tmp_path: Path, draw: InitProgram) -> None:
     draw(tmp_path / "flat", 5)
     wide = Image.new("RGB", (48, 16), (0, 0, 255))
     wide.paste((255, 0, 0), (16, 0, 32, 16))

@@ -13,7 +13,7 @@ from torch import nn
 
 import paramgen
 from paramgen.errors import ParamgenError
-from paramgen.graphs.kinds import FAMILIES
+from paramgen.graphs.analysis.kinds import FAMILIES
 from paramgen.hypernets.storage import file_sha256
 from paramgen.initializers import Chosen, auto, initializer_of
 from paramgen.initializers.auto import Table

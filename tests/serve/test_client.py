@@ -15,7 +15,7 @@ from tokenizers import ByteLevelBPETokenizer
 from torch import nn
 
 import paramgen
-import paramgen.remote
+import paramgen.serving.client
 from paramgen.errors import EndpointError, OptionError
 
 EXAMPLE = torch.zeros(2, 3, 16, 16)
@@ -29,7 +29,7 @@ def running(serve: Any) -> Any:
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(paramgen.remote, "LONGEST_WAIT", 0.0)
+    monkeypatch.setattr(paramgen.serving.client, "LONGEST_WAIT", 0.0)
 
 
 class Between(ThreadingHTTPServer):

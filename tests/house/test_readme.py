@@ -1,0 +1,124 @@
+"""The documents' code blocks are run, in their order and in one empty folder each.
+
+`bash` runs the shell's; what it is asked of `paramgen` and what is in Python is run as every command here is.
+"""
+
+import os
+import re
+import shlex
+import subprocess
+from collections.abc import Iterator
+from itertools import takewhile
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+from tests.conftest import Command
+
+ROOT = Path(__file__).parents[2]
+BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+ENTRIES = ["README.md", "CONTRIBUTING.md"]
+PAGES = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md"))
+# What the site takes in besides README.md and its own pages:
+INCLUDED = ["ARCHITECTURE.md", "SECURITY.md", "CHANGELOG.md", "training/README.md", "training/LOG.md"]
+INCLUDED += sorted(str(path.relative_to(ROOT)) for path in (ROOT / "cards").glob("*.md"))
+# CI is itself `make test`, so here a target is only resolved: it must exist and its recipe must expand.
+SHELL = f"""
+make() {{ command make --directory {shlex.quote(str(ROOT))} --dry-run "$@"; }}
+paramgen() {{
+  printf '%s\\0' "$@" END >&"$ASKED"
+  read -r status <&"$ANSWERED"
+  return "$status"
+}}
+"""
+
+
+def blocks(document: str) -> list[tuple[str, str]]:
+    return BLOCK.findall((ROOT / document).read_text(encoding="utf-8"))
+
+
+def words(asked: IO[str]) -> Iterator[str]:
+    """Yield what ends with a zero byte, until the other side is closed."""
+    word = ""
+    while letter := asked.read(1):
+        if letter == "\0":
+            yield word
+            word = ""
+        else:
+            word += letter
+
+
+def shell(code: str, command: Command, folder: Path) -> str:
+    """Run a block and return what went wrong, if anything did."""
+    (asked, ask), (answered, answer) = os.pipe(), os.pipe()
+    line = ["bash", "-euo", "pipefail", "-c", SHELL + code]
+    environment = os.environ | {"ASKED": str(ask), "ANSWERED": str(answered)}
+    said = []
+    with (
+        subprocess.Popen(line, cwd=folder, env=environment, pass_fds=(ask, answered)) as process,
+        os.fdopen(asked) as asked_of_us,
+        os.fdopen(answer, "w", buffering=1) as our_answer,
+    ):
+        os.close(ask)
+        os.close(answered)
+        stream = words(asked_of_us)
+        while arguments := list(takewhile(lambda word: word != "END", stream)):
+            done = command(*arguments, NO_COLOR="1")
+            said.append(done)
+            print(done.status, file=our_answer)
+    return "" if process.returncode == 0 else f"{code}\n{said[-1:]}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("document", [name for name in (*ENTRIES, *PAGES, *INCLUDED) if blocks(name)])
+def test_every_block_runs(document: str, tmp_path: Path, command: Command) -> None:
+    for language, code in blocks(document):
+        if language == "sh":
+            assert not shell(code, command, tmp_path)
+        else:
+            done = command(code=code, alone=True)
+            assert done.status == 0, f"{code}\n{done}"
+
+
+def masked(text: str) -> list[str]:
+    """Return lines without what another machine or moment makes of them: seconds, and parameters in each."""
+    return [
+        re.sub(r"in [\d.]+ s \([\d.]+ \w? ?parameters/s\)", "in a time", line).rstrip() for line in text.splitlines()
+    ]
+
+
+@pytest.mark.slow
+def test_the_sample_of_the_readme_is_what_is_printed(tmp_path: Path, command: Command) -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    sample = re.search(
+        r"^```sh\n(paramgen predict --arch vit_b16[^\n]*)\n```\n\n```text\n(.*?)^```$", text, re.M | re.S
+    )
+    assert sample is not None
+    done = command(*shlex.split(sample[1])[1:], NO_COLOR="1")
+    assert done.status == 0 and masked(done.out) == masked(sample[2]), done.out
+    assert "in a time" in masked(sample[2])[0]
+
+
+@pytest.mark.parametrize("document", ENTRIES)
+def test_has_blocks(document: str) -> None:
+    assert blocks(document)
+
+
+@pytest.mark.parametrize("document", [*ENTRIES, *PAGES, *INCLUDED])
+def test_says_the_language_of_every_block(document: str) -> None:
+    text = (ROOT / document).read_text(encoding="utf-8")
+    fences = re.findall(r"^```(.*)$", text, re.MULTILINE)
+    assert len(fences) % 2 == 0
+    assert all(fences[0::2])  # a block without a language would be passed over in silence
+    assert not any(fences[1::2])
+
+
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "SECURITY.md"])
+def test_names_only_files_that_exist(document: str) -> None:
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    text = (ROOT / document).read_text(encoding="utf-8")
+    named = re.findall(r"`([\w./-]+(?:\.(?:py|toml|md|txt)|/))`", text)
+    missing = [name for name in named if not any(f"/{name}" in f"/{file}" for file in listed)]
+    assert not missing, missing
