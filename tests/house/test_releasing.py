@@ -15,7 +15,7 @@ from packaging.utils import canonicalize_name
 import paramgen
 from scripts.release import CATEGORIES, faults, sections
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PROJECT = PYPROJECT["project"]
 EXTRAS: dict[str, list[str]] = PROJECT["optional-dependencies"]
