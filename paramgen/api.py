@@ -11,19 +11,12 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from paramgen.comparison import Event, Results
+    from paramgen.comparison import Event
     from paramgen.comparison.options import ProtocolOptions
-    from paramgen.graphs.schema import Graph
-    from paramgen.hub.commit import Pushed
-    from paramgen.output.fill import Filled
-    from paramgen.output.graph import Traced
-    from paramgen.output.info import Info
-    from paramgen.output.planning import Planned
-    from paramgen.output.verify import Checked, Memory
-    from paramgen.output.write import Written
-    from paramgen.prediction import Prediction
+    from paramgen.output.verify import Memory
     from paramgen.prediction.options import PredictOptions
     from paramgen.prediction.progress import Progress
+    from paramgen.types import Checked, Comparison, Filled, Graph, Info, Planned, Prediction, Pushed, Traced, Written
 
 TRACE_TIMEOUT: Final = 300.0
 
@@ -41,6 +34,7 @@ def predict(
     endpoint: str | None = None,
     strict: bool = False,
     trace_timeout: float = TRACE_TIMEOUT,
+    progress: bool | None = None,
 ) -> "Prediction":
     """Return the initial weights of `arch`, lazily: iterate for (name, tensor), or call `.state_dict()`.
 
@@ -66,25 +60,29 @@ def predict(
             spelled where that matters, but no file.
         strict: Where the forward pass cannot be followed, raise a `TraceError` instead of warning.
         trace_timeout: Seconds after which a forward pass that does not return is ended.
+        progress: Whether to show a bar while the network is built and traced; by default in a terminal or a notebook,
+            after two seconds.
 
     """
     from paramgen.graphs.tracing.fallbacks import Tracing
     from paramgen.prediction import prepare
+    from paramgen.prediction.progress import reporting
 
     if prompt is not None:
         from paramgen.initializers import with_prompts
 
         init = with_prompts(init, prompt)
-    prediction = prepare(
-        arch,
-        init=init,
-        seed=seed,
-        dtype=dtype,
-        overrides=overrides,
-        example_input=_inputs(example_input),
-        tokenizer=tokenizer,
-        tracing=Tracing(strict=strict, seconds=trace_timeout),
-    )
+    with reporting(progress, "build"):
+        prediction = prepare(
+            arch,
+            init=init,
+            seed=seed,
+            dtype=dtype,
+            overrides=overrides,
+            example_input=_inputs(example_input),
+            tokenizer=tokenizer,
+            tracing=Tracing(strict=strict, seconds=trace_timeout),
+        )
     if prediction.choice is not None:
         logging.getLogger("paramgen").info("%r", prediction)
     if endpoint is None:
@@ -165,10 +163,8 @@ def write(
         if not keep:
             path = Path(stack.enter_context(TemporaryDirectory())) / path.name
         real = checked_target(path, overwrite=overwrite)
-        report = stack.enter_context(reporting(progress))
-        if report is not None:
-            report("build", 0, 0)
-        prediction = predict(arch, **options)
+        report = stack.enter_context(reporting(progress, "build"))
+        prediction = predict(arch, progress=False, **options)
         tokenizer = options.get("tokenizer")
         planned = plan_folder(prediction, max_shard=max_shard, tokenizer=tokenizer, image_processor=image_processor)
         written = write_prediction(
@@ -190,7 +186,7 @@ def create(arch: str, *, progress: bool | None = None, **options: "Unpack[Predic
     """
     from paramgen.output.fill import created
 
-    return created(predict(arch, **options), progress)
+    return created(predict(arch, progress=progress, **options), progress)
 
 
 def initialize_(
@@ -221,7 +217,13 @@ def initialize_(
     if isinstance(module, str):
         raise OptionError(f"{module!r} is a name; initialize_ fills a module. Call paramgen.create({module!r})")
     prediction = predict(
-        module, init=init, seed=seed, example_input=example_input, strict=strict, trace_timeout=trace_timeout
+        module,
+        init=init,
+        seed=seed,
+        example_input=example_input,
+        strict=strict,
+        trace_timeout=trace_timeout,
+        progress=progress,
     )
     return fill(module, prediction, progress)
 
@@ -356,7 +358,7 @@ def compare(
     vocabulary: int | None = None,
     progress: "Callable[[Event], None] | bool | None" = None,
     **protocol: "Unpack[ProtocolOptions]",
-) -> "Results":
+) -> "Comparison":
     """Train `arch` on `data` from several initializations, all alike, and return which is best: see `.conclusion`.
 
     >>> results = paramgen.compare("timm:resnet18", "photos", init=["he", "library"], steps=300)

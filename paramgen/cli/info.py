@@ -25,4 +25,4 @@ def info(
         from paramgen import api
 
         found = api.info(what)
-    reporter.record(found.to_json())
+    reporter.record(found.to_json() if as_json else found.in_words())

@@ -51,6 +51,10 @@ class Initializer(ABC):
         """Return the number of elements by rule of each slot that several rules fill, as one in part by a hypernet."""
         return {}
 
+    def builds_on(self, architecture: Architecture, graph: Graph) -> frozenset[str]:
+        """Return the slots that it fills with something of the default values there."""
+        return frozenset(self.shares(architecture, graph))
+
     def resolve(self, architecture: Architecture, graph: Graph) -> "ResolvedInitializer":
         """Return what fills this very network: itself, or the initializer that it chooses for it, and why."""
         return ResolvedInitializer(initializer=self)

@@ -154,8 +154,18 @@ def _is_pairs(given: object) -> bool:
 
 
 def _init(record: Mapping[str, Any]) -> str:
-    """Return the start as it is typed; of one that was chosen, what was chosen: the next version may choose anew."""
-    return str(record["initializer"].get("resolved") or record["init"])
+    """Return the initializer as it is typed; of one that was chosen, that one: the next version may choose another.
+
+    A tokenizer that was named to the initializer alone, and is not copied, is named to the one that was chosen.
+    """
+    described = record["initializer"]
+    if not (resolved := described.get("resolved")):
+        return str(record["init"])
+    companions = (record.get("requested") or {}).get("companion_files") or ()
+    copied = any(option == "--tokenizer" for option, _ in companions)
+    tokenizer = described.get("tokenizer")
+    named = tokenizer and not copied and "?" not in resolved
+    return f"{resolved}?tokenizer={_typed(tokenizer)}" if named else str(resolved)
 
 
 def _typed(value: Any) -> str:

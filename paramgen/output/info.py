@@ -7,6 +7,7 @@ from typing import Any, Final, Literal, final
 
 from paramgen.architectures import read_config
 from paramgen.errors import ArchitectureError, one_line
+from paramgen.graphs.analysis.kinds import WORDS
 from paramgen.graphs.analysis.slot_roles import elements_by_role
 from paramgen.hub.kinds import is_hypernet
 from paramgen.hypernets.loading import load
@@ -39,6 +40,31 @@ class Info:
     def to_json(self) -> dict[str, Any]:
         """Return what `--json` prints."""
         return dict(self.facts)
+
+    def in_words(self) -> dict[str, Any]:
+        """Return what `paramgen info` prints: what was measured as a row for the data, and one for each family."""
+        return _in_words(self.facts)
+
+
+def _in_words(described: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a description with what was measured as one reads it: a row for the data, and one for each family."""
+    measured = described.get("measured")
+    if not measured:
+        return {key: value for key, value in described.items() if key != "measured"}
+    families = {str(family): words for family, words in WORDS.items()}
+    rows: dict[str, Any] = {}
+    for key, value in described.items():
+        if key != "measured":
+            rows[key] = value
+            continue
+        if measured.get("data"):
+            rows["measured on"] = ", ".join(measured["data"])
+        alone = {described["family"]: measured} if "networks" in measured and "family" in described else {}
+        for family, facts in (measured.get("families") or alone).items():
+            count, kind = facts["networks"], families.get(family, family)
+            many = "1 network" if count == 1 else f"{count:,} networks"
+            rows[f"measured: {kind}"] = f"{many} of up to {facts['largest']:,} parameters"
+    return rows
 
 
 def info_of(what: str) -> Info:

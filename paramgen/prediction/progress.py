@@ -1,13 +1,13 @@
 """Progress bars for Python: where somebody sees them, and only for work that takes longer than two seconds."""
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import Timer
 from typing import Any, Final, final
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
 DELAY: Final = 2.0  # seconds before a bar that nobody requested is shown
@@ -24,39 +24,47 @@ STAGES: Final = {"build": "Building and tracing", "predict": "Predicting", "chec
 
 @final
 class Bar:
-    """A bar that appears with the first step after `DELAY`; at once where it was requested."""
+    """A bar that appears after `delay` seconds, whatever is going on then; without one, as soon as it has a text."""
 
-    def __init__(self, progress: RichProgress, *, requested: bool) -> None:
+    def __init__(self, progress: RichProgress, text: str, *, delay: float) -> None:
         self._progress = progress
-        self._task: TaskID = progress.add_task("", total=None)
-        self._due = time.monotonic() + (0.0 if requested else DELAY)
-        self._shown = False
+        self._task = progress.add_task(escape(text), total=None)
+        self._timer = Timer(delay, progress.start)
+        self._timer.daemon = True
+        if delay:
+            self._timer.start()
+        elif text:
+            progress.start()
 
     def step(self, text: str, done: int, total: int | None) -> None:
         """Say what is going on and how much of it is done."""
         self._progress.update(self._task, description=escape(text), completed=done, total=total)
-        if not self._shown and time.monotonic() >= self._due:
-            self._shown = True
+        if self._timer.ident is None:
             self._progress.start()
 
     def close(self) -> None:
-        """End the bar, if it was shown."""
-        if self._shown:
-            self._progress.stop()
+        """End the bar, which does not appear any more if it was not shown."""
+        self._timer.cancel()
+        if self._timer.ident is not None:
+            self._timer.join()
+        self._progress.stop()
 
 
 @contextmanager
-def bar(wanted: bool | None) -> Iterator[Bar | None]:
-    """Give a bar if it is wanted; with None, where somebody sees it: in a terminal or a notebook."""
+def bar(wanted: bool | None, text: str = "") -> Iterator[Bar | None]:
+    """Give a bar if it is wanted; with None, where somebody sees it: in a terminal or a notebook.
+
+    Work that cannot say how much of it is done needs no more than the `text`.
+    """
     console = Console(stderr=True, highlight=False, emoji=False)
     if not (console.is_terminal or console.is_jupyter if wanted is None else wanted):
         yield None
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"))
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
     progress = RichProgress(
         *columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, transient=wanted is None
     )
-    shown = Bar(progress, requested=bool(wanted))
+    shown = Bar(progress, text, delay=0.0 if wanted else DELAY)
     try:
         yield shown
     finally:
@@ -64,12 +72,17 @@ def bar(wanted: bool | None) -> Iterator[Bar | None]:
 
 
 @contextmanager
-def reporting(progress: Progress | bool | None) -> Iterator[Progress | None]:
-    """Give what is called with stage, done and total: the caller's own function, or a bar's; None where no bar is."""
+def reporting(progress: Progress | bool | None, first: str = "") -> Iterator[Progress | None]:
+    """Give what is called with stage, done and total: the caller's own function, or a bar's; None where no bar is.
+
+    `first` is the stage that begins at once, if it is known.
+    """
     if callable(progress):
+        if first:
+            progress(first, 0, 0)
         yield progress
         return
-    with bar(progress) as shown:
+    with bar(progress, STAGES.get(first, first)) as shown:
 
         def report(stage: str, done: int, total: int) -> None:
             assert shown is not None

@@ -137,20 +137,30 @@ def test_overrides_are_typed_as_they_are_read(value: Any) -> None:
 
 
 def test_the_command_has_all_that_was_asked_for() -> None:
-    asked = {"arch": "/a/b/own.py:build", "overrides": {}, "example_input": "2x3:long", "max_shard": 700}
-    words = command_of(record(asked=asked, init="hypernet:/a/h?softmax=fused", dtype="bfloat16"), "out")
+    requested = {"arch": "/a/b/own.py:build", "overrides": {}, "example_input": "2x3:long", "max_shard": 700}
+    words = command_of(record(requested=requested, init="hypernet:/a/h?softmax=fused", dtype="bfloat16"), "out")
     assert words == ["paramgen", "predict", "--arch", "own.py:build", "--example-input", "2x3:long", "--init",
                      "hypernet:h?softmax=fused", "--seed", "3", "--dtype", "bfloat16", "--max-shard", "700B",
                      "--out", "out"]  # fmt: skip
     chosen = command_of(record(init="auto", initializer={"resolved": "orthogonal"}), "out")
     assert chosen is not None and chosen[chosen.index("--init") + 1] == "orthogonal"
-    assert command_of(record(asked={"arch": None}), "out") is None
+    assert command_of(record(requested={"arch": None}), "out") is None
+
+
+@pytest.mark.parametrize(("copied", "typed"), [([], "hypernet:text?tokenizer=words"), (["/a/words"], "hypernet:text")])
+def test_the_command_names_the_tokenizer_that_the_start_was_told_of(copied: list[str], typed: str) -> None:
+    requested = {"arch": "gpt2", "companion_files": [["--tokenizer", name] for name in copied]}
+    made = {"resolved": "hypernet:text", "hypernet": "paramgen/text", "tokenizer": "/a/words"}
+    words = command_of(record(requested=requested, init="hypernet?tokenizer=/a/words", initializer=made), "out")
+    assert words is not None and words[words.index("--init") + 1] == typed
+    assert ("--tokenizer" in words) == bool(copied)
 
 
 @pytest.mark.parametrize(
     ("spec", "short"),
     [("hypernet:/a/b/", "hypernet:b/"), ("/a/b.py:f", "b.py:f"), ("a/b.py:f", "a/b.py:f"),
-     ("timm:x?y=/a", "timm:x?y=/a"), ("lsuv:~/images", "lsuv:images"),
+     ("timm:x?y=/a", "timm:x?y=/a"), ("hypernet:text?tokenizer=/a/b", "hypernet:text?tokenizer=b"),
+     ("lsuv:~/images", "lsuv:images"),
      ("hypernet:org/repo@x:f.pt", "hypernet:org/repo@x:f.pt")],
 )  # fmt: skip
 def test_nothing_above_a_file_is_said(spec: str, short: str) -> None:
