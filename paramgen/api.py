@@ -60,8 +60,7 @@ def predict(
             spelled where that matters, but no file.
         strict: Where the forward pass cannot be followed, raise a `TraceError` instead of warning.
         trace_timeout: Seconds after which a forward pass that does not return is ended.
-        progress: Whether to show a bar while the network is built and traced; by default in a terminal or a notebook,
-            after two seconds.
+        progress: Whether to show a bar while the network is built and traced, as for `write`.
 
     """
     from paramgen.graphs.tracing.fallbacks import Tracing
@@ -157,22 +156,17 @@ def write(
     from paramgen.prediction.progress import reporting
     from paramgen.storage.folder import checked_target
 
-    target = early_target(push, public=public, revision=revision, pr=pr, message=message)
-    path = Path(folder)
+    target, path = early_target(push, public=public, revision=revision, pr=pr, message=message), Path(folder)
     with ExitStack() as stack:
         if not keep:
             path = Path(stack.enter_context(TemporaryDirectory())) / path.name
         real = checked_target(path, overwrite=overwrite)
         report = stack.enter_context(reporting(progress, "build"))
-        prediction = predict(arch, progress=False, **options)
-        tokenizer = options.get("tokenizer")
+        prediction, tokenizer = predict(arch, progress=False, **options), options.get("tokenizer")
         planned = plan_folder(prediction, max_shard=max_shard, tokenizer=tokenizer, image_processor=image_processor)
-        written = write_prediction(
-            planned, path, target=real, overwrite=overwrite, verify=verify, progress=report, repo=push
-        )
-        if target is None:
-            return written
-        return push_written(written, target, message=message, kept=keep, progress=report)
+        how: dict[str, Any] = {"overwrite": overwrite, "verify": verify, "progress": report}
+        written = write_prediction(planned, path, target=real, repo=target and target.repo, **how)
+        return written if target is None else push_written(written, target, message, kept=keep, progress=report)
 
 
 def create(arch: str, *, progress: bool | None = None, **options: "Unpack[PredictOptions]") -> "nn.Module":
@@ -181,7 +175,6 @@ def create(arch: str, *, progress: bool | None = None, **options: "Unpack[Predic
     >>> model = paramgen.create("timm:resnet18", init="he", seed=1, overrides={"num_classes": 37})
 
     It is in the mode that the library's constructor leaves it in, on the CPU, and nothing is written.
-
     `arch` is a name or a `file.py:factory`; for a live module there is `initialize_`. A bar is shown as by `write`.
     """
     from paramgen.output.fill import created

@@ -29,7 +29,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
-    help="Better starting weights for any architecture, in one command.\n\n"
+    help="Better initial weights for any architecture, in one command.\n\n"
     "[bold]paramgen predict --arch vit_b16[/bold] writes a folder that the library's own from_pretrained loads.\n\n"
     "[dim]paramgen list architectures[/dim] shows what can be typed there.",
 )

@@ -50,7 +50,7 @@ def create(
     accelerator: Annotated[str, typer.Option("--accelerator", metavar="cpu|gpu")] = "cpu",
     instance_type: Annotated[str, typer.Option("--instance-type")] = "intel-spr",
     instance_size: Annotated[str, typer.Option("--instance-size")] = "x2",
-    min_replicas: Annotated[int, typer.Option("--min-replicas", help="0: it sleeps when nobody asks.")] = 0,
+    min_replicas: Annotated[int, typer.Option("--min-replicas", help="0: it sleeps when there is no request.")] = 0,
     max_replicas: Annotated[int, typer.Option("--max-replicas")] = 1,
     kind: Annotated[str, typer.Option("--type", metavar="authenticated|private|public")] = "authenticated",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be created; ask nobody.")] = False,

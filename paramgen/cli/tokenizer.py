@@ -16,7 +16,7 @@ def tokenizer(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train a byte-level BPE tokenizer on a text of yours, for a language model that starts on it.
+    """Train a byte-level BPE tokenizer on a text of yours, for a language model that is trained from scratch on it.
 
     [dim]paramgen tokenizer notes.txt --vocabulary 2000 --out words
     paramgen predict --arch gpt2 --set vocab_size=2000 --tokenizer words --out start

@@ -35,7 +35,7 @@ _REPLACED = "\N{REPLACEMENT CHARACTER}"
 
 
 def one_line(reason: object) -> str:
-    """Return what somebody else's error says as one line of limited length."""
+    """Return what another library's error says as one line of limited length."""
     text = reason.message if isinstance(reason, ParamgenError) else str(reason)
     text = harmless(" ".join(text.split()))
     return text if len(text) <= MAX_REASON else f"{text[:MAX_REASON]}..."
@@ -107,7 +107,7 @@ class MisfitError(TraceError):
 
 
 class TraceWarning(UserWarning):
-    """A network whose order of execution is not known, which few starts make use of then."""
+    """A network whose order of execution is not known, which few initializers make use of then."""
 
 
 class GraphError(ParamgenError):

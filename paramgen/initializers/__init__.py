@@ -86,7 +86,7 @@ class Initializer(ABC):
         return ()
 
     def assumptions(self, architecture: Architecture, graph: Graph) -> Sequence[str]:
-        """Return what it assumes of a network without having been told, in sentences."""
+        """Return what it assumes of a network without having been given it, in sentences."""
         return ()
 
     def letters(self) -> Letters | None:

@@ -198,18 +198,18 @@ def _loading(source: str, config: Mapping[str, Any], where: str, *, on_hub: bool
 
 def _facts(record: Mapping[str, Any]) -> list[tuple[str, str]]:
     graph, initializer = record["graph"], dict(record["initializer"])
-    if _share(record) == 0.0:  # a hypernet was asked, and filled nothing
+    if _share(record) == 0.0:  # a hypernet was requested, and filled nothing
         initializer = {key: value for key, value in initializer.items() if key not in ("hypernet", "sha256")}
     resolved, family = initializer.pop("resolved", None), initializer.pop("family", None)
     initializer.pop("reason", None)
-    start = cell(without_folders(record["init"]))
+    init_cell = cell(without_folders(record["init"]))
     if resolved is not None:
-        start += f", which chose {cell(str(resolved))} for this {prose(str(family).replace('_', ' '))}"
+        init_cell += f", which chose {cell(str(resolved))} for this {prose(str(family).replace('_', ' '))}"
     versions = {"paramgen": record.get("paramgen"), **(record.get("versions") or {})}
     rows = [
         ("architecture", cell(without_folders(record["spec"]))),
         ("parameters", _number(record.get("parameters"))),
-        ("start", start),
+        ("initializer", init_cell),
         *((_WORDS.get(key, prose(key)), _described(value)) for key, value in initializer.items()),
         ("seed", str(record["seed"])),
         ("dtype", cell(str(record["dtype"])) if record.get("dtype") else "the architecture's own"),
@@ -293,7 +293,7 @@ def _note_on_rules(record: Mapping[str, Any]) -> str:
 
 
 def _share(record: Mapping[str, Any]) -> float | None:
-    """Return how much of all values a hypernet filled; None where none was asked, or its tensors are not known."""
+    """Return how much of all values a hypernet filled; None where none was requested, or its tensors are not known."""
     if "hypernet" not in record["initializer"] or not record["tensors"]:
         return None
     tied = record.get("tied") or {}
@@ -341,13 +341,14 @@ def _measured(record: Mapping[str, Any], *, known: bool) -> str:
 
 def _limits(record: Mapping[str, Any], data: Mapping[str, Any]) -> list[str]:
     limits = [
-        "They make a start, and promise nothing about where training ends: that depends on data and recipe.",
+        "They are initial weights, and promise nothing about where training ends: that depends on data and recipe.",
         "The same bytes are promised for the same versions of paramgen, torch and the network's library.",
     ]
     unreachable = record["graph"].get("unreachable")
     if isinstance(unreachable, list) and unreachable:
         limits.append(
-            f"No path of the graph leads through {len(unreachable):,} of the tensors; they start as the library draws."
+            f"No path of the graph leads through {len(unreachable):,} of the tensors, which have the default "
+            "initialization."
         )
     share = _share(record)
     if record.get("provenance") and share != 0.0:

@@ -1,6 +1,6 @@
 """The metadata of a card, as the Hub reads it: library, task, tags, licence, and what the weights were taken from.
 
-What is not plain from the folder's own files is left out. Everything may be anybody's: values are of a closed form.
+What is not plain from the folder's own files is left out. Nothing is trusted: values are of a closed form.
 """
 
 import re
@@ -33,8 +33,8 @@ _ENDINGS: Final = {
     "ForSpeechSeq2Seq": "automatic-speech-recognition",
     "UNet2DModel": "unconditional-image-generation",
 }
-# What the start of a builder's name says in torchvision; the others classify images.
-_STARTS: Final = {
+# What the beginning of a builder's name says in torchvision; the others classify images.
+_BEGINNINGS: Final = {
     "object-detection": ("fasterrcnn", "fcos", "keypointrcnn", "maskrcnn", "retinanet", "ssd"),
     "image-segmentation": ("deeplab", "fcn", "lraspp"),
     "video-classification": ("mc3", "mvit", "r2plus1d", "r3d", "s3d", "swin3d"),
@@ -114,8 +114,8 @@ def _task(source: str, config: Mapping[str, Any]) -> str | None:
     if source == "timm":
         return "image-classification" if config.get("num_classes") else "image-feature-extraction"
     if source == "torchvision":
-        starts = (task for task, words in _STARTS.items() if name.startswith(words))
-        return next(starts, "image-classification") or None
+        found = (task for task, words in _BEGINNINGS.items() if name.startswith(words))
+        return next(found, "image-classification") or None
     if source == "module" or name.endswith("WithLMHeadModel"):
         return None
     return next((task for ending, task in _ENDINGS.items() if name.endswith(ending)), None)

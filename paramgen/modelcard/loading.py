@@ -18,7 +18,7 @@ def loading_lines(
 
     Args:
         source: The library.
-        config: The folder's config.json, which may be anybody's.
+        config: The folder's config.json, which is not trusted.
         where: The folder, or a repository if `on_hub`.
         on_hub: Whether the weights are fetched from there.
         module: The expression of the network that is filled, where paramgen cannot build it.
@@ -31,8 +31,8 @@ def loading_lines(
     if source in ("transformers", "diffusers") and isinstance(name, str) and name.isidentifier():
         return f"from {source} import {name}", f"model = {name}.from_pretrained({where!r}{pinned})"
     if source == "timm":
-        place = f"{'hf-hub' if on_hub else 'local-dir'}:{where}" + (f"@{revision}" if revision else "")
-        return "import timm", f"model = timm.create_model({place!r}, pretrained=True)"
+        address = f"{'hf-hub' if on_hub else 'local-dir'}:{where}" + (f"@{revision}" if revision else "")
+        return "import timm", f"model = timm.create_model({address!r}, pretrained=True)"
     given = f", {module}" if module else ""
     if on_hub:
         lines = ("import paramgen", "from huggingface_hub import snapshot_download")

@@ -1,4 +1,4 @@
-"""Anybody's text in Markdown and in a shell: what is a name stays a name, whatever characters are in it."""
+"""Untrusted text in Markdown and in a shell: what is a name stays a name, whatever characters are in it."""
 
 import os
 import re
@@ -43,7 +43,7 @@ def shell(words: Sequence[str]) -> str:
 def without_folders(spec: str) -> str:
     """Return a spec whose absolute path, if it has one, is shortened to its last name: `hypernet:/a/b` is `hypernet:b`.
 
-    What stands above a file says something of a machine, and nothing to anybody else.
+    What stands above a file describes a machine, and means nothing elsewhere.
     """
     return _ABOVE.sub("", spec)
 

@@ -1,4 +1,4 @@
-"""Make the card of a folder again, from its paramgen.json, config.json and weights; with pictures if asked."""
+"""Make the card of a folder again, from its paramgen.json, config.json and weights, with pictures if requested."""
 
 import os
 from collections.abc import Mapping

@@ -80,7 +80,7 @@ def early_target(
 
 
 def push_written(
-    written: Written, target: Target, *, message: str | None, kept: bool, progress: Progress | None
+    written: Written, target: Target, message: str | None, *, kept: bool, progress: Progress | None
 ) -> Written:
     """Push what has just been written and, as a rule, checked."""
     checked = written.checked is not None
@@ -179,7 +179,7 @@ def _prediction(folder: Path, record: Mapping[str, Any]) -> Pushable:
         raise CheckError(f"{folder / REPORT} lists no files. Predict the folder again.")
     files = _files(folder, [*listed, REPORT])
     for name, size in listed.items():
-        edited = name == CARD or name.startswith(FIGURES)  # may be anybody's
+        edited = name == CARD or name.startswith(FIGURES)  # the user may have edited them
         if not edited and files[name].stat().st_size != size:
             raise CheckError(f"{name} in {folder} has changed since it was written. Predict the folder again.")
     spec, init, seed = (one_line(record.get(key)) for key in ("spec", "init", "seed"))

@@ -197,7 +197,7 @@ class Prediction:
     def dtype_of(self, slot: Slot) -> torch.dtype:
         """Return the dtype in which a slot is written; integers and booleans stay what they are.
 
-        Complex numbers have one that files hold, complex64: whatever dtype is asked for, they are written in it.
+        Complex numbers have one that files hold, complex64: whatever dtype is requested, they are written in it.
         """
         if self.dtype is not None and slot.dtype.is_complex:
             return torch.complex64
@@ -300,14 +300,14 @@ def prediction_of(
     if initializer.fills_something and prediction.is_library:
         why = hindrance_of(initializer, prediction)
         raise OptionError(
-            f"{init.partition('?')[0]!r} fills nothing of {architecture.spec!r}: {why}. To have it as its library "
-            f"starts it, type: --init {LIBRARY}"
+            f"{init.partition('?')[0]!r} fills nothing of {architecture.spec!r}: {why}. To keep the default "
+            f"initialization, type: --init {LIBRARY}"
         )
     return prediction
 
 
 def hindrance_of(initializer: Initializer, prediction: Prediction) -> str:
-    """Say why an initializer leaves a network as its library starts it."""
+    """Say why an initializer leaves a network with its default initialization."""
     graph = prediction.graph
     if prediction.choice is not None:
         return prediction.choice.reason
@@ -383,5 +383,5 @@ def _graph_text(arch: str) -> str | None:
     if path.suffix != ".json" or not path.is_file():
         return None
     with path.open(encoding="utf-8", errors="replace") as file:
-        start = file.read(4096)
-        return start + file.read(MAX_BYTES + 1) if '"paramgen_graph"' in start or '"nodes"' in start else None
+        head = file.read(4096)
+        return head + file.read(MAX_BYTES + 1) if '"paramgen_graph"' in head or '"nodes"' in head else None

@@ -1,4 +1,4 @@
-"""The sha256 of files, and of a file that is asked about again while it stays as it is."""
+"""The sha256 of files, computed once while the file stays as it is."""
 
 import hashlib
 from collections.abc import Iterable

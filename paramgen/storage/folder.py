@@ -1,7 +1,7 @@
 """A folder or file appears whole, or not at all: work happens under a hidden name beside it, then it is renamed.
 
 The hidden name, `.NAME.partial-<pid>-<host>-<random>`, says who works there; of a long NAME it has the first letters
-and a digest. What a killed process left is removed by the next start for the same target, on the same host and only
+and a digest. What a killed process left is removed by the next run for the same target, on the same host and only
 once that process is gone: its number is that of no process, and its lock is held by none. Needs a POSIX system.
 """
 
@@ -100,7 +100,7 @@ def checked_target(target: Path, *, overwrite: bool = False, mark: str = MARK) -
 
 
 def _refuse_altered(folder: Path, mark: str, shown: str) -> None:
-    """Refuse to replace a folder in which something is somebody's: a file of his, an edited card, trained weights."""
+    """Refuse to replace a folder in which something is the user's own: a file, an edited card, trained weights."""
     names = altered(folder, mark)
     if names:
         more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
@@ -263,7 +263,7 @@ def _publish(partial: Path, target: Path, replace: bool) -> None:
         partial.rename(target)  # the system refuses if somebody filled the target meanwhile
         return
     if _exchange(partial, target):
-        # What cannot be deleted stays hidden for the next start to try again: the new folder is in place.
+        # What cannot be deleted stays hidden for the next run to try again: the new folder is in place.
         shutil.rmtree(partial, ignore_errors=True)
         return
     aside = _partial(target)

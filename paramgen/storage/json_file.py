@@ -1,4 +1,4 @@
-"""The one reader of small JSON objects from files that may be anybody's: size first, then syntax, then what it is."""
+"""The one reader of small JSON objects from untrusted files: size first, then syntax, then what it is."""
 
 import json
 from pathlib import Path

@@ -61,7 +61,7 @@ class Stored:
         return prod(self.shape)
 
     def pieces(self) -> Iterator[Tensor]:
-        """Yield the values in row-major order, flat; each piece is valid until the next one is asked for."""
+        """Yield the values in row-major order, flat; each piece is valid until the next one is read."""
         left = self.elements * self.dtype.itemsize
         buffer = bytearray(min(left, PIECE))
         with self.file.open("rb", buffering=0) as source:

@@ -1,4 +1,4 @@
-"""The last line of a generated card: by its hash, a card that somebody wrote or changed is told from ours."""
+"""The last line of a generated card: by its hash, a card that a user wrote or changed is distinguished from ours."""
 
 import re
 from hashlib import sha256

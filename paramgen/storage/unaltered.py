@@ -73,7 +73,7 @@ def _is_our_card(path: Path) -> bool:
 
 
 def _record(path: Path) -> Mapping[str, Any]:
-    """Return a record, which may be anybody's; of one that cannot be read, nothing."""
+    """Return a record, which is not trusted; of one that cannot be read, nothing."""
     if path.is_symlink():
         return {}
     try:

@@ -60,7 +60,7 @@ def test_the_metadata_and_the_text_of_a_plain_folder() -> None:
     }
     lines = card.text.splitlines()
     first = next(line for line in lines if line and not line.startswith("#"))
-    assert first.startswith("**These are starting weights, not a trained model.**")
+    assert first.startswith("**These are initial weights, not a trained model.**")
     assert "model = timm.create_model('local-dir:out', pretrained=True)" in lines
     assert "paramgen predict --arch timm:resnet18 --init he --seed 3 --out out" in lines
     assert "| `he` | 1 | 10 | 50.0 % |" in lines and "| `library` | 1 | 10 | 50.0 % |" in lines
