@@ -45,10 +45,11 @@ class Picture:
     file: str
     title: str
     text: str
+    sha256: str
     folded: bool = False
 
     def __str__(self) -> str:
-        image = f"![{self.text}]({self.file})"
+        image = f"{seal_of(self.file, self.sha256)}\n![{self.text}]({self.file})"
         if not self.folded:
             return f"{image}\n\n{self.text}"
         return f"<details><summary>{self.title}</summary>\n\n{image}\n\n</details>"
@@ -106,6 +107,11 @@ def card_text(
     )
     text = str(card).rstrip("\n") + "\n"
     return f"{text}\n<!-- paramgen made this card: {sha256(text.encode()).hexdigest()} -->\n"
+
+
+def seal_of(file: str, digest: str) -> str:
+    """Return what a card says of a picture beside it, so that another in its place is known as such."""
+    return f"<!-- {file}: {digest} -->"
 
 
 def is_edited(text: str) -> bool:

@@ -9,6 +9,7 @@ from typing import Any, Final, final
 
 from paramgen._optional import require
 from paramgen.errors import ZooError, one_line
+from paramgen.zoo.pages import unpacked_bytes
 
 NAME: Final = "index.parquet"
 MAX_BYTES: Final = 500_000_000
@@ -97,6 +98,7 @@ def read_rows(folder: Path) -> list[Any]:
             if missing:
                 raise ZooError(f"{path} has no column {missing[0]!r}. Type: python -m checkpoints index {folder}")
             _refuse_large(file.metadata, path)
+            _refuse_large_pages(file.metadata, path)
             texts = _text_columns(file.schema, known)
         with parquet.ParquetFile(path, read_dictionary=texts) as file:  # a text is read once, however often it stands
             return _read(file, known, path)
@@ -120,6 +122,19 @@ def _refuse_large(metadata: Any, path: Path) -> None:
         raise ZooError(f"{path} has {size:,} bytes once it is decompressed; allowed are {MAX_BYTES:,}.")
 
 
+def _refuse_large_pages(metadata: Any, path: Path) -> None:
+    """Refuse a table by the headers of its pages, of which each may say more than the footer does."""
+    size = 0
+    try:
+        with open(path, "rb") as file:
+            for nbytes in unpacked_bytes(file, metadata):
+                size += nbytes
+                if size > MAX_BYTES:
+                    raise ZooError(f"its pages are more than {MAX_BYTES:,} bytes once they are decompressed")
+    except ZooError as error:
+        raise ZooError(f"{path} is no table that is read: {error}. Get it again.") from error
+
+
 def _text_columns(schema: Any, known: list[str]) -> list[str]:
     """Return the paths of the columns that hold texts."""
     columns = (schema.column(number) for number in range(len(schema)))
@@ -134,7 +149,7 @@ def _read(file: Any, known: list[str], path: Path) -> list[Any]:
     """Return the rows, read a few at a time.
 
     A text that stands once in the file may stand in every row: what the rows would take is measured before they are
-    made. A page that decompresses to more than the footer says is what pyarrow alone could refuse.
+    made.
     """
     rows: list[Any] = []
     size = 0
