@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final, final
@@ -153,12 +154,18 @@ def _read(file: Any, known: list[str], path: Path) -> list[Any]:
     """
     rows: list[Any] = []
     size = 0
-    for batch in file.iter_batches(batch_size=_BATCH, columns=known):
+    for batch in _batches(file, known):
         size += sum(_size(column, path) for column in batch.columns)
         if size > MAX_BYTES or len(rows) + len(batch) > MAX_ROWS:
             raise ZooError(f"{path} has more than {MAX_BYTES:,} bytes or {MAX_ROWS:,} rows once it is read.")
         rows += batch.to_pylist()
     return rows
+
+
+def _batches(file: Any, known: list[str]) -> Iterator[Any]:
+    """Yield a few rows at a time, never of two row groups: pyarrow cannot join their dictionaries in lists."""
+    for group in range(file.metadata.num_row_groups):
+        yield from file.iter_batches(batch_size=_BATCH, row_groups=[group], columns=known)
 
 
 def _size(column: Any, path: Path) -> int:
