@@ -10,7 +10,7 @@ from typing import Any, Final, final
 
 from paramgen._optional import require
 from paramgen.errors import ZooError, one_line
-from paramgen.zoo.pages import unpacked_bytes
+from paramgen.zoo.pages import chunks_of, unpacked_bytes
 
 NAME: Final = "index.parquet"
 MAX_BYTES: Final = 500_000_000
@@ -99,7 +99,6 @@ def read_rows(folder: Path) -> list[Any]:
             if missing:
                 raise ZooError(f"{path} has no column {missing[0]!r}. Type: python -m checkpoints index {folder}")
             _refuse_large(file.metadata, path)
-            _refuse_large_pages(file.metadata, path)
             texts = _text_columns(file.schema, known)
         with parquet.ParquetFile(path, read_dictionary=texts) as file:  # a text is read once, however often it stands
             return _read(file, known, path)
@@ -116,22 +115,16 @@ def _refuse_large(metadata: Any, path: Path) -> None:
             f"{path} has {metadata.num_columns:,} columns in {metadata.num_row_groups:,} parts; allowed are "
             f"{MAX_COLUMNS:,} in {MAX_GROUPS:,}."
         )
-    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
-    columns = (group.column(number) for group in groups for number in range(group.num_columns))
-    size = sum(max(column.total_uncompressed_size, column.total_compressed_size, 0) for column in columns)
-    if size > MAX_BYTES:
-        raise ZooError(f"{path} has {size:,} bytes once it is decompressed; allowed are {MAX_BYTES:,}.")
-
-
-def _refuse_large_pages(metadata: Any, path: Path) -> None:
-    """Refuse a table by the headers of its pages, of which each may say more than the footer does."""
-    size = 0
     try:
+        chunks = chunks_of(path)
+        size = sum(max(chunk.unpacked, chunk.packed, 0) for chunk in chunks)
+        if size > MAX_BYTES:
+            raise ZooError(f"it has {size:,} bytes once it is decompressed; allowed are {MAX_BYTES:,}")
         with open(path, "rb") as file:
-            for nbytes in unpacked_bytes(file, metadata):
-                size += nbytes
-                if size > MAX_BYTES:
-                    raise ZooError(f"its pages are more than {MAX_BYTES:,} bytes once they are decompressed")
+            for nbytes in unpacked_bytes(file, chunks):
+                size -= nbytes
+                if size < 0:
+                    raise ZooError("its pages are more than its footer says")
     except ZooError as error:
         raise ZooError(f"{path} is no table that is read: {error}. Get it again.") from error
 
