@@ -79,7 +79,7 @@ def _within(archive: tarfile.TarFile, path: Path, most: int) -> Iterator[tarfile
     """Yield what a tar lists, and let go of it; refuse too many, and what no tar of images has."""
     count = 0
     while (member := archive.next()) is not None:
-        archive.members.clear()  # which would keep all of them
+        cast("Any", archive).members.clear()  # which would keep all of them
         count += 1
         if count > most:
             raise OptionError(f"--data {path} holds more than {most:,} files. Give a part of it.")
