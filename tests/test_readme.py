@@ -3,6 +3,7 @@
 `bash` runs the shell's; what it is asked of `paramgen` and what is in Python is run as every command here is.
 """
 
+import json
 import os
 import re
 import shlex
@@ -14,6 +15,7 @@ from typing import IO
 
 import pytest
 
+from paramgen.initializers import initializers
 from tests.conftest import Command
 
 ROOT = Path(__file__).parents[1]
@@ -89,8 +91,8 @@ def masked(text: str) -> list[str]:
 
 
 @pytest.mark.slow
-def test_the_sample_of_the_readme_is_what_is_printed(tmp_path: Path, command: Command) -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+def test_the_sample_of_the_guide_is_what_is_printed(tmp_path: Path, command: Command) -> None:
+    text = (ROOT / "docs" / "how-to" / "predict.md").read_text(encoding="utf-8")
     sample = re.search(
         r"^```sh\n(paramgen predict --arch vit_b16[^\n]*)\n```\n\n```text\n(.*?)^```$", text, re.M | re.S
     )
@@ -98,6 +100,48 @@ def test_the_sample_of_the_readme_is_what_is_printed(tmp_path: Path, command: Co
     done = command(*shlex.split(sample[1])[1:], NO_COLOR="1")
     assert done.status == 0 and masked(done.out) == masked(sample[2]), done.out
     assert "in a time" in masked(sample[2])[0]
+
+
+COMPARED = re.compile(
+    r"^```text\n(paramgen compare --arch gpt2 [^\n]*)\n```\n.*?^```text\n(On your data.*?)\n```$", re.M | re.S
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("document", ["README.md", "docs/tutorial-text.md"])
+def test_the_comparison_runs_and_its_sample_is_what_it_said(document: str, tmp_path: Path, command: Command) -> None:
+    sample = COMPARED.search((ROOT / document).read_text(encoding="utf-8"))
+    assert sample is not None
+    arguments = shlex.split(sample[1])[1:]
+    text = tmp_path / "my_text.txt"
+    text.write_text("The owl and the pussycat went to sea in a beautiful pea-green boat.\n" * 200, encoding="utf-8")
+    arguments[arguments.index("my_text.txt")] = str(text)
+    few = ("--steps", "2", "--seeds", "2", "--test-examples", "8", "--out", str(tmp_path / "out"), "--quiet")
+    lr = ("--rates", "1e-3")
+    done = command(*arguments, *few, *lr, NO_COLOR="1")
+    assert done.status == 0 and "perplexity" in done.out, done
+    kept = json.loads((ROOT / "cards" / "results" / "small_gpt.json").read_text(encoding="utf-8"))
+    assert shlex.split(sample[1]) == shlex.split(kept["command"])
+    assert sample[2].split() == " ".join(kept["conclusion"]).split()
+
+
+def test_the_readme_is_short_and_begins_with_the_two_commands() -> None:
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= 130 and max(map(len, lines)) <= 300
+    assert {"make predict", "make test"} <= set(lines[:25])
+
+
+@pytest.mark.parametrize("document", ENTRIES)
+def test_links_lead_to_files(document: str) -> None:
+    text = (ROOT / document).read_text(encoding="utf-8")
+    linked = re.findall(r"\]\(([^)#]+)[^)]*\)|(?:src|srcset)=\"([^\"]+)\"", text)
+    paths = [one or other for one, other in linked]
+    assert not [path for path in paths if "://" not in path and not (ROOT / path).is_file()]
+
+
+def test_every_initializer_is_on_its_page() -> None:
+    page = (ROOT / "docs" / "initializers.md").read_text(encoding="utf-8")
+    assert not [name for name in initializers.names() if not re.search(rf"`{name}[`:]", page)]
 
 
 @pytest.mark.parametrize("document", ENTRIES)
