@@ -45,7 +45,9 @@ def curves(rows: Sequence[Mapping[str, Any]], kind: str) -> tuple[list[int], lis
 def finals(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """Return the geometric mean of the networks' final perplexities, for each kind of initialization."""
     return {
-        kind: exp(fmean(row["starts"][row["best_simple"] if kind == "simple" else kind]["final"]["mean"] for row in rows))
+        kind: exp(
+            fmean(row["starts"][row["best_simple"] if kind == "simple" else kind]["final"]["mean"] for row in rows)
+        )
         for kind in LABELS
     }
 

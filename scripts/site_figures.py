@@ -49,7 +49,11 @@ def finals_figure(rows: Sequence[Row]) -> str:
         figure = Figure(figsize=(5.0, 0.9 + 0.28 * len(rows)), layout="constrained")
         axes = figure.subplots()
         places = range(len(ordered))
-        for kind, label in (("library", "default initialization"), ("simple", "best simple initialization"), ("hypernet", "hypernet")):
+        for kind, label in (
+            ("library", "default initialization"),
+            ("simple", "best simple initialization"),
+            ("hypernet", "hypernet"),
+        ):
             starts = [_start(row, kind) for row in ordered]
             axes.errorbar(
                 [100 * row["starts"][start]["final"]["mean"] for row, start in zip(ordered, starts, strict=True)],

@@ -45,8 +45,9 @@ def summary(found: Result) -> str:
     return (
         f"{figures['rows']} {'networks' if figures['rows'] > 1 else 'network'} that no training has seen, "
         f"{found['steps']} steps of {found['batch']} images, {found['seeds']} seeds, each initialization at the best "
-        f"of {len(found['rates'])} learning rates. Mean accuracy at the end: **{_percent(final['hypernet'])} %** from the "
-        f"hypernet, {_percent(final['library'])} % from the default initialization; "
+        f"of {len(found['rates'])} learning rates. Mean accuracy at the end: "
+        f"**{_percent(final['hypernet'])} %** from the hypernet, "
+        f"{_percent(final['library'])} % from the default initialization; "
         f"{100 * figures['mean_lead']:+.1f} points from the best simple initialization of each network, with "
         f"{figures['median_steps_ratio']:.1f} times fewer steps (median) to where that one ends. Wins or ties: "
         f"{100 * figures['wins_or_ties']:.0f} %."
@@ -103,7 +104,8 @@ def pairs(found: Result) -> str:
     return "\n".join(
         (
             f"Accuracy in percent on {found['test_pictures']} pictures of each of {count} pairs that no training saw, "
-            f"{found['seeds']} orders of the training pictures, each initialization at its best of three learning rates:",
+            f"{found['seeds']} orders of the training pictures, each initialization at its best of three learning "
+            "rates:",
             "",
             *lines,
             "",

@@ -132,7 +132,9 @@ def test_the_picture_shows_the_results(theme: str) -> None:
     assert told + f"{ends['hypernet']:.1f} from the hypernet" in flowing("README.md")
     for kind, color in readme_picture.THEMES[theme].items():
         assert color in drawn, kind
-    assert all(f">{ends[kind]:.1f}<" in drawn and f">{label}<" in drawn for kind, label in readme_picture.LABELS.items())
+    assert all(
+        f">{ends[kind]:.1f}<" in drawn and f">{label}<" in drawn for kind, label in readme_picture.LABELS.items()
+    )
     # The curves themselves; the version of the library that drew them may differ.
     assert _points(drawn) == pytest.approx(_points(readme_picture.picture(unseen(), theme)), abs=2)
 
@@ -161,7 +163,9 @@ def test_the_readme_says_how_small_the_networks_were() -> None:
     largest = max(row["parameters"] for row in starts()["rows"]) / 1e6
     assert f"{largest:.1f} million for images" in flowing("README.md")
     assert f"at most {largest:.1f} million parameters" in flowing(WHEN)
-    assert REACH == 4 and all("more than four times" in flowing(name) for name in (WHEN, "README.md", "docs/initializers.md"))
+    assert REACH == 4 and all(
+        "more than four times" in flowing(name) for name in (WHEN, "README.md", "docs/initializers.md")
+    )
 
 
 def test_the_vision_card_says_what_shuffled_values_have() -> None:

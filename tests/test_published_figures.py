@@ -44,8 +44,9 @@ def cost() -> list[str]:
 def reach() -> list[str]:
     sources = result("reach")["sources"]
     classes, traced = sources["transformers"]["networks"], sources["transformers"]["traced_by"]["fake tensors"]
+    timm, torchvision = (sources[name]["networks"] for name in ("timm", "torchvision"))
     return [
-        f"All {sources['timm']['networks']:,} networks of timm and all {sources['torchvision']['networks']} of torchvision",
+        f"All {timm:,} networks of timm and all {torchvision} of torchvision",
         f"{traced:,} of {classes:,} model classes",
         f"{sources['diffusers']['traced_by']['fake tensors']} of {sources['diffusers']['networks']} of diffusers",
     ]
