@@ -74,7 +74,12 @@ def picture(found: Mapping[str, Any], theme: str) -> str:
                 axes.plot(steps, values, color=colors[kind], linewidth=0.8, alpha=0.35)
             mean = [exp(fmean(row)) for row in _logs(rows, kind)]
             axes.plot(steps, mean, color=colors[kind], linewidth=2.8, linestyle="--" if kind == "library" else "-")
-            text = {"color": colors[kind], "va": "center", "textcoords": "offset points", "annotation_clip": False}
+            text: dict[str, Any] = {
+                "color": colors[kind],
+                "va": "center",
+                "textcoords": "offset points",
+                "annotation_clip": False,
+            }
             axes.annotate(f"{ends[kind]:.1f}", (steps[-1], mean[-1]), xytext=(8, 0), weight="bold", **text)
             place = (steps[1] * 1.1, _TOP / 1.12 / 1.22 ** list(LABELS).index(kind))
             axes.annotate(label, place, xytext=(0, 0), **text)

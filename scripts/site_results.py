@@ -21,6 +21,7 @@ def result(argument: str) -> str:
         found |= {"rows": rows, "summary": found["summary"]["by_data"][data[0]]}
     makers = {
         "summary": summary,
+        "texts": texts,
         "finals": finals,
         "curves": curves,
         "milestones": milestones,
@@ -52,6 +53,26 @@ def summary(found: Result) -> str:
         f"{figures['median_steps_ratio']:.1f} times fewer steps (median) to where that one ends. Wins or ties: "
         f"{100 * figures['wins_or_ties']:.0f} %."
     )
+
+
+def texts(found: Result) -> str:
+    """Return what was measured of language models, in a sentence and a table."""
+    figures = found["summary"]
+    lines = [
+        f"{figures['rows']} rows, {found['steps']} steps of {found['batch']} windows, {found['seeds']} seeds. "
+        f"Perplexity per byte at the end; in the median it is **{100 - 100 * figures['median_ratio']:.0f} %** lower from "
+        "the hypernet than from the best simple initialization of each network.",
+        "",
+        "| text | network | parameters | default | best simple initialization | hypernet |",
+        "|---|---|--:|--:|--:|--:|",
+    ]
+    for row in found["rows"]:
+        ends, simple = row["perplexity"], row["best_simple"]
+        lines.append(
+            f"| {row['data']} | `{row['network']}` | {row['parameters']:,} | {ends['library']:.2f} | "
+            f"{ends[simple]:.2f} ({simple}) | {ends['hypernet']:.2f} |"
+        )
+    return "\n".join(lines)
 
 
 def finals(found: Result) -> str:

@@ -71,6 +71,8 @@ def test_the_site_is_whole(site: Path) -> None:
 def test_the_reference_has_every_public_name_and_every_option(site: Path) -> None:
     places = Reader(site / "reference" / "python.html").places
     assert {f"paramgen.{name}" for name in paramgen.__all__} - {"paramgen.ParamgenError"} <= places
+    python = (site / "reference" / "python.html").read_text(encoding="utf-8")
+    assert "&gt;&gt;&gt;" in python and "<blockquote>" not in python  # an example is code, not three quotations
     command = (site / "reference" / "command.html").read_text(encoding="utf-8")
     assert all(
         f"<code>{option}" in command for option in ("--arch NAME", "--tokenizer", "--memory", "--seeds", "FOLDER")
