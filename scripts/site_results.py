@@ -60,8 +60,8 @@ def texts(found: Result) -> str:
     figures = found["summary"]
     lines = [
         f"{figures['rows']} rows, {found['steps']} steps of {found['batch']} windows, {found['seeds']} seeds. "
-        f"Perplexity per byte at the end; in the median it is **{100 - 100 * figures['median_ratio']:.0f} %** lower from "
-        "the hypernet than from the best simple initialization of each network.",
+        f"Perplexity per byte at the end; in the median it is **{100 - 100 * figures['median_ratio']:.0f} %** lower "
+        "from the hypernet than from the best simple initialization of each network.",
         "",
         "| text | network | parameters | default | best simple initialization | hypernet |",
         "|---|---|--:|--:|--:|--:|",
