@@ -112,6 +112,8 @@ def test_the_readme_quotes_the_text_that_was_never_read() -> None:
     assert f"perplexity is {lower} lower (median) than from the best simple initialization of each" in readme
     assert f"and {range_} lower than from the default one" in readme
     assert f"on {shuffled} of the {len(unseen()['rows'])} networks the best simple" in readme
+    assert all(len(row["perplexity"]) == 6 for row in unseen()["rows"])
+    assert "the best of five" in readme and "Each of the six was trained" in readme
     kinds = sorted(row["network"].partition("-")[0] for row in unseen()["rows"])
     assert kinds == ["gpt2", "gpt2", "llama", "llama"] and "Two small GPT-2s and two small Llamas" in readme
 
