@@ -1,1 +1,1 @@
-"""Measurements that need files from elsewhere, or a quiet machine; run as `python -m benchmarks.NAME`."""
+"""Measurements that need files from elsewhere, or a quiet machine; run as `python -m benchmarks.FOLDER.NAME`."""

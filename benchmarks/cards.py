@@ -14,11 +14,11 @@ from typing import Annotated, Any, Final, final
 import typer
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from benchmarks import text_starts
-from benchmarks.denoised_table import denoising_table, memorization_table, starts_table
-from benchmarks.starts_table import JUDGED, markdown
+from benchmarks.diffusion.denoised_table import denoising_table, memorization_table, starts_table
+from benchmarks.initialization import text as text_starts
+from benchmarks.initialization.table import JUDGED, markdown
 from paramgen.errors import OptionError, UnknownNameError
-from paramgen.export.folder import write_text
+from paramgen.storage.folder import write_text
 
 ROOT: Final = Path(__file__).parents[1]
 DATA: Final = {

@@ -15,10 +15,10 @@ from checkpoints.index import index
 from checkpoints.writing import finite, read_shard_rows, write_bytes, write_layout, write_shard
 from paramgen._optional import require
 from paramgen.architectures import Architecture, read_config, resolve
-from paramgen.architectures.stored import Stored, stored, weight_files
 from paramgen.errors import CheckError, ParamgenError, ZooError
-from paramgen.export.card_data import known_of
-from paramgen.hub import COMMIT, FAILURES, commit_of, fetch_folder, reason
+from paramgen.hub.download import COMMIT, FAILURES, commit_of, fetch_folder, reason
+from paramgen.modelcard.card_data import known_of
+from paramgen.storage.reading import Stored, stored, weight_files
 from paramgen.zoo.hashes import content_sha256
 from paramgen.zoo.layout import Layout
 from paramgen.zoo.reading import SHARDS, Skipped

@@ -17,8 +17,8 @@ from checkpoints.sheet import Line, sheet
 from checkpoints.train import read_concepts
 from checkpoints.writing import write_bytes
 from paramgen.api import predict
-from paramgen.architectures.stored import stored
 from paramgen.errors import OptionError, ZooError
+from paramgen.storage.reading import stored
 from paramgen.zoo import Zoo
 
 SCRATCH: Final = "from scratch"

@@ -19,7 +19,7 @@ from checkpoints.examples import Examples
 from checkpoints.examples import Pairs as Pairs
 from checkpoints.examples import scaled as scaled
 from checkpoints.recipe import Recipe
-from paramgen.draws import slot_generator
+from paramgen.slots.init_program import slot_generator
 from paramgen.zoo.low_rank import restore
 
 _CHUNK: Final = 64  # pictures at a time where nothing is learned

@@ -11,7 +11,7 @@ import tomllib
 
 ROOT: Final = Path(__file__).parents[1]
 CATALOG: Final = ROOT / "checkpoints" / "catalog.toml"
-PACKAGED: Final = ROOT / "paramgen" / "foreign" / "published.json"
+PACKAGED: Final = ROOT / "paramgen" / "published" / "published.json"
 _TOLD_BY: Final = ("repo", "file", "family", "sha256", "parameters")
 
 

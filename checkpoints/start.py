@@ -19,7 +19,7 @@ from checkpoints.examples import Examples
 from checkpoints.kinds import Kind
 from checkpoints.networks import targets, trained
 from checkpoints.writing import write_tensors
-from paramgen.draws import slot_generator
+from paramgen.slots.init_program import slot_generator
 from paramgen.zoo.low_rank import RIGHT, first_factors, restore
 
 NAME: Final = "start.safetensors"

@@ -1,6 +1,6 @@
 """`python -m paramgen` is the command `paramgen`."""
 
-from paramgen.cli import main
+from paramgen.cli.app import main
 
 if __name__ == "__main__":
     main()

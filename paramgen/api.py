@@ -10,13 +10,13 @@ if TYPE_CHECKING:
     from torch import nn
 
     from paramgen.architectures import Architecture
-    from paramgen.checking import Checked, Memory
     from paramgen.comparison import Event, Results
-    from paramgen.export.hub import Progress, Pushed
     from paramgen.graphs.schema import Graph
+    from paramgen.hub.commit import Progress, Pushed
+    from paramgen.output.stream import Advance
+    from paramgen.output.verify import Checked, Memory
+    from paramgen.output.write import Filled, Written
     from paramgen.prediction import Prediction
-    from paramgen.streaming import Advance
-    from paramgen.writing import Filled, Written
 
 TRACE_TIMEOUT: Final = 300.0
 
@@ -34,6 +34,7 @@ def predict(
     endpoint: str | None = None,
     strict: bool = False,
     trace_timeout: float = TRACE_TIMEOUT,
+    progress: bool | None = None,
 ) -> "Prediction":
     """Return the initial weights of `arch`, lazily: iterate for (name, tensor), or call `.state_dict()`.
 
@@ -59,30 +60,34 @@ def predict(
             spelled where that matters, but no file.
         strict: Where the forward pass cannot be followed, raise a `TraceError` instead of warning.
         trace_timeout: Seconds after which a forward pass that does not return is ended.
+        progress: Whether to show a bar while the network is built and traced; by default in a terminal or a notebook,
+            after two seconds.
 
     """
-    from paramgen.graphs.fallbacks import Tracing
+    from paramgen.graphs.tracing.fallbacks import Tracing
     from paramgen.prediction import prepare
+    from paramgen.prediction.progress import bar
 
     if prompt is not None:
         from paramgen.initializers import with_prompts
 
         init = with_prompts(init, prompt)
-    prediction = prepare(
-        arch,
-        init=init,
-        seed=seed,
-        dtype=dtype,
-        overrides=overrides,
-        example_input=_inputs(example_input),
-        tokenizer=tokenizer,
-        tracing=Tracing(strict=strict, seconds=trace_timeout),
-    )
+    with bar(progress, "Building and tracing"):
+        prediction = prepare(
+            arch,
+            init=init,
+            seed=seed,
+            dtype=dtype,
+            overrides=overrides,
+            example_input=_inputs(example_input),
+            tokenizer=tokenizer,
+            tracing=Tracing(strict=strict, seconds=trace_timeout),
+        )
     if prediction.chosen:
         logging.getLogger("paramgen").info("%r", prediction)
     if endpoint is None:
         return prediction
-    from paramgen.remote import remote
+    from paramgen.serving.client import remote
 
     return remote(prediction, endpoint, tokenizer=tokenizer)
 
@@ -117,10 +122,11 @@ def write(
         **options: As for `predict`.
 
     """
-    from paramgen.progress import advancing
-    from paramgen.writing import companions_of, write_prediction
+    from paramgen.output.write import companions_of, write_prediction
+    from paramgen.prediction.progress import advancing
 
-    prediction = predict(arch, tokenizer=tokenizer, **options)
+    shown = None if progress is None else progress is True
+    prediction = predict(arch, tokenizer=tokenizer, progress=shown, **options)
     with advancing(progress, prediction.architecture.manifest.elements) as advance:
         return write_prediction(
             prediction,
@@ -146,9 +152,9 @@ def create(arch: str, *, progress: bool | None = None, **options: Any) -> "nn.Mo
         **options: As for `predict`.
 
     """
-    from paramgen.writing import created
+    from paramgen.output.write import created
 
-    return created(predict(arch, **options), progress)
+    return created(predict(arch, progress=progress, **options), progress)
 
 
 def initialize_(
@@ -182,11 +188,11 @@ def initialize_(
 
     """
     from paramgen.errors import OptionError
-    from paramgen.writing import fill
+    from paramgen.output.write import fill
 
     if isinstance(module, str):
         raise OptionError(f"{module!r} is a name; initialize_ fills a module. Call paramgen.create({module!r})")
-    options: dict[str, Any] = {"strict": strict, "trace_timeout": trace_timeout}
+    options: dict[str, Any] = {"strict": strict, "trace_timeout": trace_timeout, "progress": progress}
     return fill(module, predict(module, init=init, seed=seed, example_input=example_input, **options), progress)
 
 
@@ -209,13 +215,13 @@ def graph(
     strict: bool = False,
     trace_timeout: float = TRACE_TIMEOUT,
 ) -> "tuple[Architecture, Graph]":
-    """Return an architecture and its graph: `paramgen.graphs.wire` makes JSON of them, `drawing` a picture.
+    """Return an architecture and its graph: `paramgen.graphs.graph_json` makes JSON of them, `drawing` a picture.
 
     >>> architecture, graph = paramgen.graph("vit_b16")
 
     The options are those of `predict`.
     """
-    from paramgen.graphs.fallbacks import Tracing
+    from paramgen.graphs.tracing.fallbacks import Tracing
     from paramgen.prediction import describe
 
     tracing = Tracing(strict=strict, seconds=trace_timeout)
@@ -227,7 +233,7 @@ def load(folder: str | Path, module: "nn.Module | None" = None) -> "nn.Module":
 
     >>> model = paramgen.load("start")
     """
-    from paramgen.checking import load_folder
+    from paramgen.output.verify import load_folder
 
     return load_folder(Path(folder), module)
 
@@ -238,7 +244,7 @@ def check(folder: str | Path, *, memory: "Memory" = "auto") -> "Checked":
     >>> paramgen.check("start").loaded_by
     'transformers'
     """
-    from paramgen.checking import check_folder
+    from paramgen.output.verify import check_folder
 
     return check_folder(Path(folder), memory=memory)
 
@@ -269,9 +275,9 @@ def push(
             be done.
 
     """
-    from paramgen.export.hub import Target
-    from paramgen.progress import transferring
-    from paramgen.pushing import push_folder
+    from paramgen.hub.commit import Target
+    from paramgen.output.push import push_folder
+    from paramgen.prediction.progress import transferring
 
     target = Target(repo=repo, public=public, revision=revision, pr=pr)
     with transferring(progress) as transferred:
@@ -312,7 +318,7 @@ def compare(
     """
     from paramgen.comparison import Protocol
     from paramgen.comparison import compare as run
-    from paramgen.progress import comparing
+    from paramgen.prediction.progress import comparing
 
     with comparing(progress) as compared:
         return run(

@@ -5,7 +5,7 @@ from typing import Any
 
 import typer.main
 
-from paramgen.cli import app
+from paramgen.cli.app import app
 
 _EXAMPLES = re.compile(r"\[dim\](.*?)\[/dim\]", re.DOTALL)
 

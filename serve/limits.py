@@ -10,7 +10,7 @@ from typing import Any, TypeVar, final
 
 import torch
 
-from paramgen.clock import Clock, under
+from paramgen.serving.clock import Clock, under
 from serve.memory import Memory
 from serve.problems import RETRY, Problem
 

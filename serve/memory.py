@@ -16,8 +16,8 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Final, final
 
-from paramgen.clock import Clock
-from paramgen.memory import machine_memory
+from paramgen.serving.clock import Clock
+from paramgen.serving.memory import machine_memory
 from serve.problems import RETRY, Problem
 from serve.settings import Settings
 

@@ -13,18 +13,19 @@ from typing import Any, Final, final
 
 import torch
 
-from paramgen.admission import Limits, graph_within, network_within, peak_within
 from paramgen.architectures import Architecture
 from paramgen.architectures.spelling import SENT, Letters
 from paramgen.errors import OptionError
-from paramgen.export.plan import Plan
+from paramgen.graphs.graph_json import graph_to_json
 from paramgen.graphs.schema import Graph
-from paramgen.graphs.wire import graph_to_json
 from paramgen.hypernets.spelled import LETTERS
+from paramgen.hypernets.storage import shipped_hypernets
 from paramgen.initializers import Initializer, initializer_of, with_prompts
-from paramgen.names import checked_arch, checked_init, shipped_hypernets
+from paramgen.output.write import plan_files
 from paramgen.prediction import Asked, Prediction, settled
-from paramgen.writing import plan_files
+from paramgen.serving.admission import Limits, graph_within, network_within, peak_within
+from paramgen.serving.allowlist import checked_arch, checked_init
+from paramgen.storage.plan import Plan
 from serve.recent import size_of
 from serve.schemas import PredictRequest
 from serve.settings import Settings

@@ -14,8 +14,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from paramgen.drawing import draw_html
 from paramgen.errors import ParamgenError, one_line
-from paramgen.graphs.drawing import draw_html
 from serve.orders import Order
 from serve.page_words import on_the_page
 from serve.problems import Problem
@@ -123,7 +123,7 @@ class Lines(Response):
 
 def policy() -> str:
     """Return what a browser may do for this page; a picture's frame inherits it, so its script is named, too."""
-    drawn = files("paramgen.graphs.drawing")
+    drawn = files("paramgen.drawing")
     script = (drawn / "page.js").read_text(encoding="utf-8")
     styles = [f"\n{(drawn / 'page.css').read_text(encoding='utf-8')}"]
     styles.append((drawn / "picture.css").read_text(encoding="utf-8"))

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from paramgen.errors import OptionError, one_line
-from paramgen.names import REPOSITORY, TOKEN
-from paramgen.writing import write_prediction
+from paramgen.output.write import write_prediction
+from paramgen.serving.allowlist import REPOSITORY, TOKEN
 from serve.limits import Watch
 from serve.orders import Order
 from serve.problems import Problem
@@ -42,7 +42,7 @@ def pushing(order: Order, repo: str, token: str, *, parent: Path | None, watch: 
 
 def _pushed(folder: Path, repo: str, token: str, watch: Watch) -> dict[str, Any]:
     """Run `paramgen push`; the environment of another process is what nobody but its owner can read."""
-    command = [sys.executable, "-m", "paramgen.cli", "push", "--json", "--", str(folder), repo]
+    command = [sys.executable, "-m", "paramgen", "push", "--json", "--", str(folder), repo]
     environment = {**os.environ, "HF_TOKEN": token}
     with subprocess.Popen(
         command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from paramgen.export.plan import Place
-from paramgen.export.writer import write_tensor
-from paramgen.writing import write_prediction
+from paramgen.output.write import write_prediction
+from paramgen.storage.plan import Place
+from paramgen.storage.writer import write_tensor
 from serve.orders import Order
 from serve.spool import Spooled, Work
 from serve.workrooms import workroom

@@ -8,8 +8,9 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from paramgen.listing import names_of
-from paramgen.names import INITIALIZERS, SOURCES, shipped_hypernets
+from paramgen.cli.listing import names_of
+from paramgen.hypernets.storage import shipped_hypernets
+from paramgen.serving.allowlist import INITIALIZERS, SOURCES
 from serve.orders import Order
 from serve.problems import RETRY, Problem
 from serve.reading import json_of, request_of_query

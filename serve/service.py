@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar, final
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from paramgen.graphs.wire import graph_to_json
+from paramgen.graphs.graph_json import graph_to_json
 from serve.limits import Line, Watch
 from serve.memory import BUILDING, Memory
 from serve.orders import Network, Order, completed, network_of, order_of

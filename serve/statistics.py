@@ -13,14 +13,14 @@ import torch
 from torch import Tensor
 
 from paramgen.errors import one_line
-from paramgen.export.card import command_of
-from paramgen.export.loading import loading_lines
-from paramgen.export.markdown import shell
-from paramgen.figures.distributions import SAMPLE, bands_of
-from paramgen.figures.layers import kind_of
-from paramgen.figures.spectrum import RANKS, spectrum
-from paramgen.manifest import Slot
+from paramgen.modelcard.card import command_of
+from paramgen.modelcard.loading import loading_lines
+from paramgen.modelcard.markdown import shell
+from paramgen.modelcard.pictures.distributions import SAMPLE, bands_of
+from paramgen.modelcard.pictures.layers import kind_of
+from paramgen.modelcard.pictures.spectrum import RANKS, spectrum
 from paramgen.prediction import Prediction
+from paramgen.slots.manifest import Slot
 from serve.orders import Order
 from serve.page_words import on_the_page
 from serve.spool import Spooled, Work

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-import tests.type_checks  # noqa: F401
+import tests.support.type_checks  # noqa: F401
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -28,9 +28,9 @@ settings.load_profile("paramgen")
 SERVER = """
 import gc, json, os, pty, resource, signal, sys, time
 import torch
-import paramgen.prediction, paramgen.reporting, paramgen.writing
+import paramgen.prediction, paramgen.cli.output, paramgen.output.write
 from typer.testing import CliRunner
-from paramgen.cli import app
+from paramgen.cli.app import app
 from paramgen.architectures import sources
 from paramgen.initializers import initializers
 
@@ -200,7 +200,7 @@ def command(commands: "subprocess.Popen[str]", tmp_path: Path, tmp_path_factory:
             "after": after,
             "when": str(when or ""),
             "limit": limit,
-            "code": code if alone else f"{code}\nfrom paramgen.cli import main\nmain()",
+            "code": code if alone else f"{code}\nfrom paramgen.cli.app import main\nmain()",
         }
         assert commands.stdin is not None and commands.stdout is not None
         commands.stdin.write(json.dumps(job) + "\n")
@@ -249,7 +249,7 @@ def own(tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def pipeline_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An untrained diffusion pipeline of a network with few parameters, whose denoiser answers to words."""
-    from tests.diffusion.small import flow, network, pipeline_of
+    from tests.support.diffusion import flow, network, pipeline_of
 
     folder = tmp_path_factory.mktemp("pipelines") / "small"
     pipeline_of(network(), flow(), components=4).save_pretrained(folder)

@@ -73,8 +73,8 @@ REFUSED: dict[str, Callable[[Path], str | nn.Module]] = {
 
 @pytest.mark.parametrize("what", REFUSED)
 def test_what_has_no_constructor_is_refused(what: str, tmp_path: Path) -> None:
-    from paramgen.graphs.wire import graph_to_json
-    from paramgen.writing import created
+    from paramgen.graphs.graph_json import graph_to_json
+    from paramgen.output.write import created
 
     (tmp_path / "g.json").write_text(graph_to_json(*paramgen.graph("timm:test_vit")))
     with pytest.raises(paramgen.ParamgenError, match=r"initialize_\(module\)\. Pass: arch='vit_b16'"):

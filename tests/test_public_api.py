@@ -37,7 +37,7 @@ sys.argv = ["paramgen", *sys.argv[1:]]
 try:
     import paramgen
     if sys.argv[1:]:
-        from paramgen.cli import main
+        from paramgen.cli.app import main
         main()
 finally:
     print("loaded:", *(name for name in {HEAVY} if name in sys.modules))

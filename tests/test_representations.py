@@ -24,7 +24,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "Architecture": prediction.architecture,
         "Manifest": prediction.architecture.manifest,
         "Slot": prediction.architecture.manifest["conv1.weight"],
-        "Draw": prediction.architecture.manifest["conv1.weight"].draw,
+        "Draw": prediction.architecture.manifest["conv1.weight"].program,
         "Layout": large.layout,
         "Graph": prediction.graph,
         "Node": prediction.graph.nodes[1],

@@ -11,7 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, final
 
-from paramgen.export.folder import write_text
+from paramgen.storage.folder import write_text
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter

@@ -13,9 +13,9 @@ from typing import Final, final
 import torch
 
 from paramgen.errors import OptionError
-from paramgen.export.folder import write_text
-from paramgen.graphs.view import View
+from paramgen.graphs.views.view import View
 from paramgen.hypernets.loading import Predictor, fresh
+from paramgen.storage.folder import write_text
 from training import checkpoint, judge
 from training.clock import Clock
 from training.config import Config, Optimization, Stage

@@ -13,11 +13,11 @@ from typing import Annotated, Final
 
 import typer
 
-from paramgen.export.folder import write_text
-from paramgen.graphs.places import WORDS, Piece, Place
+from paramgen.graphs.analysis.places import WORDS, Piece, Place
 from paramgen.hypernets.matching import shared_name
 from paramgen.hypernets.spelled import BYTES, LETTERS, letters_name
 from paramgen.hypernets.supernet import TABLE_SIDE
+from paramgen.storage.folder import write_text
 from training.targets import view_of_design
 from training.window import Window
 

@@ -8,12 +8,12 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from paramgen.draws import slot_generator
-from paramgen.graphs.native import native_view
-from paramgen.graphs.trace import trace
-from paramgen.graphs.view import View
+from paramgen.graphs.tracing.trace import trace
+from paramgen.graphs.views.native import native_view
+from paramgen.graphs.views.view import View
 from paramgen.hypernets.loading import Predictor
-from paramgen.manifest import read_manifest
+from paramgen.slots.init_program import slot_generator
+from paramgen.slots.manifest import read_manifest
 from training.spaces.design import Design
 
 

@@ -16,9 +16,9 @@ import torch
 from torch import nn
 
 from paramgen.errors import ArchitectureError, OptionError, ParamgenError, UnknownNameError, one_line
-from paramgen.manifest import Manifest
-from paramgen.notebook import table
+from paramgen.modelcard.notebook import table
 from paramgen.registry import Registry, Spec
+from paramgen.slots.manifest import Manifest
 
 if TYPE_CHECKING:
     from paramgen.architectures.followed import Tokens
@@ -62,6 +62,8 @@ class Architecture:
     """What was decided for whoever named it, in sentences."""
     construct: Callable[[], nn.Module] | None = None
     """Calls the library's constructor again, on any device; None for a live module, and where only a graph is known."""
+    extra: Mapping[str, Callable[[], Any]] = field(default_factory=dict, repr=False)
+    """What makes each entry of a live module's extra state, which only the module itself understands."""
 
     def __repr__(self) -> str:
         built = "" if self.module is None else f"{type(self.module).__name__}, "

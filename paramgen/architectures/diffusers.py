@@ -26,11 +26,11 @@ from paramgen.architectures.config_limits import refuse_config
 from paramgen.architectures.diffusers_inputs import example_inputs
 from paramgen.architectures.overrides import join_spec
 from paramgen.architectures.recorder import record
-from paramgen.architectures.stored import elements_in, stored
 from paramgen.architectures.untrusted import admitted
 from paramgen.architectures.untrusted_sizes import bounded_construction
 from paramgen.errors import UnknownNameError
-from paramgen.manifest import read_manifest
+from paramgen.slots.manifest import read_manifest
+from paramgen.storage.reading import elements_in, stored
 
 
 @final
@@ -54,13 +54,13 @@ class DiffusersSource(ArchitectureSource):
 
         try:
             with bounded_construction(what):
-                module, draws = record(construct)
+                module, programs = record(construct)
         except Exception as error:  # a constructor may raise anything at wrong arguments
             raise built(what, error) from error
         return Architecture(
             spec=join_spec(f"diffusers:{request.name}", request.overrides),
             module=module,
-            manifest=read_manifest(module, draws),
+            manifest=read_manifest(module, programs),
             example=request.example or example_inputs(module),
             layout=Layout(
                 source="diffusers",

@@ -17,7 +17,7 @@ from paramgen.architectures import Inputs
 from paramgen.architectures.memory import meta_copy
 from paramgen.architectures.recorder import watched
 from paramgen.errors import ArchitectureError, one_line
-from paramgen.randomness import settled_randomness
+from paramgen.slots.determinism import settled_randomness
 
 Given = Mapping[str, Inputs]
 """What each lazy layer was given first, by its path."""

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from paramgen.architectures import Architecture
-from paramgen.draws import slot_generator
 from paramgen.errors import ArchitectureError, OptionError, one_line
-from paramgen.manifest import state_of
+from paramgen.slots.init_program import slot_generator
+from paramgen.slots.manifest import state_of
 
 
 @torch.no_grad()

@@ -35,9 +35,9 @@ from paramgen.architectures.recorder import built_on, record
 from paramgen.architectures.resets import reset
 from paramgen.architectures.state import load_state
 from paramgen.architectures.user_code import UserCode, digest_of, find_code, recorded_code
-from paramgen.draws import Draw, kept
 from paramgen.errors import ArchitectureError, CheckError, OptionError
-from paramgen.manifest import read_manifest, state_of
+from paramgen.slots.init_program import InitProgram, kept
+from paramgen.slots.manifest import extra_state_of, read_manifest, state_of
 
 
 @final
@@ -58,7 +58,7 @@ class ModuleSource(ArchitectureSource):
         """Rebuild the module from the code that config.json names, if this user wrote it and it is the same."""
         config = own_record(folder)
         code, name = _recorded(folder, config)
-        namespace = code.load()
+        namespace = code.load(again=False)  # it was compared with the record
         factory = _factory(namespace, code, name)
         try:
             with code.running():
@@ -93,7 +93,7 @@ def _described(code: UserCode, name: str, request: Request) -> Architecture:
         return with_shapes(module, request.example or _example(code, namespace, module))
 
     try:
-        module, draws = record(construct)
+        module, programs = record(construct)
     except OptionError:  # it says itself what is wrong, as of the example input
         raise
     except (Exception, SystemExit) as error:  # a user's factory may raise anything
@@ -110,7 +110,7 @@ def _described(code: UserCode, name: str, request: Request) -> Architecture:
     return Architecture(
         spec=f"{code.shown}:{name}",
         module=module,
-        manifest=read_manifest(module, draws),
+        manifest=read_manifest(module, programs),
         example=example or guess_inputs(module),
         guessed=example is None,
         layout=_layout(module, signed(made_from, None if code.installed else code.root)),
@@ -150,18 +150,19 @@ def from_module(module: nn.Module, example: Inputs | None = None) -> Architectur
     as the modules' own reset functions would.
     """
     held = {name: kept(tensor) for name, tensor in _tensors(module).items() if not (is_lazy(tensor) or tensor.is_meta)}
-    twin, draws = meta_copy(module), dict[str, Draw]()
+    twin, programs = meta_copy(module), dict[str, InitProgram]()
     if held.keys() != _tensors(module).keys():
-        twin, draws = record(lambda: reset(with_shapes(meta_copy(module), example)))
+        twin, programs = record(lambda: reset(with_shapes(meta_copy(module), example)))
     name = f"{type(module).__module__}.{type(module).__qualname__}"
     known = library_example(twin)
     return Architecture(
         spec=f"module:{name}",
         module=twin,
-        manifest=read_manifest(twin, draws | held),
+        manifest=read_manifest(twin, programs | held),
         example=example or _of_its_dtype(known or guess_inputs(twin), twin),
         guessed=example is None and known is None,
         layout=_layout(twin, {"library": "paramgen", "architecture": name}),
+        extra=extra_state_of(module),
     )
 
 

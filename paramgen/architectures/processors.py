@@ -83,7 +83,10 @@ def _held(name: str, option: str) -> str:
     """Return the path of what a name stands for, once nothing is too large; of a repository, no code is fetched."""
     where = Path(name)
     if not where.exists() and _REPOSITORY.fullmatch(name):
-        from paramgen.hub import fetch_folder, reason  # where the Hub's libraries are another's, only when asked for
+        from paramgen.hub.download import (  # where the Hub's libraries are another's, only when asked for
+            fetch_folder,
+            reason,
+        )
 
         try:
             where = fetch_folder(name, list(_WANTED))

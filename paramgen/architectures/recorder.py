@@ -1,4 +1,4 @@
-"""Build a network on the meta device and keep what its constructor draws (see `paramgen.draws`)."""
+"""Build a network on the meta device and keep what its constructor draws (see `paramgen.slots.init_program`)."""
 
 import math
 import sys
@@ -15,10 +15,10 @@ from torch.utils._pytree import tree_iter, tree_map
 
 from paramgen.architectures.memory import on_meta
 from paramgen.architectures.slicing import Call, Place, Slice, storage_of, tensors_in
-from paramgen.draws import Draw, constant
 from paramgen.errors import ArchitectureError
-from paramgen.manifest import state_of
-from paramgen.randomness import CONSTRUCTING, undisturbed
+from paramgen.slots.determinism import CONSTRUCTING, undisturbed
+from paramgen.slots.init_program import InitProgram, constant
+from paramgen.slots.manifest import state_of
 
 T = TypeVar("T")
 
@@ -63,12 +63,12 @@ class Recorder(TorchDispatchMode):
                 self._touching[storage].append(len(self._log) - 1)
         return outcome
 
-    def draw_of(self, tensor: Tensor) -> Draw | None:
+    def program_of(self, tensor: Tensor) -> InitProgram | None:
         """Return the draw of `tensor`, or None if nobody knows what its values are."""
         if self._known(tensor) and storage_of(tensor) in self._touching:
-            draw = Slice(self._log, self._touching).draw(tensor)
-            if draw is not None:
-                return draw
+            program = Slice(self._log, self._touching).program(tensor)
+            if program is not None:
+                return program
         return None if tensor.is_meta else constant(tensor)
 
     def _note(
@@ -148,7 +148,7 @@ def _truncated_normal(
 _BELOW_ONE = 1 - 2**-24
 
 
-def record(build: Callable[[], nn.Module]) -> tuple[nn.Module, dict[str, Draw]]:
+def record(build: Callable[[], nn.Module]) -> tuple[nn.Module, dict[str, InitProgram]]:
     """Call `build` under the meta device and return its module and the draw of each state-dict entry.
 
     The module comes back on the meta device, whatever device its constructor asked for.
@@ -159,9 +159,9 @@ def record(build: Callable[[], nn.Module]) -> tuple[nn.Module, dict[str, Draw]]:
     tensors = (*module.named_parameters(), *module.named_buffers())
     if lazy := next((name for name, tensor in tensors if is_lazy(tensor)), None):
         raise ArchitectureError(f"{lazy!r} has no shape before the first forward pass; give its layer's sizes")
-    draws = draws_of(module, recorder)
+    programs = programs_of(module, recorder)
     on_meta(module)
-    return module, draws
+    return module, programs
 
 
 def built_on(device: torch.device, build: Callable[[], nn.Module]) -> nn.Module:
@@ -197,18 +197,18 @@ def _watched(run: Callable[[], T], *, small_on_cpu: bool) -> tuple[T, Recorder]:
         return run(), recorder
 
 
-def draws_of(module: nn.Module, recorder: Recorder) -> dict[str, Draw]:
+def programs_of(module: nn.Module, recorder: Recorder) -> dict[str, InitProgram]:
     """Return the draws of the entries of `module`'s state dict, and of its other buffers, that `recorder` saw made."""
-    found: dict[str, Draw] = {}
+    found: dict[str, InitProgram] = {}
     seen: dict[int, str] = {}
     state = state_of(module)
     for name, tensor in (*state.items(), *((name, t) for name, t in module.named_buffers() if name not in state)):
         if id(tensor) in seen:
             continue
         seen[id(tensor)] = name
-        draw = recorder.draw_of(tensor)
-        if draw is not None:
-            found[name] = draw
+        program = recorder.program_of(tensor)
+        if program is not None:
+            found[name] = program
     return found
 
 

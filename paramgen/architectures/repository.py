@@ -23,7 +23,7 @@ def is_repository(name: str) -> bool:
 
 def from_repository(request: Request) -> Architecture:
     """Build the network of a repository's config.json by the library it belongs to; the commit is in its spec."""
-    from paramgen.hub import commit_of, fetch_file, reason  # its libraries take a while
+    from paramgen.hub.download import commit_of, fetch_file, reason  # its libraries take a while
 
     spec, overrides = request.name, request.overrides
     repo, at, revision = spec.partition("@")

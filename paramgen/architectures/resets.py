@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from paramgen.architectures import Architecture
 from paramgen.architectures.memory import meta_copy
 from paramgen.architectures.recorder import record
-from paramgen.draws import Draw, constant, full
-from paramgen.manifest import Slot
+from paramgen.slots.init_program import InitProgram, constant, full
+from paramgen.slots.manifest import Slot
 
 _RESETS: Final = ("reset_parameters", "_reset_parameters", "init_weights", "initialize_weights")
 _FEW: Final = 4096  # elements of a value that a graph may carry
@@ -25,26 +25,26 @@ def without_values(architecture: Architecture) -> Iterator[Slot]:
 
     In the place of numbers of many kinds stands what the modules' own reset functions draw, if any does.
     """
-    drawn: Mapping[str, Draw] | None = None
+    drawn: Mapping[str, InitProgram] | None = None
     for slot in architecture.manifest.values():
-        if slot.draw is None or not slot.draw.kept or slot.tied_to is not None:
+        if slot.program is None or not slot.program.kept or slot.tied_to is not None:
             yield slot
             continue
-        value = slot.draw.value
-        if (plain := _plain(value, slot.draw)) is not None:
-            yield replace(slot, draw=plain)
+        value = slot.program.value
+        if (plain := _plain(value, slot.program)) is not None:
+            yield replace(slot, program=plain)
             continue
         if drawn is None:
             module = architecture.module
             drawn = {} if module is None else record(lambda: reset(meta_copy(module)))[1]  # noqa: B023 - called at once
         names = architecture.manifest.names_of(slot.name)
-        yield replace(slot, draw=next((drawn[name] for name in names if name in drawn), slot.draw))
+        yield replace(slot, program=next((drawn[name] for name in names if name in drawn), slot.program))
 
 
-def _plain(value: Tensor, draw: Draw) -> Draw | None:
+def _plain(value: Tensor, program: InitProgram) -> InitProgram | None:
     if value.numel() and bool((value == value.reshape(-1)[0]).all()):
         return full(value.reshape(-1)[0], tuple(value.shape))
-    return constant(value.detach().clone()) if value.numel() <= _FEW and not draw.random else None
+    return constant(value.detach().clone()) if value.numel() <= _FEW and not program.random else None
 
 
 def reset(module: nn.Module) -> nn.Module:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_iter
 
-from paramgen.draws import Draw, Register, Step
+from paramgen.slots.init_program import InitProgram, Register, Step
 
 
 @final
@@ -58,7 +58,7 @@ class Slice:
         self._complete = True
         self._views: list[Step] = []
 
-    def draw(self, tensor: Tensor) -> Draw | None:
+    def program(self, tensor: Tensor) -> InitProgram | None:
         """Return the draw of `tensor`, or None where what it holds is not known."""
         kept = sorted(self._indices(storage_of(tensor)))
         base = self._base(storage_of(tensor))
@@ -73,13 +73,13 @@ class Slice:
             return None
         place = Place.of(tensor)
         if tensor.dtype == base.dtype and not (tensor.is_conj() or tensor.is_neg()):
-            return Draw(tuple(steps), result, tuple(place.shape), place.stride, place.offset)
+            return InitProgram(tuple(steps), result, tuple(place.shape), place.stride, place.offset)
         last = self._read(Register(result), base, place, self._fresh())
         for bit, operator in ((tensor.is_conj(), "conj_physical.default"), (tensor.is_neg(), "neg.default")):
             last = self._view(operator, (last,), self._fresh()) if bit else last
         last = self._view("clone.default", (last,), self._fresh(), {"memory_format": torch.contiguous_format})
         contiguous = torch.empty(place.shape, device="meta").stride()
-        return Draw((*steps, *self._views), last.index, tuple(place.shape), contiguous, 0)
+        return InitProgram((*steps, *self._views), last.index, tuple(place.shape), contiguous, 0)
 
     def _indices(self, storage: int) -> set[int]:
         """Walk the log backwards from the last operation that touches `storage`."""

@@ -8,9 +8,9 @@ from torch.nn.parameter import is_lazy
 
 from paramgen.architectures import Loaded
 from paramgen.architectures.lazy import shaped
-from paramgen.architectures.stored import stored
 from paramgen.errors import CheckError
-from paramgen.manifest import state_of
+from paramgen.slots.manifest import state_of
+from paramgen.storage.reading import stored
 
 
 @torch.no_grad()

@@ -26,11 +26,11 @@ from paramgen.architectures.config_limits import refuse_config
 from paramgen.architectures.inputs import image
 from paramgen.architectures.overrides import join_spec
 from paramgen.architectures.recorder import built_on, record
-from paramgen.architectures.stored import elements_in, stored
 from paramgen.architectures.untrusted import admitted
 from paramgen.architectures.untrusted_sizes import bounded_construction, refuse_sizes
 from paramgen.errors import ArchitectureError, UnknownNameError, one_line
-from paramgen.manifest import read_manifest
+from paramgen.slots.manifest import read_manifest
+from paramgen.storage.reading import elements_in, stored
 
 # What timm says of the weights that it has for such a network: of ours it would be untrue.
 _OF_OTHER_WEIGHTS = ("tag", "license", "origin_url", "paper_ids", "paper_name", "notes")
@@ -58,7 +58,7 @@ class TimmSource(ArchitectureSource):
 
         try:
             with bounded_construction(f"timm:{request.name}"):
-                module, draws = record(construct)
+                module, programs = record(construct)
         except Exception as error:  # a builder may raise anything at wrong arguments
             raise built(f"timm:{request.name}", error) from error
         channels, height, width = _input_size(module, arguments)
@@ -66,7 +66,7 @@ class TimmSource(ArchitectureSource):
         return Architecture(
             spec=join_spec(f"timm:{request.name}", request.overrides),
             module=module,
-            manifest=read_manifest(module, draws),
+            manifest=read_manifest(module, programs),
             example=request.example or ((images,), {}),
             layout=Layout(source="timm", config=_config(module)),
             construct=construct,

@@ -29,11 +29,11 @@ from paramgen.architectures.inputs import image
 from paramgen.architectures.overrides import join_spec
 from paramgen.architectures.recorder import built_on, record
 from paramgen.architectures.state import load_state
-from paramgen.architectures.stored import elements_in
 from paramgen.architectures.untrusted import admitted
 from paramgen.architectures.untrusted_sizes import bounded_construction
 from paramgen.errors import ArchitectureError, UnknownNameError, one_line
-from paramgen.manifest import read_manifest
+from paramgen.slots.manifest import read_manifest
+from paramgen.storage.reading import elements_in
 
 FRAMES: Final = 16  # of a clip; the least that every video network takes
 
@@ -65,14 +65,14 @@ class TorchvisionSource(ArchitectureSource):
 
         try:
             with bounded_construction(f"torchvision:{request.name}"):
-                module, draws = record(construct)
+                module, programs = record(construct)
         except Exception as error:  # a builder may raise anything at wrong arguments
             raise built(f"torchvision:{request.name}", error) from error
         follow_every_head(module)
         return Architecture(
             spec=join_spec(f"torchvision:{request.name}", request.overrides),
             module=module,
-            manifest=read_manifest(module, draws),
+            manifest=read_manifest(module, programs),
             example=request.example or _example(models, request.name, images),
             layout=Layout(
                 source="torchvision",

@@ -31,11 +31,11 @@ from paramgen.architectures.followed import changes, note
 from paramgen.architectures.inputs import image
 from paramgen.architectures.overrides import join_spec
 from paramgen.architectures.recorder import record
-from paramgen.architectures.stored import elements_in
 from paramgen.architectures.untrusted import admitted, nothing_fetched
 from paramgen.architectures.untrusted_sizes import bounded_construction
 from paramgen.errors import ArchitectureError, OptionError, ParamgenError, UnknownNameError, one_line
-from paramgen.manifest import read_manifest
+from paramgen.slots.manifest import read_manifest
+from paramgen.storage.reading import elements_in
 
 GENERATION: Final = "generation_config.json"
 _ADAPTER: Final = "adapter_config.json"
@@ -77,14 +77,14 @@ class TransformersSource(ArchitectureSource):
 
         try:
             with nothing_fetched(), bounded_construction(what):
-                module, draws = record(construct)
+                module, programs = record(construct)
         except Exception as error:  # configs are checked by the library, in many ways
             raise built(what, error) from error
         config.architectures = [model_class.__name__]
         run_all_experts(module)
         try:
             spec = join_spec(f"transformers:{request.name}", overrides)
-            found = _architecture(spec, module, draws, example=request.example, notes=notes)
+            found = _architecture(spec, module, programs, example=request.example, notes=notes)
             return replace(found, construct=lambda: model_class(copy.deepcopy(own)))
         except ParamgenError:
             raise
@@ -124,14 +124,14 @@ class TransformersSource(ArchitectureSource):
 
 
 def _architecture(
-    spec: str, module: Any, draws: Any, *, example: Inputs | None, notes: tuple[str, ...]
+    spec: str, module: Any, programs: Any, *, example: Inputs | None, notes: tuple[str, ...]
 ) -> Architecture:
     """Return what is known of a network that was built."""
     return Architecture(
         spec=spec,
         notes=notes,
         module=module,
-        manifest=read_manifest(module, draws, ties=getattr(module, "all_tied_weights_keys", None) or {}),
+        manifest=read_manifest(module, programs, ties=getattr(module, "all_tied_weights_keys", None) or {}),
         example=example or example_inputs(module),
         layout=Layout(
             source="transformers",
@@ -166,6 +166,8 @@ def example_inputs(module: Any) -> Inputs:
     frames = getattr(getattr(config, "vision_config", config), "num_frames", None)
     if frames and "pixel_values" in given:  # clips
         given["pixel_values"] = given["pixel_values"].unsqueeze(1).repeat_interleave(frames, 1)
+    if type(module).__name__.endswith("ForKeypointMatching"):
+        given["pixel_values"] = torch.stack([given["pixel_values"]] * 2, 1)  # two views of each
     if getattr(config, "is_encoder_decoder", False) and "decoder_input_ids" in parameters:
         given["decoder_input_ids"] = _input("input_ids", config)
     if "use_cache" in parameters or hasattr(config, "use_cache"):

@@ -24,12 +24,12 @@ from paramgen.comparison.subjects import Asked, Subject, subject_of, try_out
 from paramgen.comparison.tasks import Metric
 from paramgen.comparison.training import Bench, train
 from paramgen.errors import OptionError, one_line
-from paramgen.graphs.wire import graph_hash
+from paramgen.graphs.graph_json import graph_hash
 from paramgen.initializers import Chosen, Control, Initializer, initializer_of
 from paramgen.initializers.library import LIBRARY
 from paramgen.language.tokenizers import MOST
 from paramgen.prediction import Prediction, hindrance_of
-from paramgen.synonyms import known_init
+from paramgen.registry.synonyms import known_init
 
 CACHE: Final = "cache"
 
@@ -190,14 +190,14 @@ class _Worker:
             found[rate, seed] = record
         return found
 
-    def _trained(self, bench: Bench, run: Run, state: Mapping[str, Tensor], seconds: float) -> dict[str, Any]:
+    def _trained(self, bench: Bench, run: Run, state: Mapping[str, Any], seconds: float) -> dict[str, Any]:
         def advance(done: int) -> None:
             self._tell(run, done)
 
         found = train(bench, state, rate=run.rate, seed=run.seed, advance=advance)
         return found | {"start_seconds": seconds}
 
-    def _start(self, bench: Bench, init: str, seed: int) -> tuple[Mapping[str, Tensor], float]:
+    def _start(self, bench: Bench, init: str, seed: int) -> tuple[Mapping[str, Any], float]:
         began = perf_counter()
         state = _prediction(bench.subject, init, self._starts[init], seed).state_dict()
         return state, round(perf_counter() - began, 3)

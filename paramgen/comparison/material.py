@@ -13,10 +13,10 @@ from paramgen.comparison.protocol import LENGTH, Protocol
 from paramgen.comparison.subjects import Subject
 from paramgen.comparison.tasks import ImageTask, Task, TextTask
 from paramgen.errors import OptionError
-from paramgen.export.folder import transaction
 from paramgen.images.pictures import ready, size_of
 from paramgen.images.sets import ImageSet, Pixels, decoded, keep, kept_at, resized
 from paramgen.initializers import Initializer
+from paramgen.storage.folder import transaction
 
 Data = str | Path | ImageSet | TextSet | tuple[Pixels, Pixels]
 

@@ -17,13 +17,15 @@ from paramgen.comparison.measures import by_seed, difference, reached, start_of
 from paramgen.comparison.runs import Store
 from paramgen.comparison.training import Bench
 from paramgen.errors import one_line
-from paramgen.export.folder import write_text
+from paramgen.errors.option_names import in_python
 from paramgen.initializers.library import LIBRARY
-from paramgen.notebook import table
-from paramgen.option_names import in_python
+from paramgen.modelcard.notebook import table
+from paramgen.storage.folder import write_text
 
 RESULTS: Final = "results.json"
-_PACKAGES: Final = ("paramgen", "torch", "accelerate", "numpy", "transformers", "timm", "torchvision", "diffusers")
+_PACKAGES: Final = (
+    *("paramgen", "torch", "accelerate", "numpy", "scipy", "transformers", "timm", "torchvision", "diffusers"),
+)
 
 
 @final

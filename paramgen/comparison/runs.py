@@ -12,7 +12,7 @@ from typing import Any, Final, final
 
 from paramgen.comparison.kept import read_object, read_run
 from paramgen.errors import OutputError, one_line
-from paramgen.export.folder import write_text
+from paramgen.storage.folder import write_text
 
 SETTINGS: Final = "settings.json"
 RUNS: Final = "runs"

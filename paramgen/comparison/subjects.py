@@ -16,14 +16,14 @@ from paramgen.architectures.memory import own_copy
 from paramgen.architectures.module import from_module, library_example
 from paramgen.architectures.overrides import split_spec
 from paramgen.architectures.recorder import record
-from paramgen.checking import load_folder
 from paramgen.errors import ArchitectureError, OptionError, UnknownNameError, one_line
-from paramgen.graphs.fallbacks import graph_of
 from paramgen.graphs.schema import Graph
+from paramgen.graphs.tracing.fallbacks import graph_of
 from paramgen.initializers.library import Library
-from paramgen.manifest import read_manifest
+from paramgen.output.verify import load_folder
+from paramgen.output.write import write_prediction
 from paramgen.prediction import Prediction
-from paramgen.writing import write_prediction
+from paramgen.slots.manifest import read_manifest
 
 Asked = str | nn.Module | tuple[str, Callable[[], nn.Module]]
 """What `predict` takes, a module, or a name and a function that builds a module."""

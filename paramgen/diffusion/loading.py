@@ -20,7 +20,7 @@ from paramgen.diffusion.denoiser import WeightDenoiser
 from paramgen.diffusion.pipeline import SCHEDULERS, WeightDiffusionPipeline
 from paramgen.diffusion.prompts import KnownPrompts
 from paramgen.errors import ParamgenError, PipelineError, one_line
-from paramgen.hub import commit_of, fetch_tree, reason
+from paramgen.hub.download import commit_of, fetch_tree, reason
 from paramgen.hypernets.storage import file_sha256, read_json, read_weights
 
 INDEX: Final = "model_index.json"

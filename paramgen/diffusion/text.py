@@ -17,9 +17,9 @@ from torch import Tensor
 
 from paramgen._optional import how_to_install
 from paramgen._torchvision import ensure_torchvision
-from paramgen.draws import one_thread
 from paramgen.errors import MissingPackageError, PipelineError, one_line
-from paramgen.hub import fetch_folder, reason
+from paramgen.hub.download import fetch_folder, reason
+from paramgen.slots.init_program import one_thread
 
 MINILM: Final = "sentence-transformers/all-MiniLM-L6-v2"
 REVISION: Final = "c9745ed1d9f207416be6d2e6f8de32d1f16199bf"

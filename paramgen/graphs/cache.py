@@ -24,11 +24,11 @@ from torch import Tensor, nn
 
 from paramgen.architectures import Architecture
 from paramgen.errors import GraphError, OutputError
-from paramgen.export.folder import write_text
-from paramgen.graphs.fallbacks import STRICT, Tracing, graph_of
+from paramgen.graphs.graph_json import structure_from_json, structure_to_json
 from paramgen.graphs.schema import Graph
-from paramgen.graphs.stages import STAGES
-from paramgen.graphs.wire import structure_from_json, structure_to_json
+from paramgen.graphs.tracing.backends import STAGES
+from paramgen.graphs.tracing.fallbacks import STRICT, Tracing, graph_of
+from paramgen.storage.folder import write_text
 
 PLACE: Final = "PARAMGEN_GRAPH_CACHE"
 OFF: Final = "off"
@@ -120,9 +120,8 @@ def _code() -> str:
     """Return the digest of what builds and traces networks here."""
     digest = sha256()
     here = Path(__file__).parent
-    for file in sorted(
-        [*here.glob("*.py"), *(here.parent / "architectures").glob("*.py"), here.parent / "manifest.py"]
-    ):
+    read = ("", "tracing", "analysis", "../architectures", "../slots")
+    for file in sorted(file for folder in read for file in (here / folder).glob("*.py")):
         digest.update(file.read_bytes())
     return digest.hexdigest()
 

@@ -19,7 +19,7 @@ from jaxtyping import Int64
 
 from paramgen.errors import GraphError
 from paramgen.graphs.ops import VOCABULARY
-from paramgen.notebook import table
+from paramgen.modelcard.notebook import table
 
 VERSION: Final = 1
 MAX_NODES: Final = 100_000

@@ -1,7 +1,7 @@
 """Checks that configurations and encoders of hypernets share."""
 
 from paramgen.errors import HypernetError
-from paramgen.graphs.view import View
+from paramgen.graphs.views.view import View
 
 
 def within(name: str, value: int | float, least: int | float, most: int | float) -> None:

@@ -6,8 +6,9 @@ from types import UnionType
 from typing import Any, Final, Literal, cast, final, get_args, get_origin
 
 from paramgen.errors import HypernetError
+from paramgen.graphs.analysis.slot_roles import Role
 from paramgen.graphs.ops import VOCABULARY
-from paramgen.graphs.view import Role, Vocabulary
+from paramgen.graphs.views.view import Vocabulary
 from paramgen.hypernets.checks import within
 from paramgen.hypernets.decoders.conv import ConvConfig
 from paramgen.hypernets.decoders.low_rank import LowRankConfig

@@ -5,7 +5,8 @@ from math import isqrt
 from typing import Final, NamedTuple
 
 from paramgen.errors import HypernetError
-from paramgen.graphs.view import Request, Role
+from paramgen.graphs.analysis.slot_roles import Role
+from paramgen.graphs.views.view import Request
 
 VECTOR_ROLES: Final[frozenset[Role]] = frozenset(("scale", "bias", "class_bias"))
 """Roles of 1-D slots; all others are weights."""

@@ -10,15 +10,15 @@ from huggingface_hub import PyTorchModelHubMixin
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from paramgen.draws import slot_generator
 from paramgen.errors import HypernetError
-from paramgen.graphs.view import Request, View
+from paramgen.graphs.views.view import Request, View
 from paramgen.hypernets.config import HypernetConfig
 from paramgen.hypernets.departure import Departure, Step, moved_vector, moved_weight
 from paramgen.hypernets.grouping import VECTOR_ROLES, Key, grouped, kernel_shape
 from paramgen.hypernets.normalization import AsDecoded, bias_of, scale_of, scaled
 from paramgen.hypernets.storage import CONFIG, WEIGHTS, file_sha256, locate, read_json, read_weights, save
 from paramgen.hypernets.tiling import cropped, fit_table, fit_vector, pixels, repeated
+from paramgen.slots.init_program import slot_generator
 
 _MAX_DECODED: Final = 1 << 25  # elements of one decoded batch, as long as that is at least one slot
 _MAX_SLOTS: Final = 64  # of one batch: what decoders make on the way can be larger than what they return

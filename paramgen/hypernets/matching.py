@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 from math import log
 from typing import Final
 
-from paramgen.graphs.places import Piece, Place
+from paramgen.graphs.analysis.places import Piece, Place
 
 _SHIFTS: Final = (0, 1, -1, 2, -2)
 _WORTH: Final = 1.5  # a move must find so many times as much: where a stem fits, the scales behind it do

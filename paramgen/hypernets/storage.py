@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from paramgen.errors import HypernetError
-from paramgen.hub import fetch_file, reason
+from paramgen.hub.download import fetch_file, reason
 
 CONFIG: Final = "config.json"
 WEIGHTS: Final = "model.safetensors"
@@ -27,6 +27,12 @@ def shipped(name: str, default: str) -> Path | None:
     folder = Path(str(files("paramgen"))) / "pretrained" / (name or default)
     named = re.fullmatch(r"\w+", name or default) and not (name and Path(name).exists())
     return folder if named and folder.is_dir() else None
+
+
+def shipped_hypernets() -> list[str]:
+    """Return the names of the hypernets that come with paramgen."""
+    folder = files("paramgen") / "pretrained"
+    return sorted(entry.name for entry in folder.iterdir() if (entry / "config.json").is_file())
 
 
 def locate(name: str, file: str, **download: Any) -> Path:

@@ -16,8 +16,8 @@ from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
 from paramgen.errors import HypernetError, one_line
-from paramgen.graphs.places import WORDS, Piece, Place
-from paramgen.graphs.view import View
+from paramgen.graphs.analysis.places import WORDS, Piece, Place
+from paramgen.graphs.views.view import View
 from paramgen.hypernets.checks import within
 from paramgen.hypernets.hypernet import Filled, Start
 from paramgen.hypernets.matching import Matches, matched

@@ -16,8 +16,8 @@ from jaxtyping import Int64, UInt8
 from torch import Tensor
 
 from paramgen.errors import OptionError
-from paramgen.export.folder import transaction
 from paramgen.images.pictures import Scaling, fitted, ready
+from paramgen.storage.folder import transaction
 
 MAX_ARRAY: Final = 16_000_000_000  # bytes
 _CHUNK: Final = 512

@@ -1,7 +1,8 @@
 """The start that measured best for the kind of network at hand, by a table of measurements that comes with paramgen.
 
-`measured.json` says for each family of networks (`paramgen.graphs.kinds`) which starts trained better than the
-library's own by more than the noise, best first; `python -m benchmarks.choose` makes it from the benchmarks' results.
+`measured.json` says for each family of networks (`paramgen.graphs.analysis.kinds`) which starts trained better than the
+library's own by more than the noise, best first; `python -m benchmarks.initialization.choose` makes it from the
+benchmarks' results.
 """
 
 import json
@@ -16,7 +17,7 @@ from typing import Any, ClassVar, Final, Literal, final
 
 from paramgen.architectures import Architecture
 from paramgen.errors import OptionError, one_line
-from paramgen.graphs.kinds import FAMILIES, TEXTS, WORDS, Family, family_of
+from paramgen.graphs.analysis.kinds import FAMILIES, TEXTS, WORDS, Family, family_of
 from paramgen.graphs.schema import Graph
 from paramgen.initializers import SHIPPED, TEXT, Chosen, Initializer, NamedTensors, initializer_of, initializers
 
@@ -26,7 +27,7 @@ Metric = Literal["accuracy", "perplexity"]
 TABLE: Final = "measured.json"
 REACH: Final = 4  # a start is taken for networks of up to so many times the parameters of the largest that was measured
 MAX_RUN: Final = 500_000_000  # elements of a network that may be run, and so be in memory, without being asked for
-_ADVICE: Final = "Make it again: python -m benchmarks.choose"
+_ADVICE: Final = "Make it again: python -m benchmarks.initialization.choose"
 
 
 @final

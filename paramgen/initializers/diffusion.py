@@ -12,12 +12,12 @@ from torch import Tensor
 
 from paramgen.architectures import Architecture
 from paramgen.architectures.overrides import join_spec
-from paramgen.draws import one_thread, slot_generator
 from paramgen.errors import ArchitectureError, OptionError
-from paramgen.export.card_data import known_of
 from paramgen.graphs.schema import Graph
 from paramgen.hypernets.storage import shipped
 from paramgen.initializers import Initializer, NamedTensors, initializers
+from paramgen.modelcard.card_data import known_of
+from paramgen.slots.init_program import one_thread, slot_generator
 
 if TYPE_CHECKING:
     from paramgen.diffusion.loading import Opened
@@ -138,10 +138,10 @@ class DiffusionInitializer(Initializer):
 
         pipeline = self._opened.pipeline
         pairs = pairs_of(Path(self.pairs), pipeline.start)
-        draws = [self._draw(seed, place) for place in range(self.best_of)]
+        programs = [self._draw(seed, place) for place in range(self.best_of)]
         with one_thread():
-            distances = [distance(pipeline, state, pairs) for state in draws]
-        return draws[distances.index(min(distances))]
+            distances = [distance(pipeline, state, pairs) for state in programs]
+        return programs[distances.index(min(distances))]
 
     def _draw(self, seed: int, place: int) -> dict[str, Tensor]:
         pipeline = self._opened.pipeline

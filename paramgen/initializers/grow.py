@@ -11,13 +11,13 @@ from torch import Tensor
 from paramgen.architectures import Architecture
 from paramgen.errors import OptionError
 from paramgen.graphs.schema import Graph
+from paramgen.hub.trained import Trained
 from paramgen.initializers import Initializer, NamedTensors, initializers
 from paramgen.initializers.library import library_elsewhere, library_start, start_by_rules
 from paramgen.language.axes import grown
 from paramgen.language.growth import Growth, growth_of
 from paramgen.language.source import Source, source_of
-from paramgen.manifest import Slot
-from paramgen.trained import Trained
+from paramgen.slots.manifest import Slot
 
 GROWN = "grow"
 _ADVICE: Final = "Type: --init grow:FOLDER_OR_REPO, of a smaller GPT-2, Llama or BERT"

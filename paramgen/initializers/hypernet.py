@@ -15,14 +15,12 @@ from paramgen.architectures import Architecture
 from paramgen.architectures.processors import read_tokenizer, refuse_larger, rows_of
 from paramgen.architectures.spelling import Letters, letters_of
 from paramgen.errors import OptionError
-from paramgen.export.card_data import known_of
-from paramgen.foreign.named import Named, named
-from paramgen.graphs.kinds import TEXTS, WORDS, family_of
-from paramgen.graphs.native import native_view
-from paramgen.graphs.published.view import published_view
-from paramgen.graphs.published.vocabulary import Family
+from paramgen.graphs.analysis.kinds import TEXTS, WORDS, family_of
 from paramgen.graphs.schema import Graph
-from paramgen.graphs.view import View
+from paramgen.graphs.views.native import native_view
+from paramgen.graphs.views.published.view import published_view
+from paramgen.graphs.views.published.vocabulary import Family
+from paramgen.graphs.views.view import View
 from paramgen.hypernets.config import HypernetConfig
 from paramgen.hypernets.decoders.low_rank import LowRankConfig
 from paramgen.hypernets.decoders.low_rank_vectors import LowRankVectorsConfig
@@ -34,7 +32,9 @@ from paramgen.hypernets.storage import shipped
 from paramgen.hypernets.supernet import Supernet
 from paramgen.initializers import SHIPPED, TEXT, Chosen, Initializer, NamedTensors, initializers
 from paramgen.initializers.library import LIBRARY, Library, library_rule, library_start
-from paramgen.manifest import Manifest, Slot
+from paramgen.modelcard.card_data import known_of
+from paramgen.published.named import Named, named
+from paramgen.slots.manifest import Manifest, Slot
 
 HYPERNET, IN_PART = "hypernet", "hypernet in part"
 SCALED_DOWN = "{}, scaled down"

@@ -9,13 +9,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from paramgen.architectures import Architecture
-from paramgen.draws import slot_generator
 from paramgen.errors import OptionError, one_line
-from paramgen.graphs.roles import Part, biases_of, parts_of
+from paramgen.graphs.analysis.roles import Part, biases_of, parts_of
 from paramgen.graphs.schema import Graph
 from paramgen.initializers import LARGEST, Initializer, NamedTensors, initializers, is_scale
 from paramgen.initializers.library import library_elsewhere, start_by_rules
-from paramgen.manifest import Slot
+from paramgen.slots.init_program import slot_generator
+from paramgen.slots.manifest import Slot
 
 IDENTITY, NEAR_ZERO = "idinit", "idinit near zero"
 

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from paramgen.architectures import Architecture
-from paramgen.draws import slot_generator
 from paramgen.errors import IncompleteStateError
 from paramgen.graphs.schema import Graph
 from paramgen.initializers import Initializer, NamedTensors, initializers
-from paramgen.manifest import Slot
+from paramgen.slots.init_program import slot_generator
+from paramgen.slots.manifest import Slot
 
 LIBRARY, KEPT, PLAIN, ZERO = "library", "kept", "plain", "zero"
 DEFAULTS = (LIBRARY, KEPT, PLAIN)  # the rules of what an initializer leaves alone
@@ -39,9 +39,9 @@ class Library(Initializer):
 
 def library_rule(slot: Slot) -> str:
     """Return the name of the rule by which `library_start` fills the slot."""
-    if slot.draw is None:
+    if slot.program is None:
         return PLAIN
-    return KEPT if slot.draw.kept else LIBRARY
+    return KEPT if slot.program.kept else LIBRARY
 
 
 @torch.no_grad()
@@ -52,11 +52,11 @@ def library_start(slot: Slot, seed: int) -> Tensor:
     What a live module holds is `kept`: that is its default initialization, whatever the seed.
     """
     generator = slot_generator(seed, slot.name)
-    if slot.draw is None:
+    if slot.program is None:
         values = torch.zeros(slot.shape, dtype=slot.dtype)
         matrix = (slot.dtype.is_floating_point or slot.dtype.is_complex) and len(slot.shape) > 1
         return values.normal_(0.0, PLAIN_STD, generator=generator) if matrix else values
-    values = slot.draw(generator)
+    values = slot.program(generator)
     if tuple(values.shape) != slot.shape or values.dtype != slot.dtype:
         raise IncompleteStateError(
             f"The library's draw of {slot.name!r} has shape {tuple(values.shape)} and {values.dtype}; the slot has "

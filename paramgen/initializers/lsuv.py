@@ -15,16 +15,16 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from paramgen.architectures import Architecture, Inputs
 from paramgen.architectures.materialize import materialize
-from paramgen.draws import one_thread, slot_generator
 from paramgen.errors import ArchitectureError, OptionError, one_line
-from paramgen.graphs.recording import tensors_in
-from paramgen.graphs.roles import biases_of, parts_of
+from paramgen.graphs.analysis.roles import biases_of, parts_of
 from paramgen.graphs.schema import Graph
+from paramgen.graphs.tracing.recording import tensors_in
 from paramgen.images.batch import image_files, load_images
 from paramgen.initializers import Initializer, NamedTensors, initializers
 from paramgen.initializers.library import library_elsewhere
 from paramgen.initializers.orthogonal import Orthogonal
-from paramgen.randomness import settled_randomness
+from paramgen.slots.determinism import settled_randomness
+from paramgen.slots.init_program import one_thread, slot_generator
 
 LSUV = "lsuv"
 MAX_BATCH: Final = 4096

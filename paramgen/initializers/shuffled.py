@@ -7,10 +7,10 @@ from typing import Final, final
 import torch
 
 from paramgen.architectures import Architecture
-from paramgen.draws import slot_generator
 from paramgen.graphs.schema import Graph
 from paramgen.initializers import Control, NamedTensors, initializers
 from paramgen.initializers.library import DEFAULTS
+from paramgen.slots.init_program import slot_generator
 
 SHUFFLED: Final = "shuffled"
 

@@ -12,12 +12,12 @@ from paramgen.architectures import Architecture
 from paramgen.architectures.processors import read_tokenizer, refuse_larger
 from paramgen.errors import OptionError
 from paramgen.graphs.schema import Graph
+from paramgen.hub.trained import Trained
 from paramgen.initializers import Initializer, NamedTensors, initializers
 from paramgen.initializers.library import start_by_rules
 from paramgen.language.source import Source, source_of
 from paramgen.language.spelling import Alphabet, Spelling, spelling
-from paramgen.manifest import Slot
-from paramgen.trained import Trained
+from paramgen.slots.manifest import Slot
 
 COPIED, COMPOSED = "transplant", "spelled"
 _ADVICE: Final = "Type: --init 'transplant:FOLDER_OR_REPO?tokenizer=FOLDER_FILE_OR_REPO'"

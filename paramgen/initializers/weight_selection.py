@@ -13,18 +13,18 @@ import torch
 from torch import Tensor
 
 from paramgen.architectures import Architecture, is_config_folder, read_config
-from paramgen.architectures.stored import Stored
 from paramgen.architectures.transformers import completed_config
 from paramgen.errors import OptionError
-from paramgen.graphs.roles import Flow
+from paramgen.graphs.analysis.roles import Flow
 from paramgen.graphs.schema import Graph
+from paramgen.hub.trained import Trained
 from paramgen.initializers import Initializer, NamedTensors, initializers
 from paramgen.initializers.library import library_elsewhere, start_by_rules
 from paramgen.language.families import FAMILIES, LAYER
 from paramgen.language.selection import Selection, evenly, selection_of
 from paramgen.language.sizes import sizes_of
-from paramgen.manifest import Manifest, Slot
-from paramgen.trained import Trained
+from paramgen.slots.manifest import Manifest, Slot
+from paramgen.storage.reading import Stored
 
 SELECTED = "weight_selection"
 _ADVICE: Final = "Type: --init weight_selection:FOLDER_FILE_OR_REPO, of a larger model of the same family"

@@ -7,14 +7,14 @@ from typing import Literal, final
 from torch import Tensor
 
 from paramgen.architectures import Architecture
-from paramgen.draws import slot_generator
 from paramgen.errors import OptionError
-from paramgen.graphs.roles import biases_of, parts_of
+from paramgen.graphs.analysis.roles import biases_of, parts_of
 from paramgen.graphs.schema import Graph
 from paramgen.initializers import Initializer, NamedTensors, initializers
 from paramgen.initializers.he import drawn
 from paramgen.initializers.library import library_elsewhere, start_by_rules
-from paramgen.manifest import Slot
+from paramgen.slots.init_program import slot_generator
+from paramgen.slots.manifest import Slot
 
 XAVIER = "xavier"
 

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from paramgen.draws import one_thread
+from paramgen.slots.init_program import one_thread
 
 
 @final

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from typing import Any, final
 
 from paramgen.architectures import Architecture
-from paramgen.architectures.stored import Stored
 from paramgen.architectures.transformers import completed_config
 from paramgen.errors import OptionError
+from paramgen.hub.trained import Trained
 from paramgen.language.families import Family
 from paramgen.language.sizes import Sizes, family_of, refuse_other, sizes_of
-from paramgen.trained import Trained
+from paramgen.storage.reading import Stored
 
 
 @final

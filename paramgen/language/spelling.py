@@ -15,8 +15,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from paramgen.draws import one_thread
 from paramgen.errors import OptionError
+from paramgen.slots.init_program import one_thread
 
 _BYTE: Final = re.compile("<0x[0-9A-Fa-f]{2}>")
 _ROLES: Final = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")

@@ -10,8 +10,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from paramgen.draws import slot_generator
 from paramgen.errors import ZooError
+from paramgen.slots.init_program import slot_generator
 from paramgen.zoo.layout import Layout
 
 LEFT: Final = ".lora_B"  # (out, rank)

@@ -9,9 +9,9 @@ import gradio
 
 import paramgen
 from paramgen.architectures.aliases import ALIASES
-from paramgen.export.loading import loading_lines
-from paramgen.listing import names_of
-from paramgen.names import INITIALIZERS
+from paramgen.cli.listing import names_of
+from paramgen.modelcard.loading import loading_lines
+from paramgen.serving.allowlist import INITIALIZERS
 
 STARTS: Final = tuple(name for name in INITIALIZERS if name != "diffusion")  # which takes words
 MAX_ELEMENTS: Final = 500_000_000

@@ -3,8 +3,8 @@
 import pytest
 
 from paramgen.architectures import resolve
-from paramgen.graphs.fallbacks import graph_of
-from paramgen.graphs.slot_roles import elements_by_role
+from paramgen.graphs.analysis.slot_roles import elements_by_role
+from paramgen.graphs.tracing.fallbacks import graph_of
 
 KINDS = (
     "fasterrcnn_mobilenet_v3_large_320_fpn",

@@ -9,10 +9,10 @@ from transformers import AutoModelForCausalLM
 import paramgen
 from paramgen.architectures import Architecture, resolve
 from paramgen.architectures.experts import NAME, run_all_experts
-from paramgen.graphs.fallbacks import graph_of
-from paramgen.graphs.roles import parts_of
-from paramgen.graphs.slot_roles import elements_by_role
-from paramgen.writing import described_plan, plan_files
+from paramgen.graphs.analysis.roles import parts_of
+from paramgen.graphs.analysis.slot_roles import elements_by_role
+from paramgen.graphs.tracing.fallbacks import graph_of
+from paramgen.output.write import described_plan, plan_files
 
 SMALL = (
     "hidden_size=32&intermediate_size=24&num_hidden_layers=2&num_attention_heads=4&num_key_value_heads=2&vocab_size=50"

@@ -24,7 +24,7 @@ def test_what_is_lazy_is_drawn_and_the_rest_is_kept() -> None:
     module = nn.Sequential(nn.Linear(4, 6), nn.LazyLinear(5))
     manifest = from_module(module, ((torch.zeros(2, 4),), {})).manifest
     assert manifest["1.weight"].shape == (5, 6)
-    held, drawn = manifest["0.weight"].draw, manifest["1.weight"].draw
+    held, drawn = manifest["0.weight"].program, manifest["1.weight"].program
     assert held is not None and held.kept and drawn is not None and drawn.random and not drawn.kept
     assert lazy_names(module) == ["1.weight", "1.bias"] and type(module[1]) is nn.LazyLinear
 

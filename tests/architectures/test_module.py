@@ -10,9 +10,9 @@ from paramgen._torchvision import ensure_torchvision
 from paramgen.architectures import resolve
 from paramgen.architectures.memory import meta_copy
 from paramgen.architectures.module import from_module
-from paramgen.draws import kept, slot_generator
 from paramgen.errors import ArchitectureError, ParamgenError, UnknownNameError
-from paramgen.graphs.trace import trace
+from paramgen.graphs.tracing.trace import trace
+from paramgen.slots.init_program import kept, slot_generator
 
 FILE = """
 import dataclasses
@@ -133,15 +133,15 @@ def test_a_live_module_keeps_what_it_holds() -> None:
     manifest = from_module(module).manifest
     assert manifest["again.weight"].tied_to == "first.weight"
     for slot in manifest.filled:
-        assert slot.draw is not None and slot.draw.kept, slot.name
-        assert torch.equal(slot.draw(slot_generator(0, slot.name)), module.state_dict()[slot.name])
+        assert slot.program is not None and slot.program.kept, slot.name
+        assert torch.equal(slot.program(slot_generator(0, slot.name)), module.state_dict()[slot.name])
 
 
 def test_a_value_is_read_when_it_is_asked_for() -> None:
     module = Live()
-    draw = from_module(module).manifest["scale"].draw
+    program = from_module(module).manifest["scale"].program
     nn.init.constant_(module.scale, 3.0)
-    assert draw is not None and draw(slot_generator(0, "scale")).tolist() == [3.0] * 4
+    assert program is not None and program(slot_generator(0, "scale")).tolist() == [3.0] * 4
 
 
 def test_what_looks_meant_is_no_random_draw() -> None:
@@ -165,7 +165,7 @@ def test_half_precision_and_modules_partly_on_meta() -> None:
     layer = nn.Sequential(nn.Linear(4, 4).bfloat16(), nn.Linear(4, 4, device="meta"))
     manifest = from_module(layer).manifest
     assert manifest["0.weight"].dtype == torch.bfloat16
-    held, drawn = manifest["0.weight"].draw, manifest["1.weight"].draw
+    held, drawn = manifest["0.weight"].program, manifest["1.weight"].program
     assert held is not None and held(slot_generator(0, "0.weight")).equal(layer[0].weight)
     assert drawn is not None and drawn.random and not drawn.kept
 
@@ -178,9 +178,9 @@ def test_resets_that_fail_or_need_arguments_leave_a_module_on_meta_without_a_dra
             super().reset_parameters()
 
     layer = Asking(3, 3, device="meta")
-    assert from_module(layer).manifest["weight"].draw is not None
+    assert from_module(layer).manifest["weight"].program is not None
     layer.done = True
-    assert from_module(layer).manifest["weight"].draw is None
+    assert from_module(layer).manifest["weight"].program is None
 
 
 def test_modules_that_cannot_be_copied_are_one_line() -> None:
@@ -199,13 +199,13 @@ def test_a_live_transformers_model_is_kept_and_drawn_on_meta() -> None:
     config = GPT2Config(n_layer=1, n_embd=8, n_head=2, n_positions=16, **tokens)
     model = GPT2LMHeadModel(config)
     nn.init.constant_(model.transformer.wte.weight, 7.0)
-    draw = from_module(model).manifest["transformer.wte.weight"].draw
-    assert draw is not None and draw.kept and bool((draw(slot_generator(0, "")) == 7.0).all())
+    program = from_module(model).manifest["transformer.wte.weight"].program
+    assert program is not None and program.kept and bool((program(slot_generator(0, "")) == 7.0).all())
     with torch.device("meta"):
         empty = from_module(GPT2LMHeadModel(config)).manifest
-    assert not [slot.name for slot in empty.filled if slot.draw is None or slot.draw.kept]
-    draw = empty["transformer.wte.weight"].draw
-    assert draw is not None and float(draw(slot_generator(0, "")).std()) == pytest.approx(0.02, rel=0.2)
+    assert not [slot.name for slot in empty.filled if slot.program is None or slot.program.kept]
+    program = empty["transformer.wte.weight"].program
+    assert program is not None and float(program(slot_generator(0, "")).std()) == pytest.approx(0.02, rel=0.2)
 
 
 BUFFERS = {

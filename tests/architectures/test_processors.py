@@ -158,7 +158,7 @@ def test_of_a_repository_no_code_is_fetched(tmp_path: Path, words: Path, monkeyp
         asked.append((repo, patterns))
         return words
 
-    monkeypatch.setattr("paramgen.hub.fetch_folder", fetched)
+    monkeypatch.setattr("paramgen.hub.download.fetch_folder", fetched)
     assert len(processors.read_tokenizer("someone/words")) == 6
     ((repo, patterns),) = asked
     assert repo == "someone/words" and not any(pattern.endswith((".py", ".bin", ".pkl", "*")) for pattern in patterns)

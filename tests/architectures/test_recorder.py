@@ -11,8 +11,8 @@ from torch.nn.utils import parametrizations
 
 from paramgen.architectures import recorder
 from paramgen.architectures.recorder import record
-from paramgen.draws import Draw, slot_generator
 from paramgen.errors import ArchitectureError
+from paramgen.slots.init_program import InitProgram, slot_generator
 
 TABLE = torch.linspace(0, 1, 5)  # made before anybody records
 
@@ -26,15 +26,15 @@ def module(fill: Callable[[nn.Module], object]) -> Callable[[], nn.Module]:
     return build
 
 
-def starts(draws: dict[str, Draw], seed: int = 0) -> dict[str, Tensor]:
-    return {name: draw(slot_generator(seed, name)) for name, draw in draws.items()}
+def starts(programs: dict[str, InitProgram], seed: int = 0) -> dict[str, Tensor]:
+    return {name: program(slot_generator(seed, name)) for name, program in programs.items()}
 
 
 def drawn(fill: Callable[[nn.Module], object]) -> dict[str, Tensor]:
-    made, draws = record(module(fill))
+    made, programs = record(module(fill))
     assert all(tensor.is_meta for tensor in made.state_dict().values())
-    first = starts(draws)
-    backwards = dict(reversed(draws.items()))
+    first = starts(programs)
+    backwards = dict(reversed(programs.items()))
     assert all(torch.equal(first[name], value) for name, value in starts(backwards).items())
     for name, tensor in made.state_dict(keep_vars=True).items():
         value = first.get(name)
@@ -161,9 +161,9 @@ def test_a_device_that_a_constructor_asks_for_changes_nothing() -> None:
     assert first["weight"].std().item() == pytest.approx(1, abs=0.1)
     assert first["linear.weight"].std().item() == pytest.approx(0.125 / 3**0.5, rel=0.1)
     assert first["steps"].tolist() == list(range(6))
-    made, draws = record(module(fill))
+    made, programs = record(module(fill))
     assert made.tied.weight is made.linear.weight
-    assert not torch.equal(starts(draws, 0)["weight"], starts(draws, 1)["weight"])
+    assert not torch.equal(starts(programs, 0)["weight"], starts(programs, 1)["weight"])
 
 
 def test_parametrized_and_copied_weights_have_draws() -> None:
@@ -203,8 +203,8 @@ def test_every_global_state_is_left_alone_and_irrelevant() -> None:
 
 
 def test_nothing_of_the_networks_size_is_allocated() -> None:
-    made, draws = record(lambda: nn.Linear(10**6, 10**6))  # 4 TB
-    assert made.weight.numel() == 10**12 and draws.keys() == {"weight", "bias"}
+    made, programs = record(lambda: nn.Linear(10**6, 10**6))  # 4 TB
+    assert made.weight.numel() == 10**12 and programs.keys() == {"weight", "bias"}
 
 
 def test_refuses_constructors_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -248,12 +248,12 @@ class Complex(nn.Module):
 
 
 def test_complex_slots_are_drawn_as_their_constructor_draws_them() -> None:
-    module, draws = record(Complex)
+    module, programs = record(Complex)
     real = Complex()
-    assert draws.keys() == real.state_dict().keys()
+    assert programs.keys() == real.state_dict().keys()
     for name, tensor in real.state_dict().items():
-        value = draws[name](slot_generator(1, name))
+        value = programs[name](slot_generator(1, name))
         assert (value.shape, value.dtype) == (tensor.shape, tensor.dtype), name
         assert torch.allclose(value, tensor) == (name in ("polar", "turned", "imaginary", "minus", "waves", "angles"))
-        assert value.abs().sum() > 0 and value.equal(draws[name](slot_generator(1, name)))
-    assert float(draws["minus"](slot_generator(1, "minus"))[1]) == pytest.approx(-float(torch.tensor(1.0).sin()))
+        assert value.abs().sum() > 0 and value.equal(programs[name](slot_generator(1, name)))
+    assert float(programs["minus"](slot_generator(1, "minus"))[1]) == pytest.approx(-float(torch.tensor(1.0).sin()))

@@ -11,8 +11,8 @@ import paramgen
 from paramgen.architectures import resolve
 from paramgen.architectures.followed import Tokens
 from paramgen.errors import ArchitectureError, OptionError, ParamgenError
-from tests.hub.connected import connected
-from tests.hub.server import Hub
+from tests.support.hub.connected import connected
+from tests.support.hub.server import Hub
 
 GPT2 = {"model_type": "gpt2", "n_layer": 1, "n_embd": 8, "n_head": 2, "vocab_size": 60, "n_positions": 16}
 GPT2 |= {"bos_token_id": 0, "eos_token_id": 0}

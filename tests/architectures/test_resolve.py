@@ -46,7 +46,7 @@ def config(tmp_path: Path) -> Callable[[Any], str]:
 def test_overrides_reach_every_source(spec: str, overrides: dict[str, Any], name: str, shape: tuple[int, ...]) -> None:
     architecture = resolve(spec, overrides)
     assert architecture.manifest[name].shape == shape
-    assert all(slot.draw is not None for slot in architecture.manifest.filled)
+    assert all(slot.program is not None for slot in architecture.manifest.filled)
     again = resolve(architecture.spec)  # the spec alone says it all
     assert [slot.shape for slot in again.manifest.values()] == [s.shape for s in architecture.manifest.values()]
 

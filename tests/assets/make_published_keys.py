@@ -4,7 +4,7 @@ import json
 import sys
 from pathlib import Path
 
-from paramgen.foreign.reader import read
+from paramgen.published.reader import read
 
 if __name__ == "__main__":
     keys = {}

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from checkpoints.collect import collect
 from paramgen.errors import ZooError
 from paramgen.zoo import Zoo
-from tests.hub.connected import connected
+from tests.support.hub.connected import connected
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 CARD = "---\nlicense: mit\npipeline_tag: image-to-image\n---\n# A small network\n\nIt makes images.\n"

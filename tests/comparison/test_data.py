@@ -3,6 +3,7 @@
 import shutil
 import tarfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from paramgen.images.sets import ImageSet, Pixels, decoded, keep, kept_at, resiz
 from paramgen.initializers import initializer_of
 
 SHAPE = (3, 16, 16)
-Draw = Callable[[Path, int], None]
+InitProgram = Callable[[Path, int], None]
 
 
 def images(spec: object) -> ImageSet:
@@ -53,7 +54,7 @@ def test_a_tar_holds_the_same_as_its_folder(photos: Path, tmp_path: Path, kind: 
         assert torch.equal(one.labels[order[0]], other.labels[order[1]])
 
 
-def test_a_tar_never_reaches_the_disk(tmp_path: Path, draw: Draw) -> None:
+def test_a_tar_never_reaches_the_disk(tmp_path: Path, draw: InitProgram) -> None:
     draw(tmp_path / "in", 3)
     file = tmp_path / "evil.tar"
     with tarfile.open(file, "w") as archive:
@@ -67,7 +68,7 @@ def test_a_tar_never_reaches_the_disk(tmp_path: Path, draw: Draw) -> None:
     assert set(tmp_path.rglob("*")) == before
 
 
-def test_one_level_is_divided_by_a_fixed_seed(tmp_path: Path, draw: Draw) -> None:
+def test_one_level_is_divided_by_a_fixed_seed(tmp_path: Path, draw: InitProgram) -> None:
     draw(tmp_path / "flat", 10)
     train, test = read(tmp_path / "flat")
     assert torch.bincount(train.labels).tolist() == [8, 8, 8] and torch.bincount(test.labels).tolist() == [2, 2, 2]
@@ -76,7 +77,7 @@ def test_one_level_is_divided_by_a_fixed_seed(tmp_path: Path, draw: Draw) -> Non
     assert "held out" in images(tmp_path / "flat").notes[0]
 
 
-def test_the_layout_of_tiny_imagenet(tmp_path: Path, draw: Draw) -> None:
+def test_the_layout_of_tiny_imagenet(tmp_path: Path, draw: InitProgram) -> None:
     root = tmp_path / "tiny"
     draw(root / "train", 4)
     for folder in list((root / "train").iterdir()):
@@ -91,7 +92,7 @@ def test_the_layout_of_tiny_imagenet(tmp_path: Path, draw: Draw) -> None:
     assert len(train.labels) == 12 and test.labels.tolist() == [2] * 4
 
 
-def test_pictures_are_cropped_in_the_middle_and_not_squeezed(tmp_path: Path, draw: Draw) -> None:
+def test_pictures_are_cropped_in_the_middle_and_not_squeezed(tmp_path: Path, draw: InitProgram) -> None:
     draw(tmp_path / "flat", 5)
     wide = Image.new("RGB", (48, 16), (0, 0, 255))
     wide.paste((255, 0, 0), (16, 0, 32, 16))
@@ -206,6 +207,9 @@ def test_windows_of_a_text_are_asked_for_what_comes_next(text: Path) -> None:
     scores, targets = task.answers(torch.zeros(4, 16, 256), wanted)
     assert scores.shape == (60, 256) and torch.equal(targets.view(4, 15), wanted)
     assert sum(len(each) for each, _ in task.test_batches(2)) == 5
+    marked = replace(task, tokens=replace(task.tokens, validation=torch.full_like(task.tokens.validation, 7)))
+    kept_back = torch.cat([each for each, _ in marked.validation_batches(2)])
+    assert len(kept_back) and bool((kept_back == 7).all()), "what learning rates are chosen on is no test text"
 
 
 def test_a_hypernet_is_told_of_the_tokenizer_that_was_trained(text: Path, tmp_path: Path) -> None:

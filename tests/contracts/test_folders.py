@@ -45,7 +45,7 @@ def test_transformers_would_write_the_same_files(tmp_path: Path) -> None:
 
 
 def test_a_graph_alone_brings_the_same_files(tmp_path: Path) -> None:
-    from paramgen.graphs.wire import graph_from_json, graph_to_json
+    from paramgen.graphs.graph_json import graph_from_json, graph_to_json
 
     text = graph_to_json(*paramgen.graph(GPT2))
     (tmp_path / "g.json").write_text(text)

@@ -19,7 +19,7 @@ from paramgen.architectures import Architecture, sources
 from paramgen.architectures.module import from_module
 from paramgen.errors import OptionError
 from paramgen.graphs.schema import Graph
-from paramgen.graphs.trace import trace
+from paramgen.graphs.tracing.trace import trace
 from paramgen.initializers import initializer_of, initializers
 from paramgen.initializers.library import library_start
 from paramgen.prediction import Asked, describe, settled

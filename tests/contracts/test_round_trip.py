@@ -17,8 +17,8 @@ from torch import Tensor
 
 import paramgen
 from paramgen.architectures.materialize import materialize
+from paramgen.output.write import write_prediction
 from paramgen.prediction import DTYPES, Prediction
-from paramgen.writing import write_prediction
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
 

@@ -11,7 +11,7 @@ from paramgen.diffusion.loading import WEIGHTS, open_pipeline
 from paramgen.diffusion.pipeline import WeightDiffusionPipeline
 from paramgen.errors import OptionError, PipelineError
 from paramgen.initializers.diffusion import DiffusionInitializer
-from tests.diffusion.small import flow, pipeline_of, spoil, states_equal
+from tests.support.diffusion import flow, pipeline_of, spoil, states_equal
 
 
 def test_it_is_what_diffusers_loads(pipeline_folder: Path) -> None:

@@ -8,7 +8,7 @@ from torch import Tensor
 from paramgen.diffusion.guidance import guided
 from paramgen.diffusion.pipeline import WeightDiffusionPipeline
 from paramgen.errors import PipelineError
-from tests.diffusion.small import network, pipeline_of, states_equal
+from tests.support.diffusion import network, pipeline_of, states_equal
 
 WORDS = torch.nn.functional.normalize(torch.randn(2, 384, generator=torch.Generator().manual_seed(3)), dim=1)
 

@@ -12,9 +12,9 @@ import torch
 from paramgen.architectures import Architecture, resolve
 from paramgen.graphs import cache
 from paramgen.graphs.cache import cached_graph
-from paramgen.graphs.fallbacks import Tracing
+from paramgen.graphs.graph_json import graph_hash
 from paramgen.graphs.schema import Graph
-from paramgen.graphs.wire import graph_hash
+from paramgen.graphs.tracing.fallbacks import Tracing
 
 SMALL = "timm:vit_tiny_patch16_224?depth=1"
 

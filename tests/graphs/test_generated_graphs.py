@@ -10,28 +10,28 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from benchmarks.generated_graphs import generated
-from benchmarks.graph_fuzz import attempt, starts, tried
+from benchmarks.serving.generated_graphs import generated
+from benchmarks.serving.graph_fuzz import attempt, starts, tried
 from paramgen.errors import GraphError, OptionError, ParamgenError
-from paramgen.graphs import roles
-from paramgen.graphs.attention import attentions_of
-from paramgen.graphs.kinds import family_of
-from paramgen.graphs.neighbours import Neighbours
-from paramgen.graphs.roles import parts_of
+from paramgen.graphs.analysis import roles
+from paramgen.graphs.analysis.attention import attentions_of
+from paramgen.graphs.analysis.kinds import family_of
+from paramgen.graphs.analysis.neighbours import Neighbours
+from paramgen.graphs.analysis.roles import parts_of
+from paramgen.graphs.graph_json import graph_from_json
 from paramgen.graphs.schema import Graph, Node
-from paramgen.graphs.wire import graph_from_json
 from paramgen.initializers import initializer_of
-from paramgen.manifest import Manifest, Slot
 from paramgen.prediction import Asked, settled
-from tests.graphs.test_wire import BASE
+from paramgen.slots.manifest import Manifest, Slot
+from tests.graphs.test_graph_json import BASE
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # torch warns of what no library draws
 
 
 @settings(max_examples=25, suppress_health_check=list(HealthCheck))
-@given(draw=st.randoms(use_true_random=False), init=st.sampled_from(starts()))
-def test_any_graph_is_filled_or_refused(draw: Random, init: str) -> None:
-    assert tried(generated(draw), init, None, seed=0)
+@given(program=st.randoms(use_true_random=False), init=st.sampled_from(starts()))
+def test_any_graph_is_filled_or_refused(program: Random, init: str) -> None:
+    assert tried(generated(program), init, None, seed=0)
 
 
 @pytest.mark.parametrize("number", range(30))

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import paramgen
-from tests.hub.connected import connected, environment_of
-from tests.hub.trial import trial
+from tests.support.hub.connected import connected, environment_of
+from tests.support.hub.trial import trial
 
 pytestmark = pytest.mark.slow
 

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from paramgen.graphs.view import Request, View
+from paramgen.graphs.views.view import Request, View
 from paramgen.hypernets.config import HypernetConfig, first_light
 from paramgen.hypernets.decoders.conv import ConvConfig
 from paramgen.hypernets.decoders.low_rank import LowRankConfig

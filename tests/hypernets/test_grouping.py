@@ -1,7 +1,7 @@
 import pytest
 
 from paramgen.errors import HypernetError
-from paramgen.graphs.view import Request
+from paramgen.graphs.views.view import Request
 from paramgen.hypernets.grouping import Key, grouped, kernel_shape, key_of, rounded
 
 

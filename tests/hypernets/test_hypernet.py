@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from paramgen.errors import HypernetError
-from paramgen.graphs.view import Request, View
+from paramgen.graphs.views.view import Request, View
 from paramgen.hypernets import hypernet as module
 from paramgen.hypernets.config import HypernetConfig, first_light
 from paramgen.hypernets.hypernet import Hypernet

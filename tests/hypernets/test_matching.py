@@ -1,4 +1,4 @@
-from paramgen.graphs.places import Piece, Place
+from paramgen.graphs.analysis.places import Piece, Place
 from paramgen.hypernets.matching import matched
 
 

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from paramgen.graphs.places import Piece, Place
-from paramgen.graphs.view import View
+from paramgen.graphs.analysis.places import Piece, Place
+from paramgen.graphs.views.view import View
 from paramgen.hypernets.spelled import LETTERS, byte_spelling, letters_name, spelled
 from paramgen.hypernets.supernet import Supernet, SupernetConfig
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from paramgen.errors import HypernetError
-from paramgen.graphs.places import Piece, Place
-from paramgen.graphs.view import View
+from paramgen.graphs.analysis.places import Piece, Place
+from paramgen.graphs.views.view import View
 from paramgen.hypernets.hypernet import Hypernet
 from paramgen.hypernets.loading import load
 from paramgen.hypernets.supernet import Supernet, SupernetConfig

@@ -8,11 +8,11 @@ from PIL import Image
 import paramgen
 from paramgen.architectures import Architecture, resolve
 from paramgen.errors import ArchitectureError, OptionError, ParamgenError
-from paramgen.graphs.fallbacks import graph_of
 from paramgen.graphs.schema import Graph
+from paramgen.graphs.tracing.fallbacks import graph_of
 from paramgen.initializers import initializer_of, with_prompts
 from tests.conftest import Command
-from tests.diffusion.small import states_equal
+from tests.support.diffusion import states_equal
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 import paramgen
 from paramgen.errors import ParamgenError
 from paramgen.initializers import initializer_of
-from tests.hub.connected import connected
-from tests.hub.faults import HALF
-from tests.hub.server import Hub
+from tests.support.hub.connected import connected
+from tests.support.hub.faults import HALF
+from tests.support.hub.server import Hub
 
 INDEX = b'{"weight_map": {"weight": "model-00001-of-00002.safetensors", "bias": "model-00002-of-00002.safetensors"}}'
 SHARDS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")

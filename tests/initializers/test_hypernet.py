@@ -90,7 +90,7 @@ def test_it_is_known_by_its_bytes(hypernet_folder: Path) -> None:
 
 @pytest.mark.parametrize("name", ["./x", "/x", "a b", "x/y/z", "~", "../.."])
 def test_what_can_only_be_a_folder_is_not_looked_for_on_the_hub(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    monkeypatch.setattr("paramgen.hub.hf_hub_download", lambda *_, **__: pytest.fail("asked the Hub"))
+    monkeypatch.setattr("paramgen.hub.download.hf_hub_download", lambda *_, **__: pytest.fail("asked the Hub"))
     with pytest.raises(paramgen.ParamgenError, match="No hypernet|has no config.json"):
         initializer_of(f"hypernet:{name}").describe()
 

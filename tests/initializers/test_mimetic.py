@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from paramgen.errors import OptionError
-from paramgen.graphs.attention import Share, attentions_of
+from paramgen.graphs.analysis.attention import Share, attentions_of
 from paramgen.prediction import prepare
 
 LLAMA = {

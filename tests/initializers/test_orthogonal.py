@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 import paramgen
-from paramgen.graphs.roles import Part, parts_of
+from paramgen.graphs.analysis.roles import Part, parts_of
 from paramgen.prediction import prepare
 
 

@@ -13,7 +13,7 @@ import pytest
 import uvicorn
 
 import paramgen
-from paramgen.graphs.wire import graph_to_json
+from paramgen.graphs.graph_json import graph_to_json
 from serve import monitoring
 from serve.app import create_app
 from serve.connections import connection_class

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import serve.memory
-from paramgen.clock import Clock
+from paramgen.serving.clock import Clock
 from serve.memory import Memory, limit_of, taken
 from serve.problems import Problem
 from serve.recent import Recent, size_of

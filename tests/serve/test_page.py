@@ -12,9 +12,9 @@ import pytest
 import torch
 
 import paramgen
+from paramgen.drawing import draw_html
 from paramgen.errors import GraphError
-from paramgen.graphs.drawing import draw_html
-from paramgen.graphs.wire import graph_from_json
+from paramgen.graphs.graph_json import graph_from_json
 from serve import statistics
 
 Graphs = Callable[..., dict[str, Any]]

@@ -13,7 +13,7 @@ import pytest
 from safetensors.torch import load_file
 
 import paramgen
-from tests.serve.chromium import EXECUTABLE, Page, chromium
+from tests.support.chromium import EXECUTABLE, Page, chromium
 
 pytestmark = [
     pytest.mark.slow,

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from serve.page_words import ELSEWHERE, FIELDS, on_the_page
-from tests.test_option_names import messages
+from tests.errors.test_option_names import messages
 
 PAGE = Path(__file__).parents[2] / "serve" / "static" / "index.html"
 SAID = {

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.hub.connected import environment_of
-from tests.hub.server import served
+from tests.support.hub.connected import environment_of
+from tests.support.hub.server import served
 
 Graphs = Callable[..., dict[str, Any]]
 

@@ -19,7 +19,7 @@ import paramgen
 import paramgen.initializers.library
 import serve.service
 from paramgen.initializers.hypernet import HypernetInitializer
-from paramgen.names import INITIALIZERS
+from paramgen.serving.allowlist import INITIALIZERS
 from serve.orders import network_of, order_of
 from serve.schemas import PredictRequest
 from serve.settings import Settings
@@ -297,11 +297,11 @@ def test_lists_and_graphs(running: Any) -> None:
 def drawn_slots(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Note what the library's start is drawn for."""
     drawn: list[str] = []
-    draw = paramgen.initializers.library.library_start
+    program = paramgen.initializers.library.library_start
 
     def noted(slot: Any, seed: int) -> Any:
         drawn.append(slot.name)
-        return draw(slot, seed)
+        return program(slot, seed)
 
     monkeypatch.setattr(paramgen.initializers.library, "library_start", noted)
     return drawn

@@ -16,7 +16,7 @@ from PIL import Image
 from paramgen.errors import OptionError, UnknownNameError
 from paramgen.hypernets.hypernet import Hypernet
 from tests.conftest import Command, application
-from tests.training.killing import KILLED
+from tests.support.killing import KILLED
 from training import checkpoint, learning
 from training.__main__ import main, recipe
 from training.config import Config, Optimization, Task

@@ -20,8 +20,8 @@ from paramgen.errors import OptionError
 from paramgen.zoo import Layout, Row
 from paramgen.zoo.hashes import content_sha256
 from tests.conftest import Command
-from tests.diffusion.small import network
-from tests.training.killing import KILLED
+from tests.support.diffusion import network
+from tests.support.killing import KILLED
 from training import checkpoint
 from training.__main__ import main, recipe
 from training.config import Optimization

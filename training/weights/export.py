@@ -11,7 +11,7 @@ from paramgen.diffusion.codec import WeightCodec
 from paramgen.diffusion.pipeline import WeightDiffusionPipeline
 from paramgen.diffusion.prompts import KnownPrompts
 from paramgen.errors import OptionError
-from paramgen.export.folder import transaction
+from paramgen.storage.folder import transaction
 from paramgen.zoo import Zoo
 from training import checkpoint
 from training.loop import CONFIG_NAME

@@ -13,7 +13,7 @@ from torch import Tensor
 from paramgen.diffusion.blocks import BlockLayout
 from paramgen.diffusion.denoiser import WeightDenoiser
 from paramgen.errors import OptionError
-from paramgen.export.folder import write_text
+from paramgen.storage.folder import write_text
 from paramgen.zoo import Zoo
 from training import checkpoint
 from training.log import Log

@@ -15,7 +15,7 @@ from paramgen.diffusion.codec import WeightCodec
 from paramgen.diffusion.prompts import KnownPrompts
 from paramgen.diffusion.text import MINILM, REVISION, text_encoder
 from paramgen.errors import OptionError, ZooError
-from paramgen.export.folder import transaction
+from paramgen.storage.folder import transaction
 from paramgen.zoo import Row, Skipped, Zoo
 from training.weights.config import Blocks, WeightsConfig
 

@@ -13,8 +13,8 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor, nn
 
 from paramgen.errors import HypernetError
-from paramgen.graphs.view import View
-from paramgen.graphs.virtual_edges import MAX_CUTOFF
+from paramgen.graphs.views.view import View
+from paramgen.graphs.views.virtual_edges import MAX_CUTOFF
 from paramgen.hypernets.checks import check_view, within
 from paramgen.hypernets.encoders.graphormer import MAX_NODES
 from paramgen.hypernets.encoders.shape_tables import channel_sizes, shape_rows, spatial_sizes

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from paramgen.errors import HypernetError
-from paramgen.graphs.view import View
-from paramgen.graphs.virtual_edges import MAX_CUTOFF
+from paramgen.graphs.views.view import View
+from paramgen.graphs.views.virtual_edges import MAX_CUTOFF
 from paramgen.hypernets.checks import check_view, within
 from paramgen.hypernets.encoders.shape_tables import channel_sizes, shape_rows, spatial_sizes
 

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from paramgen._torchvision import ensure_torchvision
-from tests.foreign import published, recipe
+from tests.support.published import published, recipe
 
 HERE = Path(__file__).parent
 SAMPLES, UNTOUCHED = 8, 12345.0

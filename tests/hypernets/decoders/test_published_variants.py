@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from paramgen.errors import HypernetError
-from paramgen.graphs.view import View
+from paramgen.graphs.views.view import View
 from paramgen.hypernets.config import HypernetConfig
 from paramgen.hypernets.decoders.conv import ConvConfig
 from paramgen.hypernets.decoders.low_rank_vectors import LowRankVectorsConfig

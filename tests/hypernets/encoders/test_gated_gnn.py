@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from paramgen.errors import HypernetError
-from paramgen.graphs.view import View
+from paramgen.graphs.views.view import View
 from paramgen.hypernets.config import HypernetConfig
 from paramgen.hypernets.encoders.gated_gnn import GatedGnn, GatedGnnConfig
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from paramgen.errors import HypernetError
-from paramgen.graphs.view import View
+from paramgen.graphs.views.view import View
 from paramgen.hypernets.encoders.graphormer import Graphormer, GraphormerConfig
 from paramgen.hypernets.encoders.shape_tables import shape_rows
 

@@ -1,0 +1,1 @@
+"""Weights from words: what they save in training, and whether they are copies."""

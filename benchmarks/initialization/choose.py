@@ -1,0 +1,206 @@
+"""Make the table that `--init auto` reads, of all results that there are: `python -m benchmarks.initialization.choose`.
+
+For each family of networks it ranks the starts that beat the library's own by more than the noise, by their mean final
+accuracy over the family's rows (a row is one network on one data set). A start is left out if it was not measured on
+every row, if on any row it is worse than the library's own by more than the noise there, or if it does not come with
+paramgen, as `hypernet:FOLDER` or a hypernet whose sha256 is not that of the shipped one. Families are decided from the
+networks' graphs, as `auto` does it.
+"""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from math import exp, isfinite, sqrt
+from pathlib import Path
+from statistics import mean, variance
+from typing import Annotated, Any, Final, final
+
+import torch
+import typer
+from scipy.stats import t as student
+
+from paramgen.errors import OptionError, ParamgenError
+from paramgen.graphs.analysis.kinds import FAMILIES, Family, family_of
+from paramgen.initializers import SHIPPED, TEXT, initializer_of
+from paramgen.initializers.auto import AUTO, CONTROLS, LIBRARY, TABLE, Metric, Table
+from paramgen.initializers.hypernet import HYPERNET
+from paramgen.prediction import describe
+from paramgen.storage.folder import write_text
+
+ROOT: Final = Path(__file__).parents[2]
+TABLE_FILE: Final = ROOT / "paramgen" / "initializers" / TABLE
+RESULTS: Final = tuple(
+    ROOT / "cards" / "results" / f"{name}.json" for name in ("vision_starts", "text_starts", "text_unseen")
+)
+TEXT_FAMILY: Final = "text_transformer"
+_SHAPE: Final = "it has rows of network, family, data and starts, each start with final: values; and steps and seeds"
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One network on one data set: the final values of each start, one for each seed; more is better.
+
+    They are accuracies, or the logarithms of perplexities, negated.
+    """
+
+    network: str
+    family: Family
+    data: str
+    parameters: int
+    starts: Mapping[str, tuple[float, ...]]
+    steps: int
+    seeds: int
+    metric: Metric = "accuracy"
+
+
+def main(
+    results: Annotated[
+        list[Path] | None,
+        typer.Argument(help="What benchmarks.initialization.vision and benchmarks.initialization.text wrote."),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="The table.")] = TABLE_FILE,
+) -> None:
+    """Choose, print the table and write it."""
+    chosen = results or [file for file in RESULTS if file.is_file()]
+    rows = [row for result in chosen for row in read(result)]
+    families = {family: entry(rows, family) for family in FAMILIES}
+    learned = [
+        TEXT if family == TEXT_FAMILY else SHIPPED
+        for family, each in families.items()
+        if any(start["init"] == HYPERNET for start in each["starts"])
+    ]
+    hypernets = {name: shipped(name) for name in sorted(set(learned))}
+    named = [result.name for result in chosen]
+    text = json.dumps({"results": named, "hypernets": hypernets, "families": families}, indent=1) + "\n"
+    table = Table.parse(text)  # what auto would refuse is not written
+    write_text(out, text)
+    for family, measured in table.families.items():
+        print(f"{family:<20} {measured.reason(next(iter(measured.starts)), family)}")
+
+
+def read(result: Path) -> list[Row]:
+    """Return the rows of a result."""
+    try:
+        data = json.loads(result.read_text(encoding="utf-8"))
+        metric: Metric = "perplexity" if data.get("metric") == "perplexity" else "accuracy"
+        name = TEXT if metric == "perplexity" else SHIPPED
+        ours = "hypernet" in data and data["hypernet"]["sha256"] == shipped(name)
+        seeds = data["seeds"] if isinstance(data["seeds"], int) else len(data["seeds"])
+        made = partial(_row, ours=ours, steps=int(data["steps"]), seeds=seeds, metric=metric)
+        return [made(row) for row in data["rows"]]
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise OptionError(
+            f"{result} is no result of benchmarks.initialization.vision ({error!r}): {_SHAPE}."
+        ) from error
+
+
+def shipped(name: str) -> str:
+    """Return the sha256 of a hypernet that comes with paramgen."""
+    return str(initializer_of(f"{HYPERNET}:{name}").describe()["sha256"])
+
+
+def _row(row: Mapping[str, Any], *, ours: bool, steps: int, seeds: int, metric: Metric) -> Row:
+    sign = 1 if metric == "accuracy" else -1
+    starts = {
+        str(init): tuple(float("nan") if value is None else sign * float(value) for value in start["final"]["values"])
+        for init, start in row["starts"].items()
+        if start.get("final") and (ours or init not in (HYPERNET, *CONTROLS))
+    }
+    if LIBRARY not in starts:
+        raise OptionError(f"The row of {row['network']} on {row['data']} lacks the start {LIBRARY}; measure it, too.")
+    family = _family(row["network"], row["family"])
+    return Row(
+        network=row["network"],
+        family=family,
+        data=row["data"],
+        parameters=int(row["parameters"]),
+        starts=starts,
+        steps=steps,
+        seeds=seeds,
+        metric=metric,
+    )
+
+
+def entry(rows: Sequence[Row], family: Family) -> dict[str, Any]:
+    """Return what the table says of a family."""
+    own = [row for row in rows if row.family == family]
+    if not own or family == "other":
+        nothing = {"networks": [], "data": [], "steps": 0, "seeds": 0, "largest": 0}
+        return {"starts": [{"init": LIBRARY, "accuracy": None}], **nothing}
+    better = {init: _accuracy(own, init) for init in sorted(own[0].starts) if _wins(own, init)}
+    ranked = sorted(better.items(), key=lambda pair: -pair[1]) + [(LIBRARY, _accuracy(own, LIBRARY))]
+    metric, steps, seeds = own[0].metric, own[0].steps, own[0].seeds
+    if any((row.metric, row.steps, row.seeds) != (metric, steps, seeds) for row in own):
+        raise OptionError(f"The rows of the family {family!r} were not all measured alike. Give one of their results.")
+
+    def said(value: float) -> float:
+        return round(value if metric == "accuracy" else exp(-value), 4)
+
+    return {
+        "metric": metric,
+        "starts": [{"init": init, metric: said(value)} for init, value in ranked],
+        "networks": sorted({row.network for row in own}),
+        "data": sorted({row.data for row in own}),
+        "steps": steps,
+        "seeds": seeds,
+        "largest": max(row.parameters for row in own),
+    }
+
+
+def _wins(rows: Sequence[Row], init: str) -> bool:
+    """Whether a start may be a default: it beats the library's own, and is nowhere clearly worse."""
+    name = init.partition("?")[0]
+    if name in (LIBRARY, AUTO) or (":" in name and name not in CONTROLS):
+        return False
+    if not all(len(row.starts.get(init, ())) > 1 and all(map(isfinite, row.starts[init])) for row in rows):
+        return False
+    if any(_lead([row], init) < -_noise([row], init) for row in rows):
+        return False
+    return _lead(rows, init) > _noise(rows, init)
+
+
+def _accuracy(rows: Sequence[Row], init: str) -> float:
+    return mean(mean(row.starts[init]) for row in rows)
+
+
+def _lead(rows: Sequence[Row], init: str) -> float:
+    return _accuracy(rows, init) - _accuracy(rows, LIBRARY)
+
+
+def _noise(rows: Sequence[Row], init: str) -> float:
+    """Return how large a lead chance between seeds makes of none, at 95 %, over the mean of rows.
+
+    Welch's t-test of a sum of means; the degrees of freedom are those of Welch and Satterthwaite.
+    """
+    samples = [values for row in rows for values in (row.starts[init], row.starts[LIBRARY])]
+    errors = [variance(values) / len(values) for values in samples]
+    if not any(errors):
+        return 0.0
+    freedom = sum(errors) ** 2 / sum(each**2 / (len(values) - 1) for each, values in zip(errors, samples, strict=True))
+    return float(student.ppf(0.975, freedom)) * sqrt(sum(errors)) / len(rows)
+
+
+def _family(network: str, said: str) -> Family:
+    """Return the family of a network of `vision_networks`; of another one, what its row says."""
+    from benchmarks.initialization.vision_networks import SIZE, networks
+
+    known = next((each for each in networks() if each.name == network), None)
+    if known is not None:
+        with torch.device("meta"):
+            module = known.factory(10)()
+        return family_of(describe(module, example_input=((torch.zeros(2, 3, SIZE, SIZE),), {}))[1])
+    named = next((family for family in FAMILIES if said == family), None)
+    if named is None:
+        raise OptionError(f"{network} is of the family {said!r}. Known: {', '.join(FAMILIES)}.")
+    return named
+
+
+if __name__ == "__main__":
+    try:
+        typer.run(main)
+    except ParamgenError as error:
+        print(f"error: {error.message}", file=sys.stderr)
+        sys.exit(2)

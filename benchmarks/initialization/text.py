@@ -1,0 +1,287 @@
+"""Which start trains language models best, on text and shapes that no training has seen.
+
+`python -m benchmarks.initialization.text --data NAME=PATH` trains GPT-2s and Llamas of several shapes, some wider and
+deeper than any in training, on the bytes of each text, from every start at its own best rate of a grid. Each text is a
+file, whose last tenth is tested on. Perplexities are per byte. Runs are kept under `--out`: the same command goes on
+where the last one ended, and all that has ended of the texts is in the result. What an earlier result has by the same
+protocol on the same text, and of the hypernet from the same weights, `--known` takes over.
+
+    OMP_NUM_THREADS=1 python -m benchmarks.initialization.text --data wikitext2=wikitext2-test.txt --data
+    novel=novel.txt python -m benchmarks.initialization.text --render cards/results/text_starts.json
+"""
+
+import argparse
+import hashlib
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from math import exp, inf, isfinite
+from pathlib import Path
+from statistics import median
+from typing import Any, Final, final
+
+from benchmarks.initialization.known import Known, known_row
+from benchmarks.initialization.table import JUDGED
+from benchmarks.provenance import provenance
+from paramgen.comparison import Event, Protocol, compare
+from paramgen.comparison.data.text import folder_text
+from paramgen.comparison.measures import reached
+from paramgen.errors import OptionError, ParamgenError
+from paramgen.initializers import initializer_of
+from paramgen.initializers.auto import CONTROLS
+from paramgen.initializers.library import LIBRARY
+from paramgen.storage.folder import write_text
+
+RESULT: Final = Path(__file__).parents[2] / "cards" / "results" / "text_starts.json"
+SHIPPED: Final = "hypernet:text"
+REQUIRED: Final = (LIBRARY, JUDGED, "orthogonal", "mimetic", *CONTROLS)
+"""What a row is complete with: the simple ones that did best, and what has the hypernet's norms or values alone."""
+
+STARTS: Final = (*REQUIRED, "scaled", "lir", "mup")
+DOMAINS: Final = {"wikitext2": "trained on", "novel": "trained on"}
+"""What the shipped hypernet knows of a text's kind; any other is `UNSEEN`."""
+
+UNSEEN: Final = "unseen domain"
+PROTOCOL: Final = {
+    "steps": 300,
+    "seeds": 3,
+    "rates": (1e-3, 2.4e-3, 5.6e-3, 1.3e-2, 3e-2),
+    "batch": 8,
+    "evaluations": 6,
+    "test_examples": 200,
+    "length": 64,
+}
+TIE: Final = 0.005  # perplexities within so much of each other, relatively, are level
+_KEPT: Final = ("rate", "rates", "final", "zero_shot", "steps", "curve", "seconds")
+_ENTRY: Final = "entry.json"
+_LLAMA: Final = "transformers:LlamaForCausalLM?max_position_embeddings=64&"
+_GPT2: Final = "transformers:GPT2LMHeadModel?n_positions=64&"
+NETWORKS: Final[Mapping[str, str]] = {
+    "gpt2-48": _GPT2 + "n_embd=48&n_layer=5&n_head=3",
+    "gpt2-112": _GPT2 + "n_embd=112&n_layer=3&n_head=4",
+    "llama-80": _LLAMA + "hidden_size=80&num_hidden_layers=4&num_attention_heads=5&num_key_value_heads=5"
+    "&intermediate_size=216",
+    "llama-144": _LLAMA + "hidden_size=144&num_hidden_layers=3&num_attention_heads=4&num_key_value_heads=2"
+    "&intermediate_size=384&tie_word_embeddings=true",
+    "gpt2-192": _GPT2 + "n_embd=192&n_layer=7&n_head=6",
+    "llama-192": _LLAMA + "hidden_size=192&num_hidden_layers=7&num_attention_heads=6&num_key_value_heads=3"
+    "&intermediate_size=512",
+}
+BEYOND: Final = ("gpt2-192", "llama-192")
+"""Wider and deeper than any design of the recipe."""
+
+
+def entry_of(architecture: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the table keeps of one start, and the commit that made it.
+
+    Args:
+        architecture: One of `Results.values["architectures"]`, of a comparison of one start.
+
+    """
+    start = architecture["starts"][0]
+    kept = {key: start[key] for key in _KEPT if key in start}
+    return {**kept, "parameters": architecture["parameters"], "commit": provenance()["commit"]}
+
+
+def row_of(data: str, network: str, entries: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return a row: the losses of every start, and who won.
+
+    Args:
+        data: The text's name.
+        network: One of `NETWORKS`.
+        entries: What `entry_of` returned, by start; that of the hypernet and of the library among them.
+
+    """
+    ended = {init: entries[init] for init in STARTS if init in entries and entries[init]["rate"] is not None}
+    simple = min((init for init in ended if init != JUDGED), key=lambda init: _loss(ended[init]))
+    judged = ended[JUDGED]
+    return {
+        "data": data,
+        "network": network,
+        "family": "text_transformer",
+        "domain": DOMAINS.get(data, UNSEEN),
+        "made_by": NETWORKS[network],
+        "beyond": network in BEYOND,
+        "parameters": judged["parameters"],
+        "best_simple": simple,
+        "perplexity": {init: round(exp(_loss(entry)), 4) for init, entry in ended.items()},
+        "ratio": round(exp(_loss(judged) - _loss(ended[simple])), 4),
+        "steps_to_best_simple": reached(judged["curve"]["mean"], judged["steps"], _loss(ended[simple]), "perplexity"),
+        "starts": {
+            init: {key: each for key, each in entry.items() if key != "parameters"} for init, entry in ended.items()
+        },
+    }
+
+
+def summary_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the shares over all rows: wins, ties, the median ratio of perplexities, and steps."""
+    if not rows:
+        return {}
+    ratios = [row["ratio"] for row in rows]
+    steps = [row["steps_to_best_simple"] for row in rows]
+    middle = median(inf if step is None else step for step in steps)
+    domains = dict.fromkeys(row["domain"] for row in rows)
+    return {
+        "rows": len(rows),
+        "wins": round(sum(ratio < 1 - TIE for ratio in ratios) / len(rows), 4),
+        "wins_or_ties": round(sum(ratio <= 1 + TIE for ratio in ratios) / len(rows), 4),
+        "median_ratio": round(median(ratios), 4),
+        "reached": round(sum(step is not None for step in steps) / len(rows), 4),
+        "median_steps": round(middle, 1) if isfinite(middle) else None,
+        "median_ratio_by_domain": {
+            domain: round(median(row["ratio"] for row in rows if row["domain"] == domain), 4) for domain in domains
+        },
+    }
+
+
+def markdown(result: Mapping[str, Any]) -> str:
+    """Return the table of each text, and the summary."""
+    found = result["summary"]
+    lines = [
+        f"{found['rows']} rows: lower perplexity than the best simple start on {found['wins']:.0%}; in the median "
+        f"{1 - found['median_ratio']:.0%} lower, and as low as that start ends after {found['median_steps']} steps."
+    ]
+    inits = [init for init in STARTS if any(init in row["perplexity"] for row in result["rows"])]
+    for data in dict.fromkeys(row["data"] for row in result["rows"]):
+        lines += [
+            "",
+            f"## {data} ({DOMAINS.get(data, UNSEEN)})",
+            "",
+            f"| network | parameters | {' | '.join(inits)} | against the best simple |",
+        ]
+        lines.append("|---|--:|" + "--:|" * (len(inits) + 1))
+        for row in result["rows"]:
+            if row["data"] == data:
+                values = " | ".join(_cell(row["perplexity"].get(init)) for init in inits)
+                size = f"`{row['network']}`{' (beyond training)' if row['beyond'] else ''} | {row['parameters']:,}"
+                lines.append(f"| {size} | {values} | {row['ratio'] - 1:+.1%} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Render a result, or run and write it after every start."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--data", action="append", default=[], metavar="NAME=PATH", help="a text file")
+    parser.add_argument("--out", type=Path, default=Path("runs/text_starts"), help="where runs are kept")
+    parser.add_argument("--result", type=Path, default=RESULT, help="the result file")
+    parser.add_argument("--known", type=Path, nargs="+", default=[], help="results of which what is the same is kept")
+    parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=list(NETWORKS))
+    parser.add_argument("--starts", nargs="*", default=list(REQUIRED), choices=STARTS, help="what is trained now")
+    parser.add_argument("--render", type=Path, metavar="FILE", help="print a result as Markdown")
+    given = parser.parse_args()
+    if given.render:
+        print(markdown(json.loads(given.render.read_text(encoding="utf-8"))))
+        return
+    try:
+        _run(given, Protocol(**PROTOCOL))  # type: ignore[arg-type]
+    except ParamgenError as error:
+        sys.stderr.write(f"{error.message}\n")
+        raise SystemExit(2) from error
+
+
+def _run(given: argparse.Namespace, protocol: Protocol) -> None:
+    texts = {name: path for name, _, path in (each.partition("=") for each in given.data)}
+    if not texts or not all(name and path for name, path in texts.items()):
+        raise OptionError("No text is named. Type: --data wikitext2=wikitext2-test.txt")
+    known = [json.loads(file.read_text(encoding="utf-8")) for file in given.known]
+    table = Table(given.out, protocol, texts, known=known)
+    for data in texts:
+        for network in given.networks:
+            for start in given.starts:
+                table.make(data, network, start)
+                write_text(given.result, json.dumps(table.result(), indent=1) + "\n")
+    write_text(given.result, json.dumps(table.result(), indent=1) + "\n")
+
+
+@final
+class Table:
+    """The runs under a folder, each start of each network in one of its own, and what they amount to.
+
+    Args:
+        out: The folder.
+        protocol: How each start is trained.
+        texts: Files by name.
+        known: Earlier results.
+
+    """
+
+    def __init__(
+        self, out: Path, protocol: Protocol, texts: Mapping[str, str], *, known: Sequence[Mapping[str, Any]] = ()
+    ) -> None:
+        self._out, self._protocol, self._texts = out, protocol, texts
+        self._hypernet = dict(initializer_of(SHIPPED).describe())
+        self._identities = {name: folder_text(Path(path)).identity for name, path in texts.items()}
+        sha256 = str(self._hypernet["sha256"])
+        self._known = [Known(result, protocol, self._identities, sha256=sha256) for result in known]
+
+    def make(self, data: str, network: str, start: str) -> None:
+        """Train from a start, unless that has been done."""
+        if self._entry(data, network, start) is not None:
+            return
+        folder = self._folder(data, network, start)
+        spec = SHIPPED.join(start.split(JUDGED)) if start.endswith(JUDGED) else start
+        found = compare(NETWORKS[network], self._texts[data], [spec], self._protocol, progress=_said)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text(folder / _ENTRY, json.dumps(entry_of(found.values["architectures"][0]), indent=1) + "\n")
+
+    def result(self) -> dict[str, Any]:
+        """Return everything that has ended, text by text, with where it comes from."""
+        given, rows = self._protocol.to_json(), []
+        for data in self._texts:
+            for network in NETWORKS:
+                found = {start: self._entry(data, network, start) for start in STARTS}
+                entries = {start: entry for start, entry in found.items() if entry is not None}
+                if set(REQUIRED) <= entries.keys():
+                    rows.append(row_of(data, network, entries))
+        return {
+            "metric": "perplexity",
+            "summary": summary_of(rows),
+            **{key: given[key] for key in ("steps", "seeds", "rates", "batch", "length")},
+            "hypernet": self._hypernet,
+            "protocol": given,
+            "data": {name: {"sha256": identity} for name, identity in self._identities.items()},
+            "rows": rows,
+            **({"known": [each.to_json() for each in self._known]} if self._known else {}),
+            **provenance(),
+        }
+
+    def _folder(self, data: str, network: str, start: str) -> Path:
+        """Return where the runs of a start lie: under a name of all that they depend on."""
+        depends = {
+            "protocol": self._protocol.to_json(),
+            "data": self._identities[data],
+            "network": NETWORKS[network],
+            "start": start,
+            "hypernet": self._hypernet["sha256"] if start.endswith(JUDGED) else None,
+            "version": version("paramgen"),
+        }
+        key = hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:10]
+        return self._out / data / network / f"{start.replace(':', '-')}-{key}"
+
+    def _entry(self, data: str, network: str, start: str) -> dict[str, Any] | None:
+        """Return what is known of a start: its own runs, or an earlier result."""
+        file = self._folder(data, network, start) / _ENTRY
+        if file.is_file():
+            entry: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+            return entry
+        row = known_row(self._known, data, NETWORKS[network], start)
+        return None if row is None else {**row["starts"][start], "parameters": row["parameters"]}
+
+
+def _cell(perplexity: float | None) -> str:
+    return "" if perplexity is None else f"{perplexity:.2f}"
+
+
+def _said(event: Event) -> None:
+    if event.ended is not None:
+        came = event.ended["loss"][-1] if event.ended["status"] == "finished" else event.ended["status"]
+        sys.stderr.write(f"{event.run.architecture} {event.run.init} {event.run.rate:g} {event.run.seed}: {came}\n")
+
+
+def _loss(start: Mapping[str, Any]) -> float:
+    return float(start["final"]["mean"])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,356 @@
+"""Which start trains best, on networks that no training has seen.
+
+    python -m benchmarks.initialization.vision --data NAME=PATH
+
+Every network is trained from every start by `paramgen.comparison`: each start at its own best rate of one grid, the
+rate chosen on seed 0. The runs of one start of one network on one data set lie in a folder of their own under `--out`,
+named after all they depend on: another call goes on where the last one ended, and another hypernet leaves the runs of
+the simple starts as they are. Where a start does nothing but what the library does, the library's runs are its own.
+
+The result has the rows that are complete, and apart from them those that are not; it is written after every network.
+What an earlier result has, by the same protocol on the same data and networks and, of the hypernet, from the same
+weights, is not made again: `--known` names it, and the result says how much of it comes from there.
+Order: the data as named, then networks from the cheapest on, then starts: library, hypernet, the simple ones, and
+the controls, which have the hypernet's norms, or its values in random places, and nothing else of it.
+
+    OMP_NUM_THREADS=1 python -m benchmarks.initialization.vision --data cifar10=PATH --data tiny=PATH --minutes 60
+    python -m benchmarks.initialization.vision --data cifar10=PATH --known cards/results/vision_starts.json
+    python -m benchmarks.initialization.vision --estimate
+    python -m benchmarks.initialization.vision --render cards/results/vision_starts.json
+"""
+
+import argparse
+import hashlib
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final, final
+
+import torch
+
+from benchmarks.initialization.known import Known, known_row
+from benchmarks.initialization.table import (
+    JUDGED,
+    REQUIRED,
+    STARTS,
+    entry_of,
+    known_entry,
+    markdown,
+    row_of,
+    summary_of,
+)
+from benchmarks.initialization.vision_cost import cost_of, table
+from benchmarks.initialization.vision_networks import SIZE, UNSEEN, Network, networks
+from benchmarks.provenance import provenance
+from paramgen.architectures import Inputs
+from paramgen.comparison import Event, Pixels, Protocol, compare
+from paramgen.comparison.subjects import subject_of
+from paramgen.errors import OptionError, ParamgenError, UnknownNameError
+from paramgen.initializers import initializer_of
+from paramgen.initializers.library import KEPT, LIBRARY, PLAIN
+from paramgen.storage.folder import write_text
+from training.config import Part
+from training.data.images import load_set
+from training.data.tasks import part_of
+
+RESULTS: Final = Path(__file__).parents[2] / "cards" / "results" / "vision_starts.json"
+RATES: Final = (5e-4, 1.2e-3, 2.8e-3, 6.7e-3, 1.6e-2)
+BATCH: Final = 32
+PARTS: Final[dict[str, Part]] = {"tiny": "odd"}
+"""Of Tiny ImageNet, the shipped hypernet's recipe has seen every other class, beginning with the first."""
+
+DOMAINS: Final = {"cifar10": "trained on", "tiny": "unseen classes"}
+"""What the shipped hypernet knows of a data set; of any other the whole domain is unseen."""
+
+UNSEEN_DOMAIN: Final = "unseen domain"
+
+_ENTRY: Final = "entry.json"
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataSet:
+    """Images of the networks' size; `identity` is a hash of them."""
+
+    name: str
+    part: Part
+    classes: int
+    train: Pixels
+    test: Pixels
+    identity: str
+
+    @classmethod
+    def of(cls, name: str, train: Pixels, test: Pixels, *, part: Part = "all") -> "DataSet":
+        """Return the data set with its hash."""
+        digest = hashlib.sha256()
+        for each in (train, test):
+            digest.update(each.pixels.numpy())  # type: ignore[arg-type]
+            digest.update(each.labels.numpy())  # type: ignore[arg-type]
+        classes = int(train.labels.max()) + 1
+        return cls(name=name, part=part, classes=classes, train=train, test=test, identity=digest.hexdigest()[:16])
+
+
+class _OutOfTimeError(Exception):
+    """The minutes are over; what has ended is kept."""
+
+
+@final
+class Table:
+    """The runs under a folder, and what they amount to."""
+
+    def __init__(
+        self,
+        out: Path,
+        protocol: Protocol,
+        data: Sequence[DataSet],
+        *,
+        hypernet: str,
+        known: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
+        self._out, self._protocol, self._data, self._hypernet = out, protocol, data, hypernet
+        self._described = {start: dict(initializer_of(self._spec(start)).describe()) for start in STARTS}
+        sha256 = str(self._described[JUDGED]["sha256"])
+        identities = {each.name: each.identity for each in data}
+        self._known = [Known(result, protocol, identities, sha256=sha256) for result in known]
+
+    def run(
+        self,
+        chosen: Sequence[Network],
+        starts: Sequence[str],
+        *,
+        until: float,
+        write: Callable[[], None] = lambda: None,
+    ) -> bool:
+        """Make what is missing and call `write` after each network; return whether all was done before `until`."""
+        try:
+            for data in self._data:
+                for network in chosen:
+                    for start in starts:
+                        self._make(data, network, start, until)
+                    write()
+        except _OutOfTimeError:
+            write()
+            return False
+        return True
+
+    def result(self) -> dict[str, Any]:
+        """Return everything that has ended, of all networks and starts, with where it comes from."""
+        rows, partial = [], []
+        for data in self._data:
+            for network in networks():
+                entries = self._entries(data, network)
+                missing = [start for start in REQUIRED if start not in entries]
+                if not missing:
+                    rows.append(row_of(_about(data, network), entries))
+                elif entries:
+                    partial.append({**row_of(_about(data, network), entries), "missing": missing})
+        given = self._protocol.to_json()
+        return {
+            "summary": summary_of(rows),
+            **{key: given[key] for key in ("steps", "seeds", "rates", "batch", "test_examples")},
+            "hypernet": {"spec": self._hypernet, **self._described[JUDGED]},
+            "protocol": given,
+            "data": {each.name: _facts(each) for each in self._data},
+            "rows": rows,
+            "partial": partial,
+            **({"known": [each.to_json() for each in self._known]} if self._known else {}),
+            "threads": torch.get_num_threads(),
+            **provenance(),
+        }
+
+    def _make(self, data: DataSet, network: Network, start: str, until: float) -> None:
+        """Make the runs of one start, unless they are there."""
+        folder = self._folder(data, network, start)
+        if self._entry(data, network, start) is not None:
+            return
+        _refuse_late(until)
+
+        def progress(event: Event) -> None:
+            if event.ended is not None:
+                _refuse_late(until)
+
+        if start != LIBRARY and self._is_library(network, start, data.classes):
+            entry: dict[str, Any] = {"same_as": LIBRARY}
+        else:
+            began = time.perf_counter()
+            found = compare(
+                (network.name, network.factory(data.classes)),
+                (data.train, data.test),
+                [self._spec(start)],
+                self._protocol,
+                example_input=_example(),
+                progress=progress,
+            )
+            entry = entry_of(found.values)
+            _say(data, network, start, entry, time.perf_counter() - began)
+        write_text(folder / _ENTRY, json.dumps(entry, indent=1) + "\n")
+
+    def _is_library(self, network: Network, start: str, classes: int) -> bool:
+        """Whether the start has no rule of its own for any part of the network."""
+        subject = subject_of((network.name, network.factory(classes)), "images", classes, example=_example())
+        rules = initializer_of(self._spec(start)).rules(subject.architecture, subject.graph)
+        return set(rules.values()) <= {LIBRARY, KEPT, PLAIN}
+
+    def _entries(self, data: DataSet, network: Network) -> dict[str, dict[str, Any]]:
+        """Return what has ended, by start."""
+        entries = {start: self._entry(data, network, start) for start in STARTS}
+        found = {start: entry for start, entry in entries.items() if entry is not None}
+        return {start: entry for start, entry in found.items() if entry.get("same_as", start) in found}
+
+    def _entry(self, data: DataSet, network: Network, start: str) -> dict[str, Any] | None:
+        """Return what is known of a start: its own runs, or an earlier result."""
+        file = self._folder(data, network, start) / _ENTRY
+        if file.is_file():
+            entry: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+            return entry
+        row = known_row(self._known, data.name, network.call, start)
+        return None if row is None else known_entry(row, start)
+
+    def _folder(self, data: DataSet, network: Network, start: str) -> Path:
+        depends = {
+            "protocol": self._protocol.to_json(),
+            "data": data.identity,
+            "network": network.call,
+            "start": self._described[start],
+            "version": version("paramgen"),
+        }
+        key = hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:10]
+        return self._out / data.name / network.name / f"{start.replace(':', '-')}-{key}"
+
+    def _spec(self, start: str) -> str:
+        return self._hypernet.join(start.split(JUDGED)) if start.endswith(JUDGED) else start
+
+
+def main() -> None:
+    """Estimate, render, or run and write the result."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    _options(parser)
+    given = parser.parse_args()
+    if given.render:
+        print(markdown(json.loads(given.render.read_text(encoding="utf-8"))))
+        return
+    try:
+        protocol = Protocol(
+            steps=given.steps,
+            batch=BATCH,
+            seeds=given.seeds,
+            rates=RATES,
+            evaluations=given.evaluations,
+            test_examples=given.test_examples,
+        )
+        chosen = _named("network", given.networks, {each.name: each for each in networks()})
+        starts = _named("start", given.starts or REQUIRED, {start: start for start in STARTS})
+        if given.estimate:
+            costs = [cost_of(network, protocol) for network in chosen]
+            print(table(costs, protocol, starts=len(starts), data=len(given.data) or 2))
+        else:
+            _run(given, protocol, chosen, starts)
+    except ParamgenError as error:
+        sys.stderr.write(f"{error.message}\n")
+        raise SystemExit(2) from error
+
+
+def _options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", action="append", default=[], metavar="NAME=PATH", help="a folder or tar of classes")
+    parser.add_argument("--part", action="append", default=[], metavar="NAME=PART", help="all, even or odd classes")
+    parser.add_argument("--out", type=Path, default=Path("runs/starts"), help="where runs are kept")
+    parser.add_argument("--cache", type=Path, default=Path("runs/cache"), help="where decoded images are kept")
+    parser.add_argument("--result", type=Path, default=RESULTS, help="the result file")
+    parser.add_argument("--hypernet", default="hypernet", metavar="SPEC", help="the hypernet, as hypernet:FOLDER")
+    parser.add_argument(
+        "--known", type=Path, nargs="+", default=[], help="results of which what is the same is taken over"
+    )
+    parser.add_argument("--minutes", type=float, default=None, help="stop after the run that ends then")
+    parser.add_argument("--starts", nargs="+", help=f"of {', '.join(STARTS)}; {', '.join(REQUIRED)} if none is named")
+    parser.add_argument("--networks", nargs="+", help="names as --estimate prints them; all if none is named")
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--evaluations", type=int, default=5, help="besides the one at step 0")
+    parser.add_argument("--test-examples", type=int, default=1000)
+    parser.add_argument("--estimate", action="store_true", help="measure what it costs, and print it")
+    parser.add_argument("--render", type=Path, metavar="FILE", help="print a result as Markdown")
+
+
+def _run(given: argparse.Namespace, protocol: Protocol, chosen: Sequence[Network], starts: Sequence[str]) -> None:
+    until = float("inf") if given.minutes is None else time.monotonic() + 60 * given.minutes
+    data = _data_sets(given)
+    known = [json.loads(file.read_text(encoding="utf-8")) for file in given.known]
+    measured = Table(given.out, protocol, data, hypernet=given.hypernet, known=known)
+
+    def write() -> None:
+        write_text(given.result, json.dumps(measured.result(), indent=1) + "\n")
+
+    finished = measured.run(chosen, starts, until=until, write=write)
+    sys.stderr.write("All is done.\n" if finished else "Stopped by --minutes; the same command goes on.\n")
+
+
+def _data_sets(given: argparse.Namespace) -> list[DataSet]:
+    """Read the data that the command line names."""
+    if not given.data:
+        raise OptionError("No data is named. Type: --data cifar10=PATH --data tiny=PATH")
+    parts = {**PARTS, **_pairs(given.part, "--part tiny=odd")}
+    found = []
+    for name, path in _pairs(given.data, "--data cifar10=PATH").items():
+        part = parts.get(name, "all")
+        if part not in ("all", "even", "odd"):
+            raise UnknownNameError.of("part", part, ["all", "even", "odd"])
+        images = load_set(Path(path), (SIZE,), given.cache)
+        split = {which: part_of(images[which, SIZE], part) for which in ("train", "test")}
+        train, test = (Pixels(pixels=each.pixels, labels=each.labels) for each in split.values())
+        found.append(DataSet.of(name, train, test, part=part))
+    return found
+
+
+def _pairs(given: Sequence[str], example: str) -> dict[str, Any]:
+    pairs = [text.partition("=")[::2] for text in given]
+    names = [name for name, _ in pairs]
+    if not all(name.isidentifier() and value for name, value in pairs) or len(set(names)) < len(names):
+        raise OptionError(f"{' '.join(given)!r} are no pairs of different names and values. Type: {example}")
+    return dict(pairs)
+
+
+def _named(kind: str, asked: Sequence[str] | None, known: dict[str, Any]) -> list[Any]:
+    """Return what was asked for in the order in which it is listed; all if nothing was."""
+    for name in asked or ():
+        if name not in known:
+            raise UnknownNameError.of(kind, name, list(known))
+    return [each for name, each in known.items() if asked is None or name in asked]
+
+
+def _about(data: DataSet, network: Network) -> dict[str, Any]:
+    return {
+        "network": network.name,
+        "family": network.family,
+        "trained_family": network.family not in UNSEEN,
+        "beyond": network.beyond,
+        "made_by": network.call,
+        "data": data.name,
+        "domain": DOMAINS.get(data.name, UNSEEN_DOMAIN),
+    }
+
+
+def _facts(data: DataSet) -> dict[str, Any]:
+    facts = {"part": data.part, "classes": data.classes, "sha256": data.identity}
+    return {**facts, "train": len(data.train.labels), "test": len(data.test.labels)}
+
+
+def _example() -> Inputs:
+    return (torch.zeros(2, 3, SIZE, SIZE, device="meta"),), {}
+
+
+def _refuse_late(until: float) -> None:
+    if time.monotonic() >= until:
+        raise _OutOfTimeError
+
+
+def _say(data: DataSet, network: Network, start: str, entry: dict[str, Any], seconds: float) -> None:
+    ended = "failed" if entry["rate"] is None else f"{100 * entry['final']['mean']:.1f} % at rate {entry['rate']:g}"
+    sys.stderr.write(f"{data.name} {network.name} {start}: {ended}, {seconds:.0f} s\n")
+
+
+if __name__ == "__main__":
+    main()

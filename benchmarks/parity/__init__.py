@@ -1,0 +1,1 @@
+"""Whether our graphs and weights are those of the reference implementations."""

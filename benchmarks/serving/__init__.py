@@ -1,0 +1,1 @@
+"""The service and the readers under load and under hostile input."""

@@ -1,0 +1,27 @@
+"""`paramgen info`: what a folder or an architecture is."""
+
+from typing import Annotated
+
+import typer
+
+from paramgen.cli.options import Json
+
+
+def info(
+    what: Annotated[
+        str, typer.Argument(help="A folder that predict wrote, a hypernet's folder or its name, or an architecture.")
+    ],
+    as_json: Json = False,
+) -> None:
+    """Say what a folder holds or what an architecture is.
+
+    [dim]paramgen info start
+    paramgen info vision[/dim]
+    """
+    from paramgen.cli.listing import describe_anything, in_words
+    from paramgen.cli.output import Reporter
+
+    reporter = Reporter(as_json=as_json, quiet=False)
+    with reporter.stage("Reading"):
+        found = describe_anything(what)
+    reporter.record(found if as_json else in_words(found))

@@ -1,0 +1,111 @@
+"""Options that several commands take, and how their texts are read."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Arch = Annotated[
+    str,
+    typer.Option(
+        "--arch",
+        metavar="NAME",
+        show_default=False,
+        help="An alias (vit_b16), source:name (timm:resnet18), file.py:factory, package.module:factory, a config.json, "
+        "org/model of the Hub, or a graph.json.",
+    ),
+]
+OwnArch = Annotated[
+    str | None,
+    typer.Option(
+        "--arch",
+        metavar="NAME",
+        help="An alias (vit_b16), source:name (timm:resnet18), file.py:factory, package.module:factory, a config.json, "
+        "org/model of the Hub, or a graph.json. With --init diffusion it may be left out.",
+    ),
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change the config: --set num_labels=37. Repeatable."),
+]
+ExampleInput = Annotated[
+    str | None,
+    typer.Option(
+        "--example-input",
+        metavar="SHAPE|FILE.PY:FN",
+        help="What the forward pass takes, if it cannot be known: 2x3x32x32, '2x16:long', or a function in a file.",
+    ),
+]
+Init = Annotated[
+    str,
+    typer.Option(
+        "--init",
+        metavar="SPEC",
+        help="auto (what measured best for such networks), hypernet, hypernet:FOLDER_FILE_OR_REPO, library, he, "
+        "lsuv:FOLDER, diffusion, ...: paramgen list initializers.",
+    ),
+]
+Prompt = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--prompt",
+        metavar="WORDS",
+        help="What the network is to do, for --init diffusion. Repeated: other words for the same.",
+    ),
+]
+Dtype = Annotated[
+    str | None, typer.Option("--dtype", metavar="DTYPE", help="float32, bfloat16, float16; else the library's own.")
+]
+MaxShard = Annotated[
+    str, typer.Option("--max-shard", metavar="SIZE", help="Largest weights file, where the library reads several.")
+]
+Out = Annotated[
+    Path | None, typer.Option("--out", "-o", help="The folder to write. Without it, named after the architecture.")
+]
+Tokenizer = Annotated[
+    str | None,
+    typer.Option(
+        "--tokenizer",
+        metavar="DIR|FILE|REPO",
+        help="Of transformers: the network reads its tokens, and its config follows it; copied into the folder.",
+    ),
+]
+ImageProcessor = Annotated[
+    str | None,
+    typer.Option("--image-processor", metavar="DIR|REPO", help="Of transformers: copy this image processor, too."),
+]
+Strict = Annotated[
+    bool, typer.Option("--strict", help="A network whose forward pass cannot be followed is an error, not a warning.")
+]
+TraceTimeout = Annotated[
+    float, typer.Option("--trace-timeout", metavar="SECONDS", help="End a forward pass that does not return.")
+]
+Endpoint = Annotated[
+    str | None,
+    typer.Option(
+        "--endpoint", metavar="URL", help="A server that predicts; only the graph is sent. Key: PARAMGEN_KEY."
+    ),
+]
+
+PushTo = Annotated[
+    str | None,
+    typer.Option("--push", metavar="REPO", help="Push to the Hub, too; without --out, nothing is kept here."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
+
+
+def parsed_overrides(assignments: list[str] | None) -> dict[str, Any]:
+    """Return the values of `--set key=value`."""
+    from paramgen.architectures.overrides import parse_overrides
+
+    return parse_overrides(assignments or ())
+
+
+def parsed_example(text: str | None) -> Any:
+    """Return the value of `--example-input`, or None where it was not typed."""
+    if text is None:
+        return None
+    from paramgen.architectures.inputs import parse_example_input
+
+    return parse_example_input(text)

@@ -1,0 +1,268 @@
+"""What the command prints: progress on stderr, results on stdout, or JSON alone."""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext, redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, final
+
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from paramgen.cli.terminal import Terminal
+
+if TYPE_CHECKING:
+    from paramgen.graphs.schema import Graph
+    from paramgen.hub.commit import Pushed
+    from paramgen.output.write import Written
+
+
+@contextmanager
+def stdout_for_json() -> Iterator[None]:
+    """Keep stdout for what the command itself prints: all else, be it of a child process, goes to stderr."""
+    sys.stdout.flush()
+    with os.fdopen(os.dup(1), "w", encoding=sys.stdout.encoding, errors=sys.stdout.errors) as kept:
+        os.dup2(2, 1)
+        sys.stdout = kept
+        try:
+            yield
+        finally:
+            sys.stdout = sys.stderr  # for what is printed when the process ends
+
+
+@final
+class Reporter:
+    """One per command."""
+
+    def __init__(self, *, as_json: bool, quiet: bool) -> None:
+        self._as_json = as_json
+        self._quiet = quiet
+        self._out = Terminal(soft_wrap=True)
+        self._err = Terminal(stderr=True)
+        self._live = self._err.is_terminal and not (quiet or as_json)
+
+    @contextmanager
+    def stage(self, text: str) -> Iterator[None]:
+        """Show on a terminal that something is going on; what own modules print goes to stderr."""
+        with redirect_stdout(sys.stderr), self._err.status(f"{text} ...") if self._live else nullcontext():
+            yield
+
+    @contextmanager
+    def progress(self, elements: int) -> Iterator[Callable[[str, int], None]]:
+        """Show parameters done and parameters per second."""
+        with self._bar("{task.percentage:>3.0f}% {task.fields[rate]}") as bar:
+            task = bar.add_task("Predicting", total=elements, rate="")
+            started = time.perf_counter()
+
+            def advance(stage: str, done: int) -> None:
+                if stage == "check":
+                    bar.update(task, description="Loading with the library", total=None, rate="")
+                else:
+                    rate = done / max(time.perf_counter() - started, 1e-6)
+                    bar.update(task, completed=done, rate=f"{_short(rate)} parameters/s")
+
+            yield advance
+
+    @contextmanager
+    def transfer(self) -> Iterator[Callable[[str, int, int], None]]:
+        """Show which file is on its way, and how much of all is done."""
+        with self._bar("{task.fields[size]}") as bar:
+            task = bar.add_task("Checking", total=None, size="")
+
+            def advance(text: str, done: int, total: int) -> None:
+                size = f"{_short(done)}B of {_short(total)}B" if total else ""
+                bar.update(task, description=escape(text), completed=done, total=total or None, size=size)
+
+            yield advance
+
+    @contextmanager
+    def _bar(self, figures: str) -> Iterator[Progress]:
+        """Show a bar on a terminal, with figures behind it; what own modules print goes to stderr."""
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn(figures),
+            TimeElapsedColumn(),
+        )
+        with (
+            Progress(*columns, console=self._err, transient=True, disable=not self._live) as bar,
+            redirect_stdout(sys.stderr),
+        ):
+            yield bar
+
+    def warn_of(self, graph: "Graph") -> None:
+        """Say on stderr, in one line, that the order in which a network runs is not known, and why."""
+        if not graph.ordered and not self._quiet:
+            text = f"no order of execution is known, so starts that need one leave all to library. {graph.reason}"
+            self._err.print(f"[bold yellow]warning:[/] {escape(text)}", soft_wrap=True)
+
+    def plan(self, described: Mapping[str, Any]) -> None:
+        """Print what would be written."""
+        self.record(described)
+
+    def record(self, values: Mapping[str, Any]) -> None:
+        """Print names and values."""
+        if self._as_json:
+            self._out.print(json.dumps(values), markup=False)
+        elif not self._quiet:
+            self._rows({key: _shown(key, value) for key, value in values.items()}, left="bold", right="")
+
+    def names(self, what: str, names: Mapping[str, Any]) -> None:
+        """Print names, each with what it stands for."""
+        if self._as_json:
+            self._out.print(json.dumps(names), markup=False)
+            return
+        if not names:
+            self._out.print(f"No {what} can be listed here.")
+        self._rows({name: str(text) for name, text in names.items()}, left="", right="dim")
+
+    def _rows(self, rows: Mapping[str, str], *, left: str, right: str) -> None:
+        """Print two columns: folded on a terminal, a line each for programs."""
+        if not self._out.is_terminal:
+            width = max(map(len, rows), default=0)
+            for name, text in rows.items():
+                self._out.print(f"{name:<{width}}  {text}".rstrip(), markup=False)
+            return
+        table = Table(box=None, show_header=False, pad_edge=False)
+        table.add_column(no_wrap=True, style=left)
+        table.add_column(overflow="fold", style=right)
+        for name, text in rows.items():
+            table.add_row(escape(name), escape(text))
+        self._out.print(table)
+
+    def pushed(self, pushed: "Pushed", source: str, config: Mapping[str, Any]) -> None:
+        """Print what is on the Hub, and how to load it from there."""
+        if self._as_json:
+            self._out.print(json.dumps(pushed.to_json()), markup=False)
+        elif not self._quiet:
+            self._pushed(pushed, source, config)
+
+    def _pushed(self, pushed: "Pushed", source: str, config: Mapping[str, Any]) -> None:
+        size = sum(pushed.files.values())
+        seen = "private" if pushed.private else "public"
+        what = f"{len(pushed.files)} files, {_short(size)}B" + (f", {_short(pushed.sent)}B sent" if pushed.sent else "")
+        done = "in one commit" if pushed.committed else "there already, byte for byte"
+        self._out.print(f"[bold]{escape(pushed.repo)}[/] ({seen}): {what}, {done}: {pushed.commit[:7]}")
+        if not pushed.compared:
+            self._out.print("  [yellow]not compared[/]: the Hub did not answer after the commit; push again to compare")
+        self._out.print(f"  {pushed.url}", markup=False)
+        for line in _hub_lines(source, config, pushed):
+            self._out.print(f"  {line}", markup=False)
+
+    def written(self, written: "Written", pushed: "Pushed | None" = None, *, kept: bool = True) -> None:
+        """Print where the folder is, by which rules it was filled, and how to load it."""
+        folder = str(written.folder) if kept or pushed is None else pushed.repo
+        if self._as_json:
+            more = {} if pushed is None else {"pushed": pushed.to_json(), "folder": folder if kept else None}
+            self._out.print(json.dumps(written.to_json() | more), markup=False)
+            return
+        if self._quiet:
+            return
+        prediction, seconds = written.prediction, written.seconds
+        architecture = prediction.architecture
+        elements = architecture.manifest.elements
+        rate = elements / max(seconds["predict"], 1e-6)
+        self._out.print(
+            f"[bold]{escape(folder)}[/]: {escape(architecture.spec)}, "
+            f"{architecture.manifest.parameters:,} parameters, {_short(sum(written.files.values()))}B in "
+            f"{seconds['predict']:.1f} s ({_short(rate)} parameters/s)"
+        )
+        self._about(prediction)
+        for rule, count in prediction.by_rule.items():
+            self._out.print(f"  {count / max(elements, 1):6.1%} by [bold]{rule}[/]{self._which(prediction, rule)}")
+        self._traced(prediction.graph)
+        if written.checked is not None:
+            loaded = "read back" if written.checked.loaded_by is None else f"{written.checked.loaded_by} loaded it"
+            self._out.print(f"  {loaded}: nothing missing, unexpected or changed")
+            if written.checked.published is not None:
+                self._out.print(f"  published: {written.checked.published}", markup=False)
+        layout = architecture.layout
+        if pushed is not None:
+            self._pushed(pushed, layout.source, layout.config)
+            return
+        for line in _loading_lines(layout.source, layout.config, str(written.folder)):
+            self._out.print(f"  >>> {line}", markup=False)
+
+    def _about(self, prediction: Any) -> None:
+        """Print which start was chosen and why, and what is to be known of it."""
+        if prediction.chosen:
+            self._out.print(
+                f"  {escape(prediction.init)} chose [bold]{escape(prediction.chosen['chosen'])}[/]: "
+                f"{escape(prediction.chosen['reason'])}"
+            )
+        if prediction.next_step:
+            self._out.print(f"  {prediction.next_step}", markup=False)
+        for remark in prediction.remarks:
+            self._out.print(f"  [yellow]note[/]: {escape(remark)}")
+
+    def _traced(self, graph: "Graph") -> None:
+        """Print what the network was traced on, and which parameters no path reaches."""
+        after = f", after {len(graph.failures)} other ways failed" if graph.failures else ""
+        self._out.print(f"  a graph of {len(graph):,} nodes, traced by {graph.traced_by}{after}", markup=False)
+        unreachable = graph.unreachable()
+        if unreachable:
+            self._out.print(
+                f"  [yellow]unreachable[/]: no path leads through {len(unreachable)} parameters, first "
+                f"{escape(unreachable[0])}; they are filled by library"
+            )
+
+    def _which(self, prediction: Any, rule: str) -> str:
+        """Count the slots of a rule, and name them by their last words where it is not the main one."""
+        shares = prediction.shares
+        names = [name for name, by in prediction.rules.items() if rule in shares.get(name, (by,))]
+        parts = sum(name in shares for name in names)
+        count = f"{len(names)} tensor{'' if len(names) == 1 else 's'}"
+        count += "" if not parts else ", in part" if parts == len(names) else f", {parts} of them in part"
+        if len(names) == len(prediction.rules) or parts or rule == "hypernet":
+            return f" ({count})"
+        words = sorted({_word(name) for name in names})
+        shown = ", ".join(words[:4]) + (", ..." if len(words) > 4 else "")
+        return escape(f" ({count}: {shown})")
+
+
+def _word(name: str) -> str:
+    """Return what a slot is called: its last word, and the one before where that says too little."""
+    words = name.split(".")
+    return ".".join(words[-2:] if words[-1] in ("weight", "bias") else words[-1:])
+
+
+def _loading_lines(source: str, config: Mapping[str, Any], folder: str) -> tuple[str, ...]:
+    """Return the two lines of Python that load the folder, to be typed where the command was."""
+    from paramgen.architectures.ownership import is_ours, own_record
+    from paramgen.modelcard.loading import loading_lines
+
+    module = "module" if source == "module" and not is_ours(own_record(Path(folder))) else ""
+    return loading_lines(source, config, folder, module=module)
+
+
+def _hub_lines(source: str, config: Mapping[str, Any], pushed: "Pushed") -> list[str]:
+    """Return the lines that load what was pushed, or predict with it, on any machine."""
+    from paramgen.modelcard.loading import loading_lines
+
+    revision = None if pushed.revision == "main" else pushed.revision
+    if source in ("hypernet", "diffusion"):
+        of_what = "--arch NAME" if source == "hypernet" else "--prompt WORDS"
+        return [f"paramgen predict {of_what} --init {source}:{pushed.repo}" + (f"@{revision}" if revision else "")]
+    module = "module" if source == "module" else ""
+    lines = loading_lines(source, config, pushed.repo, on_hub=True, module=module, revision=revision)
+    return [f">>> {line}" for line in lines]
+
+
+def _shown(key: str, value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_shown(name, item)}" for name, item in value.items()) or "none"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(str(item) for item in value) or "none"
+    return f"{value:,}" if type(value) is int and key != "seed" else str(value)
+
+
+def _short(count: float) -> str:
+    for power, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if count >= power:
+            return f"{count / power:.3g} {prefix}"
+    return f"{count:.3g} "

@@ -1,1 +1,0 @@
-"""A folder that Hugging Face Inference Endpoints serves: its handler, and how it is written and created."""

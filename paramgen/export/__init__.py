@@ -1,1 +1,0 @@
-"""From tensors to a folder: `plan` fixes every offset, `writer` streams to disk, `folder` publishes all or nothing."""

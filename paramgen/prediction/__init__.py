@@ -1,0 +1,383 @@
+"""A prediction: one architecture, one initializer, one seed. Nothing is computed before the tensors are asked for."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+
+from paramgen.architectures import Architecture, Inputs, refuse_unknown_name, resolve
+from paramgen.architectures.followed import Tokens
+from paramgen.architectures.inputs import typed
+from paramgen.architectures.module import from_module
+from paramgen.architectures.processors import read_tokenizer, tokens_of
+from paramgen.architectures.repository import pinned
+from paramgen.errors import OptionError, TraceError, one_line
+from paramgen.errors.option_names import in_python
+from paramgen.graphs.cache import cached_graph
+from paramgen.graphs.graph_json import MAX_BYTES, graph_from_json
+from paramgen.graphs.schema import Graph
+from paramgen.graphs.tracing.fallbacks import STRICT, Tracing
+from paramgen.initializers import Chosen, Initializer, initializer_of
+from paramgen.initializers.auto import AUTO
+from paramgen.initializers.library import DEFAULTS, KEPT, LIBRARY, PLAIN
+from paramgen.modelcard.markdown import shell
+from paramgen.modelcard.notebook import facts
+from paramgen.prediction.progress import advancing
+from paramgen.registry.synonyms import known_dtype, known_init
+from paramgen.slots.manifest import Slot
+
+DTYPES: Mapping[str, torch.dtype] = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What was asked for, as it is typed: `arch` is None for a live module, and `example_input` for none.
+
+    An example input that cannot be typed is an empty text.
+    """
+
+    arch: str | None = None
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    example_input: str | None = None
+    tokenizer: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it for a record."""
+        return {"arch": self.arch, "overrides": dict(self.overrides), "example_input": self.example_input}
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """Iterate over it for (name, tensor) pairs, each slot once, in the order in which they come."""
+
+    architecture: Architecture
+    graph: Graph
+    initializer: Initializer
+    init: str
+    seed: int
+    dtype: torch.dtype | None  # of floating-point slots; None: as the architecture has them
+    asked: Asked = Asked()
+    part: frozenset[str] | None = None  # the slots to yield; None: all
+
+    def __repr__(self) -> str:
+        what = f"{self.architecture.spec!r}, {self.architecture.manifest.parameters:,} parameters, init={self.init!r}"
+        return f"Prediction({what}{self._because}, seed={self.seed}{self._typed})"
+
+    def _repr_html_(self) -> str:
+        elements = max(self.architecture.manifest.elements, 1)
+        rows = {f"by {rule}": f"{count / elements:.1%}" for rule, count in self.by_rule.items()}
+        return facts(repr(self), {**rows, "graph": self.graph})
+
+    @property
+    def _because(self) -> str:
+        """Say, in parentheses, which initializer was chosen and why."""
+        if not self.chosen:
+            return ""
+        reason = in_python(one_line(self.chosen["reason"]))
+        return f" (chose {self.chosen['chosen']!r} because {reason})"
+
+    @property
+    def _typed(self) -> str:
+        return "" if self.dtype is None else f", dtype={str(self.dtype).removeprefix('torch.')!r}"
+
+    def only(self, names: Sequence[str]) -> "Prediction":
+        """Return the part of a prediction that fills the slots named.
+
+        What is drawn slot by slot comes in the order of `names`, and nothing else is drawn. A hypernet computes as much
+        as before, in its own order.
+        """
+        architecture = replace(self.architecture, manifest=self.architecture.manifest.only(names))
+        return replace(self, architecture=architecture, part=frozenset(names))
+
+    def __iter__(self) -> Iterator[tuple[str, Tensor]]:
+        manifest = self.architecture.manifest
+        tensors = self.initializer.tensors(self.architecture, self.graph, seed=self.seed)
+        while True:
+            with torch.no_grad():  # around each step: what the caller does in between is his
+                found = next(tensors, None)
+            if found is None:
+                return
+            name, tensor = found
+            if self.part is None or name in self.part:
+                yield name, self._finite(name, tensor.detach().to(self.dtype_of(manifest[name])))
+
+    def _finite(self, name: str, tensor: Tensor) -> Tensor:
+        """Refuse what overflowed; what the library itself fills may hold infinities, as masks do."""
+        if self.rules[name] not in DEFAULTS and not _is_finite(tensor):
+            dtype = str(tensor.dtype).removeprefix("torch.")
+            raise OptionError(
+                f"{one_line(self.init)!r} fills {one_line(name)!r} with values that {dtype} cannot hold. Give smaller "
+                "options, or type: --dtype float32"
+            )
+        return tensor
+
+    @property
+    def start(self) -> Initializer:
+        """The initializer that fills it; where one was chosen, that one."""
+        return self.initializer.initializer if isinstance(self.initializer, Chosen) else self.initializer
+
+    @cached_property
+    def rules(self) -> Mapping[str, str]:
+        """The rule that fills each slot; the tied ones are left out."""
+        return self.initializer.rules(self.architecture, self.graph)
+
+    @property
+    def is_library(self) -> bool:
+        """Whether nothing is filled but by what the library draws, or by what was there."""
+        return set(self.rules.values()) <= {LIBRARY, KEPT, PLAIN} and bool(self.rules)
+
+    @property
+    def chosen(self) -> Mapping[str, str]:
+        """What was chosen for this network, its family, and why; empty where the start was named."""
+        return self.initializer.chosen if isinstance(self.initializer, Chosen) else {}
+
+    @cached_property
+    def shares(self) -> Mapping[str, Mapping[str, int]]:
+        """Number of elements by rule of each slot that several rules fill."""
+        return self.initializer.shares(self.architecture, self.graph)
+
+    @property
+    def choice(self) -> str:
+        """What chose what, and why, in a sentence; empty where the start was named."""
+        return f"{self.init} chose {self.chosen['chosen']}: {self.chosen['reason']}" if self.chosen else ""
+
+    @property
+    def next_step(self) -> str:
+        """What to do where `auto` knew of nothing better than the library's own, in a line; empty elsewhere."""
+        if self.init != AUTO or self.chosen.get("chosen") != LIBRARY:
+            return ""
+        typed = _comparison(self)
+        return f"To measure it on your data: {typed}" if typed else ""
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What was decided or taken for granted without being asked for, in sentences."""
+        assumed = self.initializer.assumptions(self.architecture, self.graph)
+        return (*self.architecture.notes, *assumed, *self.initializer.remarks())
+
+    @property
+    def by_rule(self) -> dict[str, int]:
+        """Number of elements that each rule fills, the largest first; of a slot in part, each rule has its own."""
+        counts: Counter[str] = Counter()
+        for name, rule in self.rules.items():
+            counts.update(self.shares.get(name) or {rule: self.architecture.manifest[name].elements})
+        return dict(counts.most_common())
+
+    @property
+    def tensors_by_rule(self) -> dict[str, int]:
+        """Number of whole tensors by the rule that is named for each."""
+        return dict(Counter(self.rules.values()).most_common())
+
+    def advancing(self, progress: Callable[[str, int], None] | bool | None) -> Iterator[tuple[str, Tensor]]:
+        """Iterate and say after each tensor how far it is."""
+        manifest, done = self.architecture.manifest, 0
+        with advancing(progress, manifest.elements) as advance:
+            for name, tensor in self:
+                yield name, tensor
+                done += tensor.numel()
+                if advance is not None:
+                    advance("predict", done)
+
+    def dtype_of(self, slot: Slot) -> torch.dtype:
+        """Return the dtype in which a slot is written; integers and booleans stay what they are.
+
+        Complex numbers have one that files hold, complex64: whatever dtype is asked for, they are written in it.
+        """
+        if self.dtype is not None and slot.dtype.is_complex:
+            return torch.complex64
+        return self.dtype if self.dtype is not None and slot.dtype.is_floating_point else slot.dtype
+
+    def state_dict(self, *, progress: bool | None = None) -> dict[str, Any]:
+        """Compute every tensor; tied names share one. A bar is shown as by `paramgen.write`.
+
+        The extra state that a live module holds, and asks for when it is loaded, is in it, too.
+        """
+        manifest = self.architecture.manifest
+        filled = dict(self.advancing(progress))
+        tensors = {name: filled[slot.tied_to or name] for name, slot in manifest.items()}
+        return tensors | {name: make() for name, make in self.architecture.extra.items()}
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    """Whether all values are finite, without a copy of them."""
+    if tensor.is_complex():
+        return _is_finite(torch.view_as_real(tensor))
+    if not tensor.is_floating_point() or not tensor.numel():
+        return True
+    return all(bool(end.isfinite()) for end in tensor.aminmax())
+
+
+def prepare(
+    arch: "str | nn.Module | None",
+    *,
+    init: str = "auto",
+    seed: int = 0,
+    dtype: str | torch.dtype | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    example_input: Inputs | None = None,
+    tokenizer: str | None = None,
+    tracing: Tracing | None = None,
+) -> Prediction:
+    """Build and trace `arch`, or the initializer's own, and choose the initializer; check every option first."""
+    if type(seed) is not int or seed < 0 or seed >= 2**63:
+        raise OptionError(f"The seed is {seed!r}; allowed are 0 to 2**63 - 1. Type: --seed 0")
+    dtype = known_dtype(dtype) if dtype is not None else None
+    if dtype is not None and dtype not in DTYPES:
+        raise OptionError(f"Unknown dtype {dtype!r}. Known: {', '.join(DTYPES)}. Type: --dtype float32")
+    init = known_init(init)
+    if isinstance(arch, str):
+        refuse_unknown_name(arch)
+    initializer, tokens = initializer_of(init), None
+    if tokenizer is not None:
+        reader = read_tokenizer(tokenizer)
+        initializer, tokens = initializer.reading(tokenizer, reader), tokens_of(reader, tokenizer)
+    initializer.describe()  # reads its files: fail before the architecture is built
+    if arch is None:
+        arch, tokens = _own_architecture(init, initializer), None
+    architecture, graph = describe(
+        arch, overrides=overrides, example_input=example_input, tokens=tokens, tracing=tracing or Tracing()
+    )
+    asked = Asked(
+        arch=None if isinstance(arch, nn.Module) else pinned(arch, architecture.spec),
+        overrides=overrides or {},
+        example_input=None if example_input is None else typed(example_input),
+        tokenizer=tokenizer,
+    )
+    return settled(architecture, graph, initializer, init=init, seed=seed, dtype=dtype, asked=asked)
+
+
+def _own_architecture(init: str, initializer: Initializer) -> str:
+    own = initializer.own_architecture()
+    if own is None:
+        raise OptionError(
+            f"No architecture is given, and {init.partition('?')[0]!r} has none of its own. Type: --arch vit_b16, or a "
+            "name that `paramgen list architectures` shows"
+        )
+    return own
+
+
+def settled(
+    architecture: Architecture,
+    graph: Graph,
+    initializer: Initializer,
+    *,
+    init: str,
+    seed: int,
+    dtype: str | None,
+    asked: Asked,
+) -> Prediction:
+    """Return the prediction for an architecture that is built and traced; `init` is the initializer's name.
+
+    Raises:
+        OptionError: The initializer was asked for by name and fills nothing, so that all would be the library's own.
+
+    """
+    prediction = Prediction(
+        architecture=architecture,
+        graph=graph,
+        initializer=initializer.settled(architecture, graph),
+        init=init,
+        seed=seed,
+        dtype=None if dtype is None else DTYPES[dtype],
+        asked=asked,
+    )
+    if initializer.fills_something and prediction.is_library:
+        why = hindrance_of(initializer, prediction)
+        raise OptionError(
+            f"{init.partition('?')[0]!r} fills nothing of {architecture.spec!r}: {why}. To have it as its library "
+            f"starts it, type: --init {LIBRARY}"
+        )
+    return prediction
+
+
+def hindrance_of(initializer: Initializer, prediction: Prediction) -> str:
+    """Say why an initializer leaves a network as its library starts it."""
+    settled, graph = prediction.initializer, prediction.graph
+    if isinstance(settled, Chosen):
+        return settled.reason
+    if not graph.ordered:
+        return f"a graph by {graph.traced_by} has no order of execution"
+    return initializer.hindrance(prediction.architecture, graph) or "it has no rule for any part of it"
+
+
+def _comparison(prediction: Prediction) -> str:
+    """Return what to type or to call to compare starts of a network on one's own data; empty where that cannot be."""
+    asked = prediction.asked
+    images = any(node.op == "input" and len(node.shape) == 4 for node in prediction.graph.nodes)
+    if not images and prediction.chosen["family"] != "text_transformer":
+        return ""  # what compare trains classifies images or tells the next token
+    if asked.arch is None:
+        return "paramgen.compare(module, data)" if prediction.architecture.layout.source == "module" else ""
+    if _graph_text(asked.arch) is not None:
+        return ""
+    words = ["paramgen", "compare", "--arch", asked.arch]
+    for key, value in asked.overrides.items():
+        words += ["--set", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
+    if asked.example_input:
+        words += ["--example-input", asked.example_input]
+    if asked.tokenizer:
+        words += ["--tokenizer", asked.tokenizer]
+    return shell([*words, "--data", "IMAGES" if images else "TEXT"])
+
+
+def describe(
+    arch: "str | nn.Module",
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    example_input: Inputs | None = None,
+    tokens: Tokens | None = None,
+    tracing: Tracing = STRICT,
+) -> tuple[Architecture, Graph]:
+    """Return the architecture and its graph; `arch` may also be the path of a graph's JSON.
+
+    A language model that is named is built for the `tokens` of a tokenizer.
+    """
+    if example_input is not None:
+        tracing = replace(tracing, own_example=True)
+    if isinstance(arch, nn.Module):
+        if overrides:
+            raise OptionError("Overrides change a named architecture's config; a live module has its own.")
+        architecture = from_module(arch, example_input)
+    elif (text := _graph_text(arch)) is not None:
+        if overrides:
+            raise OptionError("--set changes a named architecture; a graph is what it is. Make another: paramgen graph")
+        if example_input is not None:
+            raise OptionError(
+                f"{arch} is a graph: it was traced with an input of its own. Leave --example-input (example_input) "
+                "out, or make another graph: paramgen graph --example-input 2x3x32x32"
+            )
+        return _followed(*graph_from_json(text), tracing)
+    else:
+        architecture = resolve(arch, overrides, example_input, tokens=tokens)
+    return architecture, cached_graph(architecture, tracing)
+
+
+def _followed(architecture: Architecture, graph: Graph, tracing: Tracing) -> tuple[Architecture, Graph]:
+    """Return a graph that was read, unless an order of execution is wanted and it has none."""
+    if tracing.strict and not graph.ordered:
+        raise TraceError(
+            f"The graph of {architecture.spec} was made by {graph.traced_by} and has no order. Leave --strict out"
+        )
+    return architecture, graph
+
+
+def _graph_text(arch: str) -> str | None:
+    """Return the content of a graph's JSON file, or None if `arch` is anything else."""
+    path = Path(arch)
+    if path.suffix != ".json" or not path.is_file():
+        return None
+    with path.open(encoding="utf-8", errors="replace") as file:
+        start = file.read(4096)
+        return start + file.read(MAX_BYTES + 1) if '"paramgen_graph"' in start or '"nodes"' in start else None

@@ -1,0 +1,57 @@
+"""Which published file a hypernet was converted from: what its folder, and every prediction made with it, records."""
+
+import json
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Final, final
+
+from paramgen.errors import ForeignError
+from paramgen.published.cursor import shown
+
+RECORD: Final = "converted.json"
+"""The file that says that a folder was converted, and so may be overwritten by another conversion."""
+
+_MAX_BYTES: Final = 1_000_000
+
+
+@final
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Origin:
+    """A published file; `repo` and `revision` (a commit) where it is known to be from the Hub."""
+
+    family: str
+    file: str
+    bytes: int
+    sha256: str
+    parameters: int = 0  # of the hypernet
+    repo: str | None = None
+    revision: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what is known."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+    @classmethod
+    def from_json(cls, data: object) -> "Origin":
+        """Return the origin that `to_json` wrote; other fields are passed over, as a record has more."""
+        if not isinstance(data, dict):
+            raise ForeignError(f"The record of a published file is {shown(data)}; it must be a JSON object.")
+        given = {field.name: data[field.name] for field in fields(cls) if field.name in data}
+        for name, value in given.items():
+            wanted = int if name in ("bytes", "parameters") else str
+            if type(value) is not wanted:
+                raise ForeignError(f"The record of a published file says {name} = {shown(value)}; {wanted} is needed.")
+        if missing := [name for name in ("family", "file", "bytes", "sha256") if name not in given]:
+            raise ForeignError(f"The record of a published file lacks {missing[0]!r}. Convert the file again.")
+        return cls(**given)
+
+
+def read_origin(file: Path, *, parameters: int) -> Origin:
+    """Return the origin that the record of a conversion names, of a hypernet with so many parameters."""
+    try:
+        if file.stat().st_size > _MAX_BYTES:
+            raise ForeignError(f"{file} is larger than {_MAX_BYTES:,} bytes. Convert the published file again.")
+        data = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ForeignError(f"{file} cannot be read: {error}. Convert the published file again.") from error
+    return replace(Origin.from_json(data), parameters=parameters)

@@ -1,0 +1,70 @@
+"""The site's figures on published hypernets, reach and cost are those in cards/results."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def result(name: str) -> Any:
+    return json.loads((ROOT / "cards" / "results" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def published() -> list[str]:
+    totals = result("published_parity")["totals"]
+    speed = result("parity_speed")
+    graph, predict = (sum(row[f"{what}_cpu_s"] for row in speed["networks"]) for what in ("graph", "predict"))
+    largest = max(speed["networks"], key=lambda row: row["peak_mib"])
+    return [
+        f"of {totals['networks']} networks, {totals['equal_graphs']} have the same",
+        f"of the {totals['tensors']:,} tensors",
+        f"the worst differs by {totals['worst']:.1e}",
+        f"the graphs takes {graph:.1f} s and predicting them {predict:.1f} s",
+        f"at most {largest['peak_mib']:,} MiB are in use, for {largest['network']}",
+        f"to the power {speed['exponents']['graph_cpu_s']}, that",
+        f"to the power {speed['exponents']['predict_cpu_s']}.",
+    ]
+
+
+def cost() -> list[str]:
+    rows = {(row["arch"], row["init"]): row for row in result("predict")["rows"]}
+    vit, large = rows["vit_b16", "auto"], rows["gpt2-large", "auto"]
+    return [
+        f"gpt2-large, {large['written_bytes'] / 1e6:,.0f} MB of weights, takes {large['wall_seconds']:.1f} s and "
+        f"{large['peak_rss_bytes'] / 1e6:,.0f} MB of memory",
+        f"{large['wall_ratio']:.2f} times as long as a process that saves random tensors of the same shapes",
+        f"{vit['wall_ratio']:.2f} times for vit_b16",
+        f"`paramgen --help` takes {result('predict')['startup_ms']['paramgen --help']} ms",
+    ]
+
+
+def reach() -> list[str]:
+    sources = result("reach")["sources"]
+    classes, traced = sources["transformers"]["networks"], sources["transformers"]["traced_by"]["fake tensors"]
+    timm, torchvision = (sources[name]["networks"] for name in ("timm", "torchvision"))
+    return [
+        f"All {timm:,} networks of timm and all {torchvision} of torchvision",
+        f"{traced:,} of {classes:,} model classes",
+        f"{sources['diffusers']['traced_by']['fake tensors']} of {sources['diffusers']['networks']} of diffusers",
+    ]
+
+
+QUOTED = {
+    "docs/how-to/published.md": published(),
+    "docs/how-to/predict.md": cost(),
+    "docs/reference/architectures.md": reach(),
+}
+
+
+@pytest.mark.parametrize(("page", "phrase"), [(page, phrase) for page, each in QUOTED.items() for phrase in each])
+def test_the_site_quotes_the_results(page: str, phrase: str) -> None:
+    assert phrase in " ".join((ROOT / page).read_text(encoding="utf-8").split())
+
+
+def test_parity_was_found_for_every_network() -> None:
+    for row in result("published_parity")["networks"]:
+        assert all(row[key] for key in ("kinds", "names", "edges", "virtual_edges", "same_tensors", "same_shapes")), row
+        assert max(row["norm"], row["values"], row["full"] or 0.0) <= 1e-5, row
