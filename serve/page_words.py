@@ -1,7 +1,7 @@
 """What the page calls an option: `Type: --seed 0` of the command line is `In “Seed”: 0` in a browser.
 
-Messages are written once, in the words of the command line (`paramgen.errors.option_names` says them in Python's). What the
-page has a field for gets that field's label; advice to type what it has no field for is left out.
+Messages are written once, in the words of the command line (`paramgen.errors.option_names` says them in Python's). What
+the page has a field for gets that field's label; advice to type what it has no field for is left out.
 """
 
 import re
