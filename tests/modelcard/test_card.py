@@ -262,12 +262,13 @@ def test_figures_of_other_networks_are_not_quoted(name: str, measured: dict[str,
 
 def test_a_resnet50s_card_quotes_nothing_of_small_networks(tmp_path: Path) -> None:
     from paramgen.initializers.auto import table
-    from paramgen.output.write import _provenance
     from paramgen.prediction import prepare
+    from paramgen.prediction.summary import Summary
 
     prediction = prepare("resnet50", init="hypernet")
     tensors = {name: {"rule": rule, "shape": [1], "sha256": ""} for name, rule in prediction.rules.items()}
-    card = card_text({**_provenance(prediction, "5GB", {}), "tensors": tensors}, CONFIG, "out")
+    made = Summary(prediction=prediction).record(max_shard="5GB", companion_files=[])
+    card = card_text({**made, "tensors": tensors}, CONFIG, "out")
     largest = table().families["residual_cnn"].largest
     assert f"were measured up to {largest:,} parameters; this one has 25,557,032" in card
     assert "accuracy after" not in card and "figure | value" not in card
