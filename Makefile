@@ -28,7 +28,7 @@ predict: setup
 serve: setup
 	$(BIN)/python -m serve
 
-# A zoo of drawn scenes, a pipeline that learns from it, and a contact sheet of concepts that were kept back.
+# A zoo of drawn scenes, a pipeline that learns from it, and a contact sheet of test tasks.
 zoo-small: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m checkpoints train-zoo small --data drawn --out runs/zoo-small --resume
 	OMP_NUM_THREADS=1 $(BIN)/python -m checkpoints verify runs/zoo-small --data drawn

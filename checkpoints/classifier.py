@@ -31,7 +31,7 @@ CLASSIFIER: Final = Network(
         "hidden_sizes": [24, 48],
         "depths": [1, 1],
         "num_labels": 2,
-        "layer_scale_init_value": 0.1,  # the library's 1e-6 is for deep networks: these blocks would hardly learn
+        "layer_scale_init_value": 0.1,  # the default of 1e-6 is for deep networks: these blocks would hardly learn
     },
     build=_built,
 )

@@ -26,8 +26,8 @@ from paramgen.zoo.table import Row
 
 PATTERNS: Final = ["*.safetensors", "*.safetensors.index.json", "config.json", "README.md"]
 CARDS: Final = "cards"
-MAX_BYTES: Final = 5_000_000_000  # of one checkpoint
-MAX_CARD: Final = 1_000_000
+MAX_CHECKPOINT_BYTES: Final = 5_000_000_000  # of weights
+MAX_CARD_CHARACTERS: Final = 1_000_000
 PICKLES: Final = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 _PASSING: Final = ("_name_or_path", "_diffusers_version", "transformers_version", "torch_dtype", "dtype")
 _PLAIN: Final = re.compile(r"[^A-Za-z0-9._-]+")
@@ -101,7 +101,7 @@ def _found(source: str) -> list[Found]:
         raise ZooError(f"{repo} cannot be had: {reason(error)}.") from error
     commit = commit_of(folder) or ""
     if revision and COMMIT.fullmatch(revision) and commit != revision:
-        raise ZooError(f"{repo} came at the commit {commit!r}; {revision} was asked for.")
+        raise ZooError(f"{repo} came at the commit {commit!r}; requested was {revision}.")
     return [Found(folder=folder, source=f"hub:{repo}", revision=commit)]
 
 
@@ -126,7 +126,7 @@ def _add(found: Found, out: Path, licence: str | None) -> Path:
     own = known_of(found.folder).get("license") or licence
     if not own:
         raise ZooError("it has no licence: neither its README.md nor --licence names one")
-    layout = Layout(spec=spec, config=config, task="collected", form="full", base=None)
+    layout = Layout(spec=spec, config=config, kind="collected", form="full", base=None)
     folder = out / f"{_PLAIN.sub('-', spec)}-{layout.architecture_sha256[:12]}"
     content = content_sha256(tensors)
     id = f"{_PLAIN.sub('-', found.source).strip('-.')[:100]}-{content[:12]}"
@@ -170,8 +170,8 @@ def _entries(folder: Path) -> list[Stored]:
     """Return a checkpoint's tensors, unread; a folder with pickles alone is refused by their name."""
     try:
         size = sum(file.stat().st_size for file in weight_files(folder))
-        if size > MAX_BYTES:
-            raise ZooError(f"it has {size:,} bytes; allowed are {MAX_BYTES:,}")
+        if size > MAX_CHECKPOINT_BYTES:
+            raise ZooError(f"it has {size:,} bytes; allowed are {MAX_CHECKPOINT_BYTES:,}")
         return stored(folder)
     except CheckError as error:
         pickles = sorted(file.name for file in folder.iterdir() if file.suffix in PICKLES)
@@ -216,7 +216,7 @@ def _card(folder: Path) -> str:
     if not path.is_file():
         return ""
     with path.open(encoding="utf-8", errors="replace") as file:
-        return file.read(MAX_CARD)
+        return file.read(MAX_CARD_CHARACTERS)
 
 
 def _title(card: str) -> str:

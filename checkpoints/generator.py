@@ -34,5 +34,5 @@ TRANSLATOR: Final = Network(
 
 
 def generator(seed: int = 0) -> nn.Module:
-    """Return the network with the library's own start."""
-    return TRANSLATOR.made(seed)
+    """Return the network with its default initialization."""
+    return TRANSLATOR.initialized(seed)

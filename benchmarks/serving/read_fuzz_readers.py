@@ -85,7 +85,7 @@ def _pickled(folder: Path) -> None:
 
 
 def _zoo(folder: Path) -> None:
-    layout = Layout(spec="x", config={}, task="collected", form="full", base=None)
+    layout = Layout(spec="x", config={}, kind="collected", form="full", base=None)
     write_layout(folder, layout, {})
     tensors = {"w": torch.zeros(2)}
     row = Row(
@@ -209,7 +209,7 @@ READERS: Final[Mapping[str, Reader]] = {
         lambda folder: open_pipeline(str(folder)),
         json=(
             "model_index.json",
-            *(f"{part}/config.json" for part in ("codec", "denoiser", "prompts", "start")),
+            *(f"{part}/config.json" for part in ("codec", "denoiser", "prompts", "base")),
             "scheduler/scheduler_config.json",
         ),
     ),

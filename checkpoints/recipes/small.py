@@ -1,6 +1,6 @@
 """A zoo of minutes, on scenes that are drawn here: `make zoo-small`."""
 
-from checkpoints.recipe import Recipe, Start
+from checkpoints.recipe import BaseTraining, Recipe
 
 
 def config() -> Recipe:
@@ -9,14 +9,14 @@ def config() -> Recipe:
         train=64,
         validation=3,
         test=9,
-        start=Start(episodes=4, steps=60, group=16, batch=4),
+        base=BaseTraining(episodes=4, steps=60, group=16, batch=4),
         rank=8,
         alpha=8.0,
         repeated=3,
         group=17,
         batch=4,
         snapshots=(20, 40),
-        rate=1e-2,
+        lr=1e-2,
         pictures=256,
-        judged=16,
+        held_out=16,
     )

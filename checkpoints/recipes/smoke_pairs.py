@@ -8,4 +8,4 @@ from checkpoints.recipes import smoke
 
 def config() -> Recipe:
     """Return the zoo; what it makes is of no use."""
-    return replace(smoke.config(), task="classification", adversarial=0.0, test=1)
+    return replace(smoke.config(), kind="classification", adversarial=0.0, test=1)

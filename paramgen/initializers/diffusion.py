@@ -89,7 +89,7 @@ class DiffusionInitializer(Initializer):
     def own_architecture(self) -> str:
         """Return the spec of the network that the pipeline's start is."""
         layout = self._opened.architecture.layout
-        start: Any = self._opened.pipeline.start
+        start: Any = self._opened.pipeline.base
         if layout.source == "transformers":
             name, defaults = type(start).__name__, json.loads(type(start.config)().to_json_string(use_diff=False))
         else:
@@ -137,7 +137,7 @@ class DiffusionInitializer(Initializer):
         from paramgen.diffusion.choosing import distance, pairs_of
 
         pipeline = self._opened.pipeline
-        pairs = pairs_of(Path(self.pairs), pipeline.start)
+        pairs = pairs_of(Path(self.pairs), pipeline.base)
         programs = [self._draw(seed, place) for place in range(self.best_of)]
         with one_thread():
             distances = [distance(pipeline, state, pairs) for state in programs]

@@ -1,4 +1,4 @@
-"""index.parquet: a row for each checkpoint, read as hostile."""
+"""index.parquet has a row for each checkpoint; it is validated, as it may be anybody's."""
 
 import json
 import math
@@ -11,7 +11,7 @@ from paramgen._optional import require
 from paramgen.errors import ZooError, one_line
 
 NAME: Final = "index.parquet"
-MAX_BYTES: Final = 500_000_000
+MAX_TABLE_BYTES: Final = 500_000_000
 MAX_ROWS: Final = 2_000_000
 MAX_COLUMNS: Final = 1_000
 MAX_GROUPS: Final = 10_000
@@ -29,7 +29,7 @@ _OVERHEAD: Final = 50  # bytes of a value in Python, beside its letters
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One checkpoint. `task` is the concept it was trained for, `texts` are all phrasings of it."""
+    """The row of one checkpoint. `task` is the id of the task it was trained on, `texts` are all its phrasings."""
 
     id: str
     task: str
@@ -87,8 +87,8 @@ def read_rows(folder: Path) -> list[Any]:
     parquet = require("pyarrow.parquet", extra="datasets")
     path = folder / NAME
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise ZooError(f"{path} is larger than {MAX_BYTES:,} bytes; that is no zoo's.")
+        if path.stat().st_size > MAX_TABLE_BYTES:
+            raise ZooError(f"{path} is larger than {MAX_TABLE_BYTES:,} bytes; that is no zoo's.")
         with parquet.ParquetFile(path) as file:
             if file.metadata.num_rows > MAX_ROWS:
                 raise ZooError(f"{path} has {file.metadata.num_rows:,} rows; allowed are {MAX_ROWS:,}.")
@@ -116,8 +116,8 @@ def _refuse_large(metadata: Any, path: Path) -> None:
     groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
     columns = (group.column(number) for group in groups for number in range(group.num_columns))
     size = sum(max(column.total_uncompressed_size, column.total_compressed_size, 0) for column in columns)
-    if size > MAX_BYTES:
-        raise ZooError(f"{path} has {size:,} bytes once it is decompressed; allowed are {MAX_BYTES:,}.")
+    if size > MAX_TABLE_BYTES:
+        raise ZooError(f"{path} has {size:,} bytes once it is decompressed; allowed are {MAX_TABLE_BYTES:,}.")
 
 
 def _text_columns(schema: Any, known: list[str]) -> list[str]:
@@ -140,8 +140,8 @@ def _read(file: Any, known: list[str], path: Path) -> list[Any]:
     size = 0
     for batch in file.iter_batches(batch_size=_BATCH, columns=known):
         size += sum(_size(column, path) for column in batch.columns)
-        if size > MAX_BYTES or len(rows) + len(batch) > MAX_ROWS:
-            raise ZooError(f"{path} has more than {MAX_BYTES:,} bytes or {MAX_ROWS:,} rows once it is read.")
+        if size > MAX_TABLE_BYTES or len(rows) + len(batch) > MAX_ROWS:
+            raise ZooError(f"{path} has more than {MAX_TABLE_BYTES:,} bytes or {MAX_ROWS:,} rows once it is read.")
         rows += batch.to_pylist()
     return rows
 

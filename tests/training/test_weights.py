@@ -44,7 +44,7 @@ def zoo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("zoos") / "linear"
     base = {name: tensor.detach() for name, tensor in network().state_dict().items()}
     config = {key: value for key, value in dict(network().config).items() if not key.startswith("_")}
-    layout = Layout(spec="diffusers:UNet2DModel", config=config, task="translation", form="full")
+    layout = Layout(spec="diffusers:UNet2DModel", config=config, kind="translation", form="full")
     write_layout(folder, layout, base)
     draw = torch.Generator().manual_seed(0)
     embeddings = text_encoder(MINILM, REVISION)(TASKS)
@@ -151,7 +151,7 @@ def test_unseen_words_give_the_weights_that_belong_to_them(prediction: Any, zoo:
     export(tmp_path / "run", tmp_path / "pipeline", data=zoo)
     pipeline = open_pipeline(str(tmp_path / "pipeline")).pipeline
     state = pipeline("red and sharp", num_inference_steps=4, generator=torch.Generator().manual_seed(0)).states[0]
-    assert state.keys() == pipeline.start.state_dict().keys()
+    assert state.keys() == pipeline.base.state_dict().keys()
     text, similarity = pipeline.prompts.nearest(pipeline.embed("blue and bright")[0])[0]
     assert text == "blue and bright" and similarity > 0.99
 

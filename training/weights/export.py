@@ -56,5 +56,5 @@ def start_of(zoo: Zoo) -> Any:
         raise OptionError(f"The zoo {str(zoo.folder)!r} has no shared start, which a pipeline's updates are added to.")
     module = resolve(zoo.layout.spec, zoo.layout.config).module
     assert module is not None
-    module.load_state_dict(zoo.start, assign=True)
+    module.load_state_dict(zoo.base_state, assign=True)
     return module

@@ -102,7 +102,7 @@ def _codec(zoo: Zoo, updates: Sequence[Mapping[str, Tensor]], blocks: Blocks, fo
 
 def _fit(zoo: Zoo, updates: Sequence[Mapping[str, Tensor]], blocks: Blocks, folder: Path) -> None:
     low_rank = zoo.layout.form == "low_rank"
-    shared = {name: tensor for name, tensor in zoo.base.items() if name not in zoo.start}
+    shared = {name: tensor for name, tensor in zoo.base.items() if name not in zoo.base_state}
     components = min(blocks.components, len(updates))
     codec = WeightCodec(
         {name: list(shape) for name, shape in zoo.shapes.items()},
