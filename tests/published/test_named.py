@@ -20,8 +20,10 @@ from paramgen.published import convert as conversion
 from paramgen.published.convert import convert
 from paramgen.published.named import named
 from paramgen.published.origin import RECORD, read_origin
+from tests.support.hub.connected import connected, environment_of
+from tests.support.hub.faults import HALF
+from tests.support.hub.server import Hub
 from tests.support.published import hostile, published
-from tests.support.published.hub import COMMIT, Hub, served
 
 STATE = published.drawn(published.ghn3(pretrained=True))
 DATA = hostile.dumped(STATE)
@@ -37,19 +39,22 @@ def caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     repositories = {
         "org/published": {f"{name}.pt": DATA for name in "cab"} | {"other/d.pt": DATA, "README.md": b"", "f.md": b""},
         "org/bad": {"evil.pt": next(iter(hostile.run_on_load("touch ran").values()))},
         "org/nothing": {"README.md": b""},
     }
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    with served(repositories) as hub:
-        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
-        template = "/{repo_id}/resolve/{revision}/{filename}"
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", hub.url + template)
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    with connected(tmp_path, monkeypatch, xet=False) as hub:
+        for name, files in repositories.items():
+            repository = hub.store.fill(name, files)
+            repository.refs["tags/v1"] = repository.refs["main"]
+            repository.save()
         yield hub
+
+
+def commit_of(hub: Hub) -> str:
+    return hub.store["org/published"].refs["main"]
 
 
 @pytest.fixture
@@ -72,7 +77,7 @@ def test_a_file_of_the_hub(hub: Hub, caches: Path) -> None:
         "sha256": SHA256,
         "parameters": 0,
         "repo": "org/published",
-        "revision": COMMIT,
+        "revision": commit_of(hub),
     }
     assert found["published"]["bytes"] == len(DATA)
     assert found["published"]["parameters"] == sum(value.numel() for value in STATE.values())
@@ -82,15 +87,15 @@ def test_a_file_of_the_hub(hub: Hub, caches: Path) -> None:
 
 def test_what_was_fetched_and_converted_is_used_again(hub: Hub, caches: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     named("org/published:a.pt")
-    downloads = [line for line in hub.asked if line.startswith("GET")]
+    downloads = hub.asked.count("cdn")
     monkeypatch.setattr("paramgen.published.named.convert", lambda *_, **__: pytest.fail("converted again"))
     again = named("org/published:b.pt")  # the same bytes
-    assert len([line for line in hub.asked if line.startswith("GET")]) <= len(downloads) + 1
+    assert hub.asked.count("cdn") == downloads > 0
     assert again.origin is not None and again.origin.file == "b.pt"
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     hub.asked.clear()
     offline = named("org/published:a.pt")
-    assert offline.origin is not None and offline.origin.revision == COMMIT
+    assert offline.origin is not None and offline.origin.revision == commit_of(hub)
     assert not hub.asked and kept(caches) == [SHA256]
 
 
@@ -121,10 +126,8 @@ def test_a_hostile_file_of_the_hub(hub: Hub, caches: Path, tmp_path: Path, monke
     assert not kept(caches) and not (tmp_path / "ran").exists()
 
 
-@pytest.mark.slow  # huggingface_hub tries again for a while
 def test_a_connection_that_breaks(hub: Hub, caches: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("time.sleep", lambda _: None)
-    hub.cut = True
+    hub.fail("cdn", HALF, times=100)
     with pytest.raises(HypernetError, match="cannot be reached"):
         named("org/published:a.pt")
     assert not kept(caches)
@@ -190,12 +193,12 @@ def test_a_folder_without_a_record_has_no_origin(file: Path, tmp_path: Path) -> 
 
 @pytest.mark.slow
 def test_the_command_takes_a_file_of_the_hub(hub: Hub, tmp_path: Path) -> None:
-    environment = os.environ | {"HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0", "HF_HOME": str(tmp_path / "home")}
+    environment = os.environ | environment_of(hub, tmp_path)
     (tmp_path / "own.py").write_text("from torch import nn\n\ndef build():\n    return nn.Conv2d(3, 4, 3)\n")
     line = [sys.executable, "-m", "paramgen", "predict", "--arch", "own.py:build", "--out", "out"]
     line += ["--example-input", "1x3x8x8", "--init", "hypernet:org/published:a.pt"]
     done = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     record = json.loads((tmp_path / "out" / "paramgen.json").read_text())["initializer"]["published"]
-    assert (record["repo"], record["revision"], record["file"]) == ("org/published", COMMIT, "a.pt")
+    assert (record["repo"], record["revision"], record["file"]) == ("org/published", commit_of(hub), "a.pt")
     assert record["sha256"] == SHA256
