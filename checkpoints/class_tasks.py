@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, Final, final
 
-from checkpoints.tasks import Split
+from checkpoints.tasks import TaskSplit
 from paramgen.errors import OptionError, ZooError
 
 TEMPLATES: Final = ("{0} against {1}", "tell {0} from {1}", "{0} or {1}", "{0} versus {1}", "is it {0} or {1}")
@@ -19,7 +19,7 @@ class ClassTask:
 
     classes: tuple[str, str]
     texts: tuple[str, ...]
-    split: Split
+    split: TaskSplit
 
     @property
     def id(self) -> str:
@@ -50,7 +50,7 @@ def class_tasks(
         raise OptionError(f"{len(set(names))} classes have {len(pairs)} pairs; the recipe takes {requested}.")
     draw = random.Random(f"{seed} pairs")
     draw.shuffle(pairs)
-    kinds: tuple[tuple[Split, int], ...] = (("test", test), ("validation", validation), ("train", train))
+    kinds: tuple[tuple[TaskSplit, int], ...] = (("test", test), ("validation", validation), ("train", train))
     splits = [split for split, count in kinds for _ in range(count)]
     found = []
     for (one, other), split in zip(pairs, splits, strict=False):

@@ -8,7 +8,7 @@ from typing import Any, Final, cast
 
 from torch import nn
 
-from checkpoints.networks import SIZE, Network
+from checkpoints.networks import SIZE, ZooNetwork
 from paramgen._torchvision import ensure_torchvision
 
 
@@ -21,7 +21,7 @@ def _built(config: Mapping[str, Any]) -> nn.Module:
     )
 
 
-CLASSIFIER: Final = Network(
+CLASSIFIER: Final = ZooNetwork(
     spec="transformers:convnext",
     config={
         "image_size": SIZE,

@@ -11,8 +11,8 @@ from torch import Tensor
 from checkpoints.ensemble import Ensemble, Pairs, scaled
 from checkpoints.generator import generator
 from checkpoints.pictures import edited, pictures
-from checkpoints.recipe import BaseTraining, Recipe
-from checkpoints.sheet import Line, sheet
+from checkpoints.recipe import BaseTraining, ZooRecipe
+from checkpoints.sheet import SheetRow, sheet
 from checkpoints.tasks import EditTask
 from checkpoints.train import read_edit_tasks
 from checkpoints.writing import write_bytes
@@ -68,7 +68,7 @@ def contact_sheet(
 
 def _ensemble(states: Sequence[Mapping[str, Tensor]], pairs: Pairs, steps: int) -> Ensemble:
     """Return networks whose weights are all trained, each from its own state."""
-    recipe = Recipe(train=1, validation=0, test=0, base=BaseTraining(), form="full", snapshots=(steps,), batch=4)
+    recipe = ZooRecipe(train=1, validation=0, test=0, base=BaseTraining(), form="full", snapshots=(steps,), batch=4)
     own = {name: torch.stack([state[name] for state in states]).clone().requires_grad_() for name in states[0]}
     return Ensemble(generator(), dict(states[0]), own, pairs, replace(recipe, pictures=_TRAIN, held_out=_HELD_OUT))
 
@@ -97,7 +97,7 @@ def _draw(out: Path, chosen: Sequence[EditTask], pairs: Pairs, shown: Mapping[st
             "target": scaled(pairs.targets[number, -_HELD_OUT:][index]),
         }
         cells |= {name: each[number, index] for name, each in shown.items()}
-        lines.append(Line(text=task.texts[0], cells=cells))
+        lines.append(SheetRow(text=task.texts[0], cells=cells))
     content = BytesIO()
     sheet(lines, list(lines[0].cells)).save(content, format="PNG")
     write_bytes(out, content.getvalue())

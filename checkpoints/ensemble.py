@@ -18,7 +18,7 @@ from checkpoints.discriminator import discriminator, least_squares_loss
 from checkpoints.examples import Examples
 from checkpoints.examples import Pairs as Pairs
 from checkpoints.examples import scaled as scaled
-from checkpoints.recipe import Recipe
+from checkpoints.recipe import ZooRecipe
 from paramgen.slots.init_program import slot_generator
 from paramgen.zoo.low_rank import restore
 
@@ -60,7 +60,12 @@ class Ensemble:
     """Networks of one architecture that are trained side by side."""
 
     def __init__(
-        self, module: nn.Module, base: Mapping[str, Tensor], own: dict[str, Tensor], examples: Examples, recipe: Recipe
+        self,
+        module: nn.Module,
+        base: Mapping[str, Tensor],
+        own: dict[str, Tensor],
+        examples: Examples,
+        recipe: ZooRecipe,
     ) -> None:
         """`own` is what each network trains of `base`, stacked; its initial values may differ between networks."""
         self.module, self.base, self.own, self.examples, self.recipe = module, base, own, examples, recipe

@@ -17,7 +17,7 @@ _TIMESTEP: Final = "time_emb"  # layers that embed the timestep, which is always
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Network:
+class ZooNetwork:
     """An architecture by its spec and configuration, and how its own library builds it."""
 
     spec: str

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, final
 
 from paramgen.errors import OptionError
-from paramgen.zoo.layout import Form
+from paramgen.zoo.layout import ZooForm
 
 
 @final
@@ -24,7 +24,7 @@ class BaseTraining:
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
+class ZooRecipe:
     """A zoo. Tasks of a `group` are trained together; `snapshots` are the steps that are kept."""
 
     kind: Literal["translation", "classification"] = "translation"
@@ -32,7 +32,7 @@ class Recipe:
     validation: int
     test: int
     base: BaseTraining
-    form: Form = "low_rank"
+    form: ZooForm = "low_rank"
     rank: int = 4
     alpha: float = 4.0
     common: bool = True  # the factors A are trained with the base checkpoint, and shared by all tasks

@@ -17,14 +17,14 @@ _GAP, _HEAD, _SIDE = 8, 44, 250
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Line:
+class SheetRow:
     """One row: the words, and for each column a picture with values from -1 to 1."""
 
     text: str
     cells: Mapping[str, Float[Tensor, "3 height width"]]
 
 
-def sheet(lines: Sequence[Line], columns: Sequence[str]) -> Image.Image:
+def sheet(lines: Sequence[SheetRow], columns: Sequence[str]) -> Image.Image:
     """Return the sheet; a missing cell is grey."""
     height, width = next(iter(lines[0].cells.values())).shape[1:]
     cell = (MAGNIFIED * width, MAGNIFIED * height)

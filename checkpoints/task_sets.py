@@ -15,26 +15,26 @@ from checkpoints.class_tasks import ClassTask, class_tasks
 from checkpoints.classifier import CLASSIFIER
 from checkpoints.examples import Examples, Labelled, Pairs
 from checkpoints.generator import TRANSLATOR
-from checkpoints.networks import SIZE, Network
+from checkpoints.networks import SIZE, ZooNetwork
 from checkpoints.pictures import edited, pictures
-from checkpoints.recipe import Recipe
+from checkpoints.recipe import ZooRecipe
 from checkpoints.tasks import EditTask, edit_tasks
 from paramgen.errors import OptionError
 from paramgen.images.folders import folder_images
 from paramgen.images.sets import decode
 
-Task = EditTask | ClassTask
+ZooTask = EditTask | ClassTask
 
 
 class TaskSet(ABC):
     """The tasks of a recipe, with the examples and the architecture that they are trained with."""
 
-    recipe: Recipe
+    recipe: ZooRecipe
     pictures: UInt8[Tensor, "..."]
 
     @property
     @abstractmethod
-    def network(self) -> Network:
+    def network(self) -> ZooNetwork:
         """The architecture of all checkpoints."""
 
     @property
@@ -43,7 +43,7 @@ class TaskSet(ABC):
         """How many examples of a task are trained on; the rest are held out for its metrics."""
 
     @abstractmethod
-    def tasks(self) -> Sequence[Task]:
+    def tasks(self) -> Sequence[ZooTask]:
         """Return all tasks of the recipe."""
 
     @abstractmethod
@@ -60,11 +60,11 @@ class TaskSet(ABC):
 class TranslationTasks(TaskSet):
     """Tasks that turn pictures into other pictures."""
 
-    recipe: Recipe
+    recipe: ZooRecipe
     pictures: UInt8[Tensor, "batch 3 height width"]
 
     @property
-    def network(self) -> Network:
+    def network(self) -> ZooNetwork:
         """The U-Net."""
         return TRANSLATOR
 
@@ -93,12 +93,12 @@ class TranslationTasks(TaskSet):
 class ClassificationTasks(TaskSet):
     """Tasks that tell pictures of two classes apart."""
 
-    recipe: Recipe
+    recipe: ZooRecipe
     names: tuple[str, ...]
     pictures: UInt8[Tensor, "classes each 3 height width"]
 
     @property
-    def network(self) -> Network:
+    def network(self) -> ZooNetwork:
         """The ConvNeXt."""
         return CLASSIFIER
 
@@ -123,7 +123,7 @@ class ClassificationTasks(TaskSet):
         return {}
 
 
-def task_set_of(recipe: Recipe, data: str) -> TaskSet:
+def task_set_of(recipe: ZooRecipe, data: str) -> TaskSet:
     """Return the tasks of a recipe with the pictures of `data`."""
     if recipe.kind == "translation":
         return TranslationTasks(recipe=recipe, pictures=pictures(data, recipe.pictures + recipe.held_out))

@@ -19,7 +19,7 @@ MAX_EDITS: Final = 3
 PHRASINGS: Final = 6
 
 Novelty = Literal["", "chain", "words", "edit"]
-Split = Literal["train", "validation", "test"]
+TaskSplit = Literal["train", "validation", "test"]
 
 _TEMPLATES: Final = {
     1: ("{0}", "apply {0}", "{0} to the photo", "a picture with {0}"),
@@ -35,7 +35,7 @@ class EditTask:
 
     edits: tuple[str, ...]
     texts: tuple[str, ...]
-    split: Split
+    split: TaskSplit
     novelty: Novelty = ""
 
     @property
@@ -125,7 +125,7 @@ def _test(kind: Novelty, draw: random.Random, taken: set[frozenset[str]]) -> Edi
     return _task(_chain(draw, taken, _seen(), first), draw, "test", kind)
 
 
-def _task(edits: tuple[Edit, ...], draw: random.Random, split: Split, novelty: Novelty = "") -> EditTask:
+def _task(edits: tuple[Edit, ...], draw: random.Random, split: TaskSplit, novelty: Novelty = "") -> EditTask:
     """Return a chain with its phrasings: any phrase of an edit may fill any template."""
     templates = _TEMPLATES[len(edits)]
     texts: list[str] = []

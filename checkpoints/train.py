@@ -14,7 +14,7 @@ from checkpoints.base import NAME as BASE_TRAINING
 from checkpoints.base import train_base
 from checkpoints.class_tasks import ClassTask
 from checkpoints.index import index
-from checkpoints.recipe import Recipe
+from checkpoints.recipe import ZooRecipe
 from checkpoints.task_sets import TaskSet, task_set_of
 from checkpoints.tasks import GRAMMAR_VERSION, EditTask
 from checkpoints.units import Made, Unit, layout_of, trained_unit, units
@@ -32,7 +32,7 @@ Report = Callable[[str, int, int], None]
 
 
 def train_zoo(
-    name: str, recipe: Recipe, data: str, out: Path, *, resume: bool, ray: bool, report: Report
+    name: str, recipe: ZooRecipe, data: str, out: Path, *, resume: bool, ray: bool, report: Report
 ) -> tuple[int, list[Skipped]]:
     """Train or continue the zoo in `out`; return how many checkpoints its table lists, and which were skipped."""
     report("pictures", 0, 1)

@@ -8,11 +8,11 @@ from torch import Tensor
 
 from checkpoints.ensemble import Ensemble, stack
 from checkpoints.networks import targets, trained
-from checkpoints.recipe import Recipe
-from checkpoints.task_sets import Task, TaskSet
+from checkpoints.recipe import ZooRecipe
+from checkpoints.task_sets import TaskSet, ZooTask
 from checkpoints.writing import finite
 from paramgen.zoo.hashes import content_sha256
-from paramgen.zoo.layout import Layout
+from paramgen.zoo.layout import ZooLayout
 from paramgen.zoo.low_rank import RIGHT, first_factors
 from paramgen.zoo.table import Row
 
@@ -30,7 +30,7 @@ class Unit:
 
     number: int
     seed: int
-    tasks: tuple[Task, ...]
+    tasks: tuple[ZooTask, ...]
 
     @property
     def shard(self) -> str:
@@ -38,7 +38,7 @@ class Unit:
         return f"{self.number:05d}.safetensors"
 
 
-def units(recipe: Recipe, tasks: Sequence[Task]) -> list[Unit]:
+def units(recipe: ZooRecipe, tasks: Sequence[ZooTask]) -> list[Unit]:
     """Return all units of a recipe: every task outside the test split, then the repeated ones."""
     own = [task for task in tasks if task.split != "test"]
     # Evenly chosen: the first tasks are single edits.
@@ -51,11 +51,11 @@ def units(recipe: Recipe, tasks: Sequence[Task]) -> list[Unit]:
     return found
 
 
-def layout_of(task_set: TaskSet, base: Mapping[str, Tensor]) -> Layout:
+def layout_of(task_set: TaskSet, base: Mapping[str, Tensor]) -> ZooLayout:
     """Return the layout that all checkpoints of a recipe share, which zoo.json describes."""
     recipe = task_set.recipe
     low = recipe.form == "low_rank"
-    return Layout(
+    return ZooLayout(
         spec=task_set.network.spec,
         config=task_set.network.config,
         kind=recipe.kind,
@@ -95,7 +95,7 @@ def trained_unit(unit: Unit, task_set: TaskSet, base: Mapping[str, Tensor], abou
     return found
 
 
-def first_tensors(recipe: Recipe, base: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def first_tensors(recipe: ZooRecipe, base: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the initial values of what each task trains: factors and small slots, or the whole state."""
     if recipe.form == "full":
         return {name: each for name, each in base.items() if not name.endswith(RIGHT)}

@@ -10,7 +10,7 @@ from typing import Any, Final, final
 
 import torch
 
-from checkpoints.recipe import BaseTraining, Recipe
+from checkpoints.recipe import BaseTraining, ZooRecipe
 from checkpoints.task_sets import task_set_of
 from checkpoints.train import RUN
 from paramgen.errors import OptionError, ZooError
@@ -62,7 +62,7 @@ def _measured_again(zoo: Zoo, rows: list[Row], data: str, report: Callable[[str,
     try:
         run = json.loads((zoo.folder / RUN).read_text(encoding="utf-8"))
         settings, pictures = run["settings"], run["pictures"]
-        recipe = Recipe(
+        recipe = ZooRecipe(
             **settings | {"base": BaseTraining(**settings["base"]), "snapshots": tuple(settings["snapshots"])}
         )
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -12,7 +12,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from paramgen.errors import ZooError, one_line
-from paramgen.zoo.layout import NAME, Layout
+from paramgen.zoo.layout import NAME, ZooLayout
 from paramgen.zoo.reading import SHARDS
 from paramgen.zoo.table import Row
 
@@ -45,7 +45,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
     write_bytes(path, save(whole, metadata=dict(metadata) if metadata else None))
 
 
-def write_layout(folder: Path, layout: Layout, base: Mapping[str, Tensor] | None) -> None:
+def write_layout(folder: Path, layout: ZooLayout, base: Mapping[str, Tensor] | None) -> None:
     """Write the base checkpoint and then zoo.json."""
     if layout.base is not None and base is not None:
         write_tensors(folder / layout.base, base)

@@ -22,7 +22,7 @@ from training.targets import view_of_design
 from training.window import Window
 
 
-class Recipe(Enum):
+class SupernetRecipe(Enum):
     """Recipes that train a supernet."""
 
     VISION = "vision"
@@ -81,7 +81,7 @@ def _heads(width: int, classes: Iterable[int | None]) -> dict[str, tuple[int, ..
     return weights | {f"head{count}/0:bias": (count,) for count in counts}
 
 
-def main(name: Annotated[Recipe, typer.Argument(metavar="RECIPE", help="vision or text")]) -> None:
+def main(name: Annotated[SupernetRecipe, typer.Argument(metavar="RECIPE", help="vision or text")]) -> None:
     """Trace the designs of the recipe's first window and write what they share."""
     recipe = importlib.import_module(f"training.recipes.{name.value}")
     config = recipe.run({"nothing yet": (1,)})
@@ -94,7 +94,7 @@ def main(name: Annotated[Recipe, typer.Argument(metavar="RECIPE", help="vision o
         caps=CAPS if config.takes == "images" else {},
     )
     if config.takes == "images":
-        tensors |= _heads(tensors["head10/0:weight"][1], [task.classes for task in config.tasks])
+        tensors |= _heads(tensors["head10/0:weight"][1], [config.classes for config in config.datasets])
     tensors |= _letters(tensors)
     lines = ",\n".join(f" {json.dumps(name)}: {list(shape)}" for name, shape in tensors.items())
     write_text(recipe.TENSORS, f"{{\n{lines}\n}}\n")

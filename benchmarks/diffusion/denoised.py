@@ -22,12 +22,12 @@ import torch
 import typer
 from torch import Tensor
 
-from benchmarks.diffusion.initializations import Known, State, initializations, stacked
+from benchmarks.diffusion.initializations import KnownCheckpoints, State, initializations, stacked
 from benchmarks.provenance import provenance
 from checkpoints.ensemble import Ensemble, Pairs
 from checkpoints.generator import generator
 from checkpoints.pictures import edited, pictures
-from checkpoints.recipe import BaseTraining, Recipe
+from checkpoints.recipe import BaseTraining, ZooRecipe
 from checkpoints.tasks import EditTask
 from checkpoints.train import read_edit_tasks
 from paramgen.diffusion.loading import open_pipeline
@@ -56,7 +56,9 @@ def snapshots(steps: int) -> tuple[int, ...]:
 
 def train(states: Sequence[State], pairs: Pairs, *, steps: int, lr: float) -> tuple[list[Curve], float]:
     """Train networks and return the curve of each, from step 0 on, and the seconds of a step of one."""
-    recipe = Recipe(train=1, validation=0, test=0, base=BaseTraining(), form="full", snapshots=snapshots(steps), lr=lr)
+    recipe = ZooRecipe(
+        train=1, validation=0, test=0, base=BaseTraining(), form="full", snapshots=snapshots(steps), lr=lr
+    )
     recipe = replace(recipe, pictures=TRAINED, held_out=HELD_OUT)
     ensemble = Ensemble(generator(), dict(states[0]), stacked(states), pairs, recipe)
     found = {0: _evaluate(ensemble)}
@@ -150,7 +152,7 @@ def run(
 ) -> dict[str, Any]:
     """Return the whole result; `denoising` has steps and guidance of it."""
     opened = open_pipeline(pipeline)
-    known = Known.of(Zoo.open(zoo), opened.pipeline)
+    known = KnownCheckpoints.of(Zoo.open(zoo), opened.pipeline)
     every, given = read_edit_tasks(zoo), pictures(data, TRAINED + HELD_OUT)
     unseen = [task for task in every if task.split == "test"][:tasks]
     held = [task for task in every if task.split == "validation"]

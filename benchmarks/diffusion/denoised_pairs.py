@@ -20,11 +20,11 @@ import torch
 import typer
 from torch import Tensor
 
-from benchmarks.diffusion.initializations import Known, State, initializations, stacked
+from benchmarks.diffusion.initializations import KnownCheckpoints, State, initializations, stacked
 from benchmarks.provenance import provenance
 from checkpoints.class_tasks import ClassTask
 from checkpoints.ensemble import Ensemble
-from checkpoints.recipe import Recipe
+from checkpoints.recipe import ZooRecipe
 from checkpoints.recipes.pairs import config
 from checkpoints.task_sets import TaskSet, task_set_of
 from checkpoints.train import read_class_tasks
@@ -40,7 +40,7 @@ Accuracies = dict[int, list[float]]  # after so many steps, of each pair
 
 
 def train(
-    task_set: TaskSet, pairs: Sequence[ClassTask], states: Sequence[State], recipe: Recipe, seed: int
+    task_set: TaskSet, pairs: Sequence[ClassTask], states: Sequence[State], recipe: ZooRecipe, seed: int
 ) -> Accuracies:
     """Return the accuracy on each pair, before training and after each of the recipe's snapshots."""
     ensemble = Ensemble(
@@ -56,7 +56,7 @@ def run(
 ) -> dict[str, Any]:
     """Return the whole result."""
     opened = open_pipeline(pipeline)
-    known = Known.of(Zoo.open(zoo), opened.pipeline)
+    known = KnownCheckpoints.of(Zoo.open(zoo), opened.pipeline)
     task_set = task_set_of(config(), data)
     every = read_class_tasks(zoo)
     unseen, held = ([each for each in every if each.split == split] for split in ("test", "validation"))

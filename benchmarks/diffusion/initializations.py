@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from checkpoints.generator import TRANSLATOR
-from checkpoints.networks import Network
+from checkpoints.networks import ZooNetwork
 from paramgen.diffusion.pipeline import WeightDiffusionPipeline
 from paramgen.slots.init_program import slot_generator
 from paramgen.zoo import Row, Zoo, restore
@@ -21,7 +21,7 @@ RIDGE: Final = 3.0  # added to the diagonal, relative to its mean: best for the 
 
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Known:
+class KnownCheckpoints:
     """The training checkpoints of a zoo, the last of each run with seed 0, with the mean embedding of their prompts."""
 
     zoo: Zoo
@@ -30,7 +30,7 @@ class Known:
     texts: Float[Tensor, "checkpoints text"]  # the mean of each checkpoint's texts
 
     @classmethod
-    def of(cls, zoo: Zoo, pipeline: WeightDiffusionPipeline) -> "Known":
+    def of(cls, zoo: Zoo, pipeline: WeightDiffusionPipeline) -> "KnownCheckpoints":
         """Read the training checkpoints of a zoo, with the embeddings that the pipeline knows."""
         indices = {text: index for index, text in enumerate(pipeline.prompts.config["texts"])}
         rows = last_of(zoo, seeds={0})
@@ -54,11 +54,11 @@ def last_of(zoo: Zoo, *, seeds: set[int]) -> tuple[Row, ...]:
 
 
 def initializations(
-    known: Known,
+    known: KnownCheckpoints,
     pipeline: WeightDiffusionPipeline,
     prompt: str,
     *,
-    network: Network = TRANSLATOR,
+    network: ZooNetwork = TRANSLATOR,
     denoising_steps: int,
     guidance: float,
 ) -> dict[str, State]:
@@ -84,7 +84,7 @@ def initializations(
     return {**found, "denoised": denoised}
 
 
-def linear(known: Known, pipeline: WeightDiffusionPipeline) -> Callable[[Tensor], Tensor]:
+def linear(known: KnownCheckpoints, pipeline: WeightDiffusionPipeline) -> Callable[[Tensor], Tensor]:
     """Return a ridge regression of a checkpoint's blocks on its prompt: the simplest model that learns from a zoo."""
     blocks = torch.stack([pipeline.codec.encode(update) for update in known.updates])
     centre, middle = known.texts.mean(0), blocks.mean(0)
@@ -103,7 +103,7 @@ def _restored(zoo: Zoo, update: State) -> State:
     return dict(update) if zoo.layout.form == "full" else restore(zoo.base, update, scale=zoo.layout.scale)
 
 
-def _noisy(known: Known, update: State, prompt: str) -> State:
+def _noisy(known: KnownCheckpoints, update: State, prompt: str) -> State:
     found = {}
     for name, tensor in update.items():
         std = torch.stack([each[name] for each in known.updates]).std(0, correction=0)

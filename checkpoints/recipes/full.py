@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-from checkpoints.recipe import Recipe
+from checkpoints.recipe import ZooRecipe
 from checkpoints.recipes import photos
 
 
-def config() -> Recipe:
+def config() -> ZooRecipe:
     """Return the zoo: one checkpoint of each task, four times as large."""
     return replace(photos.config(), form="full", snapshots=(30,))

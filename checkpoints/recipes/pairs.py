@@ -1,11 +1,11 @@
 """The classifier zoo: pairs of CIFAR-10's classes, told apart by small ConvNeXts; every pair from three seeds."""
 
-from checkpoints.recipe import BaseTraining, Recipe
+from checkpoints.recipe import BaseTraining, ZooRecipe
 
 
-def config() -> Recipe:
+def config() -> ZooRecipe:
     """Return the zoo: 33 pairs to train on, 3 to validate, 9 to test."""
-    return Recipe(
+    return ZooRecipe(
         kind="classification",
         train=33,
         validation=3,

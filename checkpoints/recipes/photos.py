@@ -1,11 +1,11 @@
 """The zoo of the pipeline we ship: 400 edits of photographs, each a low-rank update of one base checkpoint."""
 
-from checkpoints.recipe import BaseTraining, Recipe
+from checkpoints.recipe import BaseTraining, ZooRecipe
 
 
-def config() -> Recipe:
+def config() -> ZooRecipe:
     """Return the zoo; what it holds: cards/results/zoo_photos.json."""
-    return Recipe(
+    return ZooRecipe(
         train=400,
         validation=10,
         test=48,

@@ -1,11 +1,11 @@
 """A zoo of seconds: it shows that an installation works."""
 
-from checkpoints.recipe import BaseTraining, Recipe
+from checkpoints.recipe import BaseTraining, ZooRecipe
 
 
-def config() -> Recipe:
+def config() -> ZooRecipe:
     """Return the zoo; what it makes is of no use."""
-    return Recipe(
+    return ZooRecipe(
         train=4,
         validation=1,
         test=3,

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from paramgen.diffusion.blocks import BlockLayout
 from paramgen.errors import PipelineError
-from paramgen.zoo.layout import Form
+from paramgen.zoo.layout import ZooForm
 
 _SMALLEST: Final = 1e-12  # a smaller std is that of a constant
 
@@ -43,7 +43,7 @@ class WeightCodec(ModelMixin, ConfigMixin):
         width: int,
         components: int = 0,
         *,
-        form: Form = "full",
+        form: ZooForm = "full",
         scale: float = 1.0,
         shared: Mapping[str, Sequence[int]] | None = None,
     ) -> None:
@@ -71,7 +71,7 @@ class WeightCodec(ModelMixin, ConfigMixin):
             self.spread = _constant(torch.ones(components))
 
     @property
-    def form(self) -> Form:
+    def form(self) -> ZooForm:
         """What the tensors are."""
         return self.config["form"]
 

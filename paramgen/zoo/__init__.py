@@ -8,7 +8,7 @@ ZOO/shards/00000.safetensors their tensors, named "<id>/<name>"
 ```
 """
 
-from paramgen.zoo.layout import Layout as Layout
+from paramgen.zoo.layout import ZooLayout as ZooLayout
 from paramgen.zoo.low_rank import restore as restore
 from paramgen.zoo.reading import Skipped as Skipped
 from paramgen.zoo.reading import Zoo as Zoo

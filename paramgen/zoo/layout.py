@@ -18,14 +18,14 @@ MAX_RANK: Final = 4_096
 MAX_TEXT: Final = 10_000
 FILE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}\.safetensors")
 
-Form = Literal["full", "low_rank"]
+ZooForm = Literal["full", "low_rank"]
 ZooKind = Literal["translation", "classification", "collected"]
 Output = Literal["direct", "residual"]
 
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Layout:
+class ZooLayout:
     """The contents of zoo.json.
 
     In the form `low_rank` a checkpoint stores `targets` as two factors and `trained` slots as they are; all others are
@@ -36,7 +36,7 @@ class Layout:
     spec: str
     config: Mapping[str, Any]
     kind: ZooKind
-    form: Form
+    form: ZooForm
     base: str | None = "base.safetensors"
     rank: int = 4
     alpha: float = 4.0
@@ -85,7 +85,7 @@ class Layout:
         }
 
     @classmethod
-    def from_json(cls, given: Any) -> "Layout":
+    def from_json(cls, given: Any) -> "ZooLayout":
         """Return the layout of a zoo.json; raise ZooError if it is invalid."""
         if not isinstance(given, dict) or given.get("format_version") != FORMAT_VERSION:
             found = given.get("format_version") if isinstance(given, dict) else None
@@ -97,7 +97,7 @@ class Layout:
             spec=_typed(architecture, "spec", str),
             config=_typed(architecture, "config", dict),
             kind=_one_of(given, "kind", get_args(ZooKind)),
-            form=_one_of(given, "form", get_args(Form)),
+            form=_one_of(given, "form", get_args(ZooForm)),
             base=None if given.get("base") is None else _typed(given, "base", str),
             rank=_typed(given, "rank", int),
             alpha=float(_typed(given, "alpha", (int, float))),
@@ -107,7 +107,7 @@ class Layout:
         )
 
 
-def read_layout(folder: Path) -> Layout:
+def read_layout(folder: Path) -> ZooLayout:
     """Read the zoo.json of `folder`."""
     path = folder / NAME
     try:
@@ -120,7 +120,7 @@ def read_layout(folder: Path) -> Layout:
         ) from error
     except (OSError, ValueError, RecursionError) as error:
         raise ZooError(f"{path} cannot be read: {type(error).__name__}. Get the zoo again.") from error
-    return Layout.from_json(given)
+    return ZooLayout.from_json(given)
 
 
 def _typed(given: Mapping[str, Any], key: str, kind: type | tuple[type, ...]) -> Any:

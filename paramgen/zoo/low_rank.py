@@ -12,7 +12,7 @@ from torch import Tensor
 
 from paramgen.errors import ZooError
 from paramgen.slots.init_program import slot_generator
-from paramgen.zoo.layout import Layout
+from paramgen.zoo.layout import ZooLayout
 
 LEFT: Final = ".lora_B"  # (out, rank)
 RIGHT: Final = ".lora_A"  # (rank, in * kh * kw)
@@ -36,7 +36,7 @@ def restore(base: Mapping[str, Tensor], tensors: Mapping[str, Tensor], *, scale:
     return found
 
 
-def shapes(layout: Layout, base: Mapping[str, torch.Size]) -> dict[str, tuple[int, ...]]:
+def shapes(layout: ZooLayout, base: Mapping[str, torch.Size]) -> dict[str, tuple[int, ...]]:
     """Return the name and shape of every tensor that a checkpoint of this layout has, in the base's order."""
     if layout.form == "full":
         return {name: tuple(shape) for name, shape in base.items()}

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from paramgen.errors import ZooError, one_line
 from paramgen.zoo.hashes import content_sha256
-from paramgen.zoo.layout import Layout, read_layout
+from paramgen.zoo.layout import ZooLayout, read_layout
 from paramgen.zoo.low_rank import restore, shapes
 from paramgen.zoo.table import Row, read_rows
 
@@ -37,7 +37,7 @@ class Zoo:
     """The usable checkpoints of a folder. `skipped` lists the others, and grows when bad values are read."""
 
     folder: Path
-    layout: Layout
+    layout: ZooLayout
     base: Mapping[str, Tensor]
     rows: tuple[Row, ...]
     shapes: Mapping[str, tuple[int, ...]]
@@ -113,7 +113,7 @@ class Zoo:
         return found
 
 
-def _rows(given: list[Any], layout: Layout) -> tuple[list[Row], list[Skipped]]:
+def _rows(given: list[Any], layout: ZooLayout) -> tuple[list[Row], list[Skipped]]:
     rows: dict[str, Row] = {}
     skipped = []
     for number, each in enumerate(given):

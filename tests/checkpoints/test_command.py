@@ -9,7 +9,7 @@ from typer.testing import CliRunner, Result
 
 from checkpoints.__main__ import app
 from checkpoints.recipes import smoke
-from checkpoints.sheet import MAGNIFIED, Line, sheet
+from checkpoints.sheet import MAGNIFIED, SheetRow, sheet
 from checkpoints.train import read_edit_tasks, train_zoo
 from paramgen.zoo import Zoo
 
@@ -80,6 +80,6 @@ def test_a_cell_is_where_its_column_says() -> None:
     import torch
 
     cells = {"dark": torch.full((3, 8, 8), -1.0), "light": torch.full((3, 8, 8), 1.0)}
-    drawn = sheet([Line(text="one two", cells=cells)], ["light", "none", "dark"])
+    drawn = sheet([SheetRow(text="one two", cells=cells)], ["light", "none", "dark"])
     row = [drawn.getpixel((x, drawn.height - 20)) for x in range(250, drawn.width, 8 * MAGNIFIED + 8)]
     assert row == [(255, 255, 255), (0xDD, 0xDD, 0xDD), (0, 0, 0)]

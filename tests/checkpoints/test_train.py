@@ -14,7 +14,7 @@ from checkpoints.ensemble import Ensemble, Pairs, stack
 from checkpoints.generator import generator
 from checkpoints.networks import targets
 from checkpoints.pictures import edited, pictures
-from checkpoints.recipe import Recipe
+from checkpoints.recipe import ZooRecipe
 from checkpoints.recipes import smoke
 from checkpoints.tasks import edit_tasks
 from checkpoints.train import read_edit_tasks, train_zoo
@@ -43,7 +43,7 @@ def zoo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def trained_alone(recipe: Recipe, names: list[int]) -> dict[int, dict[str, torch.Tensor]]:
+def trained_alone(recipe: ZooRecipe, names: list[int]) -> dict[int, dict[str, torch.Tensor]]:
     given = pictures("drawn", recipe.pictures + recipe.held_out)
     chosen = [edit_tasks(train=9, validation=0, test=0)[name] for name in names]
     pairs = Pairs(inputs=given, targets=torch.stack([edited(task, given) for task in chosen]))

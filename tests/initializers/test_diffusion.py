@@ -36,7 +36,7 @@ def test_a_prompt_is_enough_for_a_folder_that_diffusers_loads(
     done = command("predict", "--init", init, "--prompt", 'pencil & "paper"?', "--out", "d", "--json")
     assert done.status == 0, done
     said = json.loads(done.out)
-    assert said["by_rule"].keys() == {"diffusion", "shared start"} and said["loaded_by"] == "diffusers"
+    assert said["by_rule"].keys() == {"diffusion", "base checkpoint"} and said["loaded_by"] == "diffusers"
     assert len(said["remarks"]) == 1 and "far from what the pipeline was trained on" in said["remarks"][0]
     record = json.loads((tmp_path / "d" / "paramgen.json").read_text())["initializer"]
     assert record["prompt"] == 'pencil & "paper"?' and record["far"] is True and -1 <= record["similarity"] <= 1

@@ -10,7 +10,7 @@ from training.config import Config
 from training.recipes import text, vision
 from training.sharing import shared_tensors
 from training.spaces import sample
-from training.targets import Target, view_of_design
+from training.targets import TargetNetwork, view_of_design
 
 
 def test_shared_tensors_are_as_large_as_the_largest_and_no_larger_than_the_cap() -> None:
@@ -32,11 +32,11 @@ def test_the_vision_recipe_has_what_its_designs_ask_for_and_fits_into_the_wheel(
     supernet = fresh(config.hypernet)
     assert isinstance(config, Config) and isinstance(supernet, Supernet)
     assert 2 * sum(prod(shape) for shape in supernet.config.tensors.values()) < 12e6  # bytes in bfloat16
-    assert {f"head{task.classes}/0:weight" for task in config.tasks} <= supernet.config.tensors.keys()
+    assert {f"head{task.classes}/0:weight" for task in config.datasets} <= supernet.config.tensors.keys()
     generator = torch.Generator().manual_seed(1)
     design = sample(generator, family="vit", span="wide", resolutions=config.resolutions)
     view = view_of_design(design)
-    target = Target.of(design.build, view, seed=0, device=torch.device("cpu"))
+    target = TargetNetwork.of(design.build, view, seed=0, device=torch.device("cpu"))
     weights = target.predict(supernet)
     assert weights.keys() == dict(target.network.named_parameters()).keys()
 
@@ -49,6 +49,6 @@ def test_the_text_recipe_has_what_its_designs_ask_for_and_fits_into_the_wheel(fa
     assert 2 * sum(prod(shape) for shape in supernet.config.tensors.values()) < 12e6
     generator = torch.Generator().manual_seed(1)
     drawn = sample(generator, family=family, span="wide", resolutions=config.resolutions)
-    design = replace(drawn, classes=config.tasks[0].classes)
-    target = Target.of(design.build, view_of_design(design), seed=0, device=torch.device("cpu"))
+    design = replace(drawn, classes=config.datasets[0].classes)
+    target = TargetNetwork.of(design.build, view_of_design(design), seed=0, device=torch.device("cpu"))
     assert target.predict(supernet).keys() == {name for name, _ in target.network.named_parameters()}

@@ -13,13 +13,13 @@ from torch import Tensor
 from checkpoints.index import index
 from checkpoints.writing import write_layout, write_shard
 from paramgen.errors import ZooError
-from paramgen.zoo import Layout, Row, Zoo, restore
+from paramgen.zoo import Row, Zoo, ZooLayout, restore
 from paramgen.zoo.hashes import content_sha256
 from paramgen.zoo.low_rank import LEFT, RIGHT, first_factors
 
 CONFIG = {"in_channels": 3}
 BASE = {"conv.weight": torch.ones(4, 3, 3, 3), "conv.bias": torch.zeros(4), "out.weight": torch.ones(2, 4)}
-LAYOUT = Layout(
+LAYOUT = ZooLayout(
     spec="diffusers:UNet2DModel",
     config=CONFIG,
     kind="translation",
