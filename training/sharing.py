@@ -94,7 +94,7 @@ def main(name: Annotated[SupernetRecipe, typer.Argument(metavar="RECIPE", help="
         caps=CAPS if config.takes == "images" else {},
     )
     if config.takes == "images":
-        tensors |= _heads(tensors["head10/0:weight"][1], [config.classes for config in config.datasets])
+        tensors |= _heads(tensors["head10/0:weight"][1], [each.classes for each in config.datasets])
     tensors |= _letters(tensors)
     lines = ",\n".join(f" {json.dumps(name)}: {list(shape)}" for name, shape in tensors.items())
     write_text(recipe.TENSORS, f"{{\n{lines}\n}}\n")

@@ -32,7 +32,7 @@ def test_the_vision_recipe_has_what_its_designs_ask_for_and_fits_into_the_wheel(
     supernet = fresh(config.hypernet)
     assert isinstance(config, Config) and isinstance(supernet, Supernet)
     assert 2 * sum(prod(shape) for shape in supernet.config.tensors.values()) < 12e6  # bytes in bfloat16
-    assert {f"head{task.classes}/0:weight" for task in config.datasets} <= supernet.config.tensors.keys()
+    assert {f"head{each.classes}/0:weight" for each in config.datasets} <= supernet.config.tensors.keys()
     generator = torch.Generator().manual_seed(1)
     design = sample(generator, family="vit", span="wide", resolutions=config.resolutions)
     view = view_of_design(design)
