@@ -70,7 +70,8 @@ def _images(module: Any, required: bool) -> Tensor:
 
 def _channels(module: Any) -> int:
     """Return the channels of the images; what no config says, an attribute of the module may."""
-    return int(module.config.get("in_channels", getattr(module, "in_channels", 3)))
+    config = module.config
+    return int(config["in_channels"] if "in_channels" in config else getattr(module, "in_channels", 3))
 
 
 def _size(module: Any) -> Any:
