@@ -17,7 +17,7 @@ from tests.support.diffusion import states_equal
 
 @pytest.fixture(scope="module")
 def own(pipeline_folder: Path) -> tuple[Architecture, Graph]:
-    architecture = resolve(str(pipeline_folder / "start"))
+    architecture = resolve(str(pipeline_folder / "base"))
     return architecture, graph_of(architecture)
 
 
