@@ -69,7 +69,7 @@ def test_the_best_of_several_draws_is_nearest_to_the_pairs(
                 tmp_path / part / f"{number}.png"
             )
     pipeline = open_pipeline(str(pipeline_folder)).pipeline
-    pairs = pairs_of(tmp_path, pipeline.start)
+    pairs = pairs_of(tmp_path, pipeline.base)
     assert float(pairs[0][0, 0].mean()) == pytest.approx(200 / 127.5 - 1)
     best = distance(pipeline, drawn(pipeline_folder, more=f"?best_of=4&pairs={tmp_path}", own=own), pairs)
     assert best < distance(pipeline, drawn(pipeline_folder, own=own), pairs)
