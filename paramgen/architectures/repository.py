@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from paramgen.architectures import Architecture, Request, read_config, sources
+from paramgen.architectures import Architecture, ArchitectureRequest, read_config, sources
 from paramgen.architectures.overrides import join_spec, split_spec
 from paramgen.architectures.untrusted import admitted
 from paramgen.architectures.untrusted_sizes import refuse_sizes
@@ -21,7 +21,7 @@ def is_repository(name: str) -> bool:
     return _REPOSITORY.fullmatch(name) is not None and not Path(name).exists()
 
 
-def from_repository(request: Request) -> Architecture:
+def from_repository(request: ArchitectureRequest) -> Architecture:
     """Build the network of a repository's config.json by the library it belongs to; the commit is in its spec."""
     from paramgen.hub.download import commit_of, fetch_file, reason  # its libraries take a while
 

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_iter
 
-from paramgen.slots.init_program import InitProgram, Register, Step
+from paramgen.slots.init_program import InitProgram, InitStep, Register
 
 
 @final
-class Place(NamedTuple):
+class MemoryView(NamedTuple):
     """Where in memory a tensor lies, and how."""
 
     storage: int
@@ -23,8 +23,8 @@ class Place(NamedTuple):
     dtype: torch.dtype
 
     @classmethod
-    def of(cls, tensor: Tensor) -> "Place":
-        """Return the place of a tensor."""
+    def of(cls, tensor: Tensor) -> "MemoryView":
+        """Return the memory that a tensor views."""
         with torch._C.DisableTorchFunctionSubclass():  # a lazy parameter has a size, but refuses to tell it
             offset = int(tensor.storage_offset())
             return cls(storage_of(tensor), tensor.size(), tensor.stride(), offset, tensor.dtype)
@@ -39,7 +39,7 @@ class Call:
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     results: tuple[Tensor | None, ...]
-    places: dict[int, Place]  # by the id of each tensor in it that is no constant
+    places: dict[int, MemoryView]  # by the id of each tensor in it that is no constant
     changed: tuple[int, ...]  # ids of the tensors that it writes to
     lost: frozenset[int]  # ids of those of which nothing older survives
 
@@ -48,7 +48,7 @@ _DROPPED_KEYWORDS = frozenset(("device", "pin_memory", "layout", "generator"))
 
 
 @final
-class Slice:
+class ProgramSlice:
     """The backward slice of a recorder's log that one tensor depends on."""
 
     def __init__(self, log: list[Call], touching: dict[int, list[int]]) -> None:
@@ -56,13 +56,13 @@ class Slice:
         self._touching = touching
         self._registers: dict[tuple[int, int], int] = {}  # a tensor object and its storage then -> register
         self._complete = True
-        self._views: list[Step] = []
+        self._views: list[InitStep] = []
 
     def program(self, tensor: Tensor) -> InitProgram | None:
-        """Return the draw of `tensor`, or None where what it holds is not known."""
+        """Return the init program of `tensor`, or None where what it holds is not known."""
         kept = sorted(self._indices(storage_of(tensor)))
         base = self._base(storage_of(tensor))
-        steps: list[Step] = []
+        steps: list[InitStep] = []
         for index in kept:
             step = self._step(index)
             steps += (*self._views, step)
@@ -71,7 +71,7 @@ class Slice:
         result = self._registers.get((id(base), storage_of(tensor)))
         if blank or not self._complete or result is None:
             return None
-        place = Place.of(tensor)
+        place = MemoryView.of(tensor)
         if tensor.dtype == base.dtype and not (tensor.is_conj() or tensor.is_neg()):
             return InitProgram(tuple(steps), result, tuple(place.shape), place.stride, place.offset)
         last = self._read(Register(result), base, place, self._fresh())
@@ -115,7 +115,7 @@ class Slice:
                     heapq.heappush(heap, entry)
         return kept
 
-    def _step(self, index: int) -> Step:
+    def _step(self, index: int) -> InitStep:
         call = self._log[index]
         keywords = {name: value for name, value in call.kwargs.items() if name not in _DROPPED_KEYWORDS}
         # Arguments before results: in-place operations return what they were given.
@@ -125,7 +125,7 @@ class Slice:
             None if result is None else self._registers.setdefault(_key(result, call), len(self._registers))
             for result in call.results
         )
-        return Step(str(call.func).removeprefix("aten."), arguments, named, registers)
+        return InitStep(str(call.func).removeprefix("aten."), arguments, named, registers)
 
     def _value(self, value: Any, call: Call) -> Any:
         if isinstance(value, Tensor):
@@ -150,7 +150,7 @@ class Slice:
         self._complete = self._complete and place is None  # else it is a constant
         return value
 
-    def _read(self, register: Register, base: Tensor, place: Place, result: int) -> Register:
+    def _read(self, register: Register, base: Tensor, place: MemoryView, result: int) -> Register:
         """Return a register that reads the memory of `base` as a tensor at `place` does: complex numbers as pairs."""
         if base.dtype != place.dtype:
             elements = base.untyped_storage().nbytes() // base.element_size()
@@ -162,7 +162,7 @@ class Slice:
         self, operator: str, arguments: tuple[Any, ...], result: int, keywords: Mapping[str, Any] | None = None
     ) -> Register:
         """Add a step that no logged operation made."""
-        self._views.append(Step(operator, arguments, keywords or {}, (result,)))
+        self._views.append(InitStep(operator, arguments, keywords or {}, (result,)))
         return Register(result)
 
     def _fresh(self) -> int:

@@ -13,11 +13,11 @@ from paramgen._optional import require
 from paramgen._torchvision import ensure_torchvision
 from paramgen.architectures import (
     Architecture,
+    ArchitectureRequest,
     ArchitectureSource,
+    FolderLayout,
     Inputs,
-    Layout,
-    Loaded,
-    Request,
+    LoadedModel,
     built,
     read_config,
     refuse_pretrained,
@@ -43,7 +43,7 @@ FRAMES: Final = 16  # of a clip; the least that every video network takes
 class TorchvisionSource(ArchitectureSource):
     """Every model builder of torchvision."""
 
-    def build(self, request: Request) -> Architecture:
+    def build(self, request: ArchitectureRequest) -> Architecture:
         """Call the builder on the meta device."""
         models = _models()
         if request.name not in models.list_models():
@@ -74,7 +74,7 @@ class TorchvisionSource(ArchitectureSource):
             module=module,
             manifest=read_manifest(module, programs),
             example=request.example or _example(models, request.name, images),
-            layout=Layout(
+            layout=FolderLayout(
                 source="torchvision",
                 config={"library": "torchvision", "architecture": request.name, "arguments": arguments},
             ),
@@ -85,7 +85,7 @@ class TorchvisionSource(ArchitectureSource):
         """Every builder's name."""
         return list(_models().list_models())
 
-    def load(self, folder: Path, device: torch.device) -> Loaded:
+    def load(self, folder: Path, device: torch.device) -> LoadedModel:
         """Build the network and load the state dict into it."""
         config = read_config(folder)
         models, name = _models(), str(config.get("architecture"))

@@ -26,14 +26,14 @@ from paramgen.architectures import Architecture
 from paramgen.errors import GraphError, OutputError
 from paramgen.graphs.graph_json import structure_from_json, structure_to_json
 from paramgen.graphs.schema import Graph
-from paramgen.graphs.tracing.backends import STAGES
+from paramgen.graphs.tracing.backends import TRACING_BACKENDS
 from paramgen.graphs.tracing.fallbacks import STRICT, Tracing, graph_of
 from paramgen.storage.folder import write_text
 
-PLACE: Final = "PARAMGEN_GRAPH_CACHE"
+CACHE_VARIABLE: Final = "PARAMGEN_GRAPH_CACHE"
 OFF: Final = "off"
-MAX_FILES: Final = 500
-MAX_BYTES: Final = 8_000_000  # of one graph
+MAX_CACHED_GRAPHS: Final = 500
+MAX_CACHED_BYTES: Final = 8_000_000  # of one graph
 _LIBRARIES: Final = ("timm", "torchvision", "transformers", "diffusers")
 _OURS: Final = re.compile(r"[0-9a-f]{64}\.json")
 _PLAIN: Final = (bool, int, float, str, type(None))
@@ -54,7 +54,7 @@ def cached_graph(architecture: Architecture, tracing: Tracing = STRICT) -> Graph
     with suppress(OSError, GraphError):
         return _read(file, architecture)
     graph = graph_of(architecture, tracing)
-    if graph.traced_by == next(iter(STAGES)) and not graph.failures:
+    if graph.traced_by == next(iter(TRACING_BACKENDS)) and not graph.failures:
         with suppress(OSError, OutputError):
             _keep(file, structure_to_json(graph))
     return graph
@@ -71,7 +71,7 @@ def _file_of(architecture: Architecture) -> Path | None:
 
 
 def _folder() -> Path | None:
-    place = os.environ.get(PLACE)
+    place = os.environ.get(CACHE_VARIABLE)
     if place == OFF:
         return None
     home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
@@ -130,9 +130,9 @@ def _read(file: Path, architecture: Architecture) -> Graph:
     if not file.is_file():  # a pipe would be waited for
         raise GraphError(f"{file} is no file.")
     with file.open("rb") as opened:
-        content = opened.read(MAX_BYTES + 1)
-    if len(content) > MAX_BYTES:
-        raise GraphError(f"{file} is larger than {MAX_BYTES:,} bytes.")
+        content = opened.read(MAX_CACHED_BYTES + 1)
+    if len(content) > MAX_CACHED_BYTES:
+        raise GraphError(f"{file} is larger than {MAX_CACHED_BYTES:,} bytes.")
     graph = structure_from_json(content.decode("utf-8", errors="replace"), architecture.manifest)
     os.utime(file)  # the least used ones are removed first
     return graph
@@ -143,9 +143,9 @@ def _keep(file: Path, text: str) -> None:
 
     Only what is called like a graph of ours is counted and removed: the folder may hold what is somebody's.
     """
-    if len(text) > MAX_BYTES:
+    if len(text) > MAX_CACHED_BYTES:
         return
     write_text(file, text)
     kept = [(path.stat().st_mtime, path) for path in file.parent.iterdir() if _OURS.fullmatch(path.name)]
-    for _, path in sorted(kept)[:-MAX_FILES]:
+    for _, path in sorted(kept)[:-MAX_CACHED_GRAPHS]:
         path.unlink(missing_ok=True)

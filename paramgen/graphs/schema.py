@@ -51,7 +51,7 @@ class Graph:
     nodes: tuple[Node, ...]
     edges: Int64[np.ndarray, "edges 2"]
     traced_by: str
-    failures: tuple[str, ...] = ()  # of the ways tried before, in order: `way: why it failed`
+    failures: tuple[str, ...] = ()  # of the ways tried before, in order: `backend: why it failed`
 
     def __post_init__(self) -> None:
         _validate(self)

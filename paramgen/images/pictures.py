@@ -15,7 +15,7 @@ from paramgen.errors import OptionError, one_line
 FORMATS: Final = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 SUFFIXES: Final = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"))
 MAX_FILES: Final = 5_000_000  # of a folder or a tar
-MAX_BYTES: Final = 20_000_000  # of one file
+MAX_PICTURE_BYTES: Final = 20_000_000  # of one file
 MAX_PIXELS: Final = 50_000_000  # of one image: a decompression bomb stops here
 _WRONG: Final = (OSError, ValueError, SyntaxError, EOFError)  # what Pillow's readers raise at broken files
 
@@ -30,8 +30,8 @@ def is_image(path: PurePath) -> bool:
 
 def refuse_size(name: str, size: int) -> None:
     """Raise an error if a file is empty or too large to be opened."""
-    if not 0 < size <= MAX_BYTES:
-        raise OptionError(f"{name} has {size:,} bytes; allowed are 1 to {MAX_BYTES:,}. Remove it or mend it.")
+    if not 0 < size <= MAX_PICTURE_BYTES:
+        raise OptionError(f"{name} has {size:,} bytes; allowed are 1 to {MAX_PICTURE_BYTES:,}. Remove it or mend it.")
 
 
 def ready(extra: str = "compare") -> None:

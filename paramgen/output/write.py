@@ -19,7 +19,7 @@ from paramgen.architectures.memory import give_memory
 from paramgen.architectures.processors import Companions, companions
 from paramgen.architectures.recorder import built_on
 from paramgen.errors import CheckError, OptionError
-from paramgen.graphs.analysis.kinds import family_of
+from paramgen.graphs.analysis.model_family import family_of
 from paramgen.graphs.graph_json import graph_hash
 from paramgen.initializers.auto import measured_on
 from paramgen.initializers.library import KEPT

@@ -48,7 +48,7 @@ class Settings:
 
 @final
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Family:
+class PublishedFamily:
     """One family: how to tell it, its settings, its key table."""
 
     name: str
@@ -64,7 +64,7 @@ _TYPES: Final[dict[str, type]] = {
 }
 
 
-def settled(stated: Mapping[str, object] | None, facts: Mapping[str, Fact]) -> Settings:
+def resolve_settings(stated: Mapping[str, object] | None, facts: Mapping[str, Fact]) -> Settings:
     """Return the settings of a file from the configuration in it, if it has one, and from its shapes.
 
     Without one, virtual edges and normalization are taken as given, as the published loader does.

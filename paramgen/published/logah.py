@@ -9,7 +9,7 @@ from paramgen.hypernets.decoders.low_rank import LowRankConfig
 from paramgen.hypernets.decoders.low_rank_vectors import LowRankVectorsConfig
 from paramgen.hypernets.encoders.shape_tables import channel_sizes
 from paramgen.hypernets.normalization import AsDecoded, FanIn, InitializerRange
-from paramgen.published.families import Fact, Family, Settings, Shapes, dimension, dimension_fact, source
+from paramgen.published.families import Fact, PublishedFamily, Settings, Shapes, dimension, dimension_fact, source
 from paramgen.published.ghn3 import CUTOFF, EMBEDDING, GRAPHORMER, ROLES, graphormer, graphormer_facts, node_tables
 from paramgen.published.tables import Dropped, KeyTable, Rename
 
@@ -70,7 +70,7 @@ def _config(settings: Settings, shapes: Shapes) -> HypernetConfig:
         normalization=normalized if settings.weight_norm else AsDecoded(),
         vocabulary="published",
         roles=_LOGAH_ROLES,
-        departure=False,
+        residual=False,
     )
 
 
@@ -98,4 +98,4 @@ def _table(settings: Settings) -> KeyTable:
     return KeyTable(shared, _UNUSED + _PLACEHOLDERS)
 
 
-LOGAH: Final = Family(name="logah", mark="decoder.mlp.fc.0.weight", facts=_facts, config=_config, table=_table)
+LOGAH: Final = PublishedFamily(name="logah", mark="decoder.mlp.fc.0.weight", facts=_facts, config=_config, table=_table)

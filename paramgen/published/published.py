@@ -42,7 +42,7 @@ class Catalog:
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class Told:
+class Identification:
     """Which published file it is, by what that was told, and whether it can be another one."""
 
     entry: PublishedFile
@@ -56,7 +56,7 @@ class Comparison:
     """What came of it. A file that is only guessed at is `the same` or `unknown`, never `differs`."""
 
     file: str
-    told_by: str | None
+    identified_by: str | None
     verdict: Verdict
     reason: str
     architecture: str | None = None
@@ -86,7 +86,7 @@ def catalog() -> Catalog:
     return Catalog(files=tuple(found), tolerance=data["tolerance"])
 
 
-def told(origin: Origin) -> Told | None:
+def identify(origin: Origin) -> Identification | None:
     """Return which published file an origin is; None if it is like none.
 
     A file whose sha256 is known is told by it alone.
@@ -94,7 +94,7 @@ def told(origin: Origin) -> Told | None:
     known = catalog().files
     for entry in known:
         if entry.sha256 == origin.sha256:
-            return Told(entry=entry, by="its sha256", sure=True)
+            return Identification(entry=entry, by="its sha256", sure=True)
     alike = [
         entry
         for entry in known
@@ -102,15 +102,17 @@ def told(origin: Origin) -> Told | None:
     ]
     for entry in alike:
         if origin.repo is not None and (entry.repo, entry.file) == (origin.repo, origin.file):
-            return Told(entry=entry, by="its repository and name", sure=True)
+            return Identification(entry=entry, by="its repository and name", sure=True)
         same_name = PurePosixPath(entry.file).name == origin.file
         if origin.repo is None and same_name and entry.parameters is not None:
-            return Told(entry=entry, by="its name and size", sure=True)
+            return Identification(entry=entry, by="its name and size", sure=True)
     guess = next((entry for entry in alike if entry.norms), None)
     return (
         None
         if guess is None
-        else Told(entry=guess, by="its family" if guess.parameters is None else "its family and size", sure=False)
+        else Identification(
+            entry=guess, by="its family" if guess.parameters is None else "its family and size", sure=False
+        )
     )
 
 
@@ -126,13 +128,13 @@ def compare(record: Mapping[str, Any], norm: Callable[[], float]) -> Comparison 
     if not isinstance(described, dict) or "published" not in described:
         return None
     origin = Origin.from_json(described["published"])
-    found = told(origin)
+    found = identify(origin)
     if found is None:
         reason = "no published file is known with its sha256, name or size"
-        return Comparison(file=origin.file, told_by=None, verdict="unknown", reason=reason)
+        return Comparison(file=origin.file, identified_by=None, verdict="unknown", reason=reason)
     file, (architecture, why) = found.entry.file, _comparable(record, described, found.entry)
     if why is not None:
-        return Comparison(file=file, told_by=found.by, verdict="unknown", reason=why)
+        return Comparison(file=file, identified_by=found.by, verdict="unknown", reason=why)
     reached, wanted = norm(), found.entry.norms[architecture]
     same = abs(reached - wanted) < catalog().tolerance
     reason = f"the file was told by {found.by}"
@@ -140,7 +142,7 @@ def compare(record: Mapping[str, Any], norm: Callable[[], float]) -> Comparison 
         reason += ", and the norm confirms it" if same else " alone, so it can be another one"
     return Comparison(
         file=file,
-        told_by=found.by,
+        identified_by=found.by,
         verdict="the same" if same else "differs" if found.sure else "unknown",
         reason=reason,
         architecture=architecture,

@@ -21,7 +21,7 @@ SMALL = "timm:vit_tiny_patch16_224?depth=1"
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv(cache.PLACE, str(tmp_path / "graphs"))
+    monkeypatch.setenv(cache.CACHE_VARIABLE, str(tmp_path / "graphs"))
     return tmp_path / "graphs"
 
 
@@ -136,7 +136,7 @@ def test_only_so_many_are_kept(folder: Path, monkeypatch: pytest.MonkeyPatch) ->
         cache._keep(folder / name, "{}")
         os.utime(folder / name, (number, number))
     assert sorted(os.listdir(folder)) == names[2:]
-    monkeypatch.setattr(cache, "MAX_BYTES", 1)
+    monkeypatch.setattr(cache, "MAX_CACHED_BYTES", 1)
     cache._keep(folder / "large.json", "{}")
     assert not (folder / "large.json").exists()
 
@@ -167,7 +167,7 @@ def test_without_a_place_everything_is_traced(
 ) -> None:
     (tmp_path / "file").write_text("")
     for place in ("off", str(tmp_path / "file" / "graphs")):
-        monkeypatch.setenv(cache.PLACE, place)
+        monkeypatch.setenv(cache.CACHE_VARIABLE, place)
         cached_graph(architecture)
     assert len(traced) == 2 and [file.name for file in tmp_path.iterdir()] == ["file"]
 

@@ -135,7 +135,7 @@ BASE: dict[str, Any] = {
             "owner": "",
             "owner_type": "",
             "tied_to": None,
-            "draw": {
+            "init_program": {
                 "steps": [EMPTY, ["normal_.default", [{"register": 0}, 0.0, 1.0], {}, [0]]],
                 "result": 0,
                 "size": [4, 4],

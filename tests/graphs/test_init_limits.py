@@ -29,7 +29,7 @@ def graph_of(*steps: Any, size: tuple[int, ...] = (4096,), dtype: str = "uint8",
     """Return a graph of one slot that these steps make."""
     stride = [int(step) for step in torch.empty(size, device="meta").stride()]
     program = {"steps": list(steps), "result": result, "size": list(size), "stride": stride, "offset": 0}
-    slot = {**BASE["slots"][0], "shape": list(size), "dtype": dtype, "kind": "buffer", "draw": program}
+    slot = {**BASE["slots"][0], "shape": list(size), "dtype": dtype, "kind": "buffer", "init_program": program}
     return {**BASE, "nodes": BASE["nodes"][:1], "edges": [], "slots": [slot]}
 
 

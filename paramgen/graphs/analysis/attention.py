@@ -14,7 +14,7 @@ from paramgen.graphs.ops import WEIGHTS
 from paramgen.graphs.schema import Graph
 from paramgen.slots.manifest import Manifest
 
-WORDS: Final[Mapping[str, frozenset[str]]] = {
+PROJECTION_NAMES: Final[Mapping[str, frozenset[str]]] = {
     "query": frozenset(("q", "wq", "query", "q_proj", "to_q", "q_lin", "query_proj", "q_proj_weight")),
     "key": frozenset(("k", "wk", "key", "k_proj", "to_k", "k_lin", "key_proj", "k_proj_weight")),
     "value": frozenset(("v", "wv", "value", "v_proj", "to_v", "v_lin", "value_proj", "v_proj_weight")),
@@ -87,30 +87,30 @@ def attentions_of(graph: Graph, manifest: Manifest) -> list[Attention]:
     return found
 
 
-def _attending(flow: Flow, index: int) -> "_Place | None":
+def _attending(flow: Flow, index: int) -> "_AttentionNodes | None":
     """Return where an attention is, if one ends at the node: a fused one, or the product behind a softmax."""
     op, shape = flow.op(index), flow.nodes[index].shape
     if len(shape) < 3:
         return None
     heads = shape[-3] if len(shape) > 3 else None
     if op == "attention":
-        return _Place(index, index, heads)
+        return _AttentionNodes(index, index, heads)
     if op == "matmul":
         for source in flow.before[index]:
             if flow.op(source) == "softmax":
-                return _Place(index, source, heads)
+                return _AttentionNodes(index, source, heads)
     return None
 
 
 @final
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _AttentionNodes:
     end: int
     scores: int  # the node that has queries and keys behind it, and values only where it is `end`
     heads: int | None
 
 
-def _group(flow: Flow, manifest: Manifest, head_width: int, place: _Place) -> Attention | None:
+def _group(flow: Flow, manifest: Manifest, head_width: int, place: _AttentionNodes) -> Attention | None:
     weights = _feeding(flow, place.end)
     slots = [slot for index in weights if (slot := flow.nodes[index].slot) is not None]
     if not weights or len(set(slots)) != len(weights) or any(len(manifest[slot].shape) != 2 for slot in slots):
@@ -201,7 +201,7 @@ def _share(flow: Flow, index: int, rows: tuple[int, ...]) -> Share:
     return Share(slot=node.slot or "", rows=rows, in_out=node.attributes.get("layout") == "in_out")
 
 
-def _told_apart(flow: Flow, weights: list[int], place: _Place) -> list[int]:
+def _told_apart(flow: Flow, weights: list[int], place: _AttentionNodes) -> list[int]:
     """Return the weights of queries, keys and values: by where they enter, by name, or in the order of execution."""
     if place.scores != place.end:
         through = _BETWEEN | {"softmax"}
@@ -215,7 +215,7 @@ def _told_apart(flow: Flow, weights: list[int], place: _Place) -> list[int]:
 
 def _by_name(flow: Flow, weights: list[int], roles: tuple[Literal["query", "key", "value"], ...]) -> list[int]:
     words = {_word(flow.nodes[index].slot or ""): index for index in weights}
-    ordered = [index for role in roles for word, index in words.items() if word in WORDS[role]]
+    ordered = [index for role in roles for word, index in words.items() if word in PROJECTION_NAMES[role]]
     return ordered if sorted(ordered) == sorted(weights) else weights
 
 

@@ -85,10 +85,10 @@ class Neighbours:
         node = self.nodes[index]
         return node.op == "conv" and len(node.shape) == 4 and node.shape[1] in (1, 3)
 
-    def scale(self, index: int) -> str:
-        """Return how often the side of the image was halved, up to and with the node; without one, what tokens are."""
+    def scale(self, index: int) -> int | str:
+        """Return how often the side of the image was halved, up to and with the node; among tokens, `self.tokens`."""
         side = self._sides[index]
-        return self.tokens if side is None else str(round(log2(max(1.0, self.input / side))))
+        return self.tokens if side is None else round(log2(max(1.0, self.input / side)))
 
     def looks_up(self, index: int) -> bool:
         """Whether a node looks up what the network is given, as words are."""

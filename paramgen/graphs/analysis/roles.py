@@ -18,9 +18,9 @@ from paramgen.graphs.ops import NORMS, WEIGHTS
 from paramgen.graphs.schema import Graph, Node
 from paramgen.slots.manifest import Manifest, Slot
 
-Kind = Literal["linear", "conv", "depthwise", "transposed_conv"]
+MapKind = Literal["linear", "conv", "depthwise", "transposed_conv"]
 
-KINDS: Final[Mapping[str, Kind]] = {
+KINDS: Final[Mapping[str, MapKind]] = {
     "linear": "linear",
     "conv": "conv",
     "dilated_conv": "conv",
@@ -56,12 +56,12 @@ _ENDS_BRANCH: Final = frozenset(("sigmoid", "softmax", "attention", "input", "em
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class LinearMap:
     """One weight that is a linear map of what flows through it: `groups` matrices, one per tap of the kernel."""
 
     slot: str
     node: int
-    kind: Kind
+    kind: MapKind
     groups: int
     out: int  # per group
     fan: int  # inputs per group
@@ -105,7 +105,7 @@ class Part:
         return weights.reshape(slot.shape).to(slot.dtype)
 
 
-def parts_of(graph: Graph, manifest: Manifest) -> dict[str, Part]:
+def linear_maps_of(graph: Graph, manifest: Manifest) -> dict[str, LinearMap]:
     """Return the part that each weight plays, by slot, in forward order; a weight that is used twice has its first.
 
     Left out are tables, recurrent weights, weights without elements, integers, and weights that the library starts
@@ -121,7 +121,7 @@ def parts_of(graph: Graph, manifest: Manifest) -> dict[str, Part]:
             continue
         groups, out, fan, kernel = matrices
         stride = node.attributes.get("stride", 1)
-        found[name] = Part(
+        found[name] = LinearMap(
             slot=name,
             node=index,
             kind=KINDS[node.op],

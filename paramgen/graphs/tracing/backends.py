@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_map
 
 from paramgen.architectures import Inputs
 
-Way = Literal["fake tensors", "fake tensors on the CPU", "real tensors"]
+TracingBackend = Literal["fake tensors", "fake tensors on the CPU", "real tensors"]
 Prepare = Callable[[Inputs], Inputs]
 _SEED: Final = 0
 
@@ -67,7 +67,7 @@ def _mapped(change: Callable[[Any], Any], inputs: Inputs) -> Inputs:
     return args, kwargs
 
 
-STAGES: Final[Mapping[Way, Callable[[nn.Module], contextlib.AbstractContextManager[Prepare]]]] = {
+TRACING_BACKENDS: Final[Mapping[TracingBackend, Callable[[nn.Module], contextlib.AbstractContextManager[Prepare]]]] = {
     "fake tensors": _on_meta,
     "fake tensors on the CPU": _on_cpu,
     "real tensors": _for_real,

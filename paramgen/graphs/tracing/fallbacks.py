@@ -18,7 +18,7 @@ from paramgen.architectures.materialize import materialize
 from paramgen.errors import EndlessError, GraphError, MisfitError, ParamgenError, TraceError, TraceWarning
 from paramgen.errors.option_names import in_python
 from paramgen.graphs.schema import Graph, Node
-from paramgen.graphs.tracing.backends import STAGES
+from paramgen.graphs.tracing.backends import TRACING_BACKENDS
 from paramgen.graphs.tracing.module_tree import module_tree
 from paramgen.graphs.tracing.time_limit import MAX_SECONDS, checked_seconds
 from paramgen.graphs.tracing.trace import trace
@@ -89,14 +89,14 @@ def _traced(architecture: Architecture, seconds: float, failures: list[str]) -> 
         )
         raise TraceError(failures[0])
     last: ParamgenError | None = None
-    for way in STAGES:
+    for backend in TRACING_BACKENDS:
         try:
-            module = _with_values(architecture) if way == "real tensors" else architecture.module
+            module = _with_values(architecture) if backend == "real tensors" else architecture.module
             assert module is not None  # `graph_of` has seen to that
-            graph = trace(module, architecture.manifest, example, way=way, seconds=seconds)
+            graph = trace(module, architecture.manifest, example, backend=backend, seconds=seconds)
         except ParamgenError as error:
-            failures.append(f"{way}: {error.message}")
-            if way != "real tensors" or architecture.manifest.elements <= MAX_REAL:
+            failures.append(f"{backend}: {error.message}")
+            if backend != "real tensors" or architecture.manifest.elements <= MAX_REAL:
                 last = error
             if isinstance(error, EndlessError):
                 break

@@ -68,7 +68,7 @@ class Graphormer(nn.Module):
         self.outgoing = nn.Embedding(_MAX_DEGREE + 1, hidden)
         self.depth = nn.Embedding(_MAX_DISTANCE + 1, hidden)
         self.edges = EdgeBias(hidden, config.heads)
-        self.layers = nn.ModuleList(Layer(hidden, config.heads) for _ in range(config.layers))
+        self.layers = nn.ModuleList(GraphormerLayer(hidden, config.heads) for _ in range(config.layers))
         self.norm = nn.LayerNorm(hidden) if config.final_norm else nn.Identity()
         self.reset_parameters()
 
@@ -79,7 +79,7 @@ class Graphormer(nn.Module):
         for table in (self.incoming, self.outgoing, self.depth):
             nn.init.normal_(table.weight, std=0.1)
         for layer in self.layers:
-            cast(Layer, layer).reset_parameters((2 * len(self.layers)) ** -0.5)
+            cast(GraphormerLayer, layer).reset_parameters((2 * len(self.layers)) ** -0.5)
 
     def forward(self, view: View) -> Float[Tensor, "nodes hidden"]:
         """Return one state per node."""
@@ -137,13 +137,13 @@ class EdgeBias(nn.Module):
 
 
 @final
-class Layer(nn.Module):
+class GraphormerLayer(nn.Module):
     """Attention, then a feed-forward network, each on normalised states and added to them."""
 
     def __init__(self, hidden: int, heads: int) -> None:
         super().__init__()
         self.attention_norm = nn.LayerNorm(hidden)
-        self.attention = Attention(hidden, heads)
+        self.attention = GraphAttention(hidden, heads)
         self.feed_forward_norm = nn.LayerNorm(hidden)
         self.feed_forward = nn.Sequential(nn.Linear(hidden, 4 * hidden), nn.GELU(), nn.Linear(4 * hidden, hidden))
 
@@ -164,7 +164,7 @@ class Layer(nn.Module):
 
 
 @final
-class Attention(nn.Module):
+class GraphAttention(nn.Module):
     """Softmax attention between all nodes, with an additive bias."""
 
     def __init__(self, hidden: int, heads: int) -> None:

@@ -10,19 +10,19 @@ from itertools import accumulate
 from typing import final
 
 from paramgen.graphs.views.published.draft import Draft
-from paramgen.graphs.views.published.vocabulary import RMS_NORM, Family, is_a, is_supported
+from paramgen.graphs.views.published.vocabulary import RMS_NORM, PrimitiveSet, is_a, is_supported
 
 JOINS = ("Add", "Cat")
 
 
-def filter_unsupported(draft: Draft, family: Family) -> None:
+def filter_unsupported(draft: Draft, family: PrimitiveSet) -> None:
     """Remove products, averages and sums that do not count, and every node without a word."""
     records = (draft.records[index] for index in draft.indices())
     unsupported = dict.fromkeys(record.name for record in records if not is_supported(record, family))
     filter_nodes(draft, ("Mul", *unsupported, "Mean", *JOINS), family)
 
 
-def filter_nodes(draft: Draft, entries: Iterable[str], family: Family) -> None:
+def filter_nodes(draft: Draft, entries: Iterable[str], family: PrimitiveSet) -> None:
     """Remove, entry by entry, the nodes whose name contains it, except those that a rule keeps."""
     rules = _Rules(draft, family)
     for entry in entries:
@@ -37,7 +37,7 @@ def filter_nodes(draft: Draft, entries: Iterable[str], family: Family) -> None:
 class _Rules:
     """What is fixed when a filter pass begins: names, in-degrees, and what kind of network this is."""
 
-    def __init__(self, draft: Draft, family: Family) -> None:
+    def __init__(self, draft: Draft, family: PrimitiveSet) -> None:
         self._draft = draft
         self._indices = draft.indices()
         self._names = {index: draft.records[index].name for index in self._indices}

@@ -32,7 +32,7 @@ _SHOWN: Final = 6  # files of a repository in a message
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class Named:
+class ResolvedHypernet:
     """A hypernet and, if it was converted from one, the published file; where it is the Hub's, `repo` and commit."""
 
     hypernet: Predictor
@@ -41,7 +41,7 @@ class Named:
     revision: str | None = None
 
 
-def named(text: str) -> Named:
+def resolve_hypernet(text: str) -> ResolvedHypernet:
     """Return the hypernet of a folder, FILE, REPO[@REVISION] or REPO[@REVISION]:FILE.
 
     Raises:
@@ -72,7 +72,7 @@ def named(text: str) -> Named:
     return _of_file(text, repo, revision, file)
 
 
-def _of_repository(text: str, repo: str, revision: str | None) -> Named:
+def _of_repository(text: str, repo: str, revision: str | None) -> ResolvedHypernet:
     """Return the hypernet of a repository; all its files are of the commit that the first one is of."""
     try:
         commit = commit_of(locate(repo, CONFIG, revision=revision)) or revision
@@ -94,7 +94,7 @@ def _is_missing(cause: BaseException) -> bool:
     return isinstance(cause, EntryNotFoundError) and not isinstance(cause, LocalEntryNotFoundError)
 
 
-def _of_file(text: str, repo: str, revision: str | None, file: str) -> Named:
+def _of_file(text: str, repo: str, revision: str | None, file: str) -> ResolvedHypernet:
     """Return the hypernet of a published file on the Hub."""
     try:
         path = locate(repo, file, revision=revision)
@@ -105,7 +105,7 @@ def _of_file(text: str, repo: str, revision: str | None, file: str) -> Named:
     return replace(_converted(path, file=file, repo=repo, revision=commit), revision=commit)
 
 
-def _converted(path: Path, *, file: str, repo: str | None = None, revision: str | None = None) -> Named:
+def _converted(path: Path, *, file: str, repo: str | None = None, revision: str | None = None) -> ResolvedHypernet:
     """Return the hypernet of a published file, converted now or before, and as what it is known here."""
     folder = cached_assets_path("paramgen", "converted", version("paramgen")) / file_sha256(path)
     found = _cached(folder)
@@ -114,7 +114,9 @@ def _converted(path: Path, *, file: str, repo: str | None = None, revision: str 
         convert(path, folder, overwrite=True)
         found = _read(folder)
     hypernet, origin = found
-    return Named(hypernet=hypernet, origin=replace(origin, file=file, repo=repo, revision=revision), repo=repo)
+    return ResolvedHypernet(
+        hypernet=hypernet, origin=replace(origin, file=file, repo=repo, revision=revision), repo=repo
+    )
 
 
 def _cached(folder: Path) -> tuple[Hypernet, Origin] | None:
@@ -132,17 +134,17 @@ def _read(folder: Path) -> tuple[Hypernet, Origin]:
     return hypernet, read_origin(folder / RECORD, parameters=_parameters(hypernet))
 
 
-def _kept(name: str, hypernet: Predictor, revision: str | None = None) -> Named:
+def _kept(name: str, hypernet: Predictor, revision: str | None = None) -> ResolvedHypernet:
     """Return a hypernet with what its folder or repository says about its origin."""
     if not isinstance(hypernet, Hypernet) or hypernet.config.vocabulary != "published":
-        return Named(hypernet=hypernet, origin=None)
+        return ResolvedHypernet(hypernet=hypernet, origin=None)
     try:
         record = locate(name, RECORD, revision=revision)
     except HypernetError as error:
         if error.__cause__ is not None and not isinstance(error.__cause__, EntryNotFoundError):
             raise
-        return Named(hypernet=hypernet, origin=None)  # it was trained here
-    return Named(hypernet=hypernet, origin=read_origin(record, parameters=_parameters(hypernet)))
+        return ResolvedHypernet(hypernet=hypernet, origin=None)  # it was trained here
+    return ResolvedHypernet(hypernet=hypernet, origin=read_origin(record, parameters=_parameters(hypernet)))
 
 
 def _parameters(hypernet: Hypernet) -> int:

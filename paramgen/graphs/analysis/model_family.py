@@ -14,7 +14,7 @@ from paramgen.graphs.analysis.roles import Flow
 from paramgen.graphs.ops import NORMS
 from paramgen.graphs.schema import Graph
 
-Family = Literal[
+ModelFamily = Literal[
     "vision_transformer",
     "residual_cnn",
     "depthwise_cnn",
@@ -27,9 +27,9 @@ Family = Literal[
     "text_to_text",
     "other",
 ]
-FAMILIES: Final[tuple[Family, ...]] = get_args(Family)
+MODEL_FAMILIES: Final[tuple[ModelFamily, ...]] = get_args(ModelFamily)
 
-WORDS: Final[Mapping[Family, str]] = {
+FAMILY_LABELS: Final[Mapping[ModelFamily, str]] = {
     "vision_transformer": "vision transformer",
     "residual_cnn": "residual CNN",
     "depthwise_cnn": "CNN of depthwise convolutions",
@@ -44,7 +44,7 @@ WORDS: Final[Mapping[Family, str]] = {
 }
 """What each family is called in a sentence."""
 
-TEXTS: Final[frozenset[Family]] = frozenset(("text_transformer", "text_encoder", "text_to_text"))
+TEXT_FAMILIES: Final[frozenset[ModelFamily]] = frozenset(("text_transformer", "text_encoder", "text_to_text"))
 """The families that read texts: those that tell the next token, see all of a text, or answer one with another."""
 
 _CONVOLUTIONS: Final = frozenset(("conv", "dilated_conv"))
@@ -52,7 +52,7 @@ _TO_OUTPUT: Final = frozenset("output bias mean average_pool softmax sigmoid tan
 _FOREIGN: Final = frozenset(("transposed_conv", "resize", "recurrent"))  # no classifier has them
 
 
-def family_of(graph: Graph) -> Family:
+def family_of(graph: Graph) -> ModelFamily:
     """Return the family of a network."""
     if not graph.ordered:
         return "other"
@@ -71,7 +71,7 @@ def family_of(graph: Graph) -> Family:
     return _convolutional(seen)
 
 
-def _without_images(seen: "_Seen") -> Family:
+def _without_images(seen: "_Seen") -> ModelFamily:
     if seen.foreign or len(seen.inputs) == 0 or seen.convolves:
         return "other"
     if seen.attentions and seen.looked_up:
@@ -80,7 +80,7 @@ def _without_images(seen: "_Seen") -> Family:
     return "mlp" if plain and seen.classifies() else "other"
 
 
-def _of_texts(seen: "_Seen") -> Family:
+def _of_texts(seen: "_Seen") -> ModelFamily:
     """Tell what predicts the next token from what sees the whole text, and from encoder and decoder in one.
 
     An attention whose mask is not known, as one of matrix products and a softmax, is taken for causal.
@@ -91,7 +91,7 @@ def _of_texts(seen: "_Seen") -> Family:
     return "text_encoder" if all(whole) else "text_transformer"
 
 
-def _convolutional(seen: "_Seen") -> Family:
+def _convolutional(seen: "_Seen") -> ModelFamily:
     """Tell image classifiers without attention apart, by how their pixels talk to each other."""
     branches = len(seen.branches)
     if not seen.convolves:
