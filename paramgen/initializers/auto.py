@@ -1,7 +1,7 @@
 """The start that measured best for the kind of network at hand, by a table of measurements that comes with paramgen.
 
-`measured.json` says for each model family (`paramgen.graphs.analysis.model_family`) which starts trained better than the
-library's own by more than the noise, best first; `python -m benchmarks.initialization.choose` makes it from the
+`measured.json` says for each model family (`paramgen.graphs.analysis.model_family`) which starts trained better than
+the library's own by more than the noise, best first; `python -m benchmarks.initialization.choose` makes it from the
 benchmarks' results.
 """
 

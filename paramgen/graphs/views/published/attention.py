@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-Softmax = Literal["explicit", "fused"]
+SoftmaxForm = Literal["explicit", "fused"]
 
 
 @contextlib.contextmanager
-def attention_as(softmax: Softmax) -> Iterator[None]:
+def attention_as(softmax: SoftmaxForm) -> Iterator[None]:
     """Replace `torch.nn.functional.scaled_dot_product_attention` while the network is followed."""
     with mock.patch.object(functional, "scaled_dot_product_attention", _explicit if softmax == "explicit" else _fused):
         yield

@@ -13,7 +13,7 @@ from torch import nn
 from paramgen.architectures import Inputs
 from paramgen.graphs.analysis.slot_roles import Role
 from paramgen.graphs.views.published import llama
-from paramgen.graphs.views.published.attention import Softmax
+from paramgen.graphs.views.published.attention import SoftmaxForm
 from paramgen.graphs.views.published.distances import distances
 from paramgen.graphs.views.published.draft import Draft, Record
 from paramgen.graphs.views.published.filtering import JOINS, filter_nodes, filter_unsupported
@@ -47,7 +47,7 @@ class PublishedGraph:
 
 
 def published_graph(
-    module: nn.Module, manifest: Manifest, inputs: Inputs, *, family: PrimitiveSet, softmax: Softmax = "explicit"
+    module: nn.Module, manifest: Manifest, inputs: Inputs, *, family: PrimitiveSet, softmax: SoftmaxForm = "explicit"
 ) -> PublishedGraph:
     """Return the graph that the published code builds of `module`, which is on the meta device.
 
@@ -99,7 +99,7 @@ def published_view(
     *,
     family: PrimitiveSet,
     cutoff: int = 50,
-    softmax: Softmax = "explicit",
+    softmax: SoftmaxForm = "explicit",
 ) -> View:
     """Return what the published code sees of `module`, and which slots it fills from which node.
 
