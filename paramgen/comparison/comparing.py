@@ -190,14 +190,14 @@ class _Worker:
             found[rate, seed] = record
         return found
 
-    def _trained(self, bench: Bench, run: Run, state: Mapping[str, Tensor], seconds: float) -> dict[str, Any]:
+    def _trained(self, bench: Bench, run: Run, state: Mapping[str, Any], seconds: float) -> dict[str, Any]:
         def advance(done: int) -> None:
             self._tell(run, done)
 
         found = train(bench, state, rate=run.rate, seed=run.seed, advance=advance)
         return found | {"start_seconds": seconds}
 
-    def _start(self, bench: Bench, init: str, seed: int) -> tuple[Mapping[str, Tensor], float]:
+    def _start(self, bench: Bench, init: str, seed: int) -> tuple[Mapping[str, Any], float]:
         began = perf_counter()
         state = _prediction(bench.subject, init, self._starts[init], seed).state_dict()
         return state, round(perf_counter() - began, 3)

@@ -23,7 +23,9 @@ from paramgen.modelcard.notebook import table
 from paramgen.storage.folder import write_text
 
 RESULTS: Final = "results.json"
-_PACKAGES: Final = ("paramgen", "torch", "accelerate", "numpy", "transformers", "timm", "torchvision", "diffusers")
+_PACKAGES: Final = (
+    *("paramgen", "torch", "accelerate", "numpy", "scipy", "transformers", "timm", "torchvision", "diffusers"),
+)
 
 
 @final

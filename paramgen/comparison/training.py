@@ -11,7 +11,7 @@ from typing import Any, Final, final
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from paramgen.comparison.protocol import Protocol
@@ -37,7 +37,7 @@ class Bench:
 
 
 def train(
-    bench: Bench, state: Mapping[str, Tensor], *, rate: float, seed: int, advance: Callable[[int], None]
+    bench: Bench, state: Mapping[str, Any], *, rate: float, seed: int, advance: Callable[[int], None]
 ) -> dict[str, Any]:
     """Train from `state` and return what was measured; `advance` is called with the steps done.
 
@@ -179,7 +179,7 @@ def _placed(bench: Bench, batch: Batch) -> Batch:
 
 
 @torch.no_grad()
-def _loaded(subject: Subject, state: Mapping[str, Tensor]) -> nn.Module:
+def _loaded(subject: Subject, state: Mapping[str, Any]) -> nn.Module:
     """Return a copy of the template that holds `state`; what its owner froze stays frozen."""
     module = copy.deepcopy(subject.template)
     for name, tensor in state_of(module).items():

@@ -152,8 +152,16 @@ def _is_pairs(given: object) -> bool:
 
 
 def _init(record: Mapping[str, Any]) -> str:
-    """Return the start as it is typed; of one that was chosen, what was chosen: the next version may choose anew."""
-    return str(record["initializer"].get("chosen") or record["init"])
+    """Return the start as it is typed; of one that was chosen, what was chosen: the next version may choose anew.
+
+    A tokenizer that was named to the start alone, and is not copied, is named to what was chosen.
+    """
+    described = record["initializer"]
+    if not (chosen := described.get("chosen")):
+        return str(record["init"])
+    copied = any(option == "--tokenizer" for option, _ in (record.get("asked") or {}).get("copied") or ())
+    told = described.get("tokenizer")
+    return f"{chosen}?tokenizer={_typed(told)}" if told and not copied and "?" not in chosen else str(chosen)
 
 
 def _typed(value: Any) -> str:
