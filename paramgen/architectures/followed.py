@@ -1,7 +1,7 @@
 """A language model's config follows the tokenizer whose tokens the network is to read.
 
 Its vocabulary is as large as the tokenizer's, and what begins, ends and pads a text is what the tokenizer uses for it.
-What somebody typed stays as it was typed.
+Values that were typed stay as they are.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -29,7 +29,7 @@ class TokenizerVocabulary:
 
 
 def tables_of(config: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """Return each config with a vocabulary that a tokenizer is for, by what stands before its keys."""
+    """Return each config with a vocabulary that a tokenizer is for, by the prefix of its keys."""
     parts = {f"{part}." if part else "": config if not part else config.get(part) or {} for part in _PARTS}
     return {before: part for before, part in parts.items() if type(part.get(VOCABULARY)) is int}
 

@@ -182,7 +182,7 @@ def is_hub_mixin(module: nn.Module) -> bool:
 
 
 def _layout(module: nn.Module, made_from: Mapping[str, Any]) -> FolderLayout:
-    """Return the folder as the module's own class reads it, where it does; our record then stands beside its config."""
+    """Return the folder as the module's own class reads it, where it does; our record is then beside its config."""
     if not is_hub_mixin(module):
         return FolderLayout(source="module", config=made_from, tied="once", shardable=True)
     given: Any = module._hub_mixin_config or {}  # what its `save_pretrained` writes

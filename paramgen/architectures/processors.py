@@ -1,4 +1,4 @@
-"""What makes inputs of text and images for a network of transformers, read and copied by transformers itself."""
+"""Tokenizers and image processors of transformers, which are saved beside a network."""
 
 import json
 import os
@@ -80,7 +80,7 @@ def _read_image_processor(name: str) -> Any:
 
 
 def _held(name: str, option: str) -> str:
-    """Return the path of what a name stands for, once nothing is too large; of a repository, no code is fetched."""
+    """Return the path of what a name means, once nothing is too large; of a repository, no code is fetched."""
     where = Path(name)
     if not where.exists() and _REPOSITORY.fullmatch(name):
         from paramgen.hub.download import (  # where the Hub's libraries are another's, only when asked for

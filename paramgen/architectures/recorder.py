@@ -30,7 +30,7 @@ MAX_OPERATIONS: Final = 200_000
 class Recorder(TorchDispatchMode):
     """Log every tensor operation, with its arguments, in order.
 
-    Tensors are told apart by storage: a parameter is a new object over the storage that its initializer filled.
+    Tensors are distinguished by storage: a parameter is a new object over the storage that its initializer filled.
     What no logged operation made and holds values (an array's content, a file's) is a constant.
     """
 
@@ -85,8 +85,8 @@ class Recorder(TorchDispatchMode):
             )
         given = [tensor for tensor in tensors_in(noted) if self._known(tensor)]
         made = [tensor for tensor in results if tensor is not None and tensor.layout is torch.strided]
-        places = {id(tensor): MemoryView.of(tensor) for tensor in (*given, *made)}
-        self._log.append(Call(func, *noted, results, places, tuple(id(tensor) for tensor in changed), lost))
+        memory = {id(tensor): MemoryView.of(tensor) for tensor in (*given, *made)}
+        self._log.append(Call(func, *noted, results, memory, tuple(id(tensor) for tensor in changed), lost))
 
     def _known(self, tensor: Tensor) -> bool:
         if tensor.layout is not torch.strided:

@@ -37,7 +37,7 @@ def from_repository(request: ArchitectureRequest) -> Architecture:
         ) from error
     source, name, given = _known(spec, file)
     built = sources.get(source)().build(replace(request, name=name, overrides={**given, **overrides}))
-    # What follows a tokenizer stands in its spec, too.
+    # What follows a tokenizer is in its spec, too.
     overrides = {key: value for key, value in split_spec(built.spec)[1].items() if key in overrides or key not in given}
     return replace(built, spec=join_spec(f"{repo}@{commit_of(file) or revision}", overrides))
 

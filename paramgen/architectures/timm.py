@@ -98,7 +98,7 @@ class TimmSource(ArchitectureSource):
 
 
 def _name_and_arguments(timm: Any, folder: Path) -> tuple[str, dict[str, Any]]:
-    """Return what a folder's config.json says of its network, once it names one of timm's and no place."""
+    """Return what a folder's config.json says of its network, once it names one of timm's and no file."""
     config = read_config(folder)
     name, arguments = config.get("architecture"), config.get("model_args") or {}
     if not isinstance(name, str) or not timm.is_model(name) or not isinstance(arguments, dict):

@@ -115,7 +115,7 @@ def _example(models: Any, name: str, images: Tensor) -> Inputs:
 
 def _construct(models: Any, name: str, arguments: dict[str, Any]) -> nn.Module:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # of googlenet and inception_v3, on their default start
+        warnings.simplefilter("ignore", FutureWarning)  # of googlenet and inception_v3, on their default initialization
         if "weights_backbone" in inspect.signature(models.get_model_builder(name)).parameters:
             arguments = {**arguments, "weights_backbone": None}  # or else it is downloaded
         module: nn.Module = models.get_model(name, weights=None, **arguments)

@@ -64,7 +64,7 @@ class TransformersSource(ArchitectureSource):
     """Every model class of transformers, built from its default config, a config.json or overrides."""
 
     def build(self, request: ArchitectureRequest) -> Architecture:
-        """Build the class on the meta device and let it draw its weights there."""
+        """Build the class on the meta device, where its default initialization is recorded."""
         ensure_torchvision()
         config, model_class, overrides, notes = _requested(request)
         what = f"transformers:{model_class.__name__}"
@@ -236,7 +236,7 @@ def _config_and_class(name: str, overrides: Mapping[str, Any] | None = None) -> 
 
 
 def _requested(request: ArchitectureRequest) -> tuple[Any, Any, Mapping[str, Any], tuple[str, ...]]:
-    """Return the config and class of a request, its overrides with what follows a tokenizer, and a word about that."""
+    """Return the config and class of a request, its overrides with what follows a tokenizer, and a note about that."""
     config, model_class = _config_and_class(request.name, request.overrides)
     if request.tokens is None:
         return config, model_class, request.overrides, ()

@@ -105,7 +105,7 @@ def _refuse_large(key: str, value: Any, origin: str) -> None:
 
 
 def _limit(key: str) -> int:
-    """Return the largest number that may stand under a key."""
+    """Return the largest number that a key may have."""
     name = key.lower()
     if name not in _CHOSEN and _FREE.search(name):
         return 1 << 128  # some write a length without end as 10**30

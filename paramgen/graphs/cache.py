@@ -3,7 +3,7 @@
 A graph is found by everything that it depends on: the network's name and configuration, its modules and their plain
 attributes, its slots, its example input, the versions of its library and of torch, and the code here that traces. What
 is read is checked as hostile; what cannot be read or written is traced as if there were no cache. Networks of a user's
-own are not kept, as their code may change, and neither is a graph that was not traced in the first way.
+own are not kept, as their code may change, and neither is a graph that the first tracing backend did not give.
 
 `PARAMGEN_GRAPH_CACHE` is another folder, or `off`.
 """
@@ -47,7 +47,7 @@ _OF_THE_PROCESS: Final = re.compile(
 
 
 def cached_graph(architecture: Architecture, tracing: Tracing = STRICT) -> Graph:
-    """Return the graph as `graph_of` does, from the cache if it is there."""
+    """Return the graph of an architecture as `graph_of` does, from the cache if it is there."""
     file = _file_of(architecture)
     if file is None:
         return graph_of(architecture, tracing)
@@ -61,7 +61,7 @@ def cached_graph(architecture: Architecture, tracing: Tracing = STRICT) -> Graph
 
 
 def _file_of(architecture: Architecture) -> Path | None:
-    """Return where the graph of an architecture stands or would stand; None where it is not kept."""
+    """Return the path of an architecture's graph in the cache; None where it is not kept."""
     folder = _folder()
     known = architecture.layout.source in _LIBRARIES and architecture.module is not None
     if folder is None or not known or architecture.example is None:
@@ -71,11 +71,11 @@ def _file_of(architecture: Architecture) -> Path | None:
 
 
 def _folder() -> Path | None:
-    place = os.environ.get(CACHE_VARIABLE)
-    if place == OFF:
+    given = os.environ.get(CACHE_VARIABLE)
+    if given == OFF:
         return None
     home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return Path(place) if place else Path(home) / "paramgen" / "graphs"
+    return Path(given) if given else Path(home) / "paramgen" / "graphs"
 
 
 def _identity(architecture: Architecture) -> Iterator[Any]:
@@ -97,7 +97,7 @@ def _chooses(variable: str) -> bool:
 
 
 def _plain(module: nn.Module) -> Iterator[tuple[str, Any]]:
-    """Yield what a module's forward pass may look at beside its tensors: numbers and words, and how it attends."""
+    """Yield the attributes that a module's forward pass may depend on: numbers, texts, and its kind of attention."""
     for name, value in vars(module).items():
         parts = value if isinstance(value, (tuple, list)) else (value,)
         if all(isinstance(part, _PLAIN) for part in parts):

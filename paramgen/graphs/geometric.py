@@ -1,4 +1,4 @@
-"""Our graph as a `torch_geometric.data.Data`, for whoever trains on graphs. Importing torch_geometric takes seconds."""
+"""A graph as a `torch_geometric.data.Data`, to train on. Importing torch_geometric takes seconds."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""A graph as JSON: enough to predict from, which is what a client sends and a server reads.
+"""A graph as JSON: all that a prediction needs, so a client can send it and a server read it.
 
 `{"paramgen_graph": 1, "spec", "traced_by", "layout", "nodes", "edges", "slots"}`; a slot carries the init program of
 its library, so that whoever reads the graph needs neither the library nor the module. Everything read is hostile until

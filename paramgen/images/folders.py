@@ -82,8 +82,8 @@ def folder_images(path: Path) -> ImageSet:
 def _split(entries: list[tuple[str, _File]], number: dict[str, int], read: _Read) -> Split:
     ordered = sorted(entries, key=lambda entry: entry[1].order)
 
-    def chosen(places: Sequence[int]) -> Iterator[tuple[str, Any]]:
-        return read([ordered[place][1] for place in places])
+    def chosen(indices: Sequence[int]) -> Iterator[tuple[str, Any]]:
+        return read([ordered[index][1] for index in indices])
 
     return Split(labels=[number[label] for label, _ in ordered], read=chosen)
 
@@ -91,7 +91,7 @@ def _split(entries: list[tuple[str, _File]], number: dict[str, int], read: _Read
 def _splits(
     images: list[tuple[tuple[str, ...], _File]], annotated: dict[str, str], name: str
 ) -> tuple[list[tuple[str, _File]], list[tuple[str, _File]], tuple[str, ...]]:
-    """Return (class, file) for training and testing, and what a reader should know about how they were told apart."""
+    """Return (class, file) for training and testing, and how they were chosen, in a sentence."""
     tops = {parts[0] for parts, _ in images}
     training = next((top for top in TRAIN if top in tops), None)
     if training is None:
@@ -123,8 +123,8 @@ def _held_out(entries: list[tuple[str, _File]]) -> tuple[list[tuple[str, _File]]
         own = [entry for entry in entries if entry[0] == label]
         order = torch.randperm(len(own), generator=generator).tolist()
         count = max(1, round(HELD_OUT * len(own))) if len(own) > 1 else 0
-        test += [own[place] for place in sorted(order[:count])]
-        train += [own[place] for place in sorted(order[count:])]
+        test += [own[index] for index in sorted(order[:count])]
+        train += [own[index] for index in sorted(order[count:])]
     return train, test
 
 

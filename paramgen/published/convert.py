@@ -25,7 +25,7 @@ from paramgen.storage.folder import checked_target, transaction
 from paramgen.storage.unaltered import digests_of
 
 ATTENTION: Final = "softmax"
-"""How attention stands in the graphs that the published weights were trained with: a softmax of its own, not fused."""
+"""The attention in the graphs that the published weights were trained with: an explicit softmax, not fused."""
 
 PUBLISHED_FAMILIES: Final[tuple[PublishedFamily, ...]] = (
     GHN2,

@@ -1,4 +1,4 @@
-"""What a family of published hypernets is, and how its settings follow from a file: stated, or read off the shapes."""
+"""Families of published hypernets, and the settings of a file: from the config in it, or from its tensors' shapes."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -49,7 +49,7 @@ class Settings:
 @final
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PublishedFamily:
-    """One family: how to tell it, its settings, its key table."""
+    """One family of published hypernets: what identifies its files, its settings, and its key table."""
 
     name: str
     mark: str  # a tensor that files of this family have, and no others

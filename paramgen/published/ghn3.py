@@ -48,11 +48,11 @@ CONV: Final = (
 
 def node_tables(settings: Settings) -> tuple[Rename, ...]:
     """Return the tables of degrees and depth: at the top in the "pretrained" layout, else in the first layer."""
-    place = "" if settings.pretrained else "gnn.0."
+    prefix = "" if settings.pretrained else "gnn.0."
     return (
-        Rename(f"{place}centrality_embed_in", "encoder.incoming"),
-        Rename(f"{place}centrality_embed_out", "encoder.outgoing"),
-        Rename(f"{place}input_dist_embed", "encoder.depth"),
+        Rename(f"{prefix}centrality_embed_in", "encoder.incoming"),
+        Rename(f"{prefix}centrality_embed_out", "encoder.outgoing"),
+        Rename(f"{prefix}input_dist_embed", "encoder.depth"),
     )
 
 

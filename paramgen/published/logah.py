@@ -1,4 +1,4 @@
-"""LoGAH (Zhou et al., 2024, arXiv:2405.16287): its two classes, for vision and for language, told apart by shapes."""
+"""LoGAH (Zhou et al., 2024, arXiv:2405.16287): its two classes, for vision and language, distinguished by shapes."""
 
 from typing import Final
 

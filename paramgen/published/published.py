@@ -1,7 +1,7 @@
-"""Whether a prediction is the published one: the norm of its parameters beside the one that was published.
+"""Compare a prediction with the published one, by the norm of its parameters.
 
 GHN-3 (Knyazev et al., 2023, arXiv:2303.04143) publishes for 74 networks of torchvision the norm of all parameters that
-a file predicts. `published.json` has them, and by what its file is told; it is made from `checkpoints/catalog.toml`.
+a file predicts. `published.json` has them, and how each file is identified; it is made from `checkpoints/catalog.toml`.
 """
 
 import json
@@ -21,7 +21,7 @@ _SOURCE: Final = "torchvision:"
 @final
 @dataclass(frozen=True, kw_only=True)
 class PublishedFile:
-    """A published file and what it is told by; `norms` by torchvision's names."""
+    """A published file, what identifies it, and its `norms` by torchvision's names."""
 
     file: str
     family: str
@@ -43,7 +43,7 @@ class Catalog:
 @final
 @dataclass(frozen=True, kw_only=True)
 class Identification:
-    """Which published file it is, by what that was told, and whether it can be another one."""
+    """Which published file it is, by what it was identified, and whether that is certain."""
 
     entry: PublishedFile
     by: str
@@ -53,7 +53,7 @@ class Identification:
 @final
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """What came of it. A file that is only guessed at is `the same` or `unknown`, never `differs`."""
+    """The result of a comparison; for a file that is only guessed, it is `the same` or `unknown`, never `differs`."""
 
     file: str
     identified_by: str | None
@@ -87,9 +87,9 @@ def catalog() -> Catalog:
 
 
 def identify(origin: Origin) -> Identification | None:
-    """Return which published file an origin is; None if it is like none.
+    """Return which published file an origin is; None if it resembles none.
 
-    A file whose sha256 is known is told by it alone.
+    A file whose sha256 is known is identified by it alone.
     """
     known = catalog().files
     for entry in known:
@@ -137,7 +137,7 @@ def compare(record: Mapping[str, Any], norm: Callable[[], float]) -> Comparison 
         return Comparison(file=file, identified_by=found.by, verdict="unknown", reason=why)
     reached, wanted = norm(), found.entry.norms[architecture]
     same = abs(reached - wanted) < catalog().tolerance
-    reason = f"the file was told by {found.by}"
+    reason = f"the file was identified by {found.by}"
     if not found.sure:
         reason += ", and the norm confirms it" if same else " alone, so it can be another one"
     return Comparison(

@@ -1,6 +1,6 @@
-"""The hypernet that stands after `hypernet:`: a folder, a published file, or either in a repository of the Hub.
+"""Find the hypernet of `hypernet:...`: a folder, a published file, or either in a repository of the Hub.
 
-A published file is converted when it is first asked for. The result stays beside the files that huggingface_hub keeps,
+A published file is converted when it is first used. The result stays beside the files that huggingface_hub keeps,
 under the version of paramgen and the sha256 of the file.
 """
 
@@ -110,7 +110,7 @@ def _converted(path: Path, *, file: str, repo: str | None = None, revision: str 
     folder = cached_assets_path("paramgen", "converted", version("paramgen")) / file_sha256(path)
     found = _cached(folder)
     if found is None:
-        shutil.rmtree(folder, ignore_errors=True)  # what is spoilt there: a place of our own
+        shutil.rmtree(folder, ignore_errors=True)  # what is spoilt there: a folder of our own
         convert(path, folder, overwrite=True)
         found = _read(folder)
     hypernet, origin = found

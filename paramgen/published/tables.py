@@ -8,7 +8,7 @@ from paramgen.errors import ForeignError
 from paramgen.published.cursor import shown
 
 DROPPED: Final = "dropped."
-"""What stands before the key of a tensor that is not taken over."""
+"""The prefix of the key of a tensor that is not taken over."""
 
 _LAYER: Final = "{layer}"
 _LEAF: Final = r"[a-z_]+"
@@ -17,7 +17,7 @@ _LEAF: Final = r"[a-z_]+"
 @final
 @dataclass(frozen=True, slots=True)
 class Rename:
-    """The same module in both languages; `{layer}` stands for a number, the tensor's own name follows after a dot."""
+    """The same module in both languages; `{layer}` means a number, the tensor's own name follows after a dot."""
 
     foreign: str
     ours: str

@@ -1,4 +1,4 @@
-"""Tensors of a file, described but not made: their claims are checked when read, their bytes copied when asked for."""
+"""Tensors of a file, described but not made: their claims are checked when read, their bytes copied when needed."""
 
 from dataclasses import dataclass
 from typing import Final, TypeGuard, final
@@ -31,7 +31,7 @@ _MAX_DIMENSIONS: Final = 8
 @final
 @dataclass(slots=True, eq=False)
 class Storage:
-    """A row of elements in a file; `data` is set once the place of its bytes is known."""
+    """A row of elements in a file; `data` is set once the offset of its bytes is known."""
 
     dtype: torch.dtype
     elements: int
@@ -46,7 +46,7 @@ class Storage:
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class ForeignTensor:
-    """A tensor of a file: where in which storage it lies."""
+    """A tensor of a file: which part of which storage it is."""
 
     storage: Storage
     offset: int

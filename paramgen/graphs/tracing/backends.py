@@ -1,4 +1,4 @@
-"""What a network is run on while it is traced: tensors without values of two kinds, or real ones."""
+"""Tracing backends: the tensors on which a network runs while it is traced, fake (without values) or real."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
@@ -18,7 +18,7 @@ _SEED: Final = 0
 
 @contextlib.contextmanager
 def _on_meta(module: nn.Module) -> Iterator[Prepare]:
-    """Leave the module on the meta device. What it makes on the way goes there, too."""
+    """Leave the module on the meta device. Tensors that it makes go there, too."""
 
     def fake(leaf: Any) -> Any:
         return mode.from_tensor(leaf.to("meta")) if isinstance(leaf, Tensor) else leaf

@@ -1,4 +1,4 @@
-"""End what takes too long."""
+"""A time limit for code that may never return."""
 
 import signal
 import threading

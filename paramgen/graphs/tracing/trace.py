@@ -1,4 +1,4 @@
-"""From a network to its graph, as a rule without running it on data.
+"""Trace a network: return its graph, usually without running it on data.
 
 The forward pass runs once, on fake tensors (shapes and types, no values) or what else `backends` knows, with every
 torch function that runs noted by `recording`.

@@ -1,4 +1,4 @@
-"""Virtual edges of any graph, with cycles too, which the published code draws for a few networks."""
+"""Virtual edges of any graph, also one with cycles, which the published code makes of a few networks."""
 
 from collections.abc import Sequence
 

@@ -33,7 +33,7 @@ _ENDINGS: Final = (".weight", ".bias", "in_proj_weight", "in_proj_bias")
 @final
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PublishedGraph:
-    """Nodes in the published order; what is said of a node stands at its place."""
+    """Nodes in the published order; all lists are in this order."""
 
     names: tuple[str, ...]  # parameter names as published (a root's begin with a dot), else autograd's class names
     primitives: tuple[str, ...]
@@ -75,7 +75,7 @@ def published_graph(
 
 
 def _reduce(draft: Draft, module: nn.Module, family: PrimitiveSet) -> None:
-    """Leave the nodes that the published vocabulary has words for, in the direction of the data."""
+    """Keep the nodes that the published vocabulary has, in the direction of the data."""
     if family == "logah_gpt" and is_a(module, llama.LLAMA):
         order_weights(draft, again=True, anywhere=True)
         filter_unsupported(draft, family)
@@ -182,7 +182,7 @@ def _requests(graph: PublishedGraph, manifest: Manifest, family: PrimitiveSet) -
 
 
 def _role(graph: PublishedGraph, node: int, slot: Slot, family: PrimitiveSet) -> Role | None:
-    """Return the role of a slot. The class layer is found by its place, as published; it must be second to last."""
+    """Return the role of a slot. The class layer is found by its position, as published: second to last."""
     name, dimensions, from_end = graph.names[node], len(slot.shape), node - len(graph)
     if dimensions == 1:
         if name.endswith("bias"):

@@ -1,4 +1,4 @@
-"""The primitives of the published hypernets, and which module or autograd node stands for which."""
+"""The primitives of the published hypernets, and which module or autograd node becomes which."""
 
 from typing import Final, Literal
 
@@ -7,7 +7,7 @@ from torch import nn
 from paramgen.graphs.views.published.draft import Record
 
 PrimitiveSet = Literal["ghn3", "logah_vit", "logah_gpt"]
-"""`ghn3` stands for GHN-1 and GHN-2 too."""
+"""`ghn3` is that of GHN-1 and GHN-2 too."""
 
 PRIMITIVES: Final[tuple[str, ...]] = (
     "max_pool",
@@ -60,7 +60,7 @@ def is_a(module: nn.Module | None, name: str) -> bool:
 
 
 def primitive_of(record: Record, family: PrimitiveSet) -> str:
-    """Return the word for a node. What has survived the filters without one is a sum."""
+    """Return the primitive of a node; what has survived the filters without one is a sum."""
     if record.module is None:
         return _OPERATIONS_OF[family].get(record.operation, "sum")
     kind = _kind(record.module, family)
@@ -74,7 +74,7 @@ def primitive_of(record: Record, family: PrimitiveSet) -> str:
 
 
 def is_supported(record: Record, family: PrimitiveSet) -> bool:
-    """Whether the published code keeps such a node at all; norms' biases have none, their weight stands for both."""
+    """Whether the published code keeps such a node; a norm's bias has none of its own, its weight's is for both."""
     if record.module is not None and "norm" in type(record.module).__name__.lower() and record.name.endswith(".bias"):
         return False
     return record.operation in _OPERATIONS_OF[family] or _kind(record.module, family) is not None
