@@ -17,7 +17,7 @@ from paramgen.architectures import Inputs
 from paramgen.architectures.memory import meta_copy
 from paramgen.architectures.recorder import watched
 from paramgen.errors import ArchitectureError, one_line
-from paramgen.slots.determinism import settled_randomness
+from paramgen.slots.determinism import seeded_randomness
 
 Given = Mapping[str, Inputs]
 """What each lazy layer was given first, by its path."""
@@ -47,7 +47,7 @@ def with_shapes(module: nn.Module, example: Inputs | None) -> nn.Module:
             "input: --example-input 2x3x32x32; in Python: example_input=torch.zeros(2, 3, 32, 32)"
         )
     layers = dict(module.named_modules())
-    with settled_randomness(), torch.no_grad():
+    with seeded_randomness(), torch.no_grad():
         for path, (args, kwargs) in _given(module, example).items():
             layer: Any = layers[path]
             layer._infer_parameters(layer, args, kwargs)

@@ -63,7 +63,7 @@ def graph_to_json(architecture: Architecture, graph: Graph) -> str:
 
 
 def graph_from_json(text: str) -> tuple[Architecture, Graph]:
-    """Read what `graph_to_json` wrote.
+    """Return the architecture and graph that `graph_to_json` wrote.
 
     Raises:
         GraphError: It is no such JSON, of another version, or breaks a limit.

@@ -140,11 +140,11 @@ class Supernet(nn.Module, PyTorchModelHubMixin, library_name="paramgen", tags=["
         return found if self._can_spell_all(found, view) else {}
 
     def unspelled(self, view: View) -> bool:
-        """Whether it would fill something if it knew how the tokens are spelled."""
+        """Whether it fills nothing only because it does not know how the tokens are spelled."""
         return not self._can_spell_all(self._known_slots(view), view)
 
     def takes_for_bytes(self, view: View) -> bool:
-        """Whether it makes rows of a table of 256 tokens of which nobody said that they are bytes."""
+        """Whether it takes a table of 256 tokens for one of bytes, as no tokenizer is given."""
         tables = (view.addressed_slots[name] for name in self._matches(view))
         return view.spelling is None and any(self._letters(table) is not None for table in tables)
 
@@ -159,7 +159,7 @@ class Supernet(nn.Module, PyTorchModelHubMixin, library_name="paramgen", tags=["
         )
 
     def _can_spell(self, slot: AddressedSlot, view: View) -> bool:
-        """Whether the rows of a table of tokens can be made; of what is no such table, yes."""
+        """Whether the rows of a table of tokens can be made; true of what is no such table."""
         return self._letters(slot) is None or view.spelling is not None or slot.shape[0] == BYTES
 
     def forward(self, view: View, base: DefaultInitialization | None = None) -> Iterator[tuple[str, Tensor]]:
@@ -213,7 +213,7 @@ class Supernet(nn.Module, PyTorchModelHubMixin, library_name="paramgen", tags=["
         return self.shared[str(address)].float()
 
     def _words(self, value: Tensor, table: Tensor, letters: Tensor, spelling: Tensor | None) -> Tensor:
-        """Write the rows of tokens."""
+        """Write the rows of tokens into a table, and return it."""
         width = min(value.shape[1], table.shape[1])
         spelling = byte_spelling() if spelling is None else spelling
         count = min(len(value), len(spelling))  # a vocabulary is often padded to a round number
@@ -260,7 +260,7 @@ class Supernet(nn.Module, PyTorchModelHubMixin, library_name="paramgen", tags=["
 
 
 def _grey(kernel: Tensor) -> Tensor:
-    """Return a kernel that sees in a grey image what the given one sees in the same image of three equal colours."""
+    """Return a kernel that answers a grey image as the given one answers the same image in three equal colours."""
     return kernel.sum(1, keepdim=True)
 
 
@@ -304,7 +304,7 @@ def _rows(outputs: tuple[int, ...], part: Slice) -> tuple[int, ...]:
 
 
 class _Cut(NamedTuple):
-    """What of a slice's rows is cut from a shared weight; a vector has no inputs."""
+    """The part of a slice's rows that is cut from a shared weight; a vector has no inputs."""
 
     out: int
     inputs: int | None

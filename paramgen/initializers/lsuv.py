@@ -23,7 +23,7 @@ from paramgen.images.batch import image_files, load_images
 from paramgen.initializers import Initializer, NamedTensors, initializers
 from paramgen.initializers.library import library_elsewhere
 from paramgen.initializers.orthogonal import Orthogonal
-from paramgen.slots.determinism import settled_randomness
+from paramgen.slots.determinism import seeded_randomness
 from paramgen.slots.init_program import one_thread, slot_generator
 
 LSUV = "lsuv"
@@ -73,7 +73,7 @@ class Lsuv(Initializer):
             tensors[name].untyped_storage().data_ptr(): tensors[name]
             for name in linear_maps_of(graph, architecture.manifest)
         }
-        with settled_randomness(), one_thread(), _no_fused_attention(), _UnitVariance(weights):
+        with seeded_randomness(), one_thread(), _no_fused_attention(), _UnitVariance(weights):
             try:
                 module(*args, **kwargs)
             except Exception as error:  # a user's forward may raise anything

@@ -28,7 +28,7 @@ from paramgen.modelcard.notebook import table
 from paramgen.output.stream import Advance, statistics_of, stream
 from paramgen.output.verify import REPORT, Checked, verify_folder
 from paramgen.prediction import Prediction
-from paramgen.slots.determinism import settled_randomness
+from paramgen.slots.determinism import seeded_randomness
 from paramgen.slots.init_program import slot_generator
 from paramgen.slots.manifest import state_of
 from paramgen.storage.folder import checked_target, transaction
@@ -230,7 +230,7 @@ def created(prediction: Prediction, progress: bool | None = None) -> nn.Module:
             f"{architecture.spec} cannot be built here: a graph's JSON is no network, and a live module is there "
             "already: paramgen.initialize_(module). Type: --arch vit_b16, or file.py:factory"
         )
-    with settled_randomness():
+    with seeded_randomness():
         module = built_on(torch.device("cpu"), architecture.construct)
     if prediction.dtype is not None:
         _cast(module, prediction)

@@ -1,4 +1,4 @@
-"""From a published checkpoint to a folder that `Hypernet.from_pretrained` reads."""
+"""Convert a published checkpoint to a folder that `Hypernet.from_pretrained` reads."""
 
 import json
 from collections.abc import Mapping
@@ -80,6 +80,10 @@ def convert(file: Path, out: Path, *, overwrite: bool = False) -> Converted:
         out: A new or empty folder; with `overwrite` also one that was converted before.
         overwrite: Whether what was converted before may be replaced.
 
+    Raises:
+        ForeignError: The file is refused: it is no published hypernet, or contradicts itself.
+        OutputError: The folder cannot be written.
+
     """
     target = checked_target(out, overwrite=overwrite, mark=RECORD)
     if file.resolve().is_relative_to(target):
@@ -152,7 +156,7 @@ def _state_and_config(source: ForeignFile) -> tuple[dict[str, ForeignTensor], Ma
 def _wanted(
     state: Mapping[str, ForeignTensor], hypernet: Hypernet, table: KeyTable, *, flat: bool
 ) -> dict[str, tuple[ForeignTensor, torch.Size]]:
-    """Return what our hypernet takes over: by our name, the tensor and the shape it gets. All of it must be there."""
+    """Return by our name the tensors that our hypernet takes, each with the shape it gets; all must be there."""
     expected = {key: tensor.shape for key, tensor in hypernet.state_dict().items()}
     found: dict[str, tuple[ForeignTensor, torch.Size]] = {}
     for key, tensor in state.items():

@@ -1,4 +1,4 @@
-"""Reading bytes that may lie about their lengths: every step is checked against what is really there."""
+"""Reading bytes that may lie about their lengths: every step is checked against the bytes that are there."""
 
 import struct
 from enum import Enum

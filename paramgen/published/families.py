@@ -125,5 +125,5 @@ def dimension_fact(shapes: Shapes, key: str, axis: int) -> Fact:
 
 
 def source(shapes: Shapes, *keys: str) -> str:
-    """Return the words for what some tensors say."""
+    """Return a phrase for the shapes of some tensors."""
     return " with ".join(f"{key} of shape {shapes[key]}" if key in shapes else f"no {key}" for key in keys)

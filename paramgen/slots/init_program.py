@@ -104,7 +104,7 @@ class InitProgram:
             and self.stride == torch.empty(self.size, device="meta").stride()
         )
 
-    def pieces(self, generator: torch.Generator, elements: int) -> Iterator[Tensor]:
+    def chunks(self, generator: torch.Generator, elements: int) -> Iterator[Tensor]:
         """Yield the same numbers as a call, flat, about `elements` at a time, each valid until the next is requested.
 
         Small pieces stay in the processor's cache: they are also drawn faster.
@@ -154,7 +154,7 @@ def full(number: Tensor, size: tuple[int, ...]) -> InitProgram:
 
 
 def _looks_drawn(value: Tensor) -> bool:
-    """Whether values are of more than two kinds: zeros, ones, a bias of -4.6 or an identity were meant, not drawn."""
+    """Whether values look random: with at most two different ones (zeros, ones, an identity) they do not."""
     flat = value.detach().reshape(-1)
     if flat.element_size() == 1:
         flat = flat.view(torch.uint8)
@@ -194,7 +194,7 @@ def slot_generator(seed: int, name: str, *, stream: str = "") -> torch.Generator
 
 
 def operator_of(step: InitStep) -> Any:
-    """Look the step's operator up among `torch.ops.aten`."""
+    """Return the step's operator from `torch.ops.aten`."""
     packet, _, overload = step.operator.partition(".")
     found = getattr(getattr(torch.ops.aten, packet, None), overload, None)
     if not isinstance(found, torch._ops.OpOverload):

@@ -98,7 +98,7 @@ class Manifest(Mapping[str, Slot]):
 
 
 def state_of(module: nn.Module) -> dict[str, Tensor]:
-    """Return the tensors of a module's state dict, themselves. Extra state, which only the module understands, is not.
+    """Return the tensors of a module's state dict, not copied, without extra state, which only the module understands.
 
     It is not even asked for: to make it, a module may read values, which tensors on the meta device do not have.
     """

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from paramgen.slots.determinism import alone, settled_randomness, undisturbed
+from paramgen.slots.determinism import alone, seeded_randomness, undisturbed
 from paramgen.slots.init_program import one_thread
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ def test_inside_each_other() -> None:
     first = random.Random(0)
     wanted = [first.random(), random.Random(0).random(), first.random()]
     assert outer() == wanted
-    with settled_randomness():
+    with seeded_randomness():
         assert inner() == wanted[0]
     assert state() == before
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from paramgen.errors import GraphError
-from paramgen.slots.determinism import settled_randomness
+from paramgen.slots.determinism import seeded_randomness
 from paramgen.slots.init_program import InitProgram, InitStep, Register, constant, kept, slot_generator
 
 EMPTY = InitStep("empty.memory_format", ((3, 4),), {"dtype": torch.float32}, (0,))
@@ -110,16 +110,16 @@ def test_a_view_beyond_its_register_is_refused() -> None:
         program(EMPTY, offset=5)(slot_generator(0, "x"))
 
 
-def test_settled_randomness_repeats_and_puts_the_state_back() -> None:
+def test_seeded_randomness_repeats_and_puts_the_state_back() -> None:
     def numbers() -> tuple[float, float, float]:
         return random.random(), float(np.random.rand()), float(torch.rand(()))
 
     random.seed(1), np.random.seed(1), torch.manual_seed(1)
     expected = numbers()
     random.seed(1), np.random.seed(1), torch.manual_seed(1)
-    with settled_randomness():
+    with seeded_randomness():
         first = numbers()
-    with pytest.raises(KeyError), settled_randomness():
+    with pytest.raises(KeyError), seeded_randomness():
         assert numbers() == first
         raise KeyError
     assert numbers() == expected

@@ -90,7 +90,7 @@ class GatedGnn(nn.Module):
     def _influence(
         self, distances: Int64[Tensor, "nodes nodes"] | UInt8[Tensor, "nodes nodes"], dtype: torch.dtype
     ) -> tuple[Float[Tensor, "nodes nodes"], Float[Tensor, "nodes nodes"] | None]:
-        """Return what a message counts from row to column: 1 between neighbours, and 1/s at distance s."""
+        """Return the weight of a message from row to column: 1 between neighbours, and 1/s at distance s."""
         near = (distances == 1).to(dtype)
         if self.far is None:
             return near, None

@@ -73,7 +73,7 @@ class Graphormer(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw small tables and, where layers add to the stream, projections that shrink with the depth."""
+        """Initialize small tables and, where layers add to the stream, projections that shrink with the depth."""
         for table in (self.primitive, self.channel, self.spatial):
             nn.init.normal_(table.weight, std=0.5)
         for table in (self.incoming, self.outgoing, self.depth):
@@ -148,7 +148,7 @@ class GraphormerLayer(nn.Module):
         self.feed_forward = nn.Sequential(nn.Linear(hidden, 4 * hidden), nn.GELU(), nn.Linear(4 * hidden, hidden))
 
     def reset_parameters(self, gain: float) -> None:
-        """Draw Xavier weights, the two that write to the stream `gain` times as large."""
+        """Initialize with Xavier weights, the two that write to the stream `gain` times as large."""
         first, last = cast(nn.Linear, self.feed_forward[0]), cast(nn.Linear, self.feed_forward[2])
         for layer, scale in ((self.attention.qkv, 1.0), (self.attention.out, gain), (first, 1.0), (last, gain)):
             nn.init.xavier_uniform_(layer.weight, gain=scale)
