@@ -92,7 +92,7 @@ class Lines(Response):
         limits = self._service.settings
         try:
             await asyncio.wait_for(while_connected(receive, self._send_all(send)), timeout=limits.reader_seconds)
-        except asyncio.TimeoutError as error:
+        except TimeoutError as error:
             raise Gone from error
         finally:
             self._service.spool.leave(self._spooled, self._key)
