@@ -111,7 +111,7 @@ class _AddressReader:
         in_out = node.op == "linear" and node.attributes.get("layout") == "in_out"
         outputs = shape[1] if in_out else shape[0]
         address = self._address(index, kind, outputs)
-        whole = (Slice(address, 0, outputs),)
+        whole: tuple[Slice, ...] = (Slice(address, 0, outputs),)
         if address.function == HEAD and not in_out:
             return AddressedSlot(slot=slot, shape=shape, form="table", slices=whole)
         projections = self.projections.get(slot)
