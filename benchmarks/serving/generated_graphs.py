@@ -1,4 +1,4 @@
-"""Graphs that nobody's network has: nodes, edges, slots, draws, layout and ties made by chance.
+"""Graphs that nobody's network has: nodes, edges, slots, init programs, layout and ties made by chance.
 
 Half of a graph is put together of blocks as real networks have them, so that what reads graphs finds something to
 read; then it is bent: odd shapes, missing predecessors, strides of zero, slots of any dtype, programs of any operation.
@@ -285,7 +285,7 @@ def _layout(draw: Random) -> Json:
 
 
 def program(draw: Random, slot: Json, *, steps: int) -> Json:
-    """Return a draw for a slot: memory of its shape, and a few operations by the words of their schemas."""
+    """Return an init program for a slot: memory of its shape, and a few operations by the words of their schemas."""
     size = list(slot["shape"])
     first = draw.choice(("empty.memory_format", "zeros.default", "randn.default", "ones.default"))
     dtype = {"dtype": slot["dtype"]}
@@ -326,7 +326,7 @@ def _runnable(draw: Random, steps: list[Any], size: list[int], register: int) ->
 
 @cache
 def overloads() -> tuple[Any, ...]:
-    """Return every operation of tensors that a draw may hold."""
+    """Return every operation of tensors that an init program may hold."""
     found = []
     for packet in sorted(PACKETS):
         for name in getattr(torch.ops.aten, packet).overloads():

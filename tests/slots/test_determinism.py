@@ -78,11 +78,11 @@ def meet():
 with ThreadPoolExecutor(1) as pool:
     tracing = pool.submit(traced, meet)
     assert entered.wait({PATIENCE})
-    module, draws = record(lambda: nn.Linear(3, 3))
+    module, programs = record(lambda: nn.Linear(3, 3))
     built.set()
     assert not tracing.result().failures
 assert passes == [True] and module.weight.is_meta
-assert [draw.steps for draw in draws.values()] == [draw.steps for draw in record(lambda: nn.Linear(3, 3))[1].values()]
+assert [program.steps for program in programs.values()] == [program.steps for program in record(lambda: nn.Linear(3, 3))[1].values()]
 assert state() == before
 """
 
