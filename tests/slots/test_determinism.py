@@ -82,7 +82,8 @@ with ThreadPoolExecutor(1) as pool:
     built.set()
     assert not tracing.result().failures
 assert passes == [True] and module.weight.is_meta
-assert [program.steps for program in programs.values()] == [program.steps for program in record(lambda: nn.Linear(3, 3))[1].values()]
+again = record(lambda: nn.Linear(3, 3))[1]
+assert [each.steps for each in programs.values()] == [each.steps for each in again.values()]
 assert state() == before
 """
 

@@ -1,4 +1,4 @@
-"""Networks whose forward pass is hard to follow: traced with another backend, or by their modules, and never in silence."""
+"""Networks whose forward pass is hard to follow: traced with another backend or by their modules, never in silence."""
 
 import json
 import random
