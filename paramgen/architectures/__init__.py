@@ -209,7 +209,11 @@ def is_config_folder(name: str) -> bool:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """Read a JSON object of limited size from `path` (or from the config.json in it)."""
+    """Read a JSON object of limited size from `path` (or from the config.json in it).
+
+    Raises:
+        ArchitectureError: The file is too large, or holds no JSON object.
+    """
     file = path / "config.json" if path.is_dir() else path
     try:
         if file.stat().st_size > MAX_CONFIG_BYTES:
@@ -256,7 +260,11 @@ def built(what: str, error: BaseException, *, where: str = "") -> ArchitectureEr
 
 
 def spec_of_config(path: Path) -> str:
-    """Return the spec of the network that a config.json describes."""
+    """Return the spec of the network that a config.json describes.
+
+    Raises:
+        ArchitectureError: It is of no library whose configs can be read.
+    """
     config = read_config(path)
     if "model_type" in config:
         return f"transformers:{path}"

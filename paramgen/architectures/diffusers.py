@@ -41,7 +41,11 @@ class DiffusersSource(ArchitectureSource):
     """Every model class of diffusers whose constructor has defaults, or a config.json."""
 
     def build(self, request: ArchitectureRequest) -> Architecture:
-        """Build the class on the meta device."""
+        """Build the class on the meta device.
+
+        Raises:
+            ArchitectureError: The constructor fails.
+        """
         model_class, config = _class_and_config(request.name)
         known = tuple(name for name in inspect.signature(model_class.__init__).parameters if name != "self")
         overrides = {

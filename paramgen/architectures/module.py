@@ -56,7 +56,11 @@ class ModuleSource(ArchitectureSource):
         return ()
 
     def load(self, folder: Path, device: torch.device) -> LoadedModel:
-        """Rebuild the module from the code that config.json names, if this user wrote it and it is the same."""
+        """Rebuild the module from the code that config.json names, if this user wrote it and it is the same.
+
+        Raises:
+            ArchitectureError: The factory fails.
+        """
         config = own_record(folder)
         code, name = _recorded(folder, config)
         namespace = code.load(again=False)  # it was compared with the record

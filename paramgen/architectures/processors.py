@@ -27,7 +27,11 @@ Companions = Mapping[tuple[str, str], Any]
 
 
 def companions(layout: FolderLayout, *, tokenizer: str | None, image_processor: str | None) -> Companions:
-    """Return what is to be saved beside a network; a tokenizer must fit into its vocabulary."""
+    """Return what is to be saved beside a network; a tokenizer must fit into its vocabulary.
+
+    Raises:
+        OptionError: The network takes none, or the tokenizer does not fit.
+    """
     given = {"--tokenizer": tokenizer, "--image-processor": image_processor}
     for option, name in given.items():
         if name is not None and layout.source != "transformers":
@@ -42,7 +46,11 @@ def companions(layout: FolderLayout, *, tokenizer: str | None, image_processor: 
 
 
 def read_tokenizer(name: str) -> Any:
-    """Read the tokenizer in a folder, a tokenizer.json or a Hub repository."""
+    """Read the tokenizer in a folder, a tokenizer.json or a Hub repository.
+
+    Raises:
+        OptionError: There is none, or it cannot be read.
+    """
     ensure_torchvision()
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
@@ -156,7 +164,11 @@ def rows_of(tokenizer: Any) -> int:
 
 
 def refuse_larger(tokenizer: Any, name: str, config: Mapping[str, Any]) -> None:
-    """Refuse a tokenizer whose ids reach beyond the network's table; a larger table is common, and no fault."""
+    """Refuse a tokenizer whose ids reach beyond the network's table; a larger table is common, and no fault.
+
+    Raises:
+        OptionError: The ids reach beyond the table.
+    """
     sizes = {before: table[VOCABULARY] for before, table in tables_of(config).items()}
     needed = rows_of(tokenizer)
     for prefix, rows in sizes.items():

@@ -152,6 +152,9 @@ def record(build: Callable[[], nn.Module]) -> tuple[nn.Module, dict[str, InitPro
     """Call `build` under the meta device and return its module and the init program of each state-dict entry.
 
     The module comes back on the meta device, whatever device its constructor requested.
+
+    Raises:
+        ArchitectureError: `build` returns no module, or one with layers that have no shape yet.
     """
     module, recorder = watched(build)
     if not isinstance(module, nn.Module):

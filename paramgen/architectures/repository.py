@@ -22,7 +22,11 @@ def is_repository(name: str) -> bool:
 
 
 def from_repository(request: ArchitectureRequest) -> Architecture:
-    """Build the network of a repository's config.json by the library it belongs to; the commit is in its spec."""
+    """Build the network of a repository's config.json by the library it belongs to; the commit is in its spec.
+
+    Raises:
+        ArchitectureError: The repository cannot be had.
+    """
     from paramgen.hub.download import commit_of, fetch_file, reason  # its libraries take a while
 
     spec, overrides = request.name, request.overrides

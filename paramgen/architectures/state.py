@@ -15,7 +15,11 @@ from paramgen.storage.reading import stored
 
 @torch.no_grad()
 def load_state(module: nn.Module, folder: Path) -> LoadedModel:
-    """Copy every stored tensor into `module`, and name what does not fit."""
+    """Copy every stored tensor into `module`, and name what does not fit.
+
+    Raises:
+        CheckError: A stored tensor cannot be put into the module.
+    """
     state = state_of(module)
     owners = dict(module.named_modules(remove_duplicate=False))
     shared = {id(tensor) for tensor in state.values()}

@@ -44,7 +44,11 @@ class TimmSource(ArchitectureSource):
     """Every model of timm."""
 
     def build(self, request: ArchitectureRequest) -> Architecture:
-        """Call `timm.create_model` on the meta device."""
+        """Call `timm.create_model` on the meta device.
+
+        Raises:
+            UnknownNameError: timm has no such model.
+        """
         timm = _timm()
         if not timm.is_model(request.name):
             raise UnknownNameError.of(

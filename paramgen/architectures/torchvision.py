@@ -44,7 +44,11 @@ class TorchvisionSource(ArchitectureSource):
     """Every model builder of torchvision."""
 
     def build(self, request: ArchitectureRequest) -> Architecture:
-        """Call the builder on the meta device."""
+        """Call the builder on the meta device.
+
+        Raises:
+            UnknownNameError: torchvision has no such model.
+        """
         models = _models()
         if request.name not in models.list_models():
             raise UnknownNameError.of(
@@ -86,7 +90,11 @@ class TorchvisionSource(ArchitectureSource):
         return list(_models().list_models())
 
     def load(self, folder: Path, device: torch.device) -> LoadedModel:
-        """Build the network and load the state dict into it."""
+        """Build the network and load the state dict into it.
+
+        Raises:
+            ArchitectureError: config.json names no network of torchvision.
+        """
         config = read_config(folder)
         models, name = _models(), str(config.get("architecture"))
         if name not in models.list_models() or not isinstance(config.get("arguments", {}), dict):

@@ -64,7 +64,11 @@ class TransformersSource(ArchitectureSource):
     """Every model class of transformers, built from its default config, a config.json or overrides."""
 
     def build(self, request: ArchitectureRequest) -> Architecture:
-        """Build the class on the meta device, where its default initialization is recorded."""
+        """Build the class on the meta device, where its default initialization is recorded.
+
+        Raises:
+            ArchitectureError: The constructor fails.
+        """
         ensure_torchvision()
         config, model_class, overrides, notes = _requested(request)
         what = f"transformers:{model_class.__name__}"
@@ -108,7 +112,11 @@ class TransformersSource(ArchitectureSource):
         return example_inputs(module) if isinstance(module, PreTrainedModel) else None
 
     def load(self, folder: Path, device: torch.device) -> LoadedModel:
-        """Call the class's own `from_pretrained`."""
+        """Call the class's own `from_pretrained`.
+
+        Raises:
+            ArchitectureError: The folder holds an adapter of another model.
+        """
         ensure_torchvision()
         config, model_class = _config_and_class(str(folder))
         if (folder / _ADAPTER).exists():  # which names another model, and that would be loaded
@@ -260,7 +268,11 @@ def _keys(config_class: Any) -> frozenset[str]:
 
 
 def completed_config(folder: Path) -> dict[str, Any]:
-    """Return the config.json of a folder with what transformers adds to it; no model is built."""
+    """Return the config.json of a folder with what transformers adds to it; no model is built.
+
+    Raises:
+        ArchitectureError: The folder has no config.json.
+    """
     if not is_config_folder(str(folder)):
         raise ArchitectureError(f"{str(folder)!r} has no config.json. Give a folder that save_pretrained wrote.")
     config, model_class = _config_and_class(str(folder))

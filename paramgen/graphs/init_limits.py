@@ -131,7 +131,11 @@ def bound(step: InitStep) -> dict[str, Any]:
 
 
 def check_step(step: InitStep) -> None:
-    """Refuse, without running anything, what the init program of no slot may have."""
+    """Refuse, without running anything, what the init program of no slot may have.
+
+    Raises:
+        GraphError: The step is refused.
+    """
     given = bound(step)
     signature = _signature(step.operator)
     if None in step.results or len(set(step.results)) != len(step.results):
@@ -152,6 +156,9 @@ def check_program(program: InitProgram, slot: Slot) -> int:
 
     Returns:
         How many elements the program computes beyond those that any program of such a slot may.
+
+    Raises:
+        GraphError: The program cannot be run, is too large, or makes another tensor than the slot's.
     """
     memory = _Memory(MEMORY_FACTOR * slot.elements * slot.dtype.itemsize + MEMORY_CONSTANT)
     most = max(MOST_PASSES * slot.elements, WORK_CONSTANT)

@@ -120,7 +120,11 @@ def _validate(graph: Graph) -> None:
 
 
 def validate_shape(shape: tuple[int, ...], what: str) -> None:
-    """Refuse shapes of too many dimensions, below zero, or with too many elements."""
+    """Refuse shapes of too many dimensions, below zero, or with too many elements.
+
+    Raises:
+        GraphError: The shape is refused; the message begins with `what`.
+    """
     elements = 1
     for size in shape:
         if size < 0:

@@ -49,6 +49,9 @@ def patiently(try_: Callable[[], _Result]) -> _Result:
     """Return what `try_` does, which is called again after a while where the fault may pass.
 
     huggingface_hub tries for minutes to reach a host that is not there, so that is found out first.
+
+    Raises:
+        Unreachable: Nobody takes a connection where the Hub should be.
     """
     if not (offline() or reachable()):
         raise Unreachable(f"{constants.ENDPOINT} takes no connection")

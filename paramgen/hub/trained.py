@@ -34,7 +34,11 @@ class Trained:
 
     @cached_property
     def folder(self) -> Path:
-        """The folder itself, that of the file, or the one that the repository's files were fetched into."""
+        """The folder itself, that of the file, or the one that the repository's files were fetched into.
+
+        Raises:
+            OptionError: There is no such model, or it cannot be had.
+        """
         if self._file is not None:
             return self._file.parent
         name, at, revision = self.path.partition("@")
@@ -80,7 +84,11 @@ class Trained:
 
     @cached_property
     def tensors(self) -> Mapping[str, Stored]:
-        """What is stored, by name; at least one tensor."""
+        """What is stored, by name; at least one tensor.
+
+        Raises:
+            OptionError: There are none, or a file cannot be read.
+        """
         try:
             found = {entry.name: entry for entry in stored(self._file or self.folder)}
         except CheckError as error:

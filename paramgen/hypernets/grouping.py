@@ -41,6 +41,9 @@ def key_of(request: SlotRequest, limits: tuple[int, int]) -> Key:
 
     Weights are decoded at the size they are used in; the published code decodes some larger and crops, to the same
     end. Vectors keep the published sizes, because a low-rank decoder's second row starts where the first one ends.
+
+    Raises:
+        HypernetError: The slot's shape is none of its role.
     """
     classes = request.role in ("class_weight", "class_bias")
     if request.role in VECTOR_ROLES:
@@ -57,6 +60,9 @@ def kernel_shape(request: SlotRequest) -> tuple[int, int, int, int]:
     """Return the shape (out, in, kh, kw) in which a weight is predicted.
 
     Linear layers are 1x1 kernels, 1-D convolutions one row high; a position table of T tokens is a square image.
+
+    Raises:
+        HypernetError: The slot's shape is none that is predicted.
     """
     shape = request.shape[::-1] if request.in_out else request.shape
     if request.role == "position" and len(shape) == 3 and shape[0] == 1:

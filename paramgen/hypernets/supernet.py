@@ -66,7 +66,11 @@ class SupernetConfig:
 
     @classmethod
     def from_json(cls, data: object) -> "SupernetConfig":
-        """Return the configuration of such values. Nothing is guessed: a missing or an unknown key is an error."""
+        """Return the configuration of such values. Nothing is guessed: a missing or an unknown key is an error.
+
+        Raises:
+            HypernetError: A key or value is missing, unknown or out of bounds.
+        """
         wanted = {"kind", "format_version", "tensors", *_NUMBERS}
         if not isinstance(data, Mapping) or data.keys() != wanted:
             odd = sorted(wanted ^ set(data if isinstance(data, Mapping) else ()))

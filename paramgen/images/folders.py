@@ -49,7 +49,11 @@ def has_images(path: Path) -> bool:
 
 
 def folder_images(path: Path) -> ImageSet:
-    """Return the images of a folder or a tar."""
+    """Return the images of a folder or a tar.
+
+    Raises:
+        OptionError: It has no class folders, or a class for testing alone.
+    """
     files, read = _tar(path) if is_tar(path) else _folder(path)
     images = _without_common_root([file for file in files if is_image(PurePosixPath(*file.parts))])
     where = next((file for file in files if file.parts[-1] == ANNOTATIONS), None)

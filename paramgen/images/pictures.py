@@ -40,7 +40,11 @@ def ready(extra: str = "compare") -> None:
 
 
 def size_of(image: Any, name: str) -> tuple[int, int]:
-    """Return height and width of a picture, given as bytes or by Pillow, once it is upright."""
+    """Return height and width of a picture, given as bytes or by Pillow, once it is upright.
+
+    Raises:
+        OptionError: It cannot be opened.
+    """
     pillow, ops = require("PIL.Image", extra="compare"), require("PIL.ImageOps", extra="compare")
     try:
         picture = pillow.open(BytesIO(image), formats=FORMATS) if isinstance(image, bytes) else image
@@ -61,6 +65,9 @@ def fitted(
     """Return a picture, given as bytes or by Pillow, at each of `shapes` (channels, height, width; 1 or 3 channels).
 
     It is turned upright, scaled until it covers the shape, and cropped in the middle.
+
+    Raises:
+        OptionError: It cannot be opened, or is too large.
     """
     pillow, ops = require("PIL.Image", extra="compare"), require("PIL.ImageOps", extra="compare")
     method = pillow.Resampling.BOX if scaling == "area" else pillow.Resampling.BICUBIC

@@ -97,7 +97,11 @@ def keep(folder: Path, train: Pixels, test: Pixels) -> None:
 
 
 def resized(given: Pixels, shape: tuple[int, int, int]) -> Pixels:
-    """Return images of `shape`; those of another size are scaled, by area where they become smaller."""
+    """Return images of `shape`; those of another size are scaled, by area where they become smaller.
+
+    Raises:
+        OptionError: They have another number of channels.
+    """
     if tuple(given.pixels.shape[1:]) == shape:
         return given
     if given.pixels.shape[1] != shape[0]:
@@ -123,7 +127,11 @@ def decode(
     *,
     scaling: Scaling = "bicubic",
 ) -> list[UInt8[np.ndarray, "batch channels height width"]]:
-    """Return the images of ascending `indices`, an array for each of `shapes`; every file is read and opened once."""
+    """Return the images of ascending `indices`, an array for each of `shapes`; every file is read and opened once.
+
+    Raises:
+        OptionError: There are more than fit into memory, or one cannot be opened.
+    """
     size = len(indices) * sum(prod(shape) for shape in shapes)
     if size > MAX_ARRAY:
         raise OptionError(

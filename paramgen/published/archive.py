@@ -20,7 +20,11 @@ _LOCAL: Final = b"PK\x03\x04"
 
 
 def parts(data: memoryview, name: str, spend: Callable[[int], None]) -> dict[str, memoryview]:
-    """Return the bytes of every part of an archive by its path; `spend` gets their number before any is read."""
+    """Return the bytes of every part of an archive by its path; `spend` gets their number before any is read.
+
+    Raises:
+        ForeignError: The archive is damaged, or has too many parts.
+    """
     count, size, start = _directory(data, name)
     if count > _MAX_PARTS or start + size > len(data):
         raise ForeignError(

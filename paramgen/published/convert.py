@@ -109,7 +109,11 @@ def convert(file: Path, out: Path, *, overwrite: bool = False) -> Converted:
 
 
 def load(source: ForeignFile) -> PublishedWeights:
-    """Return the hypernet that a file holds, in our names and in float32, or refuse it."""
+    """Return the hypernet that a file holds, in our names and in float32, or refuse it.
+
+    Raises:
+        ForeignError: The file is no published hypernet, or contradicts itself.
+    """
     state, stated = _state_and_config(source)
     shapes = {key: tensor.shape for key, tensor in state.items()}
     family = next((family for family in PUBLISHED_FAMILIES if family.mark in shapes), None)

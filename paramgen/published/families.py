@@ -68,6 +68,9 @@ def resolve_settings(stated: Mapping[str, object] | None, facts: Mapping[str, Fa
     """Return the settings of a file from the configuration in it, if it has one, and from its shapes.
 
     Without one, virtual edges and normalization are taken as given, as the published loader does.
+
+    Raises:
+        ForeignError: Config and shapes contradict each other, or neither has the largest shape.
     """
     values: dict[str, Any] = {"weight_norm": True, "ve": True} if stated is None else _checked(stated)
     for name, fact in facts.items():
@@ -110,7 +113,11 @@ def _brief(value: object) -> str:
 
 
 def dimension(shapes: Shapes, key: str, axis: int) -> int:
-    """Return one dimension of a tensor that the family must have."""
+    """Return one dimension of a tensor that the family must have.
+
+    Raises:
+        ForeignError: The tensor or the dimension is not there.
+    """
     if key not in shapes:
         raise ForeignError(f"The file lacks the tensor {shown(key)}, which its family has.")
     shape = shapes[key]

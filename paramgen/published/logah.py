@@ -43,7 +43,11 @@ def _facts(shapes: Shapes) -> dict[str, Fact]:
 
 
 def is_language(settings: Settings, shapes: Shapes) -> bool:
-    """Say whether a file is of the language class: its channel table has rows for numbers of tokens."""
+    """Say whether a file is of the language class: its channel table has rows for numbers of tokens.
+
+    Raises:
+        ForeignError: The table is of neither class.
+    """
     rows = dimension(shapes, _CHANNELS, 0)
     vision, language = (len(channel_sizes((settings.num_classes, *extra))) + 1 for extra in ((), VOCABULARIES))
     if rows not in (vision, language):

@@ -55,7 +55,11 @@ class Budget:
     instructions: int = MAX_INSTRUCTIONS
 
     def spend(self, name: str, count: int = 1) -> None:
-        """Take `count` instructions off, or refuse the file: each part of an archive costs as much as one."""
+        """Take `count` instructions off, or refuse the file: each part of an archive costs as much as one.
+
+        Raises:
+            ForeignError: There are none left.
+        """
         self.instructions -= count
         if self.instructions < 0:
             raise ForeignError(f"{name} has more than {MAX_INSTRUCTIONS:,} instructions. No published file does.")
@@ -97,7 +101,11 @@ class Machine:
         self._memo: dict[int, Any] = {}
 
     def run(self) -> object:
-        """Return the object that the pickle describes; the cursor is then behind it."""
+        """Return the object that the pickle describes; the cursor is then behind it.
+
+        Raises:
+            ForeignError: The pickle needs what is not known here, or is broken.
+        """
         if self._code() != _PROTO:
             raise ForeignError(f"{self.name} does not begin like a pickle of protocol 2 to {MAX_PROTOCOL}.")
         self._protocol(None)

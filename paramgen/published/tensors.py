@@ -74,7 +74,11 @@ class ForeignTensor:
         return 1 + sum((size - 1) * step for size, step in zip(self.shape, self.stride, strict=True))
 
     def tensor(self) -> Tensor:
-        """Return a tensor of its own with these elements."""
+        """Return a tensor of its own with these elements.
+
+        Raises:
+            ForeignError: The file has no data for it.
+        """
         data, width = self.storage.data, self.dtype.itemsize
         if data is None:
             raise ForeignError("The file has no data for one of its tensors. Get the file again.")
@@ -85,7 +89,11 @@ class ForeignTensor:
 
 
 def rebuilt(name: str, arguments: tuple[object, ...]) -> ForeignTensor:
-    """Return what `torch._utils._rebuild_tensor_v2` would make of its arguments, or refuse them."""
+    """Return what `torch._utils._rebuild_tensor_v2` would make of its arguments, or refuse them.
+
+    Raises:
+        ForeignError: The arguments are not those of a tensor.
+    """
     if len(arguments) not in (6, 7):
         raise ForeignError(f"{name}: a tensor of {len(arguments)} arguments; 6 or 7 are allowed. Get the file again.")
     storage, offset, shape, stride = arguments[:4]

@@ -194,7 +194,11 @@ def slot_generator(seed: int, name: str, *, stream: str = "") -> torch.Generator
 
 
 def operator_of(step: InitStep) -> Any:
-    """Return the step's operator from `torch.ops.aten`."""
+    """Return the step's operator from `torch.ops.aten`.
+
+    Raises:
+        GraphError: There is no such operator.
+    """
     packet, _, overload = step.operator.partition(".")
     found = getattr(getattr(torch.ops.aten, packet, None), overload, None)
     if not isinstance(found, torch._ops.OpOverload):
