@@ -108,9 +108,9 @@ def in_words(described: Mapping[str, Any]) -> dict[str, Any]:
     measured = described.get("measured")
     if not measured:
         return {key: value for key, value in described.items() if key != "measured"}
-    from paramgen.graphs.analysis.kinds import WORDS
+    from paramgen.graphs.analysis.model_family import FAMILY_LABELS
 
-    families = {str(family): words for family, words in WORDS.items()}
+    families = {str(family): words for family, words in FAMILY_LABELS.items()}
     rows: dict[str, Any] = {}
     for key, value in described.items():
         if key != "measured":

@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar, final
 import torch
 
 from paramgen.errors import OptionError, one_line
-from paramgen.images.pictures import MAX_BYTES, MAX_FILES, is_image, refuse_size
+from paramgen.images.pictures import MAX_PICTURE_BYTES, MAX_FILES, is_image, refuse_size
 from paramgen.images.sets import ImageSet, Split
 from paramgen.images.tars import SUFFIXES, Member, contents, members
 
@@ -149,8 +149,8 @@ def _without_common_root(files: list[_File]) -> list[tuple[tuple[str, ...], _Fil
     return [(file.parts[shared:], file) for file in files]
 
 
-def _alike(files: list[_File], place: int) -> bool:
-    return all(file.parts[place] == files[0].parts[place] for file in files)
+def _alike(files: list[_File], level: int) -> bool:
+    return all(file.parts[level] == files[0].parts[level] for file in files)
 
 
 def _folder(root: Path) -> tuple[list[_File], _Read]:
@@ -167,7 +167,7 @@ def _folder(root: Path) -> tuple[list[_File], _Read]:
             refuse_size(str(path), file.size)
             try:
                 with path.open("rb") as opened:
-                    content = opened.read(MAX_BYTES + 1)
+                    content = opened.read(MAX_PICTURE_BYTES + 1)
             except OSError as error:
                 raise OptionError(f"{path} cannot be read: {one_line(error)}. Remove it or mend it.") from error
             refuse_size(str(path), len(content))  # it may have grown
