@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar, final
 import torch
 
 from paramgen.errors import OptionError, one_line
-from paramgen.images.pictures import MAX_PICTURE_BYTES, MAX_FILES, is_image, refuse_size
+from paramgen.images.pictures import MAX_FILES, MAX_PICTURE_BYTES, is_image, refuse_size
 from paramgen.images.sets import ImageSet, Split
 from paramgen.images.tars import SUFFIXES, Member, contents, members
 
