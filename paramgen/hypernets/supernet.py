@@ -96,6 +96,7 @@ class Supernet(nn.Module, PyTorchModelHubMixin, library_name="paramgen", tags=["
     def __init__(self, config: SupernetConfig) -> None:
         super().__init__()
         self.config = config
+        self._hub_mixin_config = config.to_json()  # of the dataclass the mixin would make a dict whose keys are dicts
         self.shared = nn.ParameterDict({str(address): torch.empty(shape) for address, shape in config.tensors.items()})
         self.file: Path | None = None  # the weights file it was read from
 
