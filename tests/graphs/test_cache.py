@@ -130,7 +130,7 @@ def test_writers_do_not_meet(folder: Path, architecture: Architecture) -> None:
 
 
 def test_only_so_many_are_kept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache, "MAX_FILES", 3)
+    monkeypatch.setattr(cache, "MAX_CACHED_GRAPHS", 3)
     names = [f"{number:064x}.json" for number in range(5)]
     for number, name in enumerate(names):
         cache._keep(folder / name, "{}")
@@ -142,7 +142,7 @@ def test_only_so_many_are_kept(folder: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_what_is_somebodys_stays(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache, "MAX_FILES", 2)
+    monkeypatch.setattr(cache, "MAX_CACHED_GRAPHS", 2)
     folder.mkdir(parents=True, exist_ok=True)
     mine = [f"thesis{number}.json" for number in range(9)]
     for name in mine:
