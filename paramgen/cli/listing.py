@@ -108,9 +108,9 @@ def in_words(described: Mapping[str, Any]) -> dict[str, Any]:
     measured = described.get("measured")
     if not measured:
         return {key: value for key, value in described.items() if key != "measured"}
-    from paramgen.graphs.analysis.kinds import WORDS
+    from paramgen.graphs.analysis.model_family import FAMILY_LABELS
 
-    families = {str(family): words for family, words in WORDS.items()}
+    families = {str(family): words for family, words in FAMILY_LABELS.items()}
     rows: dict[str, Any] = {}
     for key, value in described.items():
         if key != "measured":
@@ -177,7 +177,7 @@ def _known(folder: Path) -> dict[str, Any]:
         return {}
     from huggingface_hub import ModelCard
 
-    from paramgen.graphs.analysis.kinds import FAMILIES
+    from paramgen.graphs.analysis.model_family import MODEL_FAMILIES
     from paramgen.hypernets.storage import file_sha256
     from paramgen.initializers.auto import measured_on
 
@@ -186,7 +186,7 @@ def _known(folder: Path) -> dict[str, Any]:
     data = list(dict.fromkeys(str(result.dataset_name) for result in card.data.eval_results or ()))
     weights = folder / "model.safetensors"
     digest = file_sha256(weights) if weights.is_file() else ""
-    reach = {family: measured_on({"sha256": digest}, family) for family in FAMILIES}
+    reach = {family: measured_on({"sha256": digest}, family) for family in MODEL_FAMILIES}
     families = {family: measured for family, measured in reach.items() if measured.get("networks")}
     return {"for": title, "measured": {"data": data, **({"families": families} if families else {})}}
 

@@ -15,7 +15,7 @@ from paramgen.architectures import Architecture
 from paramgen.architectures.overrides import split_spec
 from paramgen.architectures.spelling import Letters
 from paramgen.errors import OptionError, UnknownNameError, one_line
-from paramgen.graphs.analysis.kinds import Family
+from paramgen.graphs.analysis.model_family import ModelFamily
 from paramgen.graphs.schema import Graph
 from paramgen.registry import Registry, Spec
 from paramgen.registry.synonyms import known_init
@@ -124,7 +124,7 @@ class Chosen(Initializer):
     """A start that was chosen for one network, and why."""
 
     init: str
-    family: Family
+    family: ModelFamily
     reason: str
     initializer: Initializer
 

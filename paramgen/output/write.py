@@ -19,7 +19,7 @@ from paramgen.architectures.memory import give_memory
 from paramgen.architectures.processors import Companions, companions
 from paramgen.architectures.recorder import built_on
 from paramgen.errors import CheckError, OptionError
-from paramgen.graphs.analysis.kinds import family_of
+from paramgen.graphs.analysis.model_family import family_of
 from paramgen.graphs.graph_json import graph_hash
 from paramgen.initializers.auto import measured_on
 from paramgen.initializers.library import KEPT
@@ -28,7 +28,7 @@ from paramgen.modelcard.notebook import table
 from paramgen.output.stream import Advance, statistics_of, stream
 from paramgen.output.verify import REPORT, Checked, verify_folder
 from paramgen.prediction import Prediction
-from paramgen.slots.determinism import settled_randomness
+from paramgen.slots.determinism import seeded_randomness
 from paramgen.slots.init_program import slot_generator
 from paramgen.slots.manifest import state_of
 from paramgen.storage.folder import checked_target, transaction
@@ -230,7 +230,7 @@ def created(prediction: Prediction, progress: bool | None = None) -> nn.Module:
             f"{architecture.spec} cannot be built here: a graph's JSON is no network, and a live module is there "
             "already: paramgen.initialize_(module). Type: --arch vit_b16, or file.py:factory"
         )
-    with settled_randomness():
+    with seeded_randomness():
         module = built_on(torch.device("cpu"), architecture.construct)
     if prediction.dtype is not None:
         _cast(module, prediction)

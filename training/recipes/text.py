@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from paramgen.graphs.analysis.address import Address
 from paramgen.hypernets.supernet import SupernetConfig
 from training.config import Config, DatasetConfig, Objective, Optimization, Stage
 
@@ -17,10 +18,10 @@ DATASETS: Final = (DatasetConfig(name="bytes", classes=256, share=2.0), DatasetC
 def config() -> Config:
     """Return the run; cost and result: cards/text.md."""
     tensors = json.loads(TENSORS.read_text(encoding="utf-8"))
-    return run({name: tuple(shape) for name, shape in tensors.items()})
+    return run({Address.parse(name): tuple(shape) for name, shape in tensors.items()})
 
 
-def run(tensors: Mapping[str, tuple[int, ...]]) -> Config:
+def run(tensors: Mapping[Address, tuple[int, ...]]) -> Config:
     """Return the run for a list of shared weights."""
     return Config(
         hypernet=SupernetConfig(tensors=tensors, token_steps=TOKEN_STEPS, image_steps=1, spill=0.25),

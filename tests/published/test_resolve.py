@@ -18,8 +18,8 @@ from paramgen.errors import ForeignError, HypernetError, OptionError
 from paramgen.initializers import initializer_of
 from paramgen.published import convert as conversion
 from paramgen.published.convert import convert
-from paramgen.published.named import named
 from paramgen.published.origin import RECORD, read_origin
+from paramgen.published.resolve import resolve_hypernet
 from tests.support.hub.connected import connected, environment_of
 from tests.support.hub.faults import HALF
 from tests.support.hub.server import Hub
@@ -86,15 +86,15 @@ def test_a_file_of_the_hub(hub: Hub, caches: Path) -> None:
 
 
 def test_what_was_fetched_and_converted_is_used_again(hub: Hub, caches: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    named("org/published:a.pt")
+    resolve_hypernet("org/published:a.pt")
     downloads = hub.asked.count("cdn")
-    monkeypatch.setattr("paramgen.published.named.convert", lambda *_, **__: pytest.fail("converted again"))
-    again = named("org/published:b.pt")  # the same bytes
+    monkeypatch.setattr("paramgen.published.resolve.convert", lambda *_, **__: pytest.fail("converted again"))
+    again = resolve_hypernet("org/published:b.pt")  # the same bytes
     assert hub.asked.count("cdn") == downloads > 0
     assert again.origin is not None and again.origin.file == "b.pt"
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     hub.asked.clear()
-    offline = named("org/published:a.pt")
+    offline = resolve_hypernet("org/published:a.pt")
     assert offline.origin is not None and offline.origin.revision == commit_of(hub)
     assert not hub.asked and kept(caches) == [SHA256]
 
@@ -112,7 +112,7 @@ def test_what_was_fetched_and_converted_is_used_again(hub: Hub, caches: Path, mo
 )
 def test_what_the_hub_has_not(hub: Hub, caches: Path, text: str, said: list[str]) -> None:
     with pytest.raises(HypernetError) as caught:
-        named(text)
+        resolve_hypernet(text)
     message = str(caught.value)
     assert all(word in message for word in said), message
     assert "\n" not in message and "Pass: init=" in message and len(message) < 300
@@ -122,33 +122,33 @@ def test_what_the_hub_has_not(hub: Hub, caches: Path, text: str, said: list[str]
 def test_a_hostile_file_of_the_hub(hub: Hub, caches: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ForeignError):
-        named("org/bad:evil.pt")
+        resolve_hypernet("org/bad:evil.pt")
     assert not kept(caches) and not (tmp_path / "ran").exists()
 
 
 def test_a_connection_that_breaks(hub: Hub, caches: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hub.fail("cdn", HALF, times=100)
     with pytest.raises(HypernetError, match="cannot be reached"):
-        named("org/published:a.pt")
+        resolve_hypernet("org/published:a.pt")
     assert not kept(caches)
 
 
 @pytest.mark.parametrize("file", ["../a.pt", "/etc/passwd", "a//b.pt", ".a/b.pt", "x/../../b.pt", ""])
 def test_what_is_no_name_of_a_file_is_not_asked_for(hub: Hub, file: str) -> None:
     with pytest.raises(OptionError, match="names no file of a repository"):
-        named(f"org/published:{file}")
+        resolve_hypernet(f"org/published:{file}")
     assert not hub.asked
 
 
 def test_a_misspelt_file_is_not_looked_for_on_the_hub(hub: Hub) -> None:
     with pytest.raises(HypernetError, match="no such folder"):
-        named("folder/ghn3.pt")
+        resolve_hypernet("folder/ghn3.pt")
     assert not hub.asked
 
 
 def test_a_published_file_on_disk_is_converted_like_by_the_command(file: Path, caches: Path, tmp_path: Path) -> None:
     convert(file, tmp_path / "converted")
-    by_command, by_name = named(str(tmp_path / "converted")), named(str(file))
+    by_command, by_name = resolve_hypernet(str(tmp_path / "converted")), resolve_hypernet(str(file))
     assert by_command.origin == by_name.origin
     assert by_name.origin is not None
     assert (by_name.origin.file, by_name.origin.sha256, by_name.origin.repo) == ("ghn3.pt", SHA256, None)
@@ -159,10 +159,10 @@ def test_a_published_file_on_disk_is_converted_like_by_the_command(file: Path, c
 
 @pytest.mark.parametrize("spoilt", ["model.safetensors", RECORD])
 def test_what_was_spoilt_in_the_cache_is_converted_again(file: Path, caches: Path, spoilt: str) -> None:
-    first = named(str(file))
+    first = resolve_hypernet(str(file))
     (caches_of,) = caches.glob(f"*/{SHA256}")
     (caches_of / spoilt).write_bytes(b"{")
-    again = named(str(file))
+    again = resolve_hypernet(str(file))
     assert again.origin == first.origin
     assert again.hypernet.sha256 == first.hypernet.sha256
 
@@ -173,7 +173,7 @@ def test_nothing_is_kept_of_a_conversion_that_fails(file: Path, caches: Path, mo
 
     monkeypatch.setattr(conversion, "_record", fail)
     with pytest.raises(KeyboardInterrupt):
-        named(str(file))
+        resolve_hypernet(str(file))
     assert not kept(caches)
 
 
@@ -188,7 +188,7 @@ def test_a_hostile_record(tmp_path: Path, text: str) -> None:
 def test_a_folder_without_a_record_has_no_origin(file: Path, tmp_path: Path) -> None:
     convert(file, tmp_path / "converted")
     (tmp_path / "converted" / RECORD).unlink()
-    assert named(str(tmp_path / "converted")).origin is None
+    assert resolve_hypernet(str(tmp_path / "converted")).origin is None
 
 
 @pytest.mark.slow
