@@ -10,7 +10,7 @@ from torch import Tensor
 
 from paramgen.architectures import Architecture
 from paramgen.errors import OptionError
-from paramgen.graphs.analysis.roles import Part, biases_of, parts_of
+from paramgen.graphs.analysis.roles import LinearMap, biases_of, linear_maps_of
 from paramgen.graphs.schema import Graph
 from paramgen.initializers import Initializer, NamedTensors, initializers
 from paramgen.initializers.library import library_elsewhere, start_by_rules
@@ -37,12 +37,12 @@ class He(Initializer):
 
     def rules(self, architecture: Architecture, graph: Graph) -> Mapping[str, str]:
         """`he` for the weights of linear maps and convolutions, `zero` for their biases, the library's for the rest."""
-        parts = parts_of(graph, architecture.manifest)
+        parts = linear_maps_of(graph, architecture.manifest)
         return library_elsewhere(architecture, dict.fromkeys(parts, HE), biases_of(graph, architecture.manifest, parts))
 
     def tensors(self, architecture: Architecture, graph: Graph, *, seed: int) -> NamedTensors:
         """Draw one slot after the other."""
-        parts = parts_of(graph, architecture.manifest)
+        parts = linear_maps_of(graph, architecture.manifest)
 
         def make(slot: Slot) -> Tensor:
             part = parts[slot.name]
@@ -53,7 +53,7 @@ class He(Initializer):
 
 
 def drawn(
-    part: Part, deviation: float, distribution: Literal["normal", "uniform"], generator: torch.Generator
+    part: LinearMap, deviation: float, distribution: Literal["normal", "uniform"], generator: torch.Generator
 ) -> Float[Tensor, "groups out in *kernel"]:
     """Return independent entries around zero of a standard deviation."""
     weights = torch.empty(part.groups, part.out, part.fan, *part.kernel)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from paramgen.architectures import Architecture
 from paramgen.errors import OptionError, one_line
-from paramgen.graphs.analysis.roles import Part, biases_of, parts_of
+from paramgen.graphs.analysis.roles import LinearMap, biases_of, linear_maps_of
 from paramgen.graphs.schema import Graph
 from paramgen.initializers import LARGEST, Initializer, NamedTensors, initializers, is_scale
 from paramgen.initializers.library import library_elsewhere, start_by_rules
@@ -73,8 +73,8 @@ class IdInit(Initializer):
         return start_by_rules(architecture, self.rules(architecture, graph), make, seed=seed)
 
 
-def _parts(graph: Graph, architecture: Architecture) -> dict[str, Part]:
-    parts = parts_of(graph, architecture.manifest)
+def _parts(graph: Graph, architecture: Architecture) -> dict[str, LinearMap]:
+    parts = linear_maps_of(graph, architecture.manifest)
     return {name: part for name, part in parts.items() if part.kind != "transposed_conv"}
 
 
@@ -99,7 +99,7 @@ def near_zero(out: int, width: int, epsilon: float) -> Float[Tensor, "out width"
     return matrix
 
 
-def _unfolded(matrix: Float[Tensor, "out width"], part: Part) -> Float[Tensor, "groups out in *kernel"]:
+def _unfolded(matrix: Float[Tensor, "out width"], part: LinearMap) -> Float[Tensor, "groups out in *kernel"]:
     """Deal the columns out to taps, all channels of the central tap first; every group has the same."""
     used = matrix.shape[1] // part.fan
     taps = torch.arange(part.taps)

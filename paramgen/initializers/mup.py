@@ -13,7 +13,7 @@ from torch import Tensor
 from paramgen.architectures import Architecture
 from paramgen.errors import OptionError, one_line
 from paramgen.graphs.analysis.attention import attentions_of
-from paramgen.graphs.analysis.roles import Part, biases_of, parts_of
+from paramgen.graphs.analysis.roles import LinearMap, biases_of, linear_maps_of
 from paramgen.graphs.schema import Graph
 from paramgen.initializers import Initializer, NamedTensors, initializers, refuse_no_std
 from paramgen.initializers.he import drawn
@@ -50,14 +50,14 @@ class MaximalUpdate(Initializer):
 
     def rules(self, architecture: Architecture, graph: Graph) -> Mapping[str, str]:
         """`mup` for the weights of linear maps and convolutions, `zero` for their biases, else the library's."""
-        parts = parts_of(graph, architecture.manifest)
+        parts = linear_maps_of(graph, architecture.manifest)
         return library_elsewhere(
             architecture, dict.fromkeys(parts, MUP), biases_of(graph, architecture.manifest, parts)
         )
 
     def tensors(self, architecture: Architecture, graph: Graph, *, seed: int) -> NamedTensors:
         """Draw one slot after the other."""
-        parts = parts_of(graph, architecture.manifest)
+        parts = linear_maps_of(graph, architecture.manifest)
         groups = attentions_of(graph, architecture.manifest) if self.queries == "zero" else []
         queries = {group.query.slot: (group.query.rows, group.head_width) for group in groups}
 
@@ -71,7 +71,7 @@ class MaximalUpdate(Initializer):
 
         return start_by_rules(architecture, self.rules(architecture, graph), make, seed=seed)
 
-    def _deviation(self, part: Part) -> float:
+    def _deviation(self, part: LinearMap) -> float:
         """Return table 8's: sigma sqrt(base / fan-in) within, sigma base / fan-in at the output."""
         ratio = self.base / part.fan_in
         return self.deviation * (ratio if part.output else sqrt(ratio))

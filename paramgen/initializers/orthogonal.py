@@ -10,7 +10,7 @@ from torch import Tensor
 
 from paramgen.architectures import Architecture
 from paramgen.errors import OptionError, one_line
-from paramgen.graphs.analysis.roles import Part, biases_of, parts_of
+from paramgen.graphs.analysis.roles import LinearMap, biases_of, linear_maps_of
 from paramgen.graphs.schema import Graph
 from paramgen.initializers import LARGEST, Initializer, NamedTensors, initializers, is_scale
 from paramgen.initializers.library import library_elsewhere, start_by_rules
@@ -42,14 +42,14 @@ class Orthogonal(Initializer):
 
     def rules(self, architecture: Architecture, graph: Graph) -> Mapping[str, str]:
         """`orthogonal` for the weights of linear maps and convolutions, `zero` for their biases, else the library's."""
-        parts = parts_of(graph, architecture.manifest)
+        parts = linear_maps_of(graph, architecture.manifest)
         return library_elsewhere(
             architecture, dict.fromkeys(parts, ORTHOGONAL), biases_of(graph, architecture.manifest, parts)
         )
 
     def tensors(self, architecture: Architecture, graph: Graph, *, seed: int) -> NamedTensors:
         """Draw one slot after the other."""
-        parts = parts_of(graph, architecture.manifest)
+        parts = linear_maps_of(graph, architecture.manifest)
 
         def make(slot: Slot) -> Tensor:
             part = parts[slot.name]
@@ -60,13 +60,13 @@ class Orthogonal(Initializer):
         return start_by_rules(architecture, self.rules(architecture, graph), make, seed=seed)
 
 
-def flat(part: Part, generator: torch.Generator) -> Float[Tensor, "groups out in *kernel"]:
+def flat(part: LinearMap, generator: torch.Generator) -> Float[Tensor, "groups out in *kernel"]:
     """Return one orthogonal matrix per group, of a row per output over all inputs and taps."""
     shape = (part.groups, part.out, part.fan, *part.kernel)
     return orthogonal(part.groups, part.out, part.fan * part.taps, generator).reshape(shape)
 
 
-def delta(part: Part, generator: torch.Generator) -> Float[Tensor, "groups out in *kernel"]:
+def delta(part: LinearMap, generator: torch.Generator) -> Float[Tensor, "groups out in *kernel"]:
     """Return delta-orthogonal kernels (Xiao et al., 2018, arXiv:1806.05393, algorithm 1)."""
     weights = torch.zeros(part.groups, part.out, part.fan, part.taps)
     weights[..., part.central] = orthogonal(part.groups, part.out, part.fan, generator)

@@ -8,7 +8,7 @@ from typing import final
 from torch import Tensor
 
 from paramgen.architectures import Architecture
-from paramgen.graphs.analysis.roles import biases_of, parts_of
+from paramgen.graphs.analysis.roles import biases_of, linear_maps_of
 from paramgen.graphs.schema import Graph
 from paramgen.initializers import Initializer, NamedTensors, initializers, refuse_no_std
 from paramgen.initializers.he import drawn
@@ -35,14 +35,14 @@ class Scaled(Initializer):
 
     def rules(self, architecture: Architecture, graph: Graph) -> Mapping[str, str]:
         """`scaled` for the weights of linear maps and convolutions, `zero` for their biases, else the library's."""
-        parts = parts_of(graph, architecture.manifest)
+        parts = linear_maps_of(graph, architecture.manifest)
         return library_elsewhere(
             architecture, dict.fromkeys(parts, SCALED), biases_of(graph, architecture.manifest, parts)
         )
 
     def tensors(self, architecture: Architecture, graph: Graph, *, seed: int) -> NamedTensors:
         """Draw one slot after the other."""
-        parts = parts_of(graph, architecture.manifest)
+        parts = linear_maps_of(graph, architecture.manifest)
         branches = sum(part.last_of_branch for part in parts.values())
 
         def make(slot: Slot) -> Tensor:

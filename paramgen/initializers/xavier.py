@@ -8,7 +8,7 @@ from torch import Tensor
 
 from paramgen.architectures import Architecture
 from paramgen.errors import OptionError
-from paramgen.graphs.analysis.roles import biases_of, parts_of
+from paramgen.graphs.analysis.roles import biases_of, linear_maps_of
 from paramgen.graphs.schema import Graph
 from paramgen.initializers import Initializer, NamedTensors, initializers
 from paramgen.initializers.he import drawn
@@ -36,14 +36,14 @@ class Xavier(Initializer):
 
     def rules(self, architecture: Architecture, graph: Graph) -> Mapping[str, str]:
         """`xavier` for the weights of linear maps and convolutions, `zero` for their biases, else the library's."""
-        parts = parts_of(graph, architecture.manifest)
+        parts = linear_maps_of(graph, architecture.manifest)
         return library_elsewhere(
             architecture, dict.fromkeys(parts, XAVIER), biases_of(graph, architecture.manifest, parts)
         )
 
     def tensors(self, architecture: Architecture, graph: Graph, *, seed: int) -> NamedTensors:
         """Draw one slot after the other."""
-        parts = parts_of(graph, architecture.manifest)
+        parts = linear_maps_of(graph, architecture.manifest)
 
         def make(slot: Slot) -> Tensor:
             part = parts[slot.name]
