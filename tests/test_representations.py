@@ -24,7 +24,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "Architecture": prediction.architecture,
         "Manifest": prediction.architecture.manifest,
         "Slot": prediction.architecture.manifest["conv1.weight"],
-        "Draw": prediction.architecture.manifest["conv1.weight"].program,
+        "InitProgram": prediction.architecture.manifest["conv1.weight"].program,
         "Layout": large.layout,
         "Graph": prediction.graph,
         "Node": prediction.graph.nodes[1],
@@ -53,7 +53,7 @@ def start(init: str) -> dict[str, Any]:
     return {"init": init, "failed": 3, "rate": None, "final": spread, "simple": False, "steps": [0, 1], "lost": 0}
 
 
-NAMES = """Prediction Architecture Manifest Slot Draw Layout Graph Node ResolvedInitializer Written Checked Filled
+NAMES = """Prediction Architecture Manifest Slot InitProgram Layout Graph Node ResolvedInitializer Written Checked Filled
 Results""".split()
 
 
