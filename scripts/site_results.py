@@ -45,7 +45,7 @@ def summary(found: Result) -> str:
     return (
         f"{figures['rows']} {'networks' if figures['rows'] > 1 else 'network'} that no training has seen, "
         f"{found['steps']} steps of {found['batch']} images, {found['seeds']} seeds, each start at the best of "
-        f"{len(found['rates'])} rates. Mean accuracy at the end: **{_percent(final['hypernet'])} %** from the "
+        f"{len(found['lr'])} learning rates. Mean accuracy at the end: **{_percent(final['hypernet'])} %** from the "
         f"hypernet, {_percent(final['library'])} % from the library's own start; "
         f"{100 * figures['mean_lead']:+.1f} points from the best simple start of each network, with "
         f"{figures['median_steps_ratio']:.1f} times fewer steps (median) to where that one ends. Wins or ties: "
@@ -284,8 +284,8 @@ def provenance(name: str, found: Result) -> str:
 
 
 def _ended(row: Result, start: str) -> str:
-    entry = row["starts"][start]
-    if entry["rate"] is None:
+    entry = row["initializations"][start]
+    if entry["lr"] is None:
         return "failed"
     return f"{_percent(entry['final']['mean'])} ± {_percent(entry['final']['std'])}"
 

@@ -11,7 +11,7 @@ from huggingface_hub.repocard import metadata_eval_result
 from huggingface_hub.repocard_data import model_index_to_eval_results
 
 from benchmarks.cards import CARDS, rendered
-from benchmarks.initialization import text as text_starts
+from benchmarks.initialization import text
 from benchmarks.initialization.table import TIE, markdown
 
 ROOT = Path(__file__).parents[2]
@@ -37,28 +37,29 @@ def test_the_card_has_a_row_for_every_network() -> None:
         assert expected in card
 
 
-def starts() -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((ROOT / "cards" / "results" / "vision_starts.json").read_text(encoding="utf-8"))
+def vision() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((ROOT / "cards" / "results" / "vision.json").read_text(encoding="utf-8"))
     return found
 
 
 def test_the_vision_card_has_the_whole_table_of_what_ships() -> None:
     card = (ROOT / "cards" / "vision.md").read_text(encoding="utf-8")
-    assert markdown(starts()) in card
+    assert markdown(vision()) in card
     weights = ROOT / "paramgen" / "pretrained" / "vision" / "model.safetensors"
-    assert starts()["hypernet"]["sha256"] == sha256(weights.read_bytes()).hexdigest()
+    assert vision()["hypernet"]["sha256"] == sha256(weights.read_bytes()).hexdigest()
     run = json.loads((ROOT / "cards" / "results" / "vision_milestones.json").read_text(encoding="utf-8"))["run"]
     assert f"{run['steps']:,} steps of one network" in card and f"{run['minutes']:.0f} minutes" in card
 
 
 def texts() -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((ROOT / "cards" / "results" / "text_starts.json").read_text(encoding="utf-8"))
+    file = ROOT / "cards" / "results" / "text_lr_on_test.json"
+    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     return found
 
 
 def test_the_text_card_and_the_readme_have_the_table_of_what_ships() -> None:
     card = (ROOT / "cards" / "text.md").read_text(encoding="utf-8")
-    assert text_starts.markdown(texts()) in card
+    assert text.markdown(texts()) in card
     weights = ROOT / "paramgen" / "pretrained" / "text" / "model.safetensors"
     assert texts()["hypernet"]["sha256"] == sha256(weights.read_bytes()).hexdigest()
     readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
@@ -74,8 +75,8 @@ def test_the_text_card_and_the_readme_have_the_table_of_what_ships() -> None:
 
 
 def test_the_text_card_and_the_readme_have_the_text_that_was_never_read() -> None:
-    found = json.loads((ROOT / "cards" / "results" / "text_unseen.json").read_text(encoding="utf-8"))
-    assert text_starts.markdown(found) in (ROOT / "cards" / "text.md").read_text(encoding="utf-8")
+    found = json.loads((ROOT / "cards" / "results" / "text.json").read_text(encoding="utf-8"))
+    assert text.markdown(found) in (ROOT / "cards" / "text.md").read_text(encoding="utf-8")
     readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
     lower = f"{1 - found['summary']['median_ratio']:.0%}".replace("%", " %")
     assert f"{len(found['rows'])} shapes end {lower} lower than from the best simple start of each" in readme
@@ -84,7 +85,7 @@ def test_the_text_card_and_the_readme_have_the_text_that_was_never_read() -> Non
 
 def test_the_readme_quotes_the_table() -> None:
     readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
-    whole = starts()["summary"]
+    whole = vision()["summary"]
     cifar, digits = whole["by_data"]["cifar10"], whole["by_data"]["hand_digits"]
     assert f"On {cifar['rows']} networks that no training has seen" in readme
     assert f"{percent(cifar['final']['hypernet'])} % of CIFAR-10" in readme
@@ -100,7 +101,7 @@ def test_the_vision_card_says_what_shuffled_values_have() -> None:
     card = (ROOT / "cards" / "vision.md").read_text(encoding="utf-8")
     said = []
     for data in ("hand_digits", "cifar10"):
-        final = starts()["summary"]["by_data"][data]["final"]
+        final = vision()["summary"]["by_data"][data]["final"]
         shuffled, whole = (100 * (final[key] - final["library"]) for key in ("shuffled:hypernet", "hypernet"))
         said.append(
             f"{shuffled:.1f} of {whole:.1f} points on {'`hand_digits`' if data == 'hand_digits' else 'CIFAR-10'}"
@@ -146,7 +147,7 @@ def test_the_figures_of_the_metadata_are_those_of_the_results() -> None:
         return [each.metric_value for each in ModelCard.load(ROOT / "cards" / f"{name}.md").data.eval_results or []]
 
     found = values("vision")
-    for means in starts()["summary"]["by_data"].values():
+    for means in vision()["summary"]["by_data"].values():
         assert found[:3] == [means["final"]["hypernet"], means["mean_lead"], means["zero_shot"]["hypernet"]]
         found = found[3:]
     assert not found and values("first-light") == [result()["summary"]["zero_shot_hypernet"]]
