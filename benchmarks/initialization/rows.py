@@ -62,18 +62,18 @@ class Entry:
         )
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any], **more: Any) -> "Entry":
-        """Read what `to_json` returned; `more` are fields that stand elsewhere in a result."""
-        spreads = {name: Spread.from_json(data[name]) for name in _SPREADS if data.get(name) is not None}
-        plain = {name: data[name] for name in _PLAIN if name in data}
+    def from_json(cls, data: Mapping[str, Any]) -> "Entry":
+        """Read what `to_json` returned."""
+        given: dict[str, Any] = {name: data[name] for name in _PLAIN if name in data}
+        given |= {name: Spread.from_json(data[name]) for name in _SPREADS if data.get(name) is not None}
         if "by_lr" in data:
-            plain["by_lr"] = {
+            given["by_lr"] = {
                 lr: None if each is None else Spread.from_json(each) for lr, each in data["by_lr"].items()
             }
         if data.get("curve") is not None:
-            plain["curve"] = Curve.from_json(data["curve"])
-        plain |= {name: tuple(data[name]) for name in ("steps", "reasons") if data.get(name) is not None}
-        return cls(**spreads, **plain, **more)
+            given["curve"] = Curve.from_json(data["curve"])
+        given |= {name: tuple(data[name]) for name in ("steps", "reasons") if data.get(name) is not None}
+        return cls(**given)
 
     @property
     def final(self) -> Spread | None:

@@ -64,6 +64,9 @@ class Curve:
             mean=_floats(data["mean"]), std=_floats(data["std"]), values=tuple(_floats(row) for row in data["values"])
         )
 
+    def __repr__(self) -> str:
+        return f"Curve({len(self.mean)} points, {self.mean[0]:.4g} to {self.mean[-1]:.4g})"
+
     def at(self, index: int) -> Spread:
         """Return the figure at one of the steps; -1 is the last."""
         return Spread(mean=self.mean[index], std=self.std[index], values=self.values[index])
@@ -166,6 +169,9 @@ class AtBestLr:
     seconds: Spread  # of training
     init_seconds: Spread  # of making the initial weights
 
+    def __repr__(self) -> str:
+        return f"AtBestLr(lr={self.lr:g}, final={self.final.mean:.4g} ± {self.final.std:.2g}, {len(self.seeds)} seeds)"
+
     @property
     def zero_shot(self) -> Spread:
         """The figure before the first step."""
@@ -230,6 +236,9 @@ class InitializationResult:
     steps_to_best_simple: StepsToBestSimple | None = None
     against: Against | None = None  # the default initialization, or the best simple one where that was not trained
 
+    def __repr__(self) -> str:
+        return f"InitializationResult({self.init!r}, {'every run failed' if self.best is None else self.best})"
+
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "InitializationResult":
         """Read what `to_json` returned; what it is compared with is left out."""
@@ -286,6 +295,9 @@ class ArchitectureResult:
     best_simple: str | None
     initializations: tuple[InitializationResult, ...]
     conclusion: Conclusion
+
+    def __repr__(self) -> str:
+        return f"ArchitectureResult({self.name!r}, {', '.join(map(repr, self.initializations))})"
 
     def named(self, init: str | None) -> InitializationResult | None:
         """Return the result of an initialization, by what was typed."""

@@ -55,6 +55,7 @@ def test_an_initialization_is_summed_up_at_its_best_learning_rate() -> None:
     diverged = found.by_lr["0.01"]
     assert diverged is not None and diverged.values == (0.1,)
     assert not summed("hypernet:folder", runs).simple
+    assert repr(found) == "InitializationResult('mimetic', AtBestLr(lr=0.003, final=0.45 ± 0.071, 2 seeds))"
     assert InitializationResult.from_json(json.loads(json.dumps(found.to_json()))) == found
 
 
