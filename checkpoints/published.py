@@ -4,10 +4,9 @@ Python reads TOML only from 3.11 on, and the catalog lies outside the wheel: so 
 """
 
 import json
+import tomllib
 from pathlib import Path
 from typing import Any, Final
-
-import tomllib
 
 ROOT: Final = Path(__file__).parents[1]
 CATALOG: Final = ROOT / "checkpoints" / "catalog.toml"

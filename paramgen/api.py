@@ -37,6 +37,7 @@ def predict(
     endpoint: str | None = None,
     strict: bool = False,
     trace_timeout: float = TRACE_TIMEOUT,
+    progress: bool | None = None,
 ) -> "Prediction":
     """Return the initial weights of `arch`, lazily: iterate for (name, tensor), or call `.state_dict()`.
 
@@ -62,25 +63,29 @@ def predict(
             spelled where that matters, but no file.
         strict: Where the forward pass cannot be followed, raise a `TraceError` instead of warning.
         trace_timeout: Seconds after which a forward pass that does not return is ended.
+        progress: Whether to show a bar while the network is built and traced; by default in a terminal or a notebook,
+            after two seconds.
 
     """
     from paramgen.graphs.tracing.fallbacks import Tracing
     from paramgen.prediction import prepare
+    from paramgen.prediction.progress import bar
 
     if prompt is not None:
         from paramgen.initializers import with_prompts
 
         init = with_prompts(init, prompt)
-    prediction = prepare(
-        arch,
-        init=init,
-        seed=seed,
-        dtype=dtype,
-        overrides=overrides,
-        example_input=_inputs(example_input),
-        tokenizer=tokenizer,
-        tracing=Tracing(strict=strict, seconds=trace_timeout),
-    )
+    with bar(progress, "Building and tracing"):
+        prediction = prepare(
+            arch,
+            init=init,
+            seed=seed,
+            dtype=dtype,
+            overrides=overrides,
+            example_input=_inputs(example_input),
+            tokenizer=tokenizer,
+            tracing=Tracing(strict=strict, seconds=trace_timeout),
+        )
     if prediction.chosen:
         logging.getLogger("paramgen").info("%r", prediction)
     if endpoint is None:
@@ -123,7 +128,8 @@ def write(
     from paramgen.output.write import companions_of, write_prediction
     from paramgen.prediction.progress import advancing
 
-    prediction = predict(arch, tokenizer=tokenizer, **options)
+    shown = None if progress is None else progress is True
+    prediction = predict(arch, tokenizer=tokenizer, progress=shown, **options)
     with advancing(progress, prediction.architecture.manifest.elements) as advance:
         return write_prediction(
             prediction,
@@ -151,7 +157,7 @@ def create(arch: str, *, progress: bool | None = None, **options: Any) -> "nn.Mo
     """
     from paramgen.output.write import created
 
-    return created(predict(arch, **options), progress)
+    return created(predict(arch, progress=progress, **options), progress)
 
 
 def initialize_(
@@ -189,7 +195,7 @@ def initialize_(
 
     if isinstance(module, str):
         raise OptionError(f"{module!r} is a name; initialize_ fills a module. Call paramgen.create({module!r})")
-    options: dict[str, Any] = {"strict": strict, "trace_timeout": trace_timeout}
+    options: dict[str, Any] = {"strict": strict, "trace_timeout": trace_timeout, "progress": progress}
     return fill(module, predict(module, init=init, seed=seed, example_input=example_input, **options), progress)
 
 

@@ -47,7 +47,7 @@ class Streamed(Response):
         try:
             await asyncio.wait_for(while_connected(receive, self._send_all(send)), timeout=self._limits.reader_seconds)
             served = True
-        except asyncio.TimeoutError as error:
+        except TimeoutError as error:
             raise Gone from error
         finally:
             self._spool.leave(self._spooled, self._key, served=served)
@@ -105,7 +105,7 @@ class Bodies:
         try:
             try:
                 await asyncio.wait_for(self._fill(body, request), self._settings.body_seconds)
-            except asyncio.TimeoutError as error:
+            except TimeoutError as error:
                 late = f"The body did not arrive within {self._settings.body_seconds:g} seconds."
                 raise Problem(HTTPStatus.REQUEST_TIMEOUT, late) from error
             yield bytes(body)

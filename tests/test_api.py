@@ -179,6 +179,18 @@ def test_extra_state_is_left_alone(chosen: str, tmp_path: Path) -> None:
     assert all(dict(other.named_parameters())[name].equal(t) for name, t in prediction if "largest" not in name)
 
 
+def test_a_state_dict_has_the_extra_state_that_a_strict_load_asks_for() -> None:
+    class Counted(Scaled):
+        def set_extra_state(self, state: object) -> None:
+            self.state = state
+
+    module, other = nn.Sequential(Counted(), nn.ReLU()), nn.Sequential(Counted(), nn.ReLU())
+    module[0].largest.fill_(7.0)
+    other.load_state_dict(paramgen.predict(module, init="he").state_dict(), strict=True)
+    assert other[0].state == {"largest": 7.0}
+    assert "0._extra_state" not in paramgen.predict(nn.Sequential(Counted().to("meta")), init="he").state_dict()
+
+
 def test_initialize_reaches_into_wrappers(init: str) -> None:
     inner = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
     rules = paramgen.initialize_(nn.DataParallel(inner), init=init)

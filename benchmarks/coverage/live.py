@@ -4,14 +4,14 @@ Every classifier of torchvision, and networks of timm, transformers (with fewer 
 are built in memory and given to `initialize_`, each in a process of its own: under `library` no tensor may change;
 under `he` all is finite, what is kept does not change, and ties stay; the rules are compared with those that the
 network's name gets. What was measured is kept in `--rows`, so a second call goes on where the first ended. A line for
-each fault goes to stdout, everything, with commit, hardware and versions, to `--out`. What is too large is skipped by
-name.
+each fault goes to stdout; everything, with commit, hardware and versions, to `--out`, anew after every few networks.
+What is too large is skipped by name.
 """
 
 import argparse
 import json
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -21,11 +21,13 @@ from benchmarks.coverage.reach import measured, run
 from benchmarks.coverage.reach_network import Limits
 from benchmarks.coverage.reach_sources import SOURCES
 from benchmarks.provenance import provenance
+from paramgen.graphs.schema import UNORDERED
 from paramgen.storage.folder import write_text
 
 ROWS: Final = Path("runs") / "live.jsonl"
 RESULTS: Final = Path("cards") / "results" / "live.json"
 TAKEN: Final[Mapping[str, int]] = {"torchvision": 1_000, "timm": 60, "transformers": 40, "diffusers": 15}
+_FEW: Final = 4  # networks after which the figures are written
 
 
 def main() -> None:
@@ -43,25 +45,26 @@ def main() -> None:
         parser.error(f"Unknown source {min(unknown)!r}. Known: {', '.join(TAKEN)}.")
     limits = Limits(seconds=given.seconds, bytes=int(given.gigabytes * 1e9))
     one = partial(_one, limits, given.elements)
-    tables = {}
+    asked = {"seconds": given.seconds, "gigabytes": given.gigabytes, "elements": given.elements, "seed": SEED}
+    tables: dict[str, Any] = {}
     for source in given.source or TAKEN:
-        rows = tried(source, min(given.most, TAKEN[source]), lambda specs: measured(specs, given.rows, one))
-        tables[source] = summary(rows)
+        wanted = min(given.most, TAKEN[source])
+        for rows in tried(source, wanted, lambda specs: measured(specs, given.rows, one)):
+            tables[source] = {"wanted": wanted, **summary(rows)}
+            write_text(given.out, json.dumps({**provenance(), "limits": asked, "sources": tables}, indent=1) + "\n")
         print(f"{source}: {tables[source]['tried']} tried, {tables[source]['good']} as they should be", flush=True)
         for spec, text in (*tables[source]["faults"].items(), *tables[source]["skipped"].items()):
             print(f"- {spec}: {text if isinstance(text, str) else '; '.join(text)}", flush=True)
-    asked = {"seconds": given.seconds, "gigabytes": given.gigabytes, "elements": given.elements, "seed": SEED}
-    write_text(given.out, json.dumps({**provenance(), "limits": asked, "sources": tables}, indent=1) + "\n")
 
 
-def tried(source: str, count: int, measure_all: Callable[[Sequence[str]], list[Row]]) -> list[Row]:
-    """Return the rows of so many networks of a source, and of those that were skipped until so many were found."""
+def tried(source: str, count: int, measure_all: Callable[[Sequence[str]], list[Row]]) -> Iterator[list[Row]]:
+    """Yield, after every few, the rows so far: of so many networks of a source, and of what was skipped meanwhile."""
     names = shuffled(source)
     rows: list[Row] = []
     while names and (missing := count - sum("skipped" not in row for row in rows)) > 0:
-        taken, names = names[:missing], names[missing:]
+        taken, names = names[: min(missing, _FEW)], names[min(missing, _FEW) :]
         rows += measure_all([f"{source}:{name}" for name in taken])
-    return rows
+        yield rows
 
 
 def shuffled(source: str) -> list[str]:
@@ -86,6 +89,7 @@ def summary(rows: Sequence[Row]) -> dict[str, Any]:
         "slots_compared_with_the_name": sum(row.get("slots_compared", 0) for row in done),
         "slots_differing_from_the_name": sum(row.get("slots_differing", 0) for row in done),
         "names": [row["spec"] for row in done],
+        "without_an_order": [row["spec"] for row in done if row.get("traced_by") in UNORDERED],
         "faults": {row["spec"]: row["faults"] for row in done if row["faults"]},
         "differences": {row["spec"]: row["differences"] for row in done if row.get("differences")},
         "skipped": {row["spec"]: row["skipped"] for row in rows if "skipped" in row},

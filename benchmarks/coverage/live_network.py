@@ -17,7 +17,7 @@ from torch import Tensor, nn
 import paramgen
 from benchmarks.coverage.reach_network import Limits
 from benchmarks.coverage.reach_sources import NARROW, shrinking
-from paramgen.architectures import Architecture, Inputs
+from paramgen.architectures import Architecture, Inputs, resolve
 from paramgen.errors import ParamgenError, one_line
 from paramgen.initializers.library import KEPT, LIBRARY, PLAIN
 from paramgen.prediction import Prediction, prepare
@@ -48,17 +48,18 @@ def measure(spec: str, limits: Limits, most: int, answers: Connection) -> None:
 def _row(spec: str, most: int) -> Row:
     started = time.perf_counter()
     try:
-        changes, named = _by_name(spec)
+        changes, architecture = _by_name(spec)
+        elements = architecture.manifest.elements
+        if elements > most:  # before it is traced, which of the largest takes minutes
+            return {"skipped": f"{elements:,} elements, of which at most {most:,} are built here"}
+        named = prepare(spec, init=HE, seed=SEED, overrides=changes)
     except ParamgenError as error:
         return {"skipped": f"the library's name alone builds nothing: {one_line(error)}"}
-    elements = named.architecture.manifest.elements
-    if elements > most:
-        return {"skipped": f"{elements:,} elements, of which at most {most:,} are built here"}
     try:
         module = built(spec, named.architecture)
     except Exception as error:  # some constructors work on the meta device alone
         return {"skipped": f"the library does not build it: {type(error).__name__}: {one_line(error)}"}
-    example = named.architecture.example
+    example = named.architecture.example if named.graph.ordered else None  # one that does not fit is not passed
     faults = list(untouched(module, example))
     rules, others = filled(module, example)
     faults += others
@@ -67,6 +68,7 @@ def _row(spec: str, most: int) -> Row:
         "elements": elements,
         "tensors": len(state_of(module)),
         "changed": dict(changes),
+        "traced_by": named.graph.traced_by,
         "faults": faults[:MOST],
         "slots_compared": compared,
         "slots_differing": len(differences),
@@ -76,13 +78,13 @@ def _row(spec: str, most: int) -> Row:
     }
 
 
-def _by_name(spec: str) -> tuple[Mapping[str, Any], Prediction]:
-    """Prepare the network by its name, with fewer layers, experts and words where its config has them."""
+def _by_name(spec: str) -> tuple[Mapping[str, Any], Architecture]:
+    """Build the network by its name, with fewer layers, experts and words where its config has them."""
     for changes in (shrinking(spec, NARROW), shrinking(spec)):
         if changes:
             with suppress(ParamgenError):
-                return changes, prepare(spec, init=HE, seed=SEED, overrides=changes)
-    return {}, prepare(spec, init=HE, seed=SEED)
+                return changes, resolve(spec, changes)
+    return {}, resolve(spec)
 
 
 def built(spec: str, architecture: Architecture) -> nn.Module:

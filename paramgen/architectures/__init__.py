@@ -62,6 +62,8 @@ class Architecture:
     """What was decided for whoever named it, in sentences."""
     construct: Callable[[], nn.Module] | None = None
     """Calls the library's constructor again, on any device; None for a live module, and where only a graph is known."""
+    extra: Mapping[str, Callable[[], Any]] = field(default_factory=dict, repr=False)
+    """What makes each entry of a live module's extra state, which only the module itself understands."""
 
     def __repr__(self) -> str:
         built = "" if self.module is None else f"{type(self.module).__name__}, "

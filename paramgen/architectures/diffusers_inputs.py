@@ -65,7 +65,12 @@ def _images(module: Any, required: bool) -> Tensor:
         return _floats(_PATCHES, patches.in_features)
     if isinstance(first, nn.Conv1d) and "Autoencoder" in name:
         return _floats(first.in_channels, 1 << 13)
-    return _as_read(module, image(config.get("in_channels", 3), _size(module), name), first)
+    return _as_read(module, image(_channels(module), _size(module), name), first)
+
+
+def _channels(module: Any) -> int:
+    """Return the channels of the images; what no config says, an attribute of the module may."""
+    return int(module.config.get("in_channels", getattr(module, "in_channels", 3)))
 
 
 def _size(module: Any) -> Any:
@@ -93,13 +98,10 @@ def _hint(module: Any, required: bool) -> Tensor:
     patches = _layer(module, "controlnet_x_embedder")
     if patches is not None:
         return _floats(_PATCHES, patches.in_features)
-    name, pixels = type(module).__name__, module.config.get("conditioning_channels")
+    name, config = type(module).__name__, module.config
+    pixels = config.get("conditioning_channels") or config.get("ctrl_conditioning_channels")
     height, width = image(1, _size(module), name).shape[2:]
-    return (
-        image(pixels, (8 * height, 8 * width), name)
-        if pixels
-        else image(module.config["in_channels"], (height, width), name)
-    )
+    return image(pixels, (8 * height, 8 * width), name) if pixels else image(_channels(module), (height, width), name)
 
 
 def _words(module: Any, required: bool) -> Tensor | None:

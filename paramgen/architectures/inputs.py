@@ -35,6 +35,7 @@ def parse_example_input(text: str) -> Inputs:
         function = getattr(code.load(), name, None) if code is not None else None
         if code is None or not callable(function):
             raise OptionError(f"{text!r} names no function. Allowed: file.py:function or a shape such as 2x3x32x32.")
+        code.hold()  # the network is often in the same file
         return as_inputs(made(code, function))
     tensors = []
     for word in text.split():

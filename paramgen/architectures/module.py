@@ -37,7 +37,7 @@ from paramgen.architectures.state import load_state
 from paramgen.architectures.user_code import UserCode, digest_of, find_code, recorded_code
 from paramgen.errors import ArchitectureError, CheckError, OptionError
 from paramgen.slots.init_program import InitProgram, kept
-from paramgen.slots.manifest import read_manifest, state_of
+from paramgen.slots.manifest import extra_state_of, read_manifest, state_of
 
 
 @final
@@ -58,7 +58,7 @@ class ModuleSource(ArchitectureSource):
         """Rebuild the module from the code that config.json names, if this user wrote it and it is the same."""
         config = own_record(folder)
         code, name = _recorded(folder, config)
-        namespace = code.load()
+        namespace = code.load(again=False)  # it was compared with the record
         factory = _factory(namespace, code, name)
         try:
             with code.running():
@@ -162,6 +162,7 @@ def from_module(module: nn.Module, example: Inputs | None = None) -> Architectur
         example=example or _of_its_dtype(known or guess_inputs(twin), twin),
         guessed=example is None and known is None,
         layout=_layout(twin, {"library": "paramgen", "architecture": name}),
+        extra=extra_state_of(module),
     )
 
 

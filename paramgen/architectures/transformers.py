@@ -166,6 +166,8 @@ def example_inputs(module: Any) -> Inputs:
     frames = getattr(getattr(config, "vision_config", config), "num_frames", None)
     if frames and "pixel_values" in given:  # clips
         given["pixel_values"] = given["pixel_values"].unsqueeze(1).repeat_interleave(frames, 1)
+    if type(module).__name__.endswith("ForKeypointMatching"):
+        given["pixel_values"] = torch.stack([given["pixel_values"]] * 2, 1)  # two views of each
     if getattr(config, "is_encoder_decoder", False) and "decoder_input_ids" in parameters:
         given["decoder_input_ids"] = _input("input_ids", config)
     if "use_cache" in parameters or hasattr(config, "use_cache"):

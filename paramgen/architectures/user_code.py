@@ -53,21 +53,31 @@ class UserCode:
         """The module as one types it from its root: a path, or a dotted name where it is installed."""
         return self.module if self.installed else self.file.relative_to(self.root).as_posix()
 
-    def load(self) -> ModuleType:
-        """Run the module, and what it imports of the user's own anew.
+    def load(self, *, again: bool = True) -> ModuleType:
+        """Run the module, and what it imports of the user's own anew; or not `again`, if no file has changed since.
 
         Raises:
             ArchitectureError: It does not import, for whatever reason; with the line that is at fault.
 
         """
+        held = self.prefix in _HELD
+        _HELD.discard(self.prefix)
+        if (held or not again) and self._is_current:
+            return sys.modules[f"{self.prefix}.{self.module}"]
         importlib.invalidate_caches()
         try:
             with self.running():
-                return importlib.import_module(self.module) if self.installed else self._run()
+                module = importlib.import_module(self.module) if self.installed else self._run()
+            self.digests()
+            return module
         except (Exception, SystemExit) as error:  # a user's file may raise anything
             raise ArchitectureError(
                 f"{self.typed} does not import: {self.reason(error)}. Try: {self._trial}"
             ) from error
+
+    def hold(self) -> None:
+        """Have the next `load` take the module that was just run, if no file changes in between."""
+        _HELD.add(self.prefix)
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -101,11 +111,10 @@ class UserCode:
 
     def digests(self) -> dict[str, str]:
         """Return the sha256 of each file of the user's own that was imported, by its path below the root."""
-        files = [self.file]
-        if not self.installed:
-            loaded = [module for name, module in list(sys.modules.items()) if name.startswith(f"{self.prefix}.")]
-            files += sorted(Path(file) for module in loaded if (file := getattr(module, "__file__", None)))
-        return {file.relative_to(self.root).as_posix(): digest_of(file) for file in files}
+        files = [self.file, *(() if self.installed else self._imported())]
+        found = {file.relative_to(self.root).as_posix(): digest_of(file) for file in files}
+        _DIGESTS[self.prefix] = found
+        return found
 
     def holds(self, name: str) -> bool:
         """Whether a top-level name means a module of the user's in this code.
@@ -130,6 +139,21 @@ class UserCode:
             return [str(self.root)]
         shared = self.root.stat().st_mode & stat.S_IWOTH  # anybody could put a module there
         return [*([] if shared else [str(self.root)]), str(self.file.parent)]
+
+    def _imported(self) -> list[Path]:
+        """Return the files of all modules of the user's own that were run."""
+        loaded = [module for name, module in list(sys.modules.items()) if name.startswith(f"{self.prefix}.")]
+        return sorted(Path(file) for module in loaded if (file := getattr(module, "__file__", None)))
+
+    @property
+    def _is_current(self) -> bool:
+        """Whether the module is in memory, and all that it imported, and every file as it was then."""
+        known = _DIGESTS.get(self.prefix, {})
+        if self.installed or f"{self.prefix}.{self.module}" not in sys.modules:
+            return False
+        if {self.root / below for below in known} != {self.file, *self._imported()}:
+            return False
+        return all((self.root / below).is_file() and digest_of(self.root / below) == known[below] for below in known)
 
     @property
     def _packaged(self) -> bool:
@@ -324,6 +348,8 @@ class _Known(Loader):
 
 
 _CODES: Final[dict[str, UserCode]] = {}
+_DIGESTS: Final[dict[str, dict[str, str]]] = {}  # of the files of each, by prefix, when they were read last
+_HELD: Final[set[str]] = set()
 _FINDER: Final = _BelowPrefix()
 
 

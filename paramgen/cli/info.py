@@ -18,10 +18,10 @@ def info(
     [dim]paramgen info start
     paramgen info vision[/dim]
     """
-    from paramgen.cli.listing import describe_anything
+    from paramgen.cli.listing import describe_anything, in_words
     from paramgen.cli.output import Reporter
 
     reporter = Reporter(as_json=as_json, quiet=False)
     with reporter.stage("Reading"):
         found = describe_anything(what)
-    reporter.record(found)
+    reporter.record(found if as_json else in_words(found))

@@ -103,6 +103,29 @@ def describe_anything(what: str) -> dict[str, Any]:
     }
 
 
+def in_words(described: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a description with what was measured as one reads it: a row for the data, and one for each family."""
+    measured = described.get("measured")
+    if not measured:
+        return {key: value for key, value in described.items() if key != "measured"}
+    from paramgen.graphs.analysis.kinds import WORDS
+
+    families = {str(family): words for family, words in WORDS.items()}
+    rows: dict[str, Any] = {}
+    for key, value in described.items():
+        if key != "measured":
+            rows[key] = value
+            continue
+        if measured.get("data"):
+            rows["measured on"] = ", ".join(measured["data"])
+        alone = {described["family"]: measured} if "networks" in measured and "family" in described else {}
+        for family, facts in (measured.get("families") or alone).items():
+            count, kind = facts["networks"], families.get(family, family)
+            many = "1 network" if count == 1 else f"{count:,} networks"
+            rows[f"measured: {kind}"] = f"{many} of up to {facts['largest']:,} parameters"
+    return rows
+
+
 def _hypernet(folder: Path) -> dict[str, Any]:
     from paramgen.hypernets.loading import load
 

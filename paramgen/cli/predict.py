@@ -82,8 +82,8 @@ def predict(
             _refuse_folder(folder, overwrite)
         words: dict[str, Any] = {"init": init, "prompt": prompt or None, "seed": seed, "dtype": dtype}
         words |= {"overrides": parsed_overrides(overrides), "example_input": parsed_example(example_input)}
-        words |= {"endpoint": endpoint, "tokenizer": tokenizer}
-        prediction = prepare(arch, **words, strict=strict, trace_timeout=trace_timeout)
+        words |= {"endpoint": endpoint, "tokenizer": tokenizer, "strict": strict, "trace_timeout": trace_timeout}
+        prediction = prepare(arch, **words, progress=False)
         copied = companions_of(prediction, tokenizer=tokenizer, image_processor=image_processor)
         planned = plan_files(prediction, max_shard)
     reporter.warn_of(prediction.graph)

@@ -10,7 +10,9 @@ import torch
 
 from paramgen.comparison.outcome import Environment
 
-_PACKAGES: Final = ("paramgen", "torch", "accelerate", "numpy", "transformers", "timm", "torchvision", "diffusers")
+_PACKAGES: Final = (
+    *("paramgen", "torch", "accelerate", "numpy", "scipy", "transformers", "timm", "torchvision", "diffusers"),
+)
 
 
 def environment_of(device: torch.device) -> Environment:

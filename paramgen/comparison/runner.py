@@ -3,9 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from time import perf_counter
-from typing import Final, final
-
-from torch import Tensor
+from typing import Any, Final, final
 
 from paramgen.comparison.initializers import Initializers, prediction_of
 from paramgen.comparison.learning_rates import best_lr, runs_by_lr, tuning_seeds
@@ -85,7 +83,7 @@ class Runner:
     ) -> dict[tuple[float, int], RunRecord]:
         """Return the runs of a seed at some learning rates; initial weights are made once, and only if needed."""
         found: dict[tuple[float, int], RunRecord] = {}
-        made: tuple[Mapping[str, Tensor], float] | None = None
+        made: tuple[Mapping[str, Any], float] | None = None
         for lr in learning_rates:
             run = RunId(architecture=job.model.name, init=init, lr=lr, seed=seed)
             record = self._store.get(run)
@@ -101,14 +99,14 @@ class Runner:
             found[lr, seed] = record
         return found
 
-    def _trained(self, job: Job, run: RunId, state: Mapping[str, Tensor], seconds: float) -> RunRecord:
+    def _trained(self, job: Job, run: RunId, state: Mapping[str, Any], seconds: float) -> RunRecord:
         def advance(done: int) -> None:
             self._tell(run, done)
 
         found = train(job, state, lr=run.lr, seed=run.seed, advance=advance)
         return replace(found, init_seconds=seconds)
 
-    def _initial_weights(self, job: Job, init: str, seed: int) -> tuple[Mapping[str, Tensor], float]:
+    def _initial_weights(self, job: Job, init: str, seed: int) -> tuple[Mapping[str, Any], float]:
         """Return the initial weights, and the seconds that they took."""
         began = perf_counter()
         state = prediction_of(job.model, init, self._initializers[init], seed).state_dict()

@@ -11,7 +11,7 @@ from typing import Any, Final, final
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from paramgen.comparison.models import ModelUnderTest
@@ -37,7 +37,7 @@ class Job:
     accelerator: Accelerator
 
 
-def train(job: Job, state: Mapping[str, Tensor], *, lr: float, seed: int, advance: Callable[[int], None]) -> RunRecord:
+def train(job: Job, state: Mapping[str, Any], *, lr: float, seed: int, advance: Callable[[int], None]) -> RunRecord:
     """Train from the initial weights `state` and return what was measured; `advance` is called with the steps done.
 
     A run whose loss or answers are no longer finite ends there, with the status `diverged`.
@@ -176,7 +176,7 @@ def _on_device(job: Job, batch: Batch) -> Batch:
 
 
 @torch.no_grad()
-def _loaded(model: ModelUnderTest, state: Mapping[str, Tensor]) -> nn.Module:
+def _loaded(model: ModelUnderTest, state: Mapping[str, Any]) -> nn.Module:
     """Return a copy of the template that holds `state`; what its owner froze stays frozen."""
     module = copy.deepcopy(model.template)
     for name, tensor in state_of(module).items():

@@ -1,9 +1,10 @@
-"""Our graph as a `torch_geometric.data.Data`, for whoever trains on graphs. Importing torch_geometric takes seconds."""
+"""Our graph as a `torch_geometric.data.Data`, for whoever trains on graphs; torch_geometric is the extra `train`."""
 
 from typing import TYPE_CHECKING
 
 import torch
 
+from paramgen._optional import require
 from paramgen.graphs.ops import INDEX
 from paramgen.graphs.schema import MAX_DIMENSIONS, Graph
 
@@ -19,16 +20,19 @@ def to_data(graph: Graph) -> "Data":
         shape: (nodes, 8) sizes, zero where a node has fewer dimensions.
         edge_index: (2, edges) source and destination.
         name: list of the nodes' names.
-    """
-    from torch_geometric.data import Data
 
+    Raises:
+        MissingPackageError: torch_geometric is not installed.
+    """
+    data = require("torch_geometric.data", extra="train").Data  # now: importing it takes seconds
     shapes = torch.zeros(len(graph), MAX_DIMENSIONS, dtype=torch.long)
     for row, node in zip(shapes, graph.nodes, strict=True):
         row[: len(node.shape)] = torch.tensor(node.shape, dtype=torch.long)
-    return Data(
+    converted: Data = data(
         x=torch.tensor([INDEX[node.op] for node in graph.nodes]),
         edge_index=torch.from_numpy(graph.edges.T.copy()),
         shape=shapes,
         name=[node.name for node in graph.nodes],
         num_nodes=len(graph),
     )
+    return converted

@@ -48,6 +48,10 @@ class Initializer(ABC):
         """Return the number of elements by rule of each slot that several rules fill, as one in part by a hypernet."""
         return {}
 
+    def builds_on(self, architecture: Architecture, graph: Graph) -> frozenset[str]:
+        """Return the slots that it fills with something of the default values there."""
+        return frozenset(self.shares(architecture, graph))
+
     def settled(self, architecture: Architecture, graph: Graph) -> "Initializer":
         """Return what fills this very network: itself, or what it chooses for it."""
         return self
@@ -131,6 +135,10 @@ class Chosen(Initializer):
     def shares(self, architecture: Architecture, graph: Graph) -> Mapping[str, Mapping[str, int]]:
         """The shares of the chosen start."""
         return self.initializer.shares(architecture, graph)
+
+    def builds_on(self, architecture: Architecture, graph: Graph) -> frozenset[str]:
+        """The slots that the chosen start fills with something of the default values."""
+        return self.initializer.builds_on(architecture, graph)
 
     def tensors(self, architecture: Architecture, graph: Graph, *, seed: int) -> NamedTensors:
         """The tensors of the chosen start."""

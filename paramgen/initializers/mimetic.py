@@ -55,6 +55,12 @@ class Mimetic(Initializer):
         tables = grids_of(graph, manifest) if self.positions else {}
         return library_elsewhere(architecture, dict.fromkeys((*slots, *tables), MIMETIC))
 
+    def builds_on(self, architecture: Architecture, graph: Graph) -> frozenset[str]:
+        """Packed weights with rows that it does not fill."""
+        manifest = architecture.manifest
+        groups = attentions_of(graph, manifest)
+        return frozenset(name for each in groups for name in self._slots(each) if not _whole(each, manifest[name]))
+
     @torch.no_grad()
     def tensors(self, architecture: Architecture, graph: Graph, *, seed: int) -> NamedTensors:
         """Make the weights of one attention together, when the first of them is due."""
@@ -111,6 +117,17 @@ def _values_fit(group: Attention) -> bool:
     if group.value is None or group.project is None:
         return False
     return group.head_width * len(group.value.rows) <= group.width
+
+
+def _whole(group: Attention, slot: Slot) -> bool:
+    """Whether all rows of a weight are queries, keys, or what is filled with these."""
+    fit = _values_fit(group)
+    if fit and group.project is not None and group.project.slot == slot.name:
+        return True
+    shares = [share for share in (group.query, group.key, group.value if fit else None) if share is not None]
+    own = [share for share in shares if share.slot == slot.name]
+    rows = {first + row for share in own for first in share.rows for row in range(group.head_width)}
+    return len(rows) == slot.shape[-1 if own[0].in_out else 0]
 
 
 def _near_identity(

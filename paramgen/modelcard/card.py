@@ -15,7 +15,7 @@ from paramgen.errors import OutputError
 from paramgen.modelcard.card_data import checked, metadata, shipped_figures
 from paramgen.modelcard.loading import building_lines, loading_lines
 from paramgen.modelcard.markdown import cell, code, fenced, prose, shell, without_folders
-from paramgen.storage.seal import sealed
+from paramgen.storage.seal import seal_of, sealed
 
 TEMPLATE: Final = "card.md"
 _WORDS: Final = {
@@ -43,10 +43,11 @@ class Picture:
     file: str
     title: str
     text: str
+    sha256: str
     folded: bool = False
 
     def __str__(self) -> str:
-        image = f"![{self.text}]({self.file})"
+        image = f"{seal_of(self.file, self.sha256)}\n![{self.text}]({self.file})"
         if not self.folded:
             return f"{image}\n\n{self.text}"
         return f"<details><summary>{self.title}</summary>\n\n{image}\n\n</details>"
@@ -152,8 +153,16 @@ def _is_pairs(given: object) -> bool:
 
 
 def _init(record: Mapping[str, Any]) -> str:
-    """Return the start as it is typed; of one that was chosen, what was chosen: the next version may choose anew."""
-    return str(record["initializer"].get("chosen") or record["init"])
+    """Return the start as it is typed; of one that was chosen, what was chosen: the next version may choose anew.
+
+    A tokenizer that was named to the start alone, and is not copied, is named to what was chosen.
+    """
+    described = record["initializer"]
+    if not (chosen := described.get("chosen")):
+        return str(record["init"])
+    copied = any(option == "--tokenizer" for option, _ in (record.get("asked") or {}).get("copied") or ())
+    told = described.get("tokenizer")
+    return f"{chosen}?tokenizer={_typed(told)}" if told and not copied and "?" not in chosen else str(chosen)
 
 
 def _typed(value: Any) -> str:

@@ -8,7 +8,7 @@ from typing import Final
 
 MAX_SHOWN: Final = 300
 _MARKS: Final = re.compile(r"([\\`*_\[\]<>&|~#$@!]|:(?=//)|(?<=www)\.)")
-_ABOVE: Final = re.compile(r"(?:(?<=^)|(?<=:))~?/(?:[^/?]*/)*(?=[^/?])")
+_ABOVE: Final = re.compile(r"(?:(?<=^)|(?<=:)|(?<=[?&]tokenizer=))~?/(?:[^/?]*/)*(?=[^/?])")
 
 
 def prose(text: str) -> str:

@@ -199,11 +199,15 @@ class Prediction:
             return torch.complex64
         return self.dtype if self.dtype is not None and slot.dtype.is_floating_point else slot.dtype
 
-    def state_dict(self, *, progress: bool | None = None) -> dict[str, Tensor]:
-        """Compute every tensor; tied names share one. A bar is shown as by `paramgen.write`."""
+    def state_dict(self, *, progress: bool | None = None) -> dict[str, Any]:
+        """Compute every tensor; tied names share one. A bar is shown as by `paramgen.write`.
+
+        The extra state that a live module holds, and asks for when it is loaded, is in it, too.
+        """
         manifest = self.architecture.manifest
         filled = dict(self.advancing(progress))
-        return {name: filled[slot.tied_to or name] for name, slot in manifest.items()}
+        tensors = {name: filled[slot.tied_to or name] for name, slot in manifest.items()}
+        return tensors | {name: make() for name, make in self.architecture.extra.items()}
 
 
 def _is_finite(tensor: Tensor) -> bool:

@@ -1,50 +1,58 @@
 """Progress in Python: a bar in a terminal or a notebook, as soon as something takes longer than two seconds."""
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import Timer
 from typing import Any, Final, final
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 DELAY: Final = 2.0  # seconds before a bar that nobody asked for is shown
 
 
 @final
 class Bar:
-    """A bar that appears with the first step after `DELAY`; at once where it was asked for."""
+    """A bar that appears after `delay` seconds, whatever is going on then; without one, as soon as it has a text."""
 
-    def __init__(self, progress: Progress, *, asked: bool) -> None:
+    def __init__(self, progress: Progress, text: str, *, delay: float) -> None:
         self._progress = progress
-        self._task = progress.add_task("", total=None)
-        self._due = time.monotonic() + (0.0 if asked else DELAY)
-        self._shown = False
+        self._task = progress.add_task(escape(text), total=None)
+        self._timer = Timer(delay, progress.start)
+        self._timer.daemon = True
+        if delay:
+            self._timer.start()
+        elif text:
+            progress.start()
 
     def step(self, text: str, done: int, total: int | None) -> None:
         """Say what is going on and how much of it is done."""
         self._progress.update(self._task, description=escape(text), completed=done, total=total)
-        if not self._shown and time.monotonic() >= self._due:
-            self._shown = True
+        if self._timer.ident is None:
             self._progress.start()
 
     def close(self) -> None:
-        """End the bar, if it was shown."""
-        if self._shown:
-            self._progress.stop()
+        """End the bar, which does not appear any more if it was not shown."""
+        self._timer.cancel()
+        if self._timer.ident is not None:
+            self._timer.join()
+        self._progress.stop()
 
 
 @contextmanager
-def bar(wanted: bool | None) -> Iterator[Bar | None]:
-    """Give a bar if it is wanted; with None, where somebody sees it: in a terminal or a notebook."""
+def bar(wanted: bool | None, text: str = "") -> Iterator[Bar | None]:
+    """Give a bar if it is wanted; with None, where somebody sees it: in a terminal or a notebook.
+
+    What cannot say how far it is needs no more than the `text`.
+    """
     console = Console(stderr=True, highlight=False, emoji=False)
     if not (console.is_terminal or console.is_jupyter if wanted is None else wanted):
         yield None
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"))
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
     progress = Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, transient=wanted is None)
-    shown = Bar(progress, asked=bool(wanted))
+    shown = Bar(progress, text, delay=0.0 if wanted else DELAY)
     try:
         yield shown
     finally:

@@ -25,7 +25,6 @@ from paramgen.errors import EndpointError, OptionError, one_line
 from paramgen.graphs.graph_json import graph_to_json
 from paramgen.graphs.schema import Graph
 from paramgen.initializers import Chosen, Initializer, NamedTensors, initializer_of
-from paramgen.initializers.hypernet import IN_PART
 from paramgen.initializers.library import KEPT
 from paramgen.output.write import plan_files
 from paramgen.prediction import Prediction, settled
@@ -33,6 +32,7 @@ from paramgen.storage.plan import Plan
 
 KEY: Final = "PARAMGEN_KEY"
 ATTEMPTS: Final = 6  # in a row without a new byte
+CONNECTIONS: Final = 3  # attempts to reach a server that has not sent a byte yet
 LONGEST_WAIT: Final = 60.0
 MAX_PROBLEM: Final = 65_536
 _ONE_FILE: Final = 2**62
@@ -78,14 +78,13 @@ def remote(prediction: Prediction, endpoint: str, *, tokenizer: str | None = Non
 
 
 def _refuse_values(prediction: Prediction) -> None:
-    """Refuse to have a server fill a part of a slot of which a live module's value is the rest."""
-    slots = prediction.architecture.manifest.filled
-    for slot in slots:
-        held = slot.program is not None and slot.program.kept
-        if held and prediction.rules[slot.name] == IN_PART:
+    """Refuse to have a server fill a slot with something of the value that a live module holds there."""
+    used = prediction.initializer.builds_on(prediction.architecture, prediction.graph)
+    for slot in prediction.architecture.manifest.filled:
+        if slot.name in used and slot.program is not None and slot.program.kept:
             raise OptionError(
-                f"{prediction.init!r} fills a part of {slot.name!r}, whose rest the module keeps, and values are not "
-                "sent to a server. Leave endpoint out, or give the architecture as a name or a file.py:factory"
+                f"{prediction.init!r} makes {slot.name!r} of what the module holds there, at least in part, and values "
+                "are not sent to a server. Leave endpoint out, or give the architecture as a name or a file.py:factory"
             )
 
 
@@ -171,7 +170,10 @@ class _Download:
             self._compare(client, whole.digest())
 
     def _pieces(self, client: httpx2.Client) -> Iterator[bytes]:
-        """Yield the file's bytes; take a broken connection up where it broke, and wait for a busy server."""
+        """Yield the file's bytes; take a broken connection up where it broke, and wait for a busy server.
+
+        A server that was never reached is not waited for: its address may be wrong.
+        """
         position, failures = 0, 0
         while position < self._size:
             wait = min(LONGEST_WAIT, 0.5 * 2**failures)
@@ -186,6 +188,11 @@ class _Download:
                 wait, reason = max(wait, min(LONGEST_WAIT, busy.seconds)), busy.reason
             except httpx2.TransportError as error:
                 reason = one_line(error) or type(error).__name__
+                if isinstance(error, httpx2.ConnectError) and not position and failures + 1 >= CONNECTIONS:
+                    raise EndpointError(
+                        f"{self.url} cannot be reached: {reason}. Check that the server runs there, or leave "
+                        "--endpoint out to compute here"
+                    ) from error
             else:
                 continue
             failures += 1

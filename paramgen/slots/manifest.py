@@ -1,12 +1,14 @@
 """Every entry of a network's state dict, read on the meta device."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any, Literal, final
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import _EXTRA_STATE_KEY_SUFFIX
+from torch.nn.parameter import is_lazy
 
 from paramgen.slots.init_program import InitProgram
 
@@ -110,6 +112,19 @@ def state_of(module: nn.Module) -> dict[str, Tensor]:
             if tensor is not None:
                 found[f"{path}.{key}" if path else key] = tensor
     return found
+
+
+def extra_state_of(module: nn.Module) -> dict[str, Callable[[], Any]]:
+    """Return what makes each entry of extra state, by its name in the state dict.
+
+    Left out is that of modules whose tensors hold nothing yet, on the meta device or without a shape.
+    """
+    return {
+        f"{path}.{_EXTRA_STATE_KEY_SUFFIX}" if path else _EXTRA_STATE_KEY_SUFFIX: child.get_extra_state
+        for path, child in module.named_modules(remove_duplicate=False)
+        if type(child).get_extra_state is not nn.Module.get_extra_state
+        and not any(tensor.is_meta or is_lazy(tensor) for tensor in (*child.parameters(), *child.buffers()))
+    }
 
 
 def read_manifest(

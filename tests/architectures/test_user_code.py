@@ -143,6 +143,21 @@ def test_each_time_the_files_are_read_anew(here: Path) -> None:
     assert resolve("my_model.py:build").manifest["weight"].shape == (5, 4)
 
 
+def test_a_file_runs_once_for_a_folder_and_its_check(here: Path) -> None:
+    counted = "with open('runs', 'a') as file:\n    file.write('x')\n"
+    example = "def example():\n    import torch\n    return torch.zeros(2, 4)\n"
+    put(here, {"my_model.py": counted + SCRIPT.format(out=3) + example, "neighbour.py": BLOCK})
+    paramgen.write("my_model.py:build", "out", init="library", example_input="my_model.py:example")
+    assert (here / "runs").read_text() == "x"
+    paramgen.load("out")  # the same files still
+    assert (here / "runs").read_text() == "x"
+    paramgen.write("my_model.py:build", "again", init="library")
+    assert (here / "runs").read_text() == "xx", "each network is built of what the files say now"
+    put(here, {"neighbour.py": BLOCK.replace("class", "# changed\nclass", 1)})
+    paramgen.write("my_model.py:build", "changed", init="library")
+    assert (here / "runs").read_text() == "xxx"
+
+
 def test_a_changed_neighbour_is_not_run(here: Path) -> None:
     put(here, {"my_model.py": SCRIPT.format(out=3), "neighbour.py": BLOCK})
     paramgen.write("my_model.py:build", "out", init="library")

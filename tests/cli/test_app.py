@@ -245,7 +245,7 @@ REFUSED = [
     (["--set", "widht=3"], ["'widht'", "width"]),
     (["--set", "width=-1"], ["Cannot build own.py:build", "--set"]),
     (["--example-input", "2x4x9x9", "--strict"], ["'conv' (Conv2d)"]),
-    (["--example-input", "2x4x9x9"], ["example input does not fit", "'conv' (Conv2d)"]),
+    (["--example-input", "2x4x9x9"], ["example input does not fit", "'conv' (Conv2d)", "--example-input 2x3x32x32"]),
     (["--example-input", "2x3x9x9 2x3x9x9"], ["example input does not fit", "TypeError"]),
     (["--example-input", "2xx3"], ["'2xx3' is no shape"]),
     (["--out", "own.py"], ["is a file"]),

@@ -56,6 +56,15 @@ def test_every_hypernet_that_ships_is_listed_and_described(command: "Command") -
     assert all("parameters; measured on" in line and "--init" in line for line in lines)
 
 
+def test_what_was_measured_is_said_in_words(command: "Command") -> None:
+    measured = json.loads(command("info", "text", "--json").out)["measured"]
+    lines = dict(line.split("  ", 1) for line in command("info", "text").out.splitlines())
+    assert lines["measured on"].strip() == ", ".join(measured["data"])
+    facts = measured["families"]["text_transformer"]
+    said = f"{facts['networks']} networks of up to {facts['largest']:,} parameters"
+    assert lines["measured: text transformer"].strip() == said and "families" not in "".join(lines.values())
+
+
 def test_a_folder_of_the_users_own_goes_before_what_ships(command: "Command", tmp_path: Path) -> None:
     (tmp_path / "vision").mkdir()
     done = command("info", "vision")

@@ -3,6 +3,7 @@
 import shutil
 import tarfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -204,6 +205,9 @@ def test_windows_of_a_text_are_asked_for_what_comes_next(text: Path) -> None:
     scores, targets = task.answers(torch.zeros(4, 16, 256), wanted)
     assert scores.shape == (60, 256) and torch.equal(targets.view(4, 15), wanted)
     assert sum(len(each) for each, _ in task.test_batches(2)) == 5
+    marked = replace(task, tokens=replace(task.tokens, validation=torch.full_like(task.tokens.validation, 7)))
+    kept_back = torch.cat([each for each, _ in marked.validation_batches(2)])
+    assert len(kept_back) and bool((kept_back == 7).all()), "what learning rates are chosen on is no test text"
 
 
 def test_a_hypernet_knows_the_tokenizer_that_was_trained(text: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +153,7 @@ def test_several_networks_are_concluded_one_by_one(arrays: tuple[Pixels, Pixels]
     found = run([("one", build), ("other", build)], arrays)
     assert {sentence.partition(":")[0] for sentence in found["conclusion"]} == {"one", "other"}
     assert found["versions"]["torch"] == torch.__version__ and found["hardware"]["device"] == "cpu"
+    assert found["versions"]["scipy"] == version("scipy")  # the tests and intervals are its
 
 
 def test_nothing_larger_than_the_images_is_guessed(arrays: tuple[Pixels, Pixels]) -> None:

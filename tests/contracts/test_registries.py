@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import pkgutil
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -182,7 +181,7 @@ def test_a_graph_alone_is_enough_or_refused_in_one_line(
 def test_every_initializer_is_a_final_frozen_dataclass(name: str) -> None:
     kind = initializers.get(name)
     assert dataclasses.is_dataclass(kind) and kind.__dataclass_params__.frozen
-    assert sys.version_info < (3, 11) or vars(kind).get("__final__")  # older ones leave no mark
+    assert vars(kind).get("__final__")
     assert kind.__doc__
 
 

@@ -1,8 +1,11 @@
 """Our graph as a `Data` of torch_geometric."""
 
+import sys
+
 import numpy as np
 import pytest
 
+from paramgen.errors import MissingPackageError
 from paramgen.graphs.geometric import to_data
 from paramgen.graphs.ops import VOCABULARY
 from paramgen.graphs.schema import Graph, Node
@@ -27,3 +30,20 @@ def test_every_field_is_there() -> None:
 def test_a_graph_without_edges_has_an_empty_edge_index() -> None:
     data = to_data(Graph((Node(op="input", name="x"),), np.zeros((0, 2), dtype=np.int64), "test"))
     assert tuple(data.edge_index.shape) == (2, 0)
+
+
+class Absent:
+    """Stands first among Python's finders and knows that torch_geometric is nowhere."""
+
+    @staticmethod
+    def find_spec(name: str, path: object = None, target: object = None) -> None:
+        if name == "torch_geometric":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
+def test_without_torch_geometric_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "torch_geometric"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "meta_path", [Absent, *sys.meta_path])
+    with pytest.raises(MissingPackageError, match=r"pip install '\.\[train\]'"):
+        to_data(Graph((Node(op="input", name="x"),), np.zeros((0, 2), dtype=np.int64), "test"))

@@ -199,7 +199,8 @@ def test_what_is_recorded_is_of_the_hypernet_that_was_chosen(spec: str, hypernet
     paramgen.write(spec, tmp_path / "out", verify=False)
     folder = Path(paramgen.__file__).parent / "pretrained" / hypernet
     record = json.loads((tmp_path / "out" / "paramgen.json").read_text())
-    assert record["init"] == "auto" and record["initializer"]["chosen"].startswith("hypernet")
+    assert record["init"] == "auto"
+    assert record["initializer"]["chosen"] == {"vision": "hypernet", "text": "hypernet:text"}[hypernet]
     assert record["initializer"]["sha256"] == file_sha256(folder / "model.safetensors")
     assert record["initializer"]["hypernet"] == record["inherited"]["from"] == f"paramgen/{hypernet}"
     own, card = ModelCard.load(folder / "README.md").data, ModelCard.load(tmp_path / "out" / "README.md")

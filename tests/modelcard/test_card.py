@@ -147,10 +147,20 @@ def test_the_command_has_all_that_was_asked_for() -> None:
     assert command_of(record(asked={"arch": None}), "out") is None
 
 
+@pytest.mark.parametrize(("copied", "typed"), [([], "hypernet:text?tokenizer=words"), (["/a/words"], "hypernet:text")])
+def test_the_command_names_the_tokenizer_that_the_start_was_told_of(copied: list[str], typed: str) -> None:
+    asked = {"arch": "gpt2", "copied": [["--tokenizer", name] for name in copied]}
+    made = {"chosen": "hypernet:text", "hypernet": "paramgen/text", "tokenizer": "/a/words"}
+    words = command_of(record(asked=asked, init="hypernet?tokenizer=/a/words", initializer=made), "out")
+    assert words is not None and words[words.index("--init") + 1] == typed
+    assert ("--tokenizer" in words) == bool(copied)
+
+
 @pytest.mark.parametrize(
     ("spec", "short"),
     [("hypernet:/a/b/", "hypernet:b/"), ("/a/b.py:f", "b.py:f"), ("a/b.py:f", "a/b.py:f"),
-     ("timm:x?y=/a", "timm:x?y=/a"), ("lsuv:~/images", "lsuv:images"),
+     ("timm:x?y=/a", "timm:x?y=/a"), ("hypernet:text?tokenizer=/a/b", "hypernet:text?tokenizer=b"),
+     ("lsuv:~/images", "lsuv:images"),
      ("hypernet:org/repo@x:f.pt", "hypernet:org/repo@x:f.pt")],
 )  # fmt: skip
 def test_nothing_above_a_file_is_said(spec: str, short: str) -> None:

@@ -1,13 +1,13 @@
 """Bars in Python: where somebody sees them and after a while; at once if asked for; never with False."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
-from torch import nn
+from torch import Tensor, nn
 
 import paramgen
 from paramgen.prediction import progress as module
@@ -15,38 +15,66 @@ from paramgen.prediction import progress as module
 
 @pytest.fixture
 def screen(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
-    """What a terminal shows; the clock stands still until a test moves it."""
+    """What a terminal shows."""
     heard = io.StringIO()
     monkeypatch.setattr(module, "Console", lambda **options: Console(file=heard, force_terminal=True, width=100))
     return heard
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    now = [0.0]
-
-    class Clock:
-        @staticmethod
-        def monotonic() -> float:
-            return now[0]
-
-    monkeypatch.setattr(module, "time", Clock)
-    return now
+def clock(monkeypatch: pytest.MonkeyPatch) -> list["Clock"]:
+    """The clocks that were set; they stand still until a test has them ring."""
+    clocks: list[Clock] = []
+    monkeypatch.setattr(module, "Timer", lambda *given: clocks.append(Clock(*given)) or clocks[-1])
+    return clocks
 
 
-def test_a_bar_appears_after_two_seconds_and_not_before(screen: io.StringIO, clock: list[float]) -> None:
+class Clock:
+    """A `threading.Timer` that rings when it is told to, unless it was cancelled."""
+
+    ident: int | None = None
+
+    def __init__(self, seconds: float, call: Callable[[], None]) -> None:
+        self.seconds, self.ring = seconds, call
+
+    def start(self) -> None:
+        self.ident = 1
+
+    def cancel(self) -> None:
+        self.ring = lambda: None
+
+    def join(self) -> None:
+        """Nothing runs."""
+
+
+def test_a_bar_appears_after_two_seconds_and_not_before(screen: io.StringIO, clock: list[Clock]) -> None:
     with module.advancing(None, 100) as advance:
         assert advance is not None
         advance("predict", 10)
-        clock[0] = 1.9
         advance("predict", 20)
-        assert not screen.getvalue()
-        clock[0] = 2.0
+        assert not screen.getvalue() and clock[0].seconds == 2.0
+        clock[0].ring()
         advance("predict", 50)
     assert "Predicting" in screen.getvalue() and "50%" in screen.getvalue()
+    with module.advancing(None, 100):
+        """It is done before the clock rings."""
+    before = screen.getvalue()
+    clock[1].ring()
+    assert screen.getvalue() == before
 
 
-def test_a_bar_that_was_asked_for_appears_at_once(screen: io.StringIO, clock: list[float]) -> None:
+def test_what_traces_for_long_says_so(screen: io.StringIO, clock: list[Clock]) -> None:
+    class Slow(nn.Linear):
+        def forward(self, input: Tensor) -> Tensor:
+            clock[-1].ring()
+            return super().forward(input)
+
+    paramgen.predict(Slow(2, 2), init="he")
+    assert "Building and tracing" in screen.getvalue()
+    assert [each.ident for each in clock] == [1] and "%" not in screen.getvalue()
+
+
+def test_a_bar_that_was_asked_for_appears_at_once(screen: io.StringIO, clock: list[Clock]) -> None:
     with module.advancing(True, 100) as advance:
         assert advance is not None
         advance("predict", 10)
@@ -54,7 +82,7 @@ def test_a_bar_that_was_asked_for_appears_at_once(screen: io.StringIO, clock: li
     assert "Predicting" in screen.getvalue() and "Loading with the library" in screen.getvalue()
 
 
-def test_false_shows_none(screen: io.StringIO, clock: list[float]) -> None:
+def test_false_shows_none(screen: io.StringIO, clock: list[Clock]) -> None:
     for given in (module.advancing(False, 1), module.transferring(False), module.comparing(False)):
         with given as called:
             assert called is None
@@ -67,7 +95,7 @@ def test_none_is_shown_where_nobody_looks(monkeypatch: pytest.MonkeyPatch) -> No
         assert advance is None
 
 
-def test_a_notebook_is_looked_at(monkeypatch: pytest.MonkeyPatch, clock: list[float]) -> None:
+def test_a_notebook_is_looked_at(monkeypatch: pytest.MonkeyPatch, clock: list[Clock]) -> None:
     console = Console(file=io.StringIO(), force_jupyter=True)
     monkeypatch.setattr(module, "Console", lambda **options: console)
     with module.advancing(None, 100) as advance:
@@ -94,7 +122,7 @@ def test_whatever_takes_long_has_one(screen: io.StringIO, tmp_path: Path, own: P
         shown = screen.getvalue().count("Predicting")
 
 
-def test_texts_are_shown_as_they_are(screen: io.StringIO, clock: list[float]) -> None:
+def test_texts_are_shown_as_they_are(screen: io.StringIO, clock: list[Clock]) -> None:
     with module.transferring(True) as transferred:
         assert transferred is not None
         transferred("[bold]model[/].safetensors", 5, 10)

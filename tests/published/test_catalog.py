@@ -1,4 +1,5 @@
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,6 @@ PUBLISHED = {
 
 @pytest.fixture(scope="module")
 def catalog() -> dict[str, Any]:
-    tomllib = pytest.importorskip("tomllib")  # Python 3.11
     return tomllib.loads(PATH.read_text(encoding="utf-8"))
 
 

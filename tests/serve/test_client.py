@@ -159,6 +159,34 @@ def test_what_a_live_module_keeps_stays_here(init: str, between: Between) -> Non
     assert all(tensor.equal(there_state[name]) for name, tensor in here.state_dict().items())
 
 
+class Packed(nn.Module):
+    """Attention with queries, keys and values in one weight, whose heads are together wider than what they read."""
+
+    def __init__(self, inner: int) -> None:
+        super().__init__()
+        self.qkv, self.project = nn.Linear(16, 3 * inner), nn.Linear(inner, 16)
+
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        q, k, v = self.qkv(states).unflatten(-1, (3, 2, -1)).permute(2, 0, 3, 1, 4)
+        return self.project(nn.functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+
+
+@pytest.mark.parametrize(("inner", "refused"), [(16, False), (32, True)])
+def test_what_is_made_of_a_live_modules_values_is_not_made_elsewhere(
+    inner: int, refused: bool, between: Between
+) -> None:
+    init = "mimetic"
+    module, example = Packed(inner), torch.zeros(2, 5, 16)
+    here = paramgen.predict(module, init=init, example_input=example)
+    assert here.rules["qkv.weight"] == init
+    if refused:
+        with pytest.raises(OptionError, match="makes 'qkv.weight' of what the module holds there"):
+            paramgen.predict(module, init=init, example_input=example, endpoint=between.url)
+        return
+    there = paramgen.predict(module, init=init, example_input=example, endpoint=between.url).state_dict()
+    assert all(tensor.equal(there[name]) for name, tensor in here.state_dict().items())
+
+
 def test_a_broken_download_goes_on_where_it_broke(between: Between, network: Path, tmp_path: Path) -> None:
     def cut(number: int, _: Any, answer: Answer) -> None:
         if number <= 3:
@@ -253,6 +281,10 @@ def test_what_is_no_endpoint(endpoint: str, network: Path, tmp_path: Path) -> No
         write(network, tmp_path / "start", init="he", endpoint=endpoint)
 
 
-def test_nobody_answers(network: Path, tmp_path: Path) -> None:
-    with pytest.raises(EndpointError, match="gave up at byte 0"):
+def test_nobody_answers(network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr(paramgen.serving.client, "LONGEST_WAIT", 60.0)
+    monkeypatch.setattr(paramgen.serving.client.time, "sleep", waits.append)
+    with pytest.raises(EndpointError, match="cannot be reached: .*leave endpoint out") as refusal:
         write(network, tmp_path / "start", init="he", endpoint="http://127.0.0.1:1")
+    assert "\n" not in str(refusal.value) and sum(waits) < 5 and list(tmp_path.iterdir()) == []

@@ -164,5 +164,6 @@ def _failure(module: nn.Module, inside: str, error: BaseException) -> TraceError
     misfit = isinstance(error, _AT_INPUTS) and not isinstance(error, NotImplementedError)
     return (MisfitError if misfit else TraceError)(
         f"{_where(module, inside)} {type(error).__name__}: {one_line(error).rstrip('.')}. "
-        "Check it with `module(example_input)`; give the input it expects as example_input."
+        "Give the input that it takes: --example-input 2x3x32x32 (a shape, `:long` for indices) or --example-input "
+        "file.py:function"
     )

@@ -83,13 +83,15 @@ def test_digests_are_of_every_tensor() -> None:
 
 
 def test_what_is_skipped_is_replaced_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live, "shuffled", lambda source: ["a", "b", "c", "d"])
+    monkeypatch.setattr(live, "shuffled", lambda source: ["a", "b", "c", "d", "e"])
+    monkeypatch.setattr(live, "_FEW", 2)
 
     def rows(specs: Any) -> list[dict[str, Any]]:
         return [{"spec": spec, **({"skipped": "large"} if spec == "timm:b" else {"faults": []})} for spec in specs]
 
-    found = live.tried("timm", 2, rows)
-    assert [row["spec"] for row in found] == ["timm:a", "timm:b", "timm:c"]
+    steps = [[row["spec"] for row in found] for found in live.tried("timm", 3, rows)]
+    assert steps == [["timm:a", "timm:b"], ["timm:a", "timm:b", "timm:c", "timm:d"]]  # written after each
+    found = rows(["timm:a", "timm:b", "timm:c"])
     summary = live.summary([*found, {"spec": "timm:e", "faults": ["it broke"]}])
     assert (summary["tried"], summary["good"], summary["skipped"]) == (3, 2, {"timm:b": "large"})
     assert summary["faults"] == {"timm:e": ["it broke"]}

@@ -117,8 +117,9 @@ def test_an_unknown_order_is_a_warning_or_with_strict_an_error() -> None:
 @pytest.mark.parametrize("given", [(torch.zeros(2, 5),), (torch.zeros(2, 4), torch.zeros(1)), ()])
 def test_an_example_input_that_was_given_and_does_not_fit_is_an_error(given: tuple[Tensor, ...]) -> None:
     module = Network(lambda m, x: x)
-    with pytest.raises(MisfitError, match="The example input does not fit .*Check it with `module"):
+    with pytest.raises(MisfitError, match="The example input does not fit .*: example_input='2x3x32x32'") as raised:
         paramgen.predict(module, example_input=given)
+    assert "--example-input 2x3x32x32" in raised.value.message and "--" not in str(raised.value)
     with pytest.raises(MisfitError):
         paramgen.graph(module, example_input=given)
     assert paramgen.predict(module, init="library").rules  # what is guessed may be wrong

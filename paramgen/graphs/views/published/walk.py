@@ -119,7 +119,8 @@ def _forward(module: nn.Module, inputs: Inputs, softmax: Softmax) -> Any:
     reason = (str(failures[0]).strip().splitlines() or [""])[0]
     raise TraceError(
         f"The forward pass of {type(module).__name__} fails: {type(failures[0]).__name__}: {reason}. "
-        "Check it with `module(example_input)`; give the input it expects as example_input."
+        "Give the input that it takes: --example-input 2x3x32x32 (a shape, `:long` for indices) or --example-input "
+        "file.py:function"
     ) from failures[0]
 
 
