@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Annotated, final
+from typing import TYPE_CHECKING, Annotated, cast, final
 
 import typer
 from rich.console import Console
@@ -16,6 +16,7 @@ from paramgen.cli.terminal import Terminal
 
 if TYPE_CHECKING:
     from paramgen.comparison import Comparison, Event
+    from paramgen.comparison.options import Schedule as ScheduleName
     from paramgen.comparison.results import ArchitectureResult
 
 
@@ -134,7 +135,7 @@ def compare(
             lr=parse_lr(lr),
             widen=widen,
             batch=batch,
-            schedule=schedule,
+            schedule=cast("ScheduleName", schedule),  # Protocol refuses any other
             full_grid=full_grid,
             train_examples=train_examples,
             test_examples=test_examples,

@@ -14,7 +14,7 @@ import torch
 from benchmarks.initialization import vision
 from benchmarks.initialization.known import Known
 from benchmarks.initialization.rows import Entry, Row, with_figures
-from benchmarks.initialization.table import CONTROLS, INITS, REQUIRED, markdown, summary_of
+from benchmarks.initialization.table import INITS, REQUIRED, markdown, summary_of
 from benchmarks.initialization.vision import DataSet, VisionBenchmark
 from benchmarks.initialization.vision_networks import Network, networks
 from paramgen.architectures import Inputs
@@ -30,6 +30,7 @@ from paramgen.comparison.results import (
 )
 from paramgen.comparison.run_record import RunRecord
 from paramgen.comparison.runs import RunId
+from paramgen.initializers.auto import CONTROLS
 
 ROOT = Path(__file__).parents[3]
 PROTOCOL = Protocol(steps=2, seeds=1, lr=1e-3, batch=4, evaluations=2, test_examples=8)
