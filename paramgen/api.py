@@ -3,14 +3,17 @@
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Unpack
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
     from paramgen.architectures import Architecture
-    from paramgen.comparison import Event, Results
+    from paramgen.comparison import Comparison, Event
+    from paramgen.comparison.data_module import Data
+    from paramgen.comparison.models import ArchitectureLike
+    from paramgen.comparison.options import ProtocolOptions
     from paramgen.graphs.schema import Graph
     from paramgen.hub.commit import Progress, Pushed
     from paramgen.output.stream import Advance
@@ -285,8 +288,8 @@ def push(
 
 
 def compare(
-    arch: Any,
-    data: Any,
+    arch: "ArchitectureLike | Sequence[ArchitectureLike]",
+    data: "Data",
     *,
     init: str | Sequence[str] = ("hypernet", "library"),
     out: str | Path | None = None,
@@ -295,25 +298,30 @@ def compare(
     tokenizer: str | None = None,
     vocabulary: int | None = None,
     progress: "Callable[[Event], None] | bool | None" = None,
-    **protocol: Any,
-) -> "Results":
-    """Train `arch` on `data` from several starts, all alike, and return which trains best: see `.conclusion`.
+    **protocol: "Unpack[ProtocolOptions]",
+) -> "Comparison":
+    """Train `arch` on `data` from several initializations, all alike, and return which trains best.
 
-    >>> results = paramgen.compare("timm:resnet18", "photos", init=["he", "library"], steps=300)
-    >>> results.conclusion[0]
+    >>> comparison = paramgen.compare("timm:resnet18", "photos", init=["he", "library"], steps=300, lr=[1e-3, 3e-3])
+    >>> comparison.conclusion[0]
 
     Args:
         arch: As for `predict`, or several of them; a pair of a name and a function that builds a module is one, too.
             The default initialization of a module is the same for every seed, that of what can be built again is not.
         data: A folder of class folders, a tar of it, a text, `torchvision:NAME?root=DIR`, or `datasets:NAME_OR_PATH`.
-        init: The starts.
+        init: The initializers to compare.
         out: A folder for results, curves and finished runs; a second call with the same settings goes on there.
         overrides: As for `predict`.
         example_input: As for `predict`.
         tokenizer: For a text: a folder, a tokenizer.json or a Hub repository; without it, bytes are learnt.
         vocabulary: For a text: number of tokens of a tokenizer that is trained on it, and kept in `out`.
         progress: Whether to show a bar, as for `write`; or called with an `Event` as training goes on.
-        **protocol: The fields of `paramgen.comparison.Protocol`: steps, seeds, rates, batch, ...
+        **protocol: How each is trained, the fields of `paramgen.comparison.Protocol`: `steps`, `seeds`, `lr` (one
+            learning rate, or a grid of which each initialization gets its best), `widen`, `batch`, `schedule`,
+            `warmup`, `decay`, `clip`, `evaluations`, `full_grid`, `train_examples`, `test_examples`, `length`.
+
+    Raises:
+        ParamgenError: The data, an architecture or an initializer cannot be used, or `out` belongs to something else.
 
     """
     from paramgen.comparison import Protocol
