@@ -175,13 +175,12 @@ def test_the_readme_says_how_small_the_networks_were() -> None:
 def test_the_vision_card_says_what_shuffled_values_have() -> None:
     card = (ROOT / "cards" / "vision.md").read_text(encoding="utf-8")
     said = []
-    for data in ("hand_digits", "cifar10"):
+    names = {"hand_digits": "`hand_digits`", "tiny": "`tiny`", "cifar10": "CIFAR-10"}
+    for data, name in names.items():
         final = vision()["summary"]["by_data"][data]["final"]
         shuffled, whole = (100 * (final[key] - final["library"]) for key in ("shuffled:hypernet", "hypernet"))
-        said.append(
-            f"{shuffled:.1f} of {whole:.1f} points on {'`hand_digits`' if data == 'hand_digits' else 'CIFAR-10'}"
-        )
-    assert " ".join(card.split()).count(f"shuffled values have {said[0]}, and {said[1]}") == 1
+        said.append(f"{shuffled:.1f} of {whole:.1f} points on {name}")
+    assert " ".join(card.split()).count(f"shuffled values have {said[0]}, {said[1]}, and {said[2]}") == 1
 
 
 @pytest.mark.parametrize(("folder", "card"), [("first_light", "first-light"), ("vision", "vision")])
