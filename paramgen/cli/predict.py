@@ -29,7 +29,7 @@ from paramgen.cli.options import (
 from paramgen.cli.push import Message, Public, PullRequest, Revision
 
 if TYPE_CHECKING:
-    from paramgen.prediction.options import PredictOptions
+    from paramgen.prediction.options import PredictOptions, PushOptions
 
 DEFAULT: Final = "start"  # the folder's name where nothing else names it
 
@@ -76,18 +76,10 @@ def predict(
     with reporter.progress("Building and tracing") as progress:
         from paramgen import api
 
-        options: "PredictOptions" = {
-            "init": init,
-            "prompt": prompt or None,
-            "seed": seed,
-            "dtype": dtype,
-            "overrides": parsed_overrides(overrides),
-            "example_input": parsed_example(example_input),
-            "tokenizer": tokenizer,
-            "endpoint": endpoint,
-            "strict": strict,
-            "trace_timeout": trace_timeout,
-        }
+        options: "PredictOptions" = {"init": init, "prompt": prompt or None, "seed": seed, "dtype": dtype}
+        options |= {"overrides": parsed_overrides(overrides), "example_input": parsed_example(example_input)}
+        options |= {"tokenizer": tokenizer, "endpoint": endpoint, "strict": strict, "trace_timeout": trace_timeout}
+        how: "PushOptions" = {"push": push, "public": public, "revision": revision, "pr": pr, "message": message}
         if dry_run:
             planned = api.plan(arch, max_shard=max_shard, image_processor=image_processor, **options)
         else:
@@ -99,12 +91,8 @@ def predict(
                 verify=check,
                 progress=progress,
                 image_processor=image_processor,
-                push=push,
-                public=public,
-                revision=revision,
-                pr=pr,
-                message=message,
                 keep=push is None or out is not None,
+                **how,
                 **options,
             )
     if dry_run:
