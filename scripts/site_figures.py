@@ -43,13 +43,17 @@ _STYLE: Final[dict[Any, Any]] = {
 
 
 def finals_figure(rows: Sequence[Row]) -> str:
-    """Return where each start ends, one line per network, the largest lead on top."""
+    """Return where each initialization ends, one line per network, the largest lead on top."""
     ordered = sorted(rows, key=lambda row: _mean(row, "hypernet") - _mean(row, row["best_simple"]))
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(5.0, 0.9 + 0.28 * len(rows)), layout="constrained")
         axes = figure.subplots()
         places = range(len(ordered))
-        for kind, label in (("library", "library"), ("simple", "best simple start"), ("hypernet", "hypernet")):
+        for kind, label in (
+            ("library", "default initialization"),
+            ("simple", "best simple initialization"),
+            ("hypernet", "hypernet"),
+        ):
             starts = [_start(row, kind) for row in ordered]
             axes.errorbar(
                 [100 * row["starts"][start]["final"]["mean"] for row, start in zip(ordered, starts, strict=True)],
@@ -69,7 +73,7 @@ def finals_figure(rows: Sequence[Row]) -> str:
 
 
 def curve_panel(row: Row, number: int) -> str:
-    """Return the accuracy of one network over the steps, from three starts."""
+    """Return the accuracy of one network over the steps, from three initializations."""
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(2.7, 1.9), layout="constrained")
         axes = figure.subplots()
@@ -127,5 +131,5 @@ def _svg(figure: Figure, salt: str) -> str:
     text = re.sub(r' (?:width|height)="[\d.]+pt"', "", text)
     text = re.sub(r"font-family: [^;]*; ", "", text)
     for name, color in COLORS.items():
-        text = text.replace(color, "currentColor" if name == "text" else f"var(--start-{name})")
+        text = text.replace(color, "currentColor" if name == "text" else f"var(--init-{name})")
     return " ".join(text.split())

@@ -1,6 +1,6 @@
 """What mkdocs builds the site from besides `docs/`: the repository's own documents, the command's help, the results.
 
-A line `<!-- include: README.md#Predict -->` in a page stands for that section of that document, and
+A line `<!-- include: training/README.md -->` in a page stands for that document, `...#Heading` for a section of it, and
 `<!-- results: starts -->`, `<!-- command: predict -->`, `<!-- python: -->` for what is generated. A document's name in
 backticks becomes a link to its page.
 """
@@ -85,7 +85,6 @@ def section(document: str, heading: str) -> str:
 def _generated(kind: str, argument: str) -> str:
     makers: dict[str, Callable[[str], str]] = {
         "include": _included,
-        "table": _last_table,
         "command": command_reference,
         "python": _python_reference,
         "results": result,
@@ -98,10 +97,6 @@ def _generated(kind: str, argument: str) -> str:
 def _included(argument: str) -> str:
     document, _, heading = argument.partition("#")
     return section(document, heading) if heading else _read(document).partition("\n")[2].strip()
-
-
-def _last_table(argument: str) -> str:
-    return re.findall(r"(?:^\|.*\n?)+", _included(argument), re.MULTILINE)[-1].strip()
 
 
 def _python_reference(_: str) -> str:

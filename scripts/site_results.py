@@ -21,6 +21,7 @@ def result(argument: str) -> str:
         found |= {"rows": rows, "summary": found["summary"]["by_data"][data[0]]}
     makers = {
         "summary": summary,
+        "texts": texts,
         "finals": finals,
         "curves": curves,
         "milestones": milestones,
@@ -44,25 +45,46 @@ def summary(found: Result) -> str:
     final = figures["final"]
     return (
         f"{figures['rows']} {'networks' if figures['rows'] > 1 else 'network'} that no training has seen, "
-        f"{found['steps']} steps of {found['batch']} images, {found['seeds']} seeds, each start at the best of "
-        f"{len(found['rates'])} rates. Mean accuracy at the end: **{_percent(final['hypernet'])} %** from the "
-        f"hypernet, {_percent(final['library'])} % from the library's own start; "
-        f"{100 * figures['mean_lead']:+.1f} points from the best simple start of each network, with "
+        f"{found['steps']} steps of {found['batch']} images, {found['seeds']} seeds, each initialization at the best "
+        f"of {len(found['rates'])} learning rates. Mean accuracy at the end: "
+        f"**{_percent(final['hypernet'])} %** from the hypernet, "
+        f"{_percent(final['library'])} % from the default initialization; "
+        f"{100 * figures['mean_lead']:+.1f} points from the best simple initialization of each network, with "
         f"{figures['median_steps_ratio']:.1f} times fewer steps (median) to where that one ends. Wins or ties: "
         f"{100 * figures['wins_or_ties']:.0f} %."
     )
 
 
+def texts(found: Result) -> str:
+    """Return what was measured of language models, in a sentence and a table."""
+    figures = found["summary"]
+    lines = [
+        f"{figures['rows']} rows, {found['steps']} steps of {found['batch']} windows, {found['seeds']} seeds. "
+        f"Perplexity per byte at the end; in the median it is **{100 - 100 * figures['median_ratio']:.0f} %** lower "
+        "from the hypernet than from the best simple initialization of each network.",
+        "",
+        "| text | network | parameters | default | best simple initialization | hypernet |",
+        "|---|---|--:|--:|--:|--:|",
+    ]
+    for row in found["rows"]:
+        ends, simple = row["perplexity"], row["best_simple"]
+        lines.append(
+            f"| {row['data']} | `{row['network']}` | {row['parameters']:,} | {ends['library']:.2f} | "
+            f"{ends[simple]:.2f} ({simple}) | {ends['hypernet']:.2f} |"
+        )
+    return "\n".join(lines)
+
+
 def finals(found: Result) -> str:
-    """Return a figure and a table of where each start ends."""
+    """Return a figure and a table of where each initialization ends."""
     rows = found["rows"]
-    lines = ["| network | parameters | library | best simple start | hypernet |", "|---|--:|--:|--:|--:|"]
+    lines = ["| network | parameters | library | best simple initialization | hypernet |", "|---|--:|--:|--:|--:|"]
     lines += [
         f"| `{row['network']}` | {row['parameters']:,} | {_ended(row, 'library')} | "
         f"{_ended(row, row['best_simple'])} ({row['best_simple']}) | {_ended(row, 'hypernet')} |"
         for row in rows
     ]
-    text = "Test accuracy at the end of training from three starts, network by network."
+    text = "Test accuracy at the end of training from three initializations, network by network."
     figure = f'<figure role="img" aria-label="{text}">{finals_figure(rows)}</figure>'
     return f"{figure}\n\n" + "\n".join(lines)
 
@@ -70,7 +92,7 @@ def finals(found: Result) -> str:
 def curves(found: Result) -> str:
     """Return a small figure per network: accuracy over the steps of training."""
     panels = "".join(f"<div>{curve_panel(row, number)}</div>" for number, row in enumerate(found["rows"]))
-    legend = "".join(f'<span class="start-{name}">{text}</span>' for name, text in LEGEND.items())
+    legend = "".join(f'<span class="init-{name}">{text}</span>' for name, text in LEGEND.items())
     return f'<p class="legend">{legend}</p>\n<div class="panels">{panels}</div>'
 
 
@@ -86,15 +108,15 @@ def milestones(found: Result) -> str:
     return "\n".join(lines)
 
 
-LEGEND: Final = {"hypernet": "hypernet", "simple": "best simple start", "library": "library"}
+LEGEND: Final = {"hypernet": "hypernet", "simple": "best simple initialization", "library": "default initialization"}
 
 
 def pairs(found: Result) -> str:
-    """Return how many pictures of two classes each start tells apart."""
+    """Return how many pictures of two classes each initialization tells apart."""
     starts = found["starts"]
     steps = list(starts["denoised"])
     heads = ["before training", *(f"after {step} steps" for step in steps[1:])]
-    lines = [f"| start | {' | '.join(heads)} | rate |", "|---|" + "--:|" * (len(heads) + 1)]
+    lines = [f"| initialization | {' | '.join(heads)} | learning rate |", "|---|" + "--:|" * (len(heads) + 1)]
     for name, own in starts.items():
         cells = [f"{_percent(own[step]['accuracy'])} ± {_percent(own[step]['spread'])}" for step in steps]
         lines.append(f"| {name} | {' | '.join(cells)} | {found['rates'][name]:g} |")
@@ -103,22 +125,23 @@ def pairs(found: Result) -> str:
     return "\n".join(
         (
             f"Accuracy in percent on {found['test_pictures']} pictures of each of {count} pairs that no training saw, "
-            f"{found['seeds']} orders of the training pictures, each start at its best of three rates:",
+            f"{found['seeds']} orders of the training pictures, each initialization at its best of three learning "
+            "rates:",
             "",
             *lines,
             "",
             f"After {steps[-1]} steps denoised weights are better than random ones on {wins['random']} of {count} "
-            f"pairs, than the zoo's shared start on {wins['shared start']}, than linear regression on the words on "
+            f"pairs, than the zoo's base checkpoint on {wins['shared start']}, than linear regression on the words on "
             f"{wins['linear']}. `linear` is the ridge regression of the zoo's weights on their words.",
         )
     )
 
 
 def reach(found: Result) -> str:
-    """Return which networks can be built and followed, and every exception in a fold of its source."""
+    """Return which networks can be built and traced, and every exception in a fold of its source."""
     sources: Mapping[str, Result] = found["sources"]
     ways = list(dict.fromkeys(way for source in sources.values() for way in source["traced_by"]))
-    heads = ["networks", "built", *(f"followed by {way}" for way in ways), "seconds: median, most", "memory"]
+    heads = ["networks", "built", *(f"traced by {way}" for way in ways), "seconds: median, most", "memory"]
     lines = [
         f"| source | {' | '.join(heads)} |",
         "|---|--:|--:|" + "--:|" * (len(ways) + 2),
@@ -149,7 +172,7 @@ def reach(found: Result) -> str:
 def cost(found: Result) -> str:
     """Return what a prediction takes, and what any use of the package begins with."""
     lines = [
-        "| architecture | start | parameters | time | random tensors saved | ratio | memory | beyond imports |",
+        "| architecture | initializer | parameters | time | random tensors saved | ratio | memory | beyond imports |",
         "|---|---|--:|--:|--:|--:|--:|--:|",
     ]
     lines += [
@@ -166,7 +189,7 @@ def cost(found: Result) -> str:
     startup = found["startup_ms"]
     lines += [
         "",
-        f"`--dry-run` builds, follows and plans {', '.join(planned)}. `import paramgen` takes "
+        f"`--dry-run` builds, traces and plans {', '.join(planned)}. `import paramgen` takes "
         f"{startup['import paramgen']} ms and `paramgen --help` {startup['paramgen --help']} ms, Python itself "
         f"{startup['python']} ms.",
     ]
@@ -186,7 +209,7 @@ def growth(found: Result) -> str:
 
 def sequence(found: Result) -> str:
     """Return what many networks take, one after the other, beside what was published of the reference."""
-    lines = ["| start | networks | total | median | of it building and graph | writing | checking |"]
+    lines = ["| initializer | networks | total | median | of it building and graph | writing | checking |"]
     lines.append("|---|--:|--:|--:|--:|--:|--:|")
     lines += [
         f"| `{init}` | {len(start['networks'])} | {start['total']:.0f} s | {start['median']:.2f} s | "

@@ -25,6 +25,9 @@ def main() -> int:
         return _refused(f"PARAMGEN_SERVE_{name}: {first['msg']}")
     except (ParamgenError, ValueError) as error:
         return _refused(one_line(error))
+    hindrance = app.state.service.spool.hindrance()
+    if hindrance is not None:  # said now, and not to each caller
+        return _refused(f"{hindrance} Set PARAMGEN_SERVE_SPOOL to a folder with room that this user may write.")
     app.state.service.memory.bind()
     gc.collect()
     gc.freeze()  # what the libraries made is looked at no more, by which others would wait at each full collection

@@ -12,6 +12,7 @@ from serve.problems import Problem
 from serve.settings import Settings
 
 _LOCAL = ("localhost", "127.0.0.1", "[::1]")
+_PROXIED = ("forwarded", "via", "x-forwarded-for", "x-real-ip")
 
 
 @final
@@ -46,6 +47,12 @@ class Access:
             raise Problem(
                 HTTPStatus.FORBIDDEN,
                 "This server has no keys, so it answers on loopback addresses only. Its operator sets "
+                "PARAMGEN_SERVE_KEYS.",
+            )
+        if any(name in headers for name in _PROXIED):  # from the same machine, but asked for by another
+            raise Problem(
+                HTTPStatus.FORBIDDEN,
+                "This server has no keys, so it answers nobody who comes through a proxy. Its operator sets "
                 "PARAMGEN_SERVE_KEYS.",
             )
         name = headers.get("host", "")

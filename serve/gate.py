@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from serve.access import Access
 from serve.limits import Cancelled
 from serve.monitoring import LOGGER, Metrics
+from serve.page_words import ROUTES, on_the_page
 from serve.problems import RETRY, Problem, problem_of, problem_response
 from serve.stream import Gone, drop_body
 
@@ -103,6 +104,8 @@ class _Passage:
             self._status = self._status or 499  # as nginx counts callers who left
             return
         problem = problem_of(error, self.id)
+        if getattr(self._scope.get("route"), "path", "") in ROUTES:
+            problem = Problem(problem.status, on_the_page(problem.detail), problem.headers)
         if problem.status >= 500 and not isinstance(error, Problem):
             LOGGER.error("unexpected error", exc_info=error, extra={"fields": {"request_id": self.id}})
         if not self._status:  # the server closes a connection whose answer is not whole

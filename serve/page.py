@@ -17,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 from paramgen.drawing import draw_html
 from paramgen.errors import ParamgenError, one_line
 from serve.orders import Order
+from serve.page_words import on_the_page
 from serve.problems import Problem
 from serve.routes import ANSWERS, REFUSALS, NamedOrder, order_of_body, service_of
 from serve.service import Service
@@ -109,7 +110,7 @@ class Lines(Response):
             await self._spooled.until(position)
             last = b""
         except (ParamgenError, Problem) as error:
-            last = json.dumps({"error": one_line(error)}).encode() + b"\n"
+            last = json.dumps({"error": on_the_page(one_line(error))}).encode() + b"\n"
         await send({"type": "http.response.body", "body": last})
 
     async def _next(self, position: int) -> bytes:

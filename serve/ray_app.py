@@ -2,6 +2,10 @@
 
 It needs `pip install 'ray[serve]'`. Every replica is the whole service, with the settings of its environment. The same
 request gives the same bytes from each, so whoever lost one asks again and goes on where he was.
+
+Ray's own proxy keeps the whole body of a request, of whatever size and from whomever, before a replica sees it, and has
+no limit on connections. Where strangers can connect, put a proxy in front that limits both; and as each replica takes
+itself for alone on its machine, say what it may take: `PARAMGEN_SERVE_MEMORY`.
 """
 
 from typing import Final, final

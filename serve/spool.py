@@ -137,11 +137,11 @@ class Spool:
     def hindrance(self) -> str | None:
         """Return why no file can be begun now, if none can."""
         try:
-            os.close(os.open(os.devnull, os.O_RDONLY))
+            TemporaryFile(dir=self._folder, buffering=0).close()
             disk = os.statvfs(self._folder or gettempdir())
         except OSError as error:
             short = shortage(error)
-            return short.detail if short else "The spool cannot be reached."
+            return short.detail if short else f"The spool cannot be written: {error.strerror}."
         if disk.f_bavail * disk.f_frsize < _LEAST and not self._oldest():
             return "The disk is full."
         if self.files >= self._most_files and not self._oldest():
@@ -207,7 +207,10 @@ class Spool:
                 spooled = Spooled(self._folder, start, nbytes, watch, hashed=hashed)
             except OSError as error:
                 oldest = self._oldest()
-                if error.errno not in (EMFILE, ENFILE) or oldest is None:
+                if error.errno not in (EMFILE, ENFILE):
+                    detail = f"The spool cannot be written: {error.strerror}. Its operator knows why."
+                    raise shortage(error) or Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, RETRY) from error
+                if oldest is None:
                     raise
                 self._release(self._shared.pop(oldest))
                 continue

@@ -22,6 +22,7 @@ from paramgen.modelcard.pictures.spectrum import RANKS, spectrum
 from paramgen.prediction import Prediction
 from paramgen.slots.manifest import Slot
 from serve.orders import Order
+from serve.page_words import on_the_page
 from serve.spool import Spooled, Work
 
 BINS: Final = 32
@@ -73,7 +74,7 @@ def _head(order: Order, slots: tuple[Slot, ...]) -> dict[str, Any]:
         "spec": one_line(prediction.architecture.spec),
         "init": prediction.init,
         "resolved": prediction.resolved_init,
-        "explanation": prediction.explanation,
+        "explanation": on_the_page(prediction.explanation),
         "next_step": prediction.next_step,
         "parameters": prediction.architecture.manifest.parameters,
         "by_rule": prediction.by_rule,

@@ -11,7 +11,7 @@ import pytest
 
 import paramgen
 
-# Adding a name needs a line in CHANGELOG.md and an example in README.md.
+# Adding a name needs a line in CHANGELOG.md and an example in its docstring.
 PUBLIC = "ParamgenError check compare create graph info initialize_ load plan predict push trace write".split()
 COMMANDS = (
     "",

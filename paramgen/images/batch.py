@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from paramgen.errors import OptionError
+from paramgen.errors import OptionError, one_line
 from paramgen.images.pictures import MAX_FILES, SUFFIXES, fitted, is_image, ready, refuse_size
 
 MEAN: Final = (0.485, 0.456, 0.406)  # of ImageNet, as the libraries' own networks expect
@@ -20,11 +20,14 @@ def image_files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise OptionError(f"There is no folder {str(folder)!r}. Give a folder with images in it or in folders below.")
     found = []
-    for path in folder.rglob("*"):
-        if is_image(path) and path.is_file():
-            found.append(path)
-        if len(found) > MAX_FILES:
-            raise OptionError(f"{folder} holds more than {MAX_FILES:,} images. Give a folder with fewer.")
+    try:
+        for path in folder.rglob("*"):
+            if is_image(path) and path.is_file():
+                found.append(path)
+            if len(found) > MAX_FILES:
+                raise OptionError(f"{folder} holds more than {MAX_FILES:,} images. Give a folder with fewer.")
+    except OSError as error:
+        raise OptionError(f"{folder} cannot be read: {one_line(error)}. Give a folder that you may read.") from error
     if not found:
         raise OptionError(f"{folder} holds no image. Read are: {', '.join(sorted(SUFFIXES))}.")
     return sorted(found)
@@ -46,6 +49,10 @@ def load_images(
 
 
 def _load(file: Path, shape: tuple[int, int, int]) -> Float[Tensor, "channels height width"]:
-    refuse_size(str(file), file.stat().st_size)
-    (pixels,) = fitted(file.read_bytes(), (shape,), str(file))
+    try:
+        refuse_size(str(file), file.stat().st_size)
+        content = file.read_bytes()
+    except OSError as error:
+        raise OptionError(f"{file} cannot be read: {one_line(error)}. Remove it or mend it.") from error
+    (pixels,) = fitted(content, (shape,), str(file))
     return torch.from_numpy(pixels.astype(np.float32) / 255)

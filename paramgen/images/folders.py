@@ -6,19 +6,20 @@ in one folder beside a file that names their classes.
 """
 
 import hashlib
-import tarfile
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from errno import EACCES
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, TypeVar, final
 
 import torch
 
 from paramgen.errors import OptionError, one_line
-from paramgen.images.pictures import MAX_FILES, is_image, refuse_size
+from paramgen.images.pictures import MAX_BYTES, MAX_FILES, is_image, refuse_size
 from paramgen.images.sets import ImageSet, Split
+from paramgen.images.tars import SUFFIXES, Member, contents, members
 
-TARS: Final = (".tar", ".tar.xz", ".tar.gz", ".tar.bz2", ".tgz", ".txz")
 TRAIN: Final = ("train", "training")
 TEST: Final = ("test", "val", "valid", "validation")
 ANNOTATIONS: Final = "val_annotations.txt"
@@ -40,7 +41,7 @@ _Read = Callable[[Sequence[_File]], Iterator[tuple[str, Any]]]
 
 def is_tar(path: Path) -> bool:
     """Whether the name is that of a tar."""
-    return path.is_file() and path.name.lower().endswith(TARS)
+    return path.is_file() and path.name.lower().endswith(SUFFIXES)
 
 
 def has_images(path: Path) -> bool:
@@ -51,6 +52,7 @@ def has_images(path: Path) -> bool:
 def folder_images(path: Path) -> ImageSet:
     """Return the images of a folder or a tar."""
     files, read = _tar(path) if is_tar(path) else _folder(path)
+    _refuse_letters(path, files)
     images = _without_common_root([file for file in files if is_image(PurePosixPath(*file.parts))])
     where = next((file for file in files if file.parts[-1] == ANNOTATIONS), None)
     annotations = b"" if where is None else next(read([where]))[1]
@@ -136,45 +138,55 @@ def _annotated(text: bytes) -> dict[str, str]:
 
 def _without_common_root(files: list[_File]) -> list[tuple[tuple[str, ...], _File]]:
     """Drop leading folders that all share, as tars have them, as long as class folders are left."""
-    paths = [(file.parts, file) for file in files]
-    while paths and len({parts[0] for parts, _ in paths}) == 1 and min(len(parts) for parts, _ in paths) > 2:
-        if paths[0][0][0] in TRAIN:
-            break
-        paths = [(parts[1:], file) for parts, file in paths]
-    return paths
+    most = min((len(file.parts) for file in files), default=0) - 2
+    shared = 0
+    while shared < most and files[0].parts[shared] not in TRAIN and _alike(files, shared):
+        shared += 1
+    return [(file.parts[shared:], file) for file in files]
+
+
+def _alike(files: list[_File], place: int) -> bool:
+    return all(file.parts[place] == files[0].parts[place] for file in files)
 
 
 def _folder(root: Path) -> tuple[list[_File], _Read]:
-    paths = sorted(_counted((path for path in root.rglob("*") if path.is_file()), root))
-    files = [_File(path.relative_to(root).parts, path.stat().st_size, order) for order, path in enumerate(paths)]
+    """List a folder's files. A link to a file is followed, as many collections are folders of links; no other is."""
+    try:
+        paths = sorted(_counted(_regular(root), root))
+        files = [_File(path.relative_to(root).parts, path.stat().st_size, order) for order, path in enumerate(paths)]
+    except OSError as error:
+        raise OptionError(f"--data {root} cannot be read: {one_line(error)}.") from error
 
     def read(chosen: Sequence[_File]) -> Iterator[tuple[str, Any]]:
         for file in chosen:
             path = root.joinpath(*file.parts)
             refuse_size(str(path), file.size)
-            yield str(path), path.read_bytes()
+            try:
+                with path.open("rb") as opened:
+                    content = opened.read(MAX_BYTES + 1)
+            except OSError as error:
+                raise OptionError(f"{path} cannot be read: {one_line(error)}. Remove it or mend it.") from error
+            refuse_size(str(path), len(content))  # it may have grown
+            yield str(path), content
 
     return files, read
 
 
+def _regular(root: Path) -> Iterator[Path]:
+    """Yield every file in a folder and below; refuse a folder below that cannot be looked into, or a class is lost."""
+    for path in root.rglob("*"):
+        if path.is_file():
+            yield path
+        elif path.is_dir() and not path.is_symlink() and not os.access(path, os.R_OK | os.X_OK):
+            raise PermissionError(EACCES, os.strerror(EACCES), str(path))
+
+
 def _tar(path: Path) -> tuple[list[_File], _Read]:
-    """List a tar's members, which are read and never extracted: a path that leaves the folder reaches no disk."""
-    try:
-        with tarfile.open(path) as archive:
-            regular = (member for member in _counted(archive, path) if member.isreg() and _inside(member.name))
-            members = {_parts(member.name): member for member in regular}
-    except (tarfile.TarError, OSError, EOFError, ValueError) as error:
-        raise OptionError(f"--data {path} cannot be read as a tar: {one_line(error)}.") from error
-    files = [_File(parts, member.size, member.offset) for parts, member in members.items()]
+    """List a tar's files, which are read and never extracted: a path that leaves the folder reaches no disk."""
+    files = [_File(member.parts, member.size, member.offset) for member in members(path)]
 
     def read(chosen: Sequence[_File]) -> Iterator[tuple[str, Any]]:
-        with tarfile.open(path) as archive:
-            for file in chosen:
-                name = f"{path}:{'/'.join(file.parts)}"
-                refuse_size(name, file.size)
-                member = archive.extractfile(members[file.parts])
-                assert member is not None  # only regular files were listed
-                yield name, member.read()
+        return contents(path, [Member(file.parts, file.size, file.order) for file in chosen])
 
     return files, read
 
@@ -186,14 +198,12 @@ def _counted(entries: Iterable[T], where: Path) -> Iterator[T]:
         yield entry
 
 
-def _inside(name: str) -> bool:
-    """Whether a member's name stays within the tar."""
-    path = PurePosixPath(name)
-    return not path.is_absolute() and ".." not in path.parts
-
-
-def _parts(name: str) -> tuple[str, ...]:
-    return tuple(part for part in PurePosixPath(name).parts if part != ".")
+def _refuse_letters(path: Path, files: Sequence[_File]) -> None:
+    """Refuse names that no text file could hold."""
+    for file in files:
+        name = "/".join(file.parts)
+        if not name.isascii() and any("\ud800" <= letter <= "\udfff" for letter in name):
+            raise OptionError(f"--data {path}: the name {name[:200]!r} is not in UTF-8. Rename that file or folder.")
 
 
 def _changed(path: Path, files: Sequence[_File]) -> int:

@@ -1,7 +1,6 @@
 """Labelled images: which there are, and the chosen ones decoded to one size, once."""
 
 import hashlib
-import itertools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +19,8 @@ from paramgen.images.pictures import Scaling, fitted, ready
 from paramgen.storage.folder import transaction
 
 MAX_ARRAY: Final = 16_000_000_000  # bytes
-_CHUNK: Final = 512
+_CHUNK: Final = 512  # images that are read before they are decoded
+_CHUNK_BYTES: Final = 256_000_000  # of these
 
 
 @final
@@ -132,12 +132,25 @@ def decode(
         )
     ready()
     arrays = [np.empty((len(places), *shape), dtype=np.uint8) for shape in shapes]
-    stream = split.read(places)
     done = 0
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        while chunk := list(itertools.islice(stream, _CHUNK)):
+        for chunk in _chunks(split.read(places)):
             for found in pool.map(lambda item: fitted(item[1], shapes, item[0], scaling=scaling), chunk):
                 for array, pixels in zip(arrays, found, strict=True):
                     array[done] = pixels
                 done += 1
     return arrays
+
+
+def _chunks(stream: Iterator[tuple[str, Any]]) -> Iterator[list[tuple[str, Any]]]:
+    """Yield a few images at a time, fewer where they are large."""
+    chunk: list[tuple[str, Any]] = []
+    nbytes = 0
+    for name, image in stream:
+        chunk.append((name, image))
+        nbytes += len(image) if isinstance(image, bytes) else 0
+        if len(chunk) == _CHUNK or nbytes > _CHUNK_BYTES:
+            yield chunk
+            chunk, nbytes = [], 0
+    if chunk:
+        yield chunk

@@ -15,7 +15,7 @@ from paramgen.errors import OutputError
 from paramgen.modelcard.card_data import checked, metadata, shipped_figures
 from paramgen.modelcard.loading import building_lines, loading_lines
 from paramgen.modelcard.markdown import cell, code, fenced, prose, shell, without_folders
-from paramgen.storage.seal import sealed
+from paramgen.storage.seal import seal_of, sealed
 
 TEMPLATE: Final = "card.md"
 _WORDS: Final = {
@@ -43,10 +43,11 @@ class Picture:
     file: str
     title: str
     text: str
+    sha256: str
     folded: bool = False
 
     def __str__(self) -> str:
-        image = f"![{self.text}]({self.file})"
+        image = f"{seal_of(self.file, self.sha256)}\n![{self.text}]({self.file})"
         if not self.folded:
             return f"{image}\n\n{self.text}"
         return f"<details><summary>{self.title}</summary>\n\n{image}\n\n</details>"

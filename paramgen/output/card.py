@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
@@ -107,7 +108,7 @@ def _picture(
 ) -> Picture:
     file = f"{FIGURES}/{name}"
     made[file] = content
-    return Picture(file=file, title=title, text=text, folded=folded)
+    return Picture(file=file, title=title, text=text, sha256=sha256(content).hexdigest(), folded=folded)
 
 
 def _graph(folder: Path, record: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[int, str] | None:

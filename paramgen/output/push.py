@@ -27,6 +27,7 @@ from paramgen.storage.record import REPORT
 from paramgen.storage.seal import CARD
 
 FIGURES: Final = "figures"
+_PICTURES: Final = (".svg", ".png", ".jpg", ".jpeg", ".gif", ".webp")
 _CONVERTED: Final = "converted.json"
 _NAME: Final = re.compile(rf"(?:{FIGURES}/)?\w[\w.-]*")
 _PREDICT: Final = "Type: paramgen predict --arch NAME --out FOLDER"
@@ -192,13 +193,18 @@ def _prediction(folder: Path, record: Mapping[str, Any]) -> Pushable:
     )
 
 
+def _is_figure(path: Path) -> bool:
+    """Whether a card could show it; whatever else somebody laid beside the figures stays where it is."""
+    return path.is_symlink() or path.is_dir() or (path.suffix.lower() in _PICTURES and path.name[0] != ".")
+
+
 def _files(folder: Path, names: list[str]) -> dict[str, Path]:
     """Return the named files, the card and its figures; a link could bring a file from elsewhere to the Hub."""
     found = {name: folder / name for name in names}
     if (folder / CARD).exists():
         found[CARD] = folder / CARD
     if (folder / FIGURES).is_dir():
-        found |= {f"{FIGURES}/{path.name}": path for path in sorted((folder / FIGURES).iterdir())}
+        found |= {f"{FIGURES}/{path.name}": path for path in sorted((folder / FIGURES).iterdir()) if _is_figure(path)}
     folders = {folder / FIGURES, *(path.parent for path in found.values())} - {folder}
     for path in (*sorted(folders), *found.values()):
         if path.is_symlink() or (path not in folders and not path.is_file()):

@@ -17,3 +17,8 @@ def is_edited(text: str) -> bool:
     """Whether somebody wrote or changed the card."""
     match = _SEAL.search(text)
     return match is None or sha256(text[: match.start()].encode("utf-8", "replace")).hexdigest() != match[1]
+
+
+def seal_of(file: str, digest: str) -> str:
+    """Return what a card says of a picture beside it, so that another in its place is known as such."""
+    return f"<!-- {file}: {digest} -->"

@@ -15,7 +15,7 @@ from typing import Any, Final
 from paramgen.errors import OutputError
 from paramgen.storage.digest import cached_sha256, stamp_of
 from paramgen.storage.json_file import read_json_object
-from paramgen.storage.seal import CARD, is_edited
+from paramgen.storage.seal import CARD, is_edited, seal_of
 
 PICTURES: Final = ("figures/distributions.png", "figures/graph.svg", "figures/spectra.png")
 """What `paramgen card --pictures` writes beside a card."""
@@ -45,12 +45,17 @@ def altered(folder: Path, mark: str) -> list[str]:
 
 def _files(folder: Path) -> Iterator[tuple[str, Path]]:
     """Yield every file, link and empty folder, by its path from `folder`."""
-    for place, folders, files in os.walk(folder):
+    for place, folders, files in os.walk(folder, onerror=_raise):
         here = Path(place)
         links = [name for name in folders if (here / name).is_symlink()]
         empty = here != folder and not folders and not files
         for path in (*(here / name for name in (*files, *links)), *([here] if empty else ())):
             yield path.relative_to(folder).as_posix(), path
+
+
+def _raise(error: OSError) -> None:
+    """Stop at a folder that cannot be looked into: it may hold anything."""
+    raise error
 
 
 def _is_as_written(name: str, path: Path, record: Mapping[str, Any], folder: Path) -> bool:
@@ -63,13 +68,17 @@ def _is_as_written(name: str, path: Path, record: Mapping[str, Any], folder: Pat
         return not name.endswith(".safetensors") or _holds(path, tensors)
     if name == CARD:
         return _is_our_card(path)
-    return name in PICTURES and _is_our_card(folder / CARD)
+    return name in PICTURES and path.is_file() and _stands_in_our_card(name, path, folder / CARD)
 
 
 def _is_our_card(path: Path) -> bool:
     if not path.is_file() or path.is_symlink() or path.stat().st_size > _MAX_TEXT:
         return False
     return not is_edited(path.read_text(encoding="utf-8", errors="replace"))
+
+
+def _stands_in_our_card(name: str, path: Path, card: Path) -> bool:
+    return _is_our_card(card) and seal_of(name, cached_sha256(path)) in card.read_text(encoding="utf-8", errors="replace")
 
 
 def _record(path: Path) -> Mapping[str, Any]:
@@ -105,6 +114,8 @@ def _tensors(path: Path, stamp: tuple[int, ...]) -> tuple[tuple[str, str], ...] 
             header = json.loads(file.read(length))
             header.pop("__metadata__", None)
             places = [(name, *map(int, entry["data_offsets"])) for name, entry in header.items()]
+            if sum(end - begin for _, begin, end in places) != stamp[2] - 8 - length:
+                return None  # there is more in it than tensors
             return tuple((name, _part(file, 8 + length + begin, end - begin)) for name, begin, end in places)
     except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError):
         return None

@@ -3,12 +3,14 @@
 import json
 import math
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final, final
 
 from paramgen._optional import require
 from paramgen.errors import ZooError, one_line
+from paramgen.zoo.pages import chunks_of, unpacked_bytes
 
 NAME: Final = "index.parquet"
 MAX_BYTES: Final = 500_000_000
@@ -113,11 +115,18 @@ def _refuse_large(metadata: Any, path: Path) -> None:
             f"{path} has {metadata.num_columns:,} columns in {metadata.num_row_groups:,} parts; allowed are "
             f"{MAX_COLUMNS:,} in {MAX_GROUPS:,}."
         )
-    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
-    columns = (group.column(number) for group in groups for number in range(group.num_columns))
-    size = sum(max(column.total_uncompressed_size, column.total_compressed_size, 0) for column in columns)
-    if size > MAX_BYTES:
-        raise ZooError(f"{path} has {size:,} bytes once it is decompressed; allowed are {MAX_BYTES:,}.")
+    try:
+        chunks = chunks_of(path)
+        size = sum(max(chunk.unpacked, chunk.packed, 0) for chunk in chunks)
+        if size > MAX_BYTES:
+            raise ZooError(f"it has {size:,} bytes once it is decompressed; allowed are {MAX_BYTES:,}")
+        with open(path, "rb") as file:
+            for nbytes in unpacked_bytes(file, chunks):
+                size -= nbytes
+                if size < 0:
+                    raise ZooError("its pages are more than its footer says")
+    except ZooError as error:
+        raise ZooError(f"{path} is no table that is read: {error}. Get it again.") from error
 
 
 def _text_columns(schema: Any, known: list[str]) -> list[str]:
@@ -134,16 +143,22 @@ def _read(file: Any, known: list[str], path: Path) -> list[Any]:
     """Return the rows, read a few at a time.
 
     A text that stands once in the file may stand in every row: what the rows would take is measured before they are
-    made. A page that decompresses to more than the footer says is what pyarrow alone could refuse.
+    made.
     """
     rows: list[Any] = []
     size = 0
-    for batch in file.iter_batches(batch_size=_BATCH, columns=known):
+    for batch in _batches(file, known):
         size += sum(_size(column, path) for column in batch.columns)
         if size > MAX_BYTES or len(rows) + len(batch) > MAX_ROWS:
             raise ZooError(f"{path} has more than {MAX_BYTES:,} bytes or {MAX_ROWS:,} rows once it is read.")
         rows += batch.to_pylist()
     return rows
+
+
+def _batches(file: Any, known: list[str]) -> Iterator[Any]:
+    """Yield a few rows at a time, never of two row groups: pyarrow cannot join their dictionaries in lists."""
+    for group in range(file.metadata.num_row_groups):
+        yield from file.iter_batches(batch_size=_BATCH, row_groups=[group], columns=known)
 
 
 def _size(column: Any, path: Path) -> int:

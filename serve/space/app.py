@@ -16,6 +16,8 @@ from paramgen.serving.allowlist import INITIALIZERS
 STARTS: Final = tuple(name for name in INITIALIZERS if name != "diffusion")  # which takes words
 MAX_ELEMENTS: Final = 500_000_000
 KEPT: Final = 600  # seconds that a file stays on the Space's disk
+UPLOAD: Final = 1_000  # bytes: nothing is uploaded here, but gradio would take anything
+MADE: Final = Path(mkdtemp())  # where one prediction is made; gradio keeps a copy of what was answered
 
 
 def predict(arch: str, init: str, seed: float) -> tuple[str, str]:
@@ -27,13 +29,22 @@ def predict(arch: str, init: str, seed: float) -> tuple[str, str]:
         elements = prediction.architecture.manifest.elements
         if elements > MAX_ELEMENTS:
             raise gradio.Error(f"{arch} has {elements:,} elements; a Space predicts {MAX_ELEMENTS:,} at most.")
-        made = Path(mkdtemp())
-        paramgen.write(arch, made / "start", init=init, seed=int(seed), verify=False)
+        _make_room(4 * elements)
+        paramgen.write(arch, MADE / "start", init=init, seed=int(seed), verify=False)
     except paramgen.ParamgenError as error:
         raise gradio.Error(error.message) from error
-    archive = shutil.make_archive(str(made / "start"), "zip", made / "start")
+    archive = shutil.make_archive(str(MADE / "start"), "zip", MADE / "start")
+    shutil.rmtree(MADE / "start")
     layout = prediction.architecture.layout
     return archive, "\n".join(loading_lines(layout.source, layout.config, "start"))
+
+
+def _make_room(nbytes: int) -> None:
+    """Remove what the last prediction left; refuse where folder, zip and gradio's copy of it do not fit on the disk."""
+    shutil.rmtree(MADE, ignore_errors=True)
+    MADE.mkdir()
+    if shutil.disk_usage(MADE).free < 4 * nbytes:
+        raise gradio.Error(f"The disk is full of what others asked for. Try again in {KEPT // 60} minutes.")
 
 
 def page() -> gradio.Blocks:
@@ -54,4 +65,4 @@ def page() -> gradio.Blocks:
 
 
 if __name__ == "__main__":
-    page().queue(max_size=16).launch()
+    page().queue(max_size=16).launch(max_file_size=UPLOAD)

@@ -159,7 +159,8 @@ function begin(head, asked, signal) {
   const rules = Object.entries(head.by_rule).map(([rule, count]) => `${rule} ${percent(count / whole)}`).join(" · ");
   at("facts").textContent = `${head.parameters.toLocaleString("en")} parameters · ${size} · ${head.tensors.length.toLocaleString("en")} tensors · ${rules}`;
   at("reason").textContent = head.explanation;
-  at("next").textContent = head.next_step;
+  at("next").textContent = head.next_step.slice(head.next_step.indexOf(": ") + 2);
+  at("measure").hidden = !head.next_step;
   at("progress").max = head.tensors.length;
   at("command").textContent = head.command ?? `paramgen predict --arch g.json --init ${head.init} --seed ${asked.seed} --out start`;
   at("loading").textContent = head.loading.join("\n");
@@ -256,7 +257,7 @@ function describe(place) {
   const text = document.createElement("div");
   text.append(Object.assign(document.createElement("h3"), { textContent: tensor.name }));
   const list = document.createElement("dl");
-  const facts = { shape: tensor.shape.join(" × "), rule: ruleOf(tensor), mean: figures(one.mean), deviation: figures(one.std) };
+  const facts = { shape: tensor.shape.join(" × "), rule: ruleOf(tensor), mean: figures(one.mean), std: figures(one.std) };
   for (const [term, said] of Object.entries(facts)) {
     const pair = document.createElement("div");
     pair.append(Object.assign(document.createElement("dt"), { textContent: term }), Object.assign(document.createElement("dd"), { textContent: said }));
@@ -267,7 +268,7 @@ function describe(place) {
   if (one.histogram) at("layer").append(histogram(one, tensor.kind));
   const chart = at("distributions");
   chart.setAttribute("aria-valuenow", shown.picked + 1);
-  chart.setAttribute("aria-valuetext", `${tensor.name}, ${facts.shape}, deviation ${facts.deviation}`);
+  chart.setAttribute("aria-valuetext", `${tensor.name}, ${facts.shape}, std ${facts.std}`);
 }
 
 function pick(column) {

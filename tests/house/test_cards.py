@@ -1,6 +1,7 @@
-"""The cards and the README quote the figures of what ships as cards/results has them."""
+"""The cards, the README and the site quote the figures of what ships as cards/results has them."""
 
 import json
+import re
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from huggingface_hub.repocard_data import model_index_to_eval_results
 from benchmarks.cards import CARDS, rendered
 from benchmarks.initialization import text as text_starts
 from benchmarks.initialization.table import TIE, markdown
+from paramgen.initializers.auto import REACH
+from scripts import readme_picture
 
 ROOT = Path(__file__).parents[2]
 
@@ -56,44 +59,115 @@ def texts() -> dict[str, Any]:
     return found
 
 
-def test_the_text_card_and_the_readme_have_the_table_of_what_ships() -> None:
+def flowing(document: str) -> str:
+    """A document without its line breaks."""
+    return " ".join((ROOT / document).read_text(encoding="utf-8").split())
+
+
+WHEN = "docs/when.md"
+
+
+def test_the_text_card_and_the_site_have_the_table_of_what_ships() -> None:
     card = (ROOT / "cards" / "text.md").read_text(encoding="utf-8")
     assert text_starts.markdown(texts()) in card
     weights = ROOT / "paramgen" / "pretrained" / "text" / "model.safetensors"
     assert texts()["hypernet"]["sha256"] == sha256(weights.read_bytes()).hexdigest()
-    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    page = flowing(WHEN)
     found, rows = texts()["summary"], texts()["rows"]
     sizes = sorted(row["parameters"] / 1e6 for row in rows)
     shapes, beyond = {row["network"] for row in rows}, {row["network"] for row in rows if row["beyond"]}
-    assert f"On {len(rows)} rows, {len(shapes)} shapes that no training has seen" in readme and found["wins"] == 1
-    assert f"{len(beyond)} of them wider and deeper than any in it" in readme
-    assert f"{len({row['data'] for row in rows})} texts that it has not read" in readme
-    assert f"{1 - found['median_ratio']:.0%}".replace("%", " %") + " lower than from the best simple start" in readme
-    assert found["median_steps"] == 0 and "in the median it is there before the first step" in readme
-    assert f"({sizes[0]:.1f} to {sizes[-1]:.1f} million parameters)" in readme
+    assert f"On {len(rows)} rows, {len(shapes)} shapes that no training has seen" in page and found["wins"] == 1
+    assert f"{len(beyond)} of them wider and deeper than any in it" in page
+    assert f"{len({row['data'] for row in rows})} texts that it has not read" in page
+    assert f"{_lower(found['median_ratio'])} lower than from the best simple initialization of each (median)" in page
+    assert found["median_steps"] == 0 and "In the median it is there before the first step" in page
+    assert f"Networks of {sizes[0]:.1f} to {sizes[-1]:.1f} million parameters" in page
+    assert f"up to {sizes[-1]:.1f} million parameters for text" in flowing("README.md")
 
 
-def test_the_text_card_and_the_readme_have_the_text_that_was_never_read() -> None:
-    found = json.loads((ROOT / "cards" / "results" / "text_unseen.json").read_text(encoding="utf-8"))
-    assert text_starts.markdown(found) in (ROOT / "cards" / "text.md").read_text(encoding="utf-8")
-    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
-    lower = f"{1 - found['summary']['median_ratio']:.0%}".replace("%", " %")
-    assert f"{len(found['rows'])} shapes end {lower} lower than from the best simple start of each" in readme
-    assert found["hypernet"]["sha256"] == texts()["hypernet"]["sha256"] and found["summary"]["wins"] == 1
+def _lower(ratio: float) -> str:
+    return f"{1 - ratio:.0%}".replace("%", " %")
 
 
-def test_the_readme_quotes_the_table() -> None:
-    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+def unseen() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((ROOT / "cards" / "results" / "text_unseen.json").read_text(encoding="utf-8"))
+    return found
+
+
+def test_the_text_card_has_the_text_that_was_never_read() -> None:
+    assert text_starts.markdown(unseen()) in (ROOT / "cards" / "text.md").read_text(encoding="utf-8")
+    assert unseen()["hypernet"]["sha256"] == texts()["hypernet"]["sha256"] and unseen()["summary"]["wins"] == 1
+
+
+def _on_unseen_text() -> tuple[str, str, int]:
+    rows = unseen()["rows"]
+    gains = sorted(1 - row["perplexity"]["hypernet"] / row["perplexity"]["library"] for row in rows)
+    shuffled = sum(row["best_simple"] == "shuffled:hypernet" for row in rows)
+    return _lower(unseen()["summary"]["median_ratio"]), f"{100 * gains[0]:.0f} to {100 * gains[-1]:.0f} %", shuffled
+
+
+def test_the_readme_quotes_the_text_that_was_never_read() -> None:
+    (lower, range_, shuffled), readme = _on_unseen_text(), flowing("README.md")
+    assert unseen()["steps"] == 300 and "After 300 steps" in readme
+    assert f"perplexity is {lower} lower (median) than from the best simple initialization of each" in readme
+    assert f"and {range_} lower than from the default one" in readme
+    assert f"on {shuffled} of the {len(unseen()['rows'])} networks the best simple" in readme
+    assert all(len(row["perplexity"]) == 6 for row in unseen()["rows"])
+    assert "the best of five" in readme and "Each of the six was trained" in readme
+    kinds = sorted(row["network"].partition("-")[0] for row in unseen()["rows"])
+    assert kinds == ["gpt2", "gpt2", "llama", "llama"] and "Two small GPT-2s and two small Llamas" in readme
+
+
+def test_the_site_quotes_the_text_that_was_never_read() -> None:
+    (lower, range_, shuffled), page = _on_unseen_text(), flowing(WHEN)
+    shapes = f"{len(unseen()['rows'])} shapes end {lower} lower than from the best simple initialization of each"
+    assert shapes in page and f"the perplexity is {range_} lower" in page
+    assert f"It takes {unseen()['summary']['median_steps']:.0f} of the {unseen()['steps']} steps" in page
+    assert f"On {shuffled} of the {len(unseen()['rows'])} networks the best simple initialization is" in page
+
+
+@pytest.mark.parametrize("theme", readme_picture.THEMES)
+def test_the_picture_shows_the_results(theme: str) -> None:
+    drawn = (readme_picture.FOLDER / f"unseen-text-{theme}.svg").read_text(encoding="utf-8")
+    ends = readme_picture.finals(unseen()["rows"])
+    told = f"{ends['library']:.1f} from the default initialization, {ends['simple']:.1f} from the best simple one, "
+    assert told + f"{ends['hypernet']:.1f} from the hypernet" in flowing("README.md")
+    for kind, color in readme_picture.THEMES[theme].items():
+        assert color in drawn, kind
+    assert all(
+        f">{ends[kind]:.1f}<" in drawn and f">{label}<" in drawn for kind, label in readme_picture.LABELS.items()
+    )
+    # The curves themselves; the version of the library that drew them may differ.
+    assert _points(drawn) == pytest.approx(_points(readme_picture.picture(unseen(), theme)), abs=2)
+
+
+def _points(svg: str) -> list[float]:
+    paths = [path for path in re.findall(r' d="(M [^"]*)"', svg) if path.count("L") == 6]
+    assert len(paths) == len(readme_picture.LABELS) * (len(unseen()["rows"]) + 1)
+    return [float(value) for path in paths for value in re.findall(r"[\d.]+", path)]
+
+
+def test_the_site_quotes_the_table_of_images() -> None:
+    page = flowing(WHEN)
     whole = starts()["summary"]
     cifar, digits = whole["by_data"]["cifar10"], whole["by_data"]["hand_digits"]
-    assert f"On {cifar['rows']} networks that no training has seen" in readme
-    assert f"{percent(cifar['final']['hypernet'])} % of CIFAR-10" in readme
-    assert f"the library's own start {percent(cifar['final']['library'])} %" in readme
-    assert f"{100 * cifar['mean_lead']:.1f} points above the best simple start of each network" in readme
-    assert f"the same steps reach {percent(digits['final']['hypernet'])} %" in readme
-    assert f"the library's own start {percent(digits['final']['library'])} %: level" in readme
-    assert f"({100 * digits['mean_lead']:.1f} points)" in readme and abs(digits["mean_lead"]) < TIE
-    assert f"wins or ties on {100 * whole['wins_or_ties']:.0f} % of these {whole['rows']} rows" in readme
+    assert f"On {cifar['rows']} networks that no training has seen" in page
+    assert f"{percent(cifar['final']['hypernet'])} % accuracy" in page
+    assert f"the default initialization {percent(cifar['final']['library'])} %" in page
+    assert f"{100 * cifar['mean_lead']:.1f} points above the best simple initialization of each network" in page
+    assert f"the same steps reach {percent(digits['final']['hypernet'])} %" in page
+    assert f"the default initialization {percent(digits['final']['library'])} %: level" in page
+    assert f"({100 * digits['mean_lead']:.1f} points)" in page and abs(digits["mean_lead"]) < TIE
+    assert f"wins or ties on {100 * whole['wins_or_ties']:.0f} % of these {whole['rows']} rows" in page
+
+
+def test_the_readme_says_how_small_the_networks_were() -> None:
+    largest = max(row["parameters"] for row in starts()["rows"]) / 1e6
+    assert f"{largest:.1f} million for images" in flowing("README.md")
+    assert f"at most {largest:.1f} million parameters" in flowing(WHEN)
+    assert REACH == 4 and all(
+        "more than four times" in flowing(name) for name in (WHEN, "README.md", "docs/initializers.md")
+    )
 
 
 def test_the_vision_card_says_what_shuffled_values_have() -> None:

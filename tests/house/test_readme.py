@@ -3,17 +3,22 @@
 `bash` runs the shell's; what it is asked of `paramgen` and what is in Python is run as every command here is.
 """
 
+import json
 import os
 import re
 import shlex
 import subprocess
 from collections.abc import Iterator
+from importlib.metadata import version
 from itertools import takewhile
 from pathlib import Path
 from typing import IO
 
 import pytest
+import yaml
 
+from paramgen.comparison.conclusion import conclude
+from paramgen.initializers import initializers
 from tests.conftest import Command
 
 ROOT = Path(__file__).parents[2]
@@ -89,8 +94,8 @@ def masked(text: str) -> list[str]:
 
 
 @pytest.mark.slow
-def test_the_sample_of_the_readme_is_what_is_printed(tmp_path: Path, command: Command) -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+def test_the_sample_of_the_guide_is_what_is_printed(tmp_path: Path, command: Command) -> None:
+    text = (ROOT / "docs" / "how-to" / "predict.md").read_text(encoding="utf-8")
     sample = re.search(
         r"^```sh\n(paramgen predict --arch vit_b16[^\n]*)\n```\n\n```text\n(.*?)^```$", text, re.M | re.S
     )
@@ -98,6 +103,68 @@ def test_the_sample_of_the_readme_is_what_is_printed(tmp_path: Path, command: Co
     done = command(*shlex.split(sample[1])[1:], NO_COLOR="1")
     assert done.status == 0 and masked(done.out) == masked(sample[2]), done.out
     assert "in a time" in masked(sample[2])[0]
+
+
+COMPARED = re.compile(r"^```text\n(paramgen compare --arch gpt2 .*?)\n```\n\n[^`]*```text\n(.*?)\n```$", re.M | re.S)
+WITH_COMPARISON = ("README.md", "docs/tutorial-text.md")
+
+
+def comparison(document: str) -> tuple[list[str], list[str]]:
+    """What a document tells to compare, and what it says that this prints."""
+    found = COMPARED.search((ROOT / document).read_text(encoding="utf-8"))
+    assert found is not None
+    return shlex.split(found[1].replace("\\\n", ""))[1:], found[2].splitlines()
+
+
+@pytest.mark.parametrize("document", WITH_COMPARISON)
+def test_the_sample_of_a_comparison_is_what_was_measured(document: str) -> None:
+    """Its command has the protocol of the result, and its sample is what `compare` says of that result."""
+    pytest.importorskip("scipy")
+    arguments, sample = comparison(document)
+    found = json.loads((ROOT / "cards" / "results" / "text_unseen.json").read_text(encoding="utf-8"))
+    (row,) = (each for each in found["rows"] if each["network"] == "gpt2-112")
+    overrides = {arguments[place + 1] for place, word in enumerate(arguments) if word == "--set"}
+    assert overrides == set(row["made_by"].partition("?")[2].split("&"))
+    values = {word: arguments[place + 1] for place, word in enumerate(arguments) if word.startswith("--")}
+    named = {key: float(values[f"--{key}"]) for key in ("steps", "batch", "length", "test-examples")}
+    assert named == {key: found["protocol"][key.replace("-", "_")] for key in named}
+    assert [float(each) for each in values["--rates"].split(",")] == found["protocol"]["rates"]
+    told = {"seeds": [0, 1, 2], "rate_at_edge": None, "at_chance": 0, "failed": 0, "diverged": 0}
+    starts = [{**row["starts"][init], "init": init, **told} for init in ("hypernet", "library")]
+    said = conclude(starts, {"metric": "perplexity", "test": 200}, steps=found["steps"], seeds=3)["sentences"]
+    assert sample == [said[0], "...", said[-1]]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("document", WITH_COMPARISON)
+def test_the_comparison_runs(document: str, tmp_path: Path, command: Command) -> None:
+    arguments, _ = comparison(document)
+    text = tmp_path / "my_text.txt"
+    text.write_text("The owl and the pussycat went to sea in a beautiful pea-green boat.\n" * 200, encoding="utf-8")
+    arguments[arguments.index("my_text.txt")] = str(text)
+    arguments[-1] = "1e-3"  # of the learning rates, one
+    arguments[arguments.index("300")] = "2"
+    done = command(*arguments, "--seeds", "2", "--out", str(tmp_path / "out"), "--quiet", NO_COLOR="1")
+    assert done.status == 0 and "perplexity" in done.out, done
+
+
+def test_the_readme_is_short_and_begins_with_the_two_commands() -> None:
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= 130 and max(map(len, lines)) <= 300
+    assert {"make predict", "make test"} <= set(lines[:25])
+
+
+@pytest.mark.parametrize("document", ENTRIES)
+def test_links_lead_to_files(document: str) -> None:
+    text = (ROOT / document).read_text(encoding="utf-8")
+    linked = re.findall(r"\]\(([^)#]+)[^)]*\)|(?:src|srcset)=\"([^\"]+)\"", text)
+    paths = [one or other for one, other in linked]
+    assert not [path for path in paths if "://" not in path and not (ROOT / path).is_file()]
+
+
+def test_every_initializer_is_on_its_page() -> None:
+    page = (ROOT / "docs" / "initializers.md").read_text(encoding="utf-8")
+    assert not [name for name in initializers.names() if not re.search(rf"`{name}[`:]", page)]
 
 
 @pytest.mark.parametrize("document", ENTRIES)
@@ -122,3 +189,9 @@ def test_names_only_files_that_exist(document: str) -> None:
     named = re.findall(r"`([\w./-]+(?:\.(?:py|toml|md|txt)|/))`", text)
     missing = [name for name in named if not any(f"/{name}" in f"/{file}" for file in listed)]
     assert not missing, missing
+
+
+def test_the_citation_is_of_this_version() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == version("paramgen") and citation["license"] == "Apache-2.0"
+    assert citation["cff-version"] and citation["title"] and citation["authors"] and citation["message"]

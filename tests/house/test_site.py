@@ -1,6 +1,7 @@
 """The documentation site: it builds without a warning, needs no network, and every link in it leads somewhere."""
 
 import os
+import re
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -10,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 import paramgen
+from scripts import readme_picture
 
 ROOT = Path(__file__).parents[2]
 LOADED = {"script": "src", "img": "src", "iframe": "src", "link": "href", "source": "src", "object": "data"}
@@ -69,10 +71,21 @@ def test_the_site_is_whole(site: Path) -> None:
 def test_the_reference_has_every_public_name_and_every_option(site: Path) -> None:
     places = Reader(site / "reference" / "python.html").places
     assert {f"paramgen.{name}" for name in paramgen.__all__} - {"paramgen.ParamgenError"} <= places
+    python = (site / "reference" / "python.html").read_text(encoding="utf-8")
+    assert "&gt;&gt;&gt;" in python and "<blockquote>" not in python  # an example is code, not three quotations
     command = (site / "reference" / "command.html").read_text(encoding="utf-8")
     assert all(
         f"<code>{option}" in command for option in ("--arch NAME", "--tokenizer", "--memory", "--seeds", "FOLDER")
     )
+
+
+def test_the_site_and_the_page_of_the_service_look_alike() -> None:
+    mark, style = (ROOT / "serve" / "static" / name for name in ("mark.svg", "style.css"))
+    assert (ROOT / "docs" / "logo.svg").read_bytes() == mark.read_bytes()
+    light, dark = re.findall(r"--accent: (#\w+);", style.read_text(encoding="utf-8"))
+    ours = (ROOT / "docs" / "site.css").read_text(encoding="utf-8")
+    assert re.findall(r"--md-accent-fg-color: (#\w+);", ours) == [light, dark]
+    assert [readme_picture.THEMES[theme]["hypernet"] for theme in ("light", "dark")] == [light, dark]
 
 
 def test_results_are_those_of_the_files(site: Path) -> None:

@@ -208,3 +208,14 @@ def test_a_grey_image_is_seen_as_the_same_image_in_three_equal_colours(supernet:
     grey = torch.rand(2, 1, 8, 8, generator=torch.Generator().manual_seed(1))
     seen, expected = torch.conv2d(grey, value), torch.conv2d(grey.expand(-1, 3, -1, -1), shared)
     assert torch.allclose(seen, expected, atol=1e-5)
+
+
+def test_a_single_number_is_left_as_the_library_starts_it(supernet: Supernet) -> None:
+    """A learned scale has no rows, even where its node is called like one that is known."""
+    name = "stream>pw>pw@tokens"
+    scale = Place(slot="scale", shape=(), form="vector", part="bias", pieces=(Piece(name, 0, -1),), turn=1, turns=2)
+    known = place("w", (5, 3), name)
+    view = viewed(scale, known)
+    assert supernet.slots(view) == ("w",) and set(supernet.filled(view)) == {"w"}
+    starts = {"w": torch.ones(5, 3), "scale": torch.tensor(2.0)}
+    assert set(dict(supernet(view, starts.__getitem__))) == {"w"}

@@ -91,11 +91,11 @@ def test_who_chose_is_said_as_it_was(server: Any, graphs: Graphs) -> None:
     """Whoever chose a hypernet by name is not told that auto did."""
     asked = {"arch": "transformers:GPT2LMHeadModel", "set": GPT2}
     by_name, by_auto = (lines(server, **asked, init=init)[0] for init in ("hypernet", "auto"))
-    assert by_name["choice"].startswith("hypernet chose hypernet:text: ")
-    assert by_auto["choice"].startswith("auto chose hypernet:text: ") and by_auto["next_step"] == ""
-    assert lines(server, **asked, init="hypernet:text")[0]["choice"] == ""
+    assert by_name["explanation"].startswith("hypernet chose hypernet:text: ")
+    assert by_auto["explanation"].startswith("auto chose hypernet:text: ") and by_auto["next_step"] == ""
+    assert lines(server, **asked, init="hypernet:text")[0]["explanation"] == ""
     left = lines(server, arch="timm:test_vit2", init="auto", set={"img_size": 32, "embed_dim": 512})[0]
-    assert left["choice"].startswith("auto chose library: ") and left["next_step"].startswith("To measure it on your")
+    assert left["explanation"].startswith("auto chose library: ") and left["next_step"].startswith("To measure it on your")
     code = server.client.get("/static/app.js").text
     assert "auto chose" not in code and "head.explanation" in code and "head.next_step" in code
 
