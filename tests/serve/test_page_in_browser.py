@@ -37,7 +37,7 @@ def page(url: str) -> Iterator[Page]:
     with chromium() as found:
         found.screen(1280, 900)
         found.open(url)
-        found.until("document.querySelectorAll('#starts input').length > 3")
+        found.until("document.querySelectorAll('#initializers input').length > 3")
         yield found
         assert found.complaints() == []
 
@@ -52,7 +52,7 @@ def text(page: Page, id: str) -> str:
 
 def test_words_in_place_of_an_architecture(page: Page) -> None:
     assert page.run("document.getElementById('words').hidden")
-    page.run("document.querySelector('#starts input[value=diffusion]').click()")
+    page.run("document.querySelector('#initializers input[value=diffusion]').click()")
     page.run("document.getElementById('prompt').focus(); document.getElementById('prompt').select()")
     page.type("sepia, then blur")
     page.press("Enter")
@@ -79,7 +79,7 @@ def test_by_keyboard_from_the_name_to_a_file_that_loads(page: Page, tmp_path: Pa
     page.until(DRAWN)
     assert page.run("document.querySelectorAll('#distributions path.band').length") > 6
     assert page.run("document.querySelectorAll('#spectra path.curve').length") == 25  # 24, and the one picked again
-    assert "from_pretrained('start')" in text(page, "loading")
+    assert "from_pretrained('weights')" in text(page, "loading")
     page.run("document.getElementById('distributions').focus()")
     page.press("Home")
     page.until("document.querySelector('#layer h3').textContent == 'vit.embeddings.position_embeddings'")

@@ -104,7 +104,7 @@ def test_names_that_reach_beyond_the_libraries(arch: str, running: Any) -> None:
     ["hypernet:org/name", "hypernet:/etc", "hypernet:../vision", "weight_selection:/etc", "lsuv:/etc", "lsuv?data=/etc"]
     + ["lsuv?batch=4096", "hypernet?path=/etc", "made_up", "he\n", "hypernet:vision:x"],
 )
-def test_starts_that_read_what_does_not_ship(init: str, running: Any, graphs: Graphs) -> None:
+def test_initializers_that_read_what_does_not_ship(init: str, running: Any, graphs: Graphs) -> None:
     assert "not served" in refusal(running.predict({"graph": graphs(), "init": init}), 422)
 
 

@@ -295,13 +295,13 @@ def test_lists_and_graphs(running: Any) -> None:
 
 
 def drawn_slots(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Note what the library's start is drawn for."""
+    """Note the slots whose default weights are drawn."""
     drawn: list[str] = []
-    program = paramgen.initializers.library.library_start
+    program = paramgen.initializers.library.default_weights
 
     def noted(slot: Any, seed: int) -> Any:
         drawn.append(slot.name)
         return program(slot, seed)
 
-    monkeypatch.setattr(paramgen.initializers.library, "library_start", noted)
+    monkeypatch.setattr(paramgen.initializers.library, "default_weights", noted)
     return drawn
