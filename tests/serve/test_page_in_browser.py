@@ -114,7 +114,7 @@ def test_hostile_names_are_only_text(page: Page, graphs: Graphs) -> None:
     slot = graph["slots"][0]["name"]
     sent = json.dumps(graph).replace(json.dumps(slot), json.dumps(evil))
     sent = sent.replace(json.dumps(graph["spec"]), json.dumps(evil))
-    page.run("document.querySelector('[name=way][value=graph]').click()")
+    page.run("document.querySelector('[name=input][value=graph]').click()")
     page.run("document.getElementById('graph').focus()")
     page.type(sent)
     page.run("document.getElementById('predict').click()")
