@@ -380,7 +380,7 @@ def compare(
             arch,
             data,
             (init,) if isinstance(init, str) else init,
-            Protocol(**protocol),
+            Protocol(**protocol),  # type: ignore[arg-type]  # which refuses an unknown schedule
             None if out is None else Path(out),
             overrides=overrides,
             example_input=_inputs(example_input),

@@ -1,6 +1,6 @@
 """The keywords of `paramgen.compare` that say how it trains."""
 
-from typing import Literal, TypedDict
+from typing import TypedDict
 
 
 class ProtocolOptions(TypedDict, total=False):
@@ -11,7 +11,7 @@ class ProtocolOptions(TypedDict, total=False):
     rates: tuple[float, ...]
     widen: int
     batch: int
-    schedule: Literal["cosine", "constant"]
+    schedule: str  # cosine or constant
     warmup: float
     decay: float
     clip: float

@@ -29,6 +29,7 @@ class Bar:
     def __init__(self, progress: RichProgress, text: str, *, delay: float) -> None:
         self._progress = progress
         self._task = progress.add_task(escape(text), total=None)
+        self._text = text
         self._timer = Timer(delay, progress.start)
         self._timer.daemon = True
         if delay:
@@ -41,6 +42,9 @@ class Bar:
         self._progress.update(self._task, description=escape(text), completed=done, total=total)
         if self._timer.ident is None:
             self._progress.start()
+        if text != self._text:  # each stage is shown, however short it is
+            self._text = text
+            self._progress.refresh()
 
     def close(self) -> None:
         """End the bar, which does not appear any more if it was not shown."""

@@ -12,7 +12,7 @@ def is_repository(name: object, *, with_owner: bool = True) -> bool:
     if with_owner and name.count("/") != 1:
         return False
     from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]  # documented there
 
     try:
         validate_repo_id(name)

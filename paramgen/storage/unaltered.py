@@ -78,7 +78,9 @@ def _is_our_card(path: Path) -> bool:
 
 
 def _stands_in_our_card(name: str, path: Path, card: Path) -> bool:
-    return _is_our_card(card) and seal_of(name, cached_sha256(path)) in card.read_text(encoding="utf-8", errors="replace")
+    return _is_our_card(card) and seal_of(name, cached_sha256(path)) in card.read_text(
+        encoding="utf-8", errors="replace"
+    )
 
 
 def _record(path: Path) -> Mapping[str, Any]:

@@ -122,7 +122,7 @@ def test_refuses_damaged_weights(folder: Path, damage: str) -> None:
         ("{", "is no JSON"),
         ("[" * 100_000, "is no JSON"),
         (" " * 1_000_001, "allowed are 1,000,000"),
-        ("3", "an object"),
+        ("3", "no JSON object"),
     ],
 )
 def test_refuses_damaged_configs(folder: Path, text: str, message: str) -> None:

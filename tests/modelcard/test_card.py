@@ -77,11 +77,11 @@ def test_a_repository_is_where_it_is_loaded_from() -> None:
 def test_what_a_folder_says_cannot_break_out_of_its_card(text: str) -> None:
     shares = {"hypernet": 1, text: 1}
     tensors = {text: {"rule": text, "filled_elements": shares, "shape": [2], "sha256": text}}
-    asked = {"arch": text or None, "overrides": {text: text}, "example_input": text, "max_shard": text}
+    requested = {"arch": text or None, "overrides": {text: text}, "example_input": text, "max_shard": text}
     said = record(
-        spec=text, init=text, asked=asked, tensors=tensors, dtype=text, versions={text: text}, paramgen=text,
+        spec=text, init=text, requested=requested, tensors=tensors, dtype=text, versions={text: text}, paramgen=text,
         initializer={text: text, "reason": text, "resolved": text, "hypernet": text, "published": {text: text}},
-        inherited={"from": text, "repo": text, "license": text, "datasets": [text]}, graph={"sha256": text},
+        provenance={"from": text, "repo": text, "license": text, "datasets": [text]}, graph={"sha256": text},
     )  # fmt: skip
     config = {"architecture": text, "architectures": [text], "model_type": text, "arguments": {text: text}}
     for source in ("timm", "transformers", "module"):
@@ -130,8 +130,8 @@ def test_a_shell_reads_the_words_back(words: list[str]) -> None:
     "value", [1, "1", True, "true", "True", None, "None", "", " a ", [1, "x"], {"a": 1.5}, "a=b", "näh", 1e-5, '"x"']
 )
 def test_overrides_are_typed_as_they_are_read(value: Any) -> None:
-    asked = {"arch": "timm:resnet18", "overrides": {"key": value}}
-    words = command_of(record(asked=asked), "out")
+    requested = {"arch": "timm:resnet18", "overrides": {"key": value}}
+    words = command_of(record(requested=requested), "out")
     assert words is not None
     assert parse_overrides([words[words.index("--set") + 1]]) == {"key": value}
 
@@ -191,10 +191,10 @@ def test_library_and_task(source: str, config: Mapping[str, Any], library: str, 
 
 def test_inherited_weights_keep_the_licence_of_their_source() -> None:
     known = {"from": "org/big@main", "repo": "org/big", "license": "mit", "datasets": ["org/data"]}
-    card = ModelCard(card_text(record(inherited=known, initializer={"larger_model": "org/big"}), CONFIG, "out"))
+    card = ModelCard(card_text(record(provenance=known, initializer={"larger_model": "org/big"}), CONFIG, "out"))
     assert (card.data.license, card.data.base_model, card.data.datasets) == ("mit", "org/big", ["org/data"])
     assert "`org/big@main`, which is under `mit`" in card.text
-    unknown = ModelCard(card_text(record(inherited={"from": "big"}), CONFIG, "out"))
+    unknown = ModelCard(card_text(record(provenance={"from": "big"}), CONFIG, "out"))
     assert unknown.data.license is None and "licence is not known here" in unknown.text
 
 
@@ -232,7 +232,7 @@ def of_hypernet(name: str, **changes: Any) -> tuple[dict[str, Any], list[str]]:
     initializer = {"hypernet": f"paramgen/{name}", "sha256": cached_sha256(folder / "model.safetensors")}
     tensors = {"a": {"rule": "hypernet", "shape": [2, 5], "sha256": "cd" * 32}}
     inherited = {"from": f"paramgen/{name}", "license": "apache-2.0", "datasets": ["uoft-cs/cifar10"]}
-    made = record(initializer=initializer, tensors=tensors, tied={}, inherited=inherited, **changes)
+    made = record(initializer=initializer, tensors=tensors, tied={}, provenance=inherited, **changes)
     return made, [f"{each.metric_name} | {each.metric_value:g} |" for each in results]
 
 
@@ -262,12 +262,13 @@ def test_figures_of_other_networks_are_not_quoted(name: str, measured: dict[str,
 
 def test_a_resnet50s_card_quotes_nothing_of_small_networks(tmp_path: Path) -> None:
     from paramgen.initializers.auto import table
-    from paramgen.output.write import _provenance
     from paramgen.prediction import prepare
+    from paramgen.prediction.summary import Summary
 
     prediction = prepare("resnet50", init="hypernet")
     tensors = {name: {"rule": rule, "shape": [1], "sha256": ""} for name, rule in prediction.rules.items()}
-    card = card_text({**_provenance(prediction, "5GB", {}), "tensors": tensors}, CONFIG, "out")
+    made = Summary(prediction=prediction).record(max_shard="5GB", companion_files=[])
+    card = card_text({**made, "tensors": tensors}, CONFIG, "out")
     largest = table().families["residual_cnn"].largest
     assert f"were measured up to {largest:,} parameters; this one has 25,557,032" in card
     assert "accuracy after" not in card and "figure | value" not in card

@@ -23,5 +23,5 @@ def test_architectures_that_are_none(architectures: Any) -> None:
 
 @pytest.mark.parametrize("overrides", [5, "x", ["x"], True])
 def test_overrides_that_are_none(overrides: Any) -> None:
-    with pytest.raises(OutputError, match="has no 'asked'"):
+    with pytest.raises(OutputError, match="has no 'requested'"):
         card_text({**RECORD, "requested": {"arch": "x", "overrides": overrides}}, {}, "folder")

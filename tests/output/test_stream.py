@@ -93,7 +93,7 @@ def test_pieces_are_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPat
             dtype=dtype,
             example_input=torch.zeros(2, 3, dtype=torch.long),
             overwrite=True,
-            progress=lambda stage, count: done.append(count) if stage == "predict" else None,
+            progress=lambda stage, count, total: done.append(count) if stage == "predict" else None,
         )
         assert done == sorted(done) and done[-1] == 70 * 20 + 20 * 20 + 20
         record = json.loads((tmp_path / "out" / "paramgen.json").read_text())

@@ -179,6 +179,14 @@ def test_a_hostile_folder(folder: Path, name: str, content: str) -> None:
     refused(folder)
 
 
+@pytest.mark.parametrize("given", [None, 0, 2, "1", True, [1]])
+def test_a_record_of_another_version_is_refused(folder: Path, given: object) -> None:
+    record = json.loads((folder / REPORT).read_text())
+    assert record["format_version"] == 1
+    (folder / REPORT).write_text(json.dumps(record | {"format_version": given}))
+    assert "this version of paramgen reads 1" in refused(folder)
+
+
 def test_a_huge_index_is_not_read(folder: Path) -> None:
     (folder / WEIGHTS).unlink()
     with (folder / f"{WEIGHTS}.index.json").open("wb") as file:

@@ -55,7 +55,7 @@ def test_an_initializer_at_fault_leaves_nothing(
 
 
 def test_an_interrupted_caller_leaves_nothing(tmp_path: Path) -> None:
-    def stop(stage: str, done: int) -> None:
+    def stop(stage: str, done: int, total: int) -> None:
         if done > 5000:
             raise KeyboardInterrupt
 
@@ -68,7 +68,7 @@ def test_overwriting_keeps_the_old_folder_until_the_new_one_is_whole(tmp_path: P
     paramgen.write(Broken(), tmp_path / "out", init="library", seed=1)
     before = (tmp_path / "out" / "model.safetensors").read_bytes()
 
-    def stop(stage: str, done: int) -> None:
+    def stop(stage: str, done: int, total: int) -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
