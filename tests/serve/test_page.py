@@ -25,8 +25,8 @@ def server(serve: Callable[..., Any]) -> Any:
     return serve()
 
 
-def lines(server: Any, **asked: Any) -> list[dict[str, Any]]:
-    answer = server.client.post("/v1/statistics", json=asked)
+def lines(server: Any, **requested: Any) -> list[dict[str, Any]]:
+    answer = server.client.post("/v1/statistics", json=requested)
     assert answer.status_code == 200, answer.text
     return [json.loads(line) for line in answer.text.splitlines()]
 
@@ -89,11 +89,11 @@ GPT2 = {"n_layer": 1, "n_embd": 192, "n_head": 3, "n_positions": 32, "vocab_size
 
 def test_who_chose_is_said_as_it_was(server: Any, graphs: Graphs) -> None:
     """Whoever chose a hypernet by name is not told that auto did."""
-    asked = {"arch": "transformers:GPT2LMHeadModel", "set": GPT2}
-    by_name, by_auto = (lines(server, **asked, init=init)[0] for init in ("hypernet", "auto"))
+    requested = {"arch": "transformers:GPT2LMHeadModel", "set": GPT2}
+    by_name, by_auto = (lines(server, **requested, init=init)[0] for init in ("hypernet", "auto"))
     assert by_name["explanation"].startswith("hypernet chose hypernet:text: ")
     assert by_auto["explanation"].startswith("auto chose hypernet:text: ") and by_auto["next_step"] == ""
-    assert lines(server, **asked, init="hypernet:text")[0]["explanation"] == ""
+    assert lines(server, **requested, init="hypernet:text")[0]["explanation"] == ""
     left = lines(server, arch="timm:test_vit2", init="auto", set={"img_size": 32, "embed_dim": 512})[0]
     assert left["explanation"].startswith("auto chose library: ") and left["next_step"].startswith(
         "To measure it on your"
