@@ -39,7 +39,7 @@ predict: .venv/ready  ## a first set of weights, loaded by transformers; install
 serve: setup  ## the service and its page on localhost
 	$(BIN)/python -m serve
 
-# A zoo of drawn scenes, a pipeline that learns from it, and a contact sheet of concepts that were kept back.
+# A zoo of drawn scenes, a pipeline that learns from it, and a contact sheet of test tasks.
 zoo-small: setup  ## a small zoo of checkpoints, and a pipeline that learns from it
 	OMP_NUM_THREADS=1 $(BIN)/python -m checkpoints train-zoo small --data drawn --out runs/zoo-small --resume
 	OMP_NUM_THREADS=1 $(BIN)/python -m checkpoints verify runs/zoo-small --data drawn

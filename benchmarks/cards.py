@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final, final
 import typer
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from benchmarks.diffusion.denoised_table import denoising_table, memorization_table, starts_table
+from benchmarks.diffusion.denoised_table import denoising_table, initializations_table, memorization_table
 from benchmarks.initialization import text as text_starts
 from benchmarks.initialization.table import JUDGED, markdown
 from paramgen.errors import OptionError, UnknownNameError
@@ -88,7 +88,7 @@ def text_figures(result: Result) -> list[EvalResult]:
 def edits_figures(result: Result) -> list[EvalResult]:
     """Return how far networks are from what is wanted, at once and after training, from denoised weights."""
     own = result["summary"]["denoised"]["l1"]
-    edits = len(result["concepts"])
+    edits = len(result["tasks"])
     figures = {"without any training": own["at_0"], f"after {result['steps']} steps from it": own["at_end"]}
     return [
         EvalResult(
@@ -144,11 +144,11 @@ CARDS: Final = {
         tags=("paramgen", "weight-initialization", "weight-diffusion", "image-to-image"),
         datasets=("cifar10",),
         texts={
-            "edits_starts": starts_table,
+            "edits_initializations": initializations_table,
             "edits_denoising": denoising_table,
             "edits_memorization": memorization_table,
         },
-        figures={"edits_starts": edits_figures},
+        figures={"edits_initializations": edits_figures},
         metric="mean absolute distance",
     ),
 }

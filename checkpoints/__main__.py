@@ -25,15 +25,15 @@ _Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and n
 @app.command()
 def train_zoo(
     name: Annotated[str, typer.Argument(metavar="RECIPE", help="A file of checkpoints/recipes, without its ending.")],
-    data: Annotated[str, typer.Option(help="A folder or a tar of photographs, or `drawn`: scenes made here.")],
+    data: Annotated[str, typer.Option(help="A folder or a tar of photographs, or `drawn`: generated scenes.")],
     out: Annotated[Path, typer.Option(help="The zoo's folder.")],
     *,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the zoo in the folder.")] = False,
     ray: Annotated[bool, typer.Option("--ray", help="Train on all processors of a Ray cluster, or of here.")] = False,
     as_json: _Json = False,
 ) -> None:
-    """Train many small networks, each on a task that has words: an edit of pictures, or two classes to tell apart."""
-    with _told():
+    """Train many small networks, each on a task with a prompt: an edit of pictures, or two classes to tell apart."""
+    with _errors_in_one_line():
         from checkpoints.train import train_zoo as train
 
         recipe = _recipe(name)
@@ -44,8 +44,8 @@ def train_zoo(
 
 @app.command()
 def index(zoo: _Zoo, *, as_json: _Json = False) -> None:
-    """Make index.parquet of what the shards say of themselves; the same checkpoint twice is listed once."""
-    with _told():
+    """Write index.parquet anew from the headers of the shards; duplicates are listed once."""
+    with _errors_in_one_line():
         from checkpoints.index import index as make
 
         count, skipped = make(zoo)
@@ -56,14 +56,12 @@ def index(zoo: _Zoo, *, as_json: _Json = False) -> None:
 def verify(
     zoo: _Zoo,
     *,
-    data: Annotated[
-        str | None, typer.Option(help="The pictures that it was trained on: measure samples again.")
-    ] = None,
-    samples: Annotated[int, typer.Option(min=0, help="How many checkpoints are measured again.")] = 8,
+    data: Annotated[str | None, typer.Option(help="The pictures of the zoo: evaluate some checkpoints again.")] = None,
+    samples: Annotated[int, typer.Option(min=0, help="How many checkpoints are evaluated again.")] = 8,
     as_json: _Json = False,
 ) -> None:
-    """Read every checkpoint and compare its hash; with --data, measure some again. Damage ends with the status 2."""
-    with _told():
+    """Check the hash of every checkpoint; with --data, evaluate some again. Damage ends with exit code 2."""
+    with _errors_in_one_line():
         from checkpoints.verify import verify as look
 
         with _progress() as report:
@@ -88,13 +86,13 @@ def collect(
     sources: Annotated[
         list[str], typer.Argument(help="Folders of checkpoints, hub:OWNER/NAME@COMMIT, timm:NAME, transformers:NAME.")
     ],
-    out: Annotated[Path, typer.Option(help="Gets a zoo for each architecture; what is there is added to.")],
+    out: Annotated[Path, typer.Option(help="Gets a zoo for each architecture; an existing one is extended.")],
     *,
     licence: Annotated[str | None, typer.Option(help="The licence of folders whose README.md names none.")] = None,
     as_json: _Json = False,
 ) -> None:
     """Gather trained checkpoints: safetensors only, with licence, model card and the commit they came from."""
-    with _told():
+    with _errors_in_one_line():
         from checkpoints.collect import collect as gather
 
         with _progress() as report:
@@ -112,19 +110,19 @@ def collect(
 @app.command()
 def sheet(
     zoo: _Zoo,
-    data: Annotated[str, typer.Option(help="A folder or a tar of photographs, or `drawn`: scenes made here.")],
+    data: Annotated[str, typer.Option(help="A folder or a tar of photographs, or `drawn`: generated scenes.")],
     out: Annotated[Path, typer.Option(help="The PNG file.")],
     *,
     predicted: Annotated[
         Path | None,
-        typer.Option(help="A pipeline, or a folder of predicted folders, each called by the id of a test concept."),
+        typer.Option(help="A pipeline, or a folder of predicted folders, each named by the id of a test task."),
     ] = None,
-    count: Annotated[int, typer.Option(min=1, max=50, help="How many test concepts are shown.")] = 9,
-    steps: Annotated[int, typer.Option(min=1, help="How long each start is trained.")] = 40,
+    count: Annotated[int, typer.Option(min=1, max=50, help="How many test tasks are shown.")] = 9,
+    steps: Annotated[int, typer.Option(min=1, help="Training steps from each initialization.")] = 40,
     as_json: _Json = False,
 ) -> None:
-    """Draw what networks make of pictures from each start, before and after so many steps of training."""
-    with _told():
+    """Draw what networks make of pictures from each initialization, before and after training."""
+    with _errors_in_one_line():
         from checkpoints.contact import contact_sheet
 
         with _progress() as report:
@@ -145,8 +143,8 @@ def _recipe(name: str) -> Any:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
-    """Turn an error into one line and the exit status 2."""
+def _errors_in_one_line() -> Iterator[None]:
+    """Turn an error into one line and exit code 2."""
     try:
         yield
     except ParamgenError as error:
@@ -156,7 +154,7 @@ def _told() -> Iterator[None]:
 
 @contextmanager
 def _progress() -> Iterator[Callable[[str, int, int], None]]:
-    """Show what is being made: a bar on a terminal, a line for each step elsewhere."""
+    """Report progress: a bar on a terminal, a line for each step elsewhere."""
     console = Console(stderr=True, highlight=False)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal) as bar:

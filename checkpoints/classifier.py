@@ -8,7 +8,7 @@ from typing import Any, Final, cast
 
 from torch import nn
 
-from checkpoints.networks import SIZE, Network
+from checkpoints.networks import SIZE, ZooNetwork
 from paramgen._torchvision import ensure_torchvision
 
 
@@ -21,7 +21,7 @@ def _built(config: Mapping[str, Any]) -> nn.Module:
     )
 
 
-CLASSIFIER: Final = Network(
+CLASSIFIER: Final = ZooNetwork(
     spec="transformers:convnext",
     config={
         "image_size": SIZE,
@@ -31,7 +31,7 @@ CLASSIFIER: Final = Network(
         "hidden_sizes": [24, 48],
         "depths": [1, 1],
         "num_labels": 2,
-        "layer_scale_init_value": 0.1,  # the library's 1e-6 is for deep networks: these blocks would hardly learn
+        "layer_scale_init_value": 0.1,  # the default of 1e-6 is for deep networks: these blocks would hardly learn
     },
     build=_built,
 )

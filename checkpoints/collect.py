@@ -20,14 +20,14 @@ from paramgen.hub.download import COMMIT, FAILURES, commit_of, fetch_folder, rea
 from paramgen.modelcard.card_data import known_of
 from paramgen.storage.reading import Stored, stored, weight_files
 from paramgen.zoo.hashes import content_sha256
-from paramgen.zoo.layout import Layout
+from paramgen.zoo.layout import ZooLayout
 from paramgen.zoo.reading import SHARDS, Skipped
 from paramgen.zoo.table import Row
 
 PATTERNS: Final = ["*.safetensors", "*.safetensors.index.json", "config.json", "README.md"]
 CARDS: Final = "cards"
-MAX_BYTES: Final = 5_000_000_000  # of one checkpoint
-MAX_CARD: Final = 1_000_000
+MAX_CHECKPOINT_BYTES: Final = 5_000_000_000  # of weights
+MAX_CARD_CHARACTERS: Final = 1_000_000
 PICKLES: Final = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 _PASSING: Final = ("_name_or_path", "_diffusers_version", "transformers_version", "torch_dtype", "dtype")
 _PLAIN: Final = re.compile(r"[^A-Za-z0-9._-]+")
@@ -35,7 +35,7 @@ _PLAIN: Final = re.compile(r"[^A-Za-z0-9._-]+")
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class FoundCheckpoint:
     """A checkpoint's folder, and where it comes from."""
 
     folder: Path
@@ -79,14 +79,14 @@ def collect(
     return Collected(zoos=counts, skipped=skipped)
 
 
-def _found(source: str) -> list[Found]:
+def _found(source: str) -> list[FoundCheckpoint]:
     """Return the checkpoints that `source` names: a folder of checkpoints, or one of the Hub."""
     path = Path(source)
     if path.is_dir():
         folders = sorted(file.parent for file in path.rglob("config.json"))
         if not folders:
             raise ZooError(f"{source} holds no config.json, so no checkpoint that a library wrote.")
-        return [Found(folder=each, source=each.name, revision="") for each in folders]
+        return [FoundCheckpoint(folder=each, source=each.name, revision="") for each in folders]
     kind, _, name = source.partition(":")
     if kind not in ("hub", "timm", "transformers") or not name:
         raise ZooError(
@@ -101,8 +101,8 @@ def _found(source: str) -> list[Found]:
         raise ZooError(f"{repo} cannot be had: {reason(error)}.") from error
     commit = commit_of(folder) or ""
     if revision and COMMIT.fullmatch(revision) and commit != revision:
-        raise ZooError(f"{repo} came at the commit {commit!r}; {revision} was asked for.")
-    return [Found(folder=folder, source=f"hub:{repo}", revision=commit)]
+        raise ZooError(f"{repo} came at the commit {commit!r}; requested was {revision}.")
+    return [FoundCheckpoint(folder=folder, source=f"hub:{repo}", revision=commit)]
 
 
 def _timm_repository(name: str) -> str:
@@ -113,7 +113,7 @@ def _timm_repository(name: str) -> str:
     return str(config.hf_hub_id)
 
 
-def _add(found: Found, out: Path, licence: str | None) -> Path:
+def _add(found: FoundCheckpoint, out: Path, licence: str | None) -> Path:
     """Write one checkpoint as a shard of its architecture's zoo, and return the zoo's folder."""
     entries = _entries(found.folder)
     card = _card(found.folder)
@@ -126,7 +126,7 @@ def _add(found: Found, out: Path, licence: str | None) -> Path:
     own = known_of(found.folder).get("license") or licence
     if not own:
         raise ZooError("it has no licence: neither its README.md nor --licence names one")
-    layout = Layout(spec=spec, config=config, task="collected", form="full", base=None)
+    layout = ZooLayout(spec=spec, config=config, kind="collected", form="full", base=None)
     folder = out / f"{_PLAIN.sub('-', spec)}-{layout.architecture_sha256[:12]}"
     content = content_sha256(tensors)
     id = f"{_PLAIN.sub('-', found.source).strip('-.')[:100]}-{content[:12]}"
@@ -170,8 +170,8 @@ def _entries(folder: Path) -> list[Stored]:
     """Return a checkpoint's tensors, unread; a folder with pickles alone is refused by their name."""
     try:
         size = sum(file.stat().st_size for file in weight_files(folder))
-        if size > MAX_BYTES:
-            raise ZooError(f"it has {size:,} bytes; allowed are {MAX_BYTES:,}")
+        if size > MAX_CHECKPOINT_BYTES:
+            raise ZooError(f"it has {size:,} bytes; allowed are {MAX_CHECKPOINT_BYTES:,}")
         return stored(folder)
     except CheckError as error:
         pickles = sorted(file.name for file in folder.iterdir() if file.suffix in PICKLES)
@@ -216,7 +216,7 @@ def _card(folder: Path) -> str:
     if not path.is_file():
         return ""
     with path.open(encoding="utf-8", errors="replace") as file:
-        return file.read(MAX_CARD)
+        return file.read(MAX_CARD_CHARACTERS)
 
 
 def _title(card: str) -> str:

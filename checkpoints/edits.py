@@ -1,4 +1,4 @@
-"""Edits of a picture, each with words for it: what the grammar of `checkpoints.concepts` is made of. All are Pillow's.
+"""Edits of a picture, each with phrases for it, which the grammar of `checkpoints.tasks` combines. All are Pillow's.
 
 All are such that a small convolutional network can learn them: colour, tone, and what is near a pixel, not where it is.
 """
@@ -28,7 +28,7 @@ class Edit:
 
     @property
     def held_out(self) -> bool:
-        """Whether no training concept has it."""
+        """Whether it occurs in test tasks only."""
         return not self.words
 
 
@@ -84,7 +84,7 @@ def _hue(picture: Image.Image, *, turn: int) -> Image.Image:
 
 def _channels(picture: Image.Image, *, order: tuple[int, int, int]) -> Image.Image:
     bands = picture.split()
-    return Image.merge("RGB", [bands[place] for place in order])
+    return Image.merge("RGB", [bands[index] for index in order])
 
 
 def _pixelated(picture: Image.Image, *, block: int) -> Image.Image:
@@ -122,7 +122,7 @@ def _with_itself(picture: Image.Image, *, kind: Any) -> Image.Image:
 
 
 def _smeared(picture: Image.Image, *, rows: bool) -> Image.Image:
-    kernel = [float((place // 5 if rows else place % 5) == 2) for place in range(25)]
+    kernel = [float((index // 5 if rows else index % 5) == 2) for index in range(25)]
     return picture.filter(ImageFilter.Kernel((5, 5), kernel))
 
 
@@ -267,4 +267,4 @@ _HELD_OUT: Final = (
 )
 
 EDITS: Final = {edit.name: edit for edit in (*_FOCUS, *_DRAWING, *_TONE, *_COLOURS, *_HELD_OUT)}
-"""By name. A published zoo names them: a name keeps its meaning."""
+"""All edits by name. Published zoos refer to these names, so a name never changes its meaning."""

@@ -1,4 +1,4 @@
-"""What networks of an ensemble learn from: pictures and their edits, or pictures of two classes."""
+"""What the networks of an ensemble learn from: pictures and their edits, or pictures of two classes."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ class Examples(ABC):
 
     @property
     @abstractmethod
-    def tasks(self) -> int:
+    def task_count(self) -> int:
         """Number of tasks."""
 
     @property
@@ -31,32 +31,32 @@ class Examples(ABC):
         """Number of examples of each task."""
 
     @abstractmethod
-    def at(self, places: Tensor) -> tuple[Tensor, Tensor]:
-        """Return inputs and what is wanted at these places. Inputs have an axis of tasks where they differ by task."""
+    def at(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """Return inputs and targets at these indices. Inputs have an axis of tasks where they differ by task."""
 
     @abstractmethod
-    def applied(self, module: nn.Module, state: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
-        """Return what one network of this state makes of inputs."""
+    def outputs(self, module: nn.Module, state: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
+        """Return the outputs of one network with these weights."""
 
     @abstractmethod
-    def off(self, made: Tensor, wanted: Tensor) -> Float[Tensor, "tasks batch"]:
-        """Return how far each output is from what is wanted: what training makes smaller."""
+    def losses(self, outputs: Tensor, targets: Tensor) -> Float[Tensor, "tasks batch"]:
+        """Return the loss of each output, which training minimizes."""
 
     @abstractmethod
-    def measured(self, made: Tensor, wanted: Tensor) -> dict[str, Float[Tensor, "tasks batch"]]:
-        """Return the figures that a checkpoint's row has, for each example."""
+    def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, Float[Tensor, "tasks batch"]]:
+        """Return the metrics of each example; a checkpoint's row has their means."""
 
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Pairs(Examples):
-    """Pictures, shared by all tasks, and what each task makes of them."""
+    """Pictures, shared by all tasks, and each task's edit of them."""
 
     inputs: UInt8[Tensor, "batch 3 height width"]
     targets: UInt8[Tensor, "tasks batch 3 height width"]
 
     @property
-    def tasks(self) -> int:
+    def task_count(self) -> int:
         """Number of tasks."""
         return len(self.targets)
 
@@ -65,33 +65,33 @@ class Pairs(Examples):
         """Number of pictures."""
         return len(self.inputs)
 
-    def at(self, places: Tensor) -> tuple[Tensor, Tensor]:
-        """Return pictures and what they should become."""
-        return scaled(self.inputs[places]), scaled(self.targets[:, places])
+    def at(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """Return pictures and their edits."""
+        return scaled(self.inputs[indices]), scaled(self.targets[:, indices])
 
-    def applied(self, module: nn.Module, state: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
-        """Return the pictures that the network makes."""
+    def outputs(self, module: nn.Module, state: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
+        """Return the pictures that the network predicts."""
         return cast(Tensor, functional_call(module, dict(state), (inputs, 0)).sample)
 
-    def off(self, made: Tensor, wanted: Tensor) -> Float[Tensor, "tasks batch"]:
+    def losses(self, outputs: Tensor, targets: Tensor) -> Float[Tensor, "tasks batch"]:
         """Return mean absolute distances, of 0 to 2."""
-        return (made - wanted).abs().mean((2, 3, 4))
+        return (outputs - targets).abs().mean((2, 3, 4))
 
-    def measured(self, made: Tensor, wanted: Tensor) -> dict[str, Float[Tensor, "tasks batch"]]:
+    def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, Float[Tensor, "tasks batch"]]:
         """Return the distance."""
-        return {"distance": self.off(made, wanted)}
+        return {"distance": self.losses(outputs, targets)}
 
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Labelled(Examples):
-    """Pictures of all classes, of which each task tells two apart. Places alternate between a task's classes."""
+    """Pictures of all classes, of which each task tells two apart. Indices alternate between a task's classes."""
 
     pictures: UInt8[Tensor, "classes each 3 height width"]
     classes: Int64[Tensor, "tasks 2"]
 
     @property
-    def tasks(self) -> int:
+    def task_count(self) -> int:
         """Number of tasks."""
         return len(self.classes)
 
@@ -100,21 +100,21 @@ class Labelled(Examples):
         """Number of pictures of each task."""
         return 2 * self.pictures.shape[1]
 
-    def at(self, places: Tensor) -> tuple[Tensor, Tensor]:
-        """Return each task's pictures, and which of its classes they are of."""
-        side = places % 2
-        return scaled(self.pictures[self.classes[:, side], places // 2]), side
+    def at(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """Return each task's pictures and their labels, 0 or 1."""
+        side = indices % 2
+        return scaled(self.pictures[self.classes[:, side], indices // 2]), side
 
-    def applied(self, module: nn.Module, state: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
+    def outputs(self, module: nn.Module, state: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
         """Return the logits of both classes."""
         return cast(Tensor, functional_call(module, dict(state), (inputs,)).logits)
 
-    def off(self, made: Tensor, wanted: Tensor) -> Float[Tensor, "tasks batch"]:
+    def losses(self, outputs: Tensor, targets: Tensor) -> Float[Tensor, "tasks batch"]:
         """Return cross entropies."""
-        labels = wanted.expand(made.shape[:2]).flatten()
-        return functional.cross_entropy(made.flatten(0, 1), labels, reduction="none").view(made.shape[:2])
+        labels = targets.expand(outputs.shape[:2]).flatten()
+        return functional.cross_entropy(outputs.flatten(0, 1), labels, reduction="none").view(outputs.shape[:2])
 
-    def measured(self, made: Tensor, wanted: Tensor) -> dict[str, Float[Tensor, "tasks batch"]]:
-        """Return the loss, and the share of pictures whose class is found."""
-        found = (made.argmax(2) == wanted).to(torch.float32)
-        return {"loss": self.off(made, wanted), "accuracy": found}
+    def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, Float[Tensor, "tasks batch"]]:
+        """Return the loss and the accuracy."""
+        found = (outputs.argmax(2) == targets).to(torch.float32)
+        return {"loss": self.losses(outputs, targets), "accuracy": found}

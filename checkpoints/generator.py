@@ -5,7 +5,7 @@ from typing import Any, Final, cast
 
 from torch import nn
 
-from checkpoints.networks import SIZE, Network
+from checkpoints.networks import SIZE, ZooNetwork
 from paramgen._torchvision import ensure_torchvision
 
 
@@ -16,7 +16,7 @@ def _built(config: Mapping[str, Any]) -> nn.Module:
     return cast(nn.Module, cast(Any, diffusers).UNet2DModel(**config))
 
 
-TRANSLATOR: Final = Network(
+TRANSLATOR: Final = ZooNetwork(
     spec="diffusers:UNet2DModel",
     config={
         "sample_size": SIZE,
@@ -34,5 +34,5 @@ TRANSLATOR: Final = Network(
 
 
 def generator(seed: int = 0) -> nn.Module:
-    """Return the network with the library's own start."""
-    return TRANSLATOR.made(seed)
+    """Return the network with its default initialization."""
+    return TRANSLATOR.initialized(seed)

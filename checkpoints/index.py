@@ -1,4 +1,4 @@
-"""Make index.parquet of what the shards say of themselves; duplicates and what is no row are dropped by name."""
+"""Write index.parquet from the headers of the shards; duplicates and invalid rows are skipped and reported."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The pictures of a translation zoo: a user's photographs, or scenes drawn here, and what a concept makes of them."""
+"""The pictures of a translation zoo: a user's photographs or generated scenes, and their edits."""
 
 import random
 from pathlib import Path
@@ -10,14 +10,14 @@ from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFilter
 from torch import Tensor
 
-from checkpoints.concepts import Concept
 from checkpoints.networks import SIZE
+from checkpoints.tasks import EditTask
 from paramgen.errors import OptionError
 from paramgen.images.folders import folder_images
 from paramgen.images.sets import decode
 
 DRAWN: Final = "drawn"
-"""Stands for scenes that are drawn, in place of a folder."""
+"""The value of --data that stands for generated scenes."""
 
 _SHAPES: Final = (4, 9)  # at least and at most, of one scene
 _LARGE: Final = 4  # a scene is drawn so many times larger, and scaled down
@@ -26,7 +26,7 @@ _LARGE: Final = 4  # a scene is drawn so many times larger, and scaled down
 def pictures(data: str, count: int) -> UInt8[Tensor, "batch 3 height width"]:
     """Return `count` pictures, always the same of the same data: drawn scenes, or those of a folder or a tar."""
     if data == DRAWN:
-        return torch.stack([tensor(scene(place)) for place in range(count)])
+        return torch.stack([tensor(scene(number)) for number in range(count)])
     path = Path(data)
     if not path.exists():
         raise OptionError(f"--data {data} does not exist. Type a folder or a tar of pictures, or --data {DRAWN}.")
@@ -36,17 +36,17 @@ def pictures(data: str, count: int) -> UInt8[Tensor, "batch 3 height width"]:
         raise OptionError(f"--data {data} has {len(order)} pictures for training; this recipe takes {count}.")
     ascending = sorted(order.tolist())
     array = decode(found.train, ascending, [(3, SIZE, SIZE)], found.name)[0]
-    rank = {place: index for index, place in enumerate(ascending)}
-    return torch.from_numpy(array)[[rank[place] for place in order.tolist()]]
+    rank = {index: rank for rank, index in enumerate(ascending)}
+    return torch.from_numpy(array)[[rank[index] for index in order.tolist()]]
 
 
-def edited(concept: Concept, given: UInt8[Tensor, "batch 3 height width"]) -> UInt8[Tensor, "batch 3 height width"]:
-    """Return what the concept makes of each picture."""
-    return torch.stack([tensor(concept.apply(picture(each))) for each in given])
+def edited(task: EditTask, given: UInt8[Tensor, "batch 3 height width"]) -> UInt8[Tensor, "batch 3 height width"]:
+    """Return the edit of each picture."""
+    return torch.stack([tensor(task.apply(picture(each))) for each in given])
 
 
 def picture(pixels: UInt8[Tensor, "3 height width"]) -> Image.Image:
-    """Return pixels as Pillow has them."""
+    """Return pixels as an image of Pillow."""
     return Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy())
 
 

@@ -1,4 +1,4 @@
-"""The contact sheet: what networks make of the same picture, a row for each concept and a column for each start."""
+"""Draw a contact sheet of pictures: a row for each task, a column for each initialization."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,28 +17,28 @@ _GAP, _HEAD, _SIDE = 8, 44, 250
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Line:
+class SheetRow:
     """One row: the words, and for each column a picture with values from -1 to 1."""
 
     text: str
     cells: Mapping[str, Float[Tensor, "3 height width"]]
 
 
-def sheet(lines: Sequence[Line], columns: Sequence[str]) -> Image.Image:
-    """Draw the sheet; a cell that a line lacks stays grey."""
+def sheet(lines: Sequence[SheetRow], columns: Sequence[str]) -> Image.Image:
+    """Return the sheet; a missing cell is grey."""
     height, width = next(iter(lines[0].cells.values())).shape[1:]
     cell = (MAGNIFIED * width, MAGNIFIED * height)
     size = (_SIDE + len(columns) * (cell[0] + _GAP), _HEAD + len(lines) * (cell[1] + _GAP))
     found = Image.new("RGB", size, "white")
     canvas, font = ImageDraw.Draw(found), ImageFont.load_default(13)
-    for place, column in enumerate(columns):
+    for index, column in enumerate(columns):
         head = "\n".join(_wrapped(column, cell[0], font))
-        canvas.multiline_text((_SIDE + place * (cell[0] + _GAP), 4), head, fill="black", font=font)
+        canvas.multiline_text((_SIDE + index * (cell[0] + _GAP), 4), head, fill="black", font=font)
     for number, line in enumerate(lines):
         top = _HEAD + number * (cell[1] + _GAP)
         canvas.multiline_text((6, top + 6), "\n".join(_wrapped(line.text, _SIDE - 12, font)), fill="black", font=font)
-        for place, column in enumerate(columns):
-            left = _SIDE + place * (cell[0] + _GAP)
+        for index, column in enumerate(columns):
+            left = _SIDE + index * (cell[0] + _GAP)
             shown = line.cells.get(column)
             drawn = Image.new("RGB", cell, "#dddddd") if shown is None else shown_large(shown, cell)
             found.paste(drawn, (left, top))

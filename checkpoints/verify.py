@@ -1,4 +1,4 @@
-"""Look at every byte of a zoo, and measure some of its checkpoints again on the pictures that they were measured on."""
+"""Check the hash of every checkpoint of a zoo, and evaluate some of them again on the same held-out pictures."""
 
 import hashlib
 import json
@@ -10,20 +10,20 @@ from typing import Any, Final, final
 
 import torch
 
-from checkpoints.kinds import kind_of
-from checkpoints.recipe import Recipe, Start
+from checkpoints.recipe import BaseTraining, ZooRecipe
+from checkpoints.task_sets import task_set_of
 from checkpoints.train import RUN
 from paramgen.errors import OptionError, ZooError
 from paramgen.zoo import Row, Skipped, Zoo
 
 TOLERANCE: Final = 2e-3
-"""Of a distance of 0 to 2: other processors round otherwise."""
+"""Largest allowed difference of a metric between two processors, which round differently."""
 
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verified:
-    """How many checkpoints are whole, which are not, how many were measured again, and which gave something else."""
+    """What a check found: whole and skipped checkpoints, and those whose metric differs when it is measured again."""
 
     whole: int
     skipped: list[Skipped]
@@ -53,30 +53,32 @@ def verify(folder: Path, *, data: str | None, samples: int, report: Callable[[st
         skipped=zoo.skipped,
         measured=len(found),
         worst=max(found.values(), default=0.0),
-        different=tuple(sorted(name for name, off in found.items() if off > TOLERANCE)),
+        different=tuple(sorted(name for name, difference in found.items() if difference > TOLERANCE)),
     )
 
 
 def _measured_again(zoo: Zoo, rows: list[Row], data: str, report: Callable[[str, int, int], None]) -> dict[str, float]:
-    """Return how far each checkpoint's first figure is from the one in the table."""
+    """Return, for each checkpoint, how far its first metric is from the one in the table."""
     try:
         run = json.loads((zoo.folder / RUN).read_text(encoding="utf-8"))
         settings, pictures = run["settings"], run["pictures"]
-        recipe = Recipe(**settings | {"start": Start(**settings["start"]), "snapshots": tuple(settings["snapshots"])})
+        recipe = ZooRecipe(
+            **settings | {"base": BaseTraining(**settings["base"]), "snapshots": tuple(settings["snapshots"])}
+        )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ZooError(f"{zoo.folder / RUN} does not say what the zoo was made of. Leave out --data.") from error
-    kind = kind_of(recipe, data)
-    if hashlib.sha256(kind.pictures.numpy().tobytes()).hexdigest() != pictures:
+    task_set = task_set_of(recipe, data)
+    if hashlib.sha256(task_set.pictures.numpy().tobytes()).hexdigest() != pictures:
         raise OptionError(f"--data {data} has other pictures than those that {zoo.folder} was trained on.")
-    own = {concept.id: concept for concept in kind.concepts()}
-    module = kind.network.made(recipe.seed)
+    own = {task.id: task for task in task_set.tasks()}
+    module = task_set.network.initialized(recipe.seed)
     found = {}
     for done, row in enumerate(rows):
         report("measuring", done, len(rows))
-        examples = kind.examples([own[row.task]])
-        inputs, wanted = examples.at(torch.arange(kind.trained_on, examples.count))
+        examples = task_set.examples([own[row.task]])
+        inputs, targets = examples.at(torch.arange(task_set.train_count, examples.count))
         with torch.no_grad():
-            made = examples.applied(module, zoo.restore(row.id), inputs[0] if inputs.ndim == 5 else inputs)
-        name, figure = next(iter(examples.measured(made[None], wanted).items()))
-        found[row.id] = abs(float(figure.mean()) - row.metrics[name])
+            outputs = examples.outputs(module, zoo.restore(row.id), inputs[0] if inputs.ndim == 5 else inputs)
+        name, values = next(iter(examples.metrics(outputs[None], targets).items()))
+        found[row.id] = abs(float(values.mean()) - row.metrics[name])
     return found

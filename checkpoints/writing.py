@@ -1,4 +1,4 @@
-"""Write the pieces of a zoo. Each file appears whole: written beside itself, brought to the disk, renamed."""
+"""Write the files of a zoo, each one whole or not at all: to a partial file, which is synced and renamed."""
 
 import json
 import os
@@ -12,12 +12,12 @@ from safetensors.torch import save
 from torch import Tensor
 
 from paramgen.errors import ZooError, one_line
-from paramgen.zoo.layout import NAME, Layout
+from paramgen.zoo.layout import NAME, ZooLayout
 from paramgen.zoo.reading import SHARDS
 from paramgen.zoo.table import Row
 
 ROWS: Final = "rows"
-"""Where a shard's own header keeps its rows: the table is made of them, again if need be."""
+"""The key of a shard's header under which its rows are stored, so that the table can be written anew."""
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -45,8 +45,8 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
     write_bytes(path, save(whole, metadata=dict(metadata) if metadata else None))
 
 
-def write_layout(folder: Path, layout: Layout, base: Mapping[str, Tensor] | None) -> None:
-    """Write what all checkpoints share; zoo.json comes last."""
+def write_layout(folder: Path, layout: ZooLayout, base: Mapping[str, Tensor] | None) -> None:
+    """Write the base checkpoint and then zoo.json."""
     if layout.base is not None and base is not None:
         write_tensors(folder / layout.base, base)
     write_json(folder / NAME, layout.to_json())

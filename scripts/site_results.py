@@ -112,14 +112,14 @@ LEGEND: Final = {"hypernet": "hypernet", "simple": "best simple initialization",
 
 
 def pairs(found: Result) -> str:
-    """Return how many pictures of two classes each initialization tells apart."""
-    starts = found["starts"]
-    steps = list(starts["denoised"])
+    """Return how many pictures of two classes the networks from each initialization tell apart."""
+    initializations = found["initializations"]
+    steps = list(initializations["denoised"])
     heads = ["before training", *(f"after {step} steps" for step in steps[1:])]
     lines = [f"| initialization | {' | '.join(heads)} | learning rate |", "|---|" + "--:|" * (len(heads) + 1)]
-    for name, own in starts.items():
-        cells = [f"{_percent(own[step]['accuracy'])} ± {_percent(own[step]['spread'])}" for step in steps]
-        lines.append(f"| {name} | {' | '.join(cells)} | {found['rates'][name]:g} |")
+    for name, own in initializations.items():
+        cells = [f"{_percent(own[step]['accuracy'])} ± {_percent(own[step]['std'])}" for step in steps]
+        lines.append(f"| {name} | {' | '.join(cells)} | {found['lr'][name]:g} |")
     wins = found["wins"][steps[-1]]
     count = len(found["pairs"])
     return "\n".join(
@@ -131,8 +131,8 @@ def pairs(found: Result) -> str:
             *lines,
             "",
             f"After {steps[-1]} steps denoised weights are better than random ones on {wins['random']} of {count} "
-            f"pairs, than the zoo's base checkpoint on {wins['shared start']}, than linear regression on the words on "
-            f"{wins['linear']}. `linear` is the ridge regression of the zoo's weights on their words.",
+            f"pairs, than the zoo's base checkpoint on {wins['base checkpoint']}, than linear regression on the "
+            f"prompts on {wins['linear']}. `linear` is the ridge regression of the zoo's weights on their prompts.",
         )
     )
 

@@ -39,7 +39,7 @@ EXAMPLES: dict[str, Any] = {
                         "owner": "",
                         "owner_type": "torch.nn.modules.linear.Linear",
                         "tied_to": None,
-                        "draw": None,
+                        "init_program": None,
                     }
                 ],
             },

@@ -215,7 +215,7 @@ def command(commands: "subprocess.Popen[str]", tmp_path: Path, tmp_path_factory:
 
 @pytest.fixture(scope="session")
 def hypernet_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small hypernet of our own kind whose departures are random: what it predicts differs from the library's."""
+    """A small hypernet of our own kind with a random residual: what it predicts differs from the library's."""
     import torch
 
     from paramgen.hypernets.config import first_light
@@ -230,8 +230,8 @@ def hypernet_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     state = torch.random.get_rng_state()
     torch.manual_seed(0)
     hypernet = Hypernet(small)
-    assert hypernet.departure is not None
-    torch.nn.init.normal_(hypernet.departure.head.weight, std=0.1)
+    assert hypernet.residual is not None
+    torch.nn.init.normal_(hypernet.residual.head.weight, std=0.1)
     torch.random.set_rng_state(state)
     folder = tmp_path_factory.mktemp("hypernet") / "small"
     hypernet.save_pretrained(folder)

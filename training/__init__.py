@@ -1,1 +1,1 @@
-"""How the hypernets we ship are trained and judged: an app of this repository, not part of the wheel."""
+"""How the hypernets we ship are trained and evaluated: an app of this repository, not part of the wheel."""

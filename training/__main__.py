@@ -14,8 +14,8 @@ import typer
 from paramgen.errors import OptionError, ParamgenError, UnknownNameError
 from training import recipes
 from training.config import Config, Precision
-from training.data.tasks import places
-from training.loop import Run
+from training.data.datasets import dataset_paths
+from training.loop import HypernetRun
 from training.weights.config import WeightsConfig
 
 
@@ -54,7 +54,7 @@ def main(
             return
         if precision is not None:
             config = replace(config, optimization=replace(config.optimization, precision=precision))
-        run = Run(config, out, places(data, config.tasks), resume=resume, processes=processes)
+        run = HypernetRun(config, out, dataset_paths(data, config.datasets), resume=resume, processes=processes)
         run.run(minutes=minutes, keep_every=keep_every)
     except ParamgenError as error:
         sys.stderr.write(f"error: {error.message}\n")

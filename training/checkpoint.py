@@ -1,7 +1,7 @@
-"""One file that a run continues from: tensors as safetensors, the rest as JSON in the file's own header.
+"""The checkpoint that a run is resumed from: one safetensors file, with the rest as JSON in its header.
 
-It is written beside the last one and renamed over it, so that a kill at any moment leaves a whole file. A run keeps no
-state of random generators: everything drawn at a step comes from seed and step alone (`targets.seed_of`).
+It is written to a partial file and renamed, so that a kill at any moment leaves a whole file. No state of random
+generators is saved: all random numbers of a step depend on seed and step alone (`targets.seed_of`).
 """
 
 import json
@@ -14,20 +14,21 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from paramgen.errors import OptionError
 
 NAME: Final = "checkpoint.safetensors"
-_HYPERNET: Final = "hypernet."
+_MODEL: Final = "model."
 _AVERAGE: Final = "average."
 _OPTIMIZER: Final = "optimizer."
 
 
 def save(
-    folder: Path, hypernet: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer, rest: Mapping[str, Any]
+    folder: Path, model: nn.Module, average: AveragedModel, optimizer: torch.optim.Optimizer, rest: Mapping[str, Any]
 ) -> None:
-    """Write the run's state; `rest` is what JSON can hold."""
-    tensors = {f"{_HYPERNET}{name}": tensor for name, tensor in hypernet.state_dict().items()}
+    """Write the state of a run; `rest` is JSON."""
+    tensors = {f"{_MODEL}{name}": tensor for name, tensor in model.state_dict().items()}
     tensors |= {f"{_AVERAGE}{name}": tensor for name, tensor in average.state_dict().items()}
     for index, values in optimizer.state_dict()["state"].items():
         tensors |= {f"{_OPTIMIZER}{index}.{key}": torch.as_tensor(value) for key, value in values.items()}
@@ -39,10 +40,10 @@ def save(
     partial.replace(folder / NAME)
 
 
-def load(folder: Path, hypernet: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """Put a saved state back in place and return `rest`."""
+def load(folder: Path, model: nn.Module, average: AveragedModel, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """Restore a saved state and return `rest`."""
     tensors, rest = _read(folder)
-    hypernet.load_state_dict(_under(tensors, _HYPERNET))
+    model.load_state_dict(_under(tensors, _MODEL))
     average.load_state_dict(_under(tensors, _AVERAGE))
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in _under(tensors, _OPTIMIZER).items():
@@ -53,8 +54,8 @@ def load(folder: Path, hypernet: nn.Module, average: nn.Module, optimizer: torch
 
 
 def average(folder: Path) -> dict[str, Tensor]:
-    """Return the averaged hypernet's tensors."""
-    return _under(_read(folder)[0], _AVERAGE)
+    """Return the tensors of the averaged model."""
+    return _under(_read(folder)[0], f"{_AVERAGE}module.")
 
 
 def _read(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

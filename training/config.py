@@ -1,4 +1,4 @@
-"""What a recipe returns: everything a run depends on, as one frozen value with a JSON form."""
+"""The configuration of a hypernet's run, which its recipe returns: everything that decides the result."""
 
 import dataclasses
 import json
@@ -12,19 +12,19 @@ from training.spaces import families, families_of
 from training.spaces.design import RESOLUTIONS, Takes
 
 Precision = Literal["no", "bf16"]
-Part = Literal["all", "even", "odd"]
+ClassSubset = Literal["all", "even", "odd"]
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class Objective:
-    """What the hypernet is trained on: the loss of its predictions at once, and after some steps of training."""
+    """The objective of the hypernet: the loss of its predictions without training, and after some training steps."""
 
     task: float = 1.0  # weight of the gradient at step 0
     lookahead: float = 1.0  # weight of the gradient after `inner_steps`, taken as if it were one at step 0
-    departure: float = 0.0  # weight of the relative distance between prediction and base
+    residual: float = 0.0  # weight of the relative size of the residual: prediction minus default initialization
     inner_steps: int = 4
-    inner_rate: float = 1e-3
+    inner_lr: float = 1e-3
     inner_optimizer: Literal["adam", "sgd"] = "adam"
     label_smoothing: float = 0.1
 
@@ -36,10 +36,10 @@ class Optimization:
 
     steps: int
     batch: int = 64
-    rate: float = 1e-3
+    lr: float = 1e-3
     warmup: int = 100
     schedule: Literal["cosine", "constant"] = "cosine"
-    floor: float = 0.05  # the schedule ends at this share of the rate
+    floor: float = 0.05  # the schedule ends at this share of lr
     weight_decay: float = 0.0
     clip: float = 1.0
     precision: Precision = "no"  # mixed precision, of the networks and of the hypernet
@@ -49,10 +49,10 @@ class Optimization:
 @final
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """A part of a run: which designs it draws, how many, and what it asks of them.
+    """A stage of a run: which designs it draws, how many, and the objective.
 
-    The designs are a window of `Config.pool` over an endless sequence. A window that stands still is learned by heart
-    fast; one that moves keeps the hypernet from it.
+    The designs are a window of `Config.pool` over an endless sequence. A fixed window is memorized fast; a moving one
+    prevents that.
     """
 
     until: int  # the first step that is no longer part of it
@@ -64,30 +64,30 @@ class Stage:
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class Task:
-    """A data set by the name that `--data NAME=PATH` gives its place; each step draws one of the run's."""
+class DatasetConfig:
+    """A data set of a run, by the name that `--data NAME=PATH` refers to; each step draws one of them."""
 
     name: str = "images"
     classes: int | None = None  # None: as many as the folder has
     share: float = 1.0  # how often it is drawn, relative to the others
-    part: Part = "all"  # of its classes, in the order of their names: half of them leaves the other half unseen
+    subset: ClassSubset = "all"  # of its classes, in the order of their names; every other class leaves half unseen
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """A whole run."""
+    """The configuration of a run."""
 
     hypernet: HypernetConfig | SupernetConfig
     optimization: Optimization
     stages: tuple[Stage, ...]
-    tasks: tuple[Task, ...] = (Task(),)
+    datasets: tuple[DatasetConfig, ...] = (DatasetConfig(),)
     families: tuple[str, ...] = dataclasses.field(default_factory=lambda: families_of("images"))
     resolutions: tuple[int, ...] = RESOLUTIONS  # sides of the images, or lengths of the texts, that designs may take
     budget: float = 1.0  # what a design may cost, in multiples of its family's limit
     pool: int = 240  # designs in the window
-    judged: int = 6  # unseen designs of the training range, and as many beyond it, that it is judged on as it goes
-    judge_every: int = 250  # steps between judgements
+    evaluated: int = 6  # designs of the evaluation: so many unseen ones of the training range, and as many beyond it
+    evaluate_every: int = 250  # steps between evaluations
     save_every: float = 120.0  # seconds between checkpoints
     seed: int = 0
 
@@ -97,9 +97,9 @@ class Config:
             raise OptionError(
                 f"Stages end at {ends}; they must rise, to the run's last step {self.optimization.steps}."
             )
-        names = [task.name for task in self.tasks]
+        names = [each.name for each in self.datasets]
         if not names or len(set(names)) < len(names):
-            raise OptionError(f"Tasks are called {names}; a recipe needs at least one, and no name twice.")
+            raise OptionError(f"Datasets are called {names}; a recipe needs at least one, and no name twice.")
         known = families.names()
         for family in self.families or ("",):
             if family not in known:
@@ -117,12 +117,12 @@ class Config:
         return next(stage for stage in self.stages if step < stage.until)
 
     def to_json(self) -> str:
-        """Return the whole as JSON; equal text means equal runs."""
+        """Return the configuration as JSON; equal text means equal runs."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         plain = values | {
             "hypernet": self.hypernet.to_json(),
             "stages": [dataclasses.asdict(stage) for stage in self.stages],
             "optimization": dataclasses.asdict(self.optimization),
-            "tasks": [dataclasses.asdict(task) for task in self.tasks],
+            "datasets": [dataclasses.asdict(each) for each in self.datasets],
         }
         return json.dumps(plain, indent=2)

@@ -11,6 +11,7 @@ import torch
 import typer
 
 from paramgen.errors import OptionError, ParamgenError
+from paramgen.graphs.analysis.address import Address
 from paramgen.hypernets.loading import Predictor, config_of, fresh
 from paramgen.hypernets.supernet import Supernet
 from training import checkpoint
@@ -56,7 +57,7 @@ def _reduced(supernet: Predictor, without: tuple[str, ...]) -> Supernet:
     if not isinstance(supernet, Supernet):
         raise OptionError("--without names shared weights, which only a supernet has. Leave it out.")
     kept = {name: shared for name, shared in supernet.shared.items() if not name.startswith(without)}
-    tensors = {name: tuple(shared.shape) for name, shared in kept.items()}
+    tensors = {Address.parse(name): tuple(shared.shape) for name, shared in kept.items()}
     reduced = Supernet(replace(supernet.config, tensors=tensors))
     reduced.shared = torch.nn.ParameterDict(kept)
     return reduced

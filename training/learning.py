@@ -1,4 +1,4 @@
-"""From sampled networks to the hypernet's gradient: predict all, descend from each, send back what is met."""
+"""The gradient of a hypernet from sampled networks: predict all, train each a few steps, and backpropagate."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from paramgen.hypernets.loading import Predictor
-from training.clock import Clock
 from training.config import Objective
-from training.losses import Batch, Outcome, departure, descend, use_batch_statistics
-from training.targets import Target
+from training.losses import Batch, Outcome, descend, relative_residual, use_batch_statistics
+from training.step_timer import StepTimer
+from training.targets import TargetNetwork
 
 
 @final
@@ -20,26 +20,26 @@ from training.targets import Target
 class Sampled:
     """One network of a step, and the images it is trained on."""
 
-    place: int  # among the step's networks
-    family: int  # its place among the run's families
-    target: Target
+    number: int  # among the step's networks
+    family: int  # its index among the run's families
+    target: TargetNetwork
     batches: list[Batch]
 
 
 class Seen(NamedTuple):
-    """What was seen of one network, in numbers that processes can exchange."""
+    """Observations of one network in a step, as numbers that processes can exchange."""
 
-    place: float
+    number: float
     family: float
     loss: float
     last_loss: float
     accuracy: float  # at step 0
-    departure: float
-    finite: float  # 1, or 0 where its gradient is none
+    residual: float
+    finite: float  # 1, or 0 if its gradient is not finite
 
 
 def learn(
-    hypernet: Predictor, sampled: Sequence[Sampled], objective: Objective, *, share: float, clock: Clock,
+    hypernet: Predictor, sampled: Sequence[Sampled], objective: Objective, *, share: float, clock: StepTimer,
     precision: AbstractContextManager[None],
 ) -> list[Seen]:  # fmt: skip
     """Add `share` of every network's gradient to the hypernet's; a network whose losses are not finite adds none.
@@ -48,8 +48,8 @@ def learn(
         precision: The context of mixed precision, of the prediction and of the networks.
     """
     with precision:
-        starts = [(each.target.view, each.target.start) for each in sampled]
-        predicted = hypernet.together(starts)
+        networks = [(each.target.view, each.target.initial) for each in sampled]
+        predicted = hypernet.together(networks)
         # In mixed precision a prediction may be narrow; what is trained from it is not.
         weights = [{name: tensor.float() for name, tensor in slots.items()} for slots in predicted]
         clock.lap("predict")
@@ -58,10 +58,10 @@ def learn(
             for each, slots in zip(sampled, weights, strict=True)
         ]
         clock.lap("inner steps")
-    distances = [departure(slots, each.target.state) for each, slots in zip(sampled, weights, strict=True)]
+    distances = [relative_residual(slots, each.target.state) for each, slots in zip(sampled, weights, strict=True)]
     sound = [index for index, outcome in enumerate(outcomes) if outcome.finite]
     if sound:
-        penalty = share * objective.departure * torch.stack([distances[index] for index in sound]).sum()
+        penalty = share * objective.residual * torch.stack([distances[index] for index in sound]).sum()
         _send_back([(weights[index], outcomes[index]) for index in sound], penalty, share)
     clock.lap("hypernet backward")
     return [
@@ -70,7 +70,7 @@ def learn(
 
 
 def _send_back(pairs: Sequence[tuple[dict[str, Tensor], Outcome]], penalty: Tensor, share: float) -> None:
-    """Go back through the hypernet once, from every predicted tensor with the gradient that was met for it."""
+    """Backpropagate through the hypernet once, from the gradients of all predicted tensors."""
     roots, gradients = [penalty], [torch.ones_like(penalty)]
     for weights, outcome in pairs:
         roots += weights.values()
@@ -80,11 +80,11 @@ def _send_back(pairs: Sequence[tuple[dict[str, Tensor], Outcome]], penalty: Tens
 
 def _seen(each: Sampled, outcome: Outcome, distance: Tensor) -> Seen:
     return Seen(
-        place=each.place,
+        number=each.number,
         family=each.family,
         loss=outcome.losses[0],
         last_loss=outcome.losses[-1],
         accuracy=outcome.accuracy,
-        departure=float(distance.detach()),
+        residual=float(distance.detach()),
         finite=float(outcome.finite),
     )

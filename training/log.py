@@ -51,14 +51,14 @@ class Log:
             return
         self._shown = now
         first, first_step = self._recent[0][:2]
-        rate = (step - first_step) / max(now - first, 1e-9)
+        speed = (step - first_step) / max(now - first, 1e-9)
         count = len(self._recent)
         losses = sum(entry[2] for entry in self._recent) / count
         accuracies = [entry[3] for entry in self._recent if entry[3] is not None]
         well = f"accuracy {mean(accuracies):.1%}  " if accuracies else ""
-        left = timedelta(seconds=round((self._steps - step - 1) / rate))
+        left = timedelta(seconds=round((self._steps - step - 1) / speed))
         sys.stderr.write(
-            f"step {step + 1}/{self._steps}  {rate:.2f} steps/s  {left} to go  loss {losses:.3f}  "
+            f"step {step + 1}/{self._steps}  {speed:.2f} steps/s  {left} to go  loss {losses:.3f}  "
             f"{well}skipped {skipped}\n"
         )
         sys.stderr.flush()

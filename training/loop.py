@@ -1,4 +1,4 @@
-"""The training loop: sample networks, turn them into a gradient of the hypernet, and step, alone or with others."""
+"""The training loop of hypernets: sample networks, compute the gradient of the hypernet, and step."""
 
 import copy
 import functools
@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Final, final
+from typing import Final, cast, final
 
 import torch
 
@@ -16,30 +16,31 @@ from paramgen.errors import OptionError
 from paramgen.graphs.views.view import View
 from paramgen.hypernets.loading import Predictor, fresh
 from paramgen.storage.folder import write_text
-from training import checkpoint, judge
-from training.clock import Clock
+from training import checkpoint, evaluation
+from training.averaging import moving_average
 from training.config import Config, Optimization, Stage
-from training.data.tasks import TaskData, load_task
+from training.data.datasets import Dataset, load_dataset
 from training.learning import Sampled, Seen, learn
 from training.log import Log, mean
-from training.processes import add_up, agreed, collected, start
+from training.processes import accelerator_for, add_up, agreed, collected
 from training.spaces import family_of, pool
 from training.spaces.design import Design, Span
-from training.targets import Target, seed_of, view_of_design
+from training.step_timer import StepTimer
+from training.targets import TargetNetwork, seed_of, view_of_design
 from training.window import Window
 
 CONFIG_NAME: Final = "config.json"
 MILESTONES: Final = "milestones"
-_JUDGED: Final = 640  # images, or windows of text
-_JUDGED_SPANS: Final[tuple[Span, ...]] = ("wide", "held_out")
+_EXAMPLES: Final = 640  # images, or windows of text
+_EVALUATION_SPANS: Final[tuple[Span, ...]] = ("wide", "held_out")
 
 
 @final
-class Run:
-    """One run in one folder, from its start or from its checkpoint.
+class HypernetRun:
+    """One run in one folder, new or continued from its checkpoint.
 
-    With several processes each holds the whole hypernet and takes its share of a step's networks; the main one judges
-    and writes.
+    With several processes each holds the whole hypernet and takes its share of a step's networks; the main one
+    evaluates and writes.
     """
 
     def __init__(
@@ -47,16 +48,18 @@ class Run:
     ) -> None:
         self.config = config
         self.folder = folder
-        self.accelerator = start(config.optimization.precision, processes)
+        self.accelerator = accelerator_for(config.optimization.precision, processes)
         self.main = self.accelerator.is_main_process
         check_folder(folder, config.to_json(), resume=resume)
         with self.accelerator.main_process_first():
             cache, device = folder.parent / "cache", self.accelerator.device
             lengths = config.resolutions if config.takes == "text" else ()
-            self.tasks = [load_task(task, data[task.name], cache, device, lengths=lengths) for task in config.tasks]
+            self.datasets = [
+                load_dataset(each, data[each.name], cache, device, lengths=lengths) for each in config.datasets
+            ]
         torch.manual_seed(config.seed)
         self.hypernet = fresh(config.hypernet).to(device)
-        self.average = copy.deepcopy(self.hypernet).requires_grad_(False)
+        self.average = moving_average(self.hypernet, config.optimization.average)
         self.optimizer = _optimizer(self.hypernet, config.optimization)
         self.step = 0
         self.skipped = 0
@@ -71,8 +74,8 @@ class Run:
         steps = self.config.optimization.steps
         while self.step < steps and not agreed(self.accelerator, time.monotonic() - begin >= minutes * 60):
             self.advance()
-            if self.log and (self.step % self.config.judge_every == 0 or self.step == steps):
-                self.log.write({"step": self.step - 1, "judged": self._judge()})
+            if self.log and (self.step % self.config.evaluate_every == 0 or self.step == steps):
+                self.log.write({"step": self.step - 1, "evaluation": self._evaluate()})
             if self.main and keep_every and self.step % keep_every == 0:
                 self._keep()
             if self.log and time.monotonic() - saved >= self.config.save_every:
@@ -89,16 +92,16 @@ class Run:
         checkpoint.save(self.folder, self.hypernet, self.average, self.optimizer, rest)
 
     def _keep(self) -> None:
-        """Keep the average as it is now, as the folder of a hypernet in bfloat16."""
-        narrow = copy.deepcopy(self.average).to(torch.bfloat16)
+        """Write the current average as the folder of a hypernet in bfloat16."""
+        narrow = copy.deepcopy(cast(Predictor, self.average.module)).to(torch.bfloat16)
         narrow.save_pretrained(self.folder / MILESTONES / f"{self.step:06}")
 
-    def advance(self) -> Clock:
+    def advance(self) -> StepTimer:
         """Take one step, and return where its time went; without a finite gradient the hypernet stays as it was."""
-        clock = Clock(self.accelerator.device)
+        clock = StepTimer(self.accelerator.device)
         optimization, stage = self.config.optimization, self.config.stage(self.step)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate_at(self.step, optimization)
+            group["lr"] = lr_at(self.step, optimization)
         self.optimizer.zero_grad()
         sampled = self.sample(stage, clock)
         mine = []
@@ -110,7 +113,7 @@ class Run:
         norm = float(torch.nn.utils.clip_grad_norm_(self.hypernet.parameters(), optimization.clip))
         if math.isfinite(norm) and any(each.finite for each in seen):
             self.optimizer.step()
-            self._average()
+            self.average.update_parameters(self.hypernet)
         else:
             self.skipped += 1
         clock.lap("optimizer")
@@ -118,50 +121,50 @@ class Run:
         self.step += 1
         return clock
 
-    def sample(self, stage: Stage, clock: Clock) -> list[Sampled]:
+    def sample(self, stage: Stage, clock: StepTimer) -> list[Sampled]:
         """Draw the step's networks, of which every process takes its share, and what they learn from."""
-        task = self._task()
+        dataset = self._dataset()
         drawn = []
-        for place in range(self.accelerator.process_index, stage.networks, self.accelerator.num_processes):
-            seed = seed_of(self.config.seed, "step", self.step, place)
+        for index in range(self.accelerator.process_index, stage.networks, self.accelerator.num_processes):
+            seed = seed_of(self.config.seed, "step", self.step, index)
             generator = torch.Generator().manual_seed(seed)
-            design = replace(self.window.draw(self.step, generator), classes=task.classes)
+            design = replace(self.window.draw(self.step, generator), classes=dataset.classes)
             clock.lap("sample")
-            view = view_for(design, task)
+            view = view_for(design, dataset)
             clock.lap("trace")
-            target = Target.of(design.build, view, seed=seed, device=self.accelerator.device)
+            target = TargetNetwork.of(design.build, view, seed=seed, device=self.accelerator.device)
             clock.lap("build")
             points = stage.objective.inner_steps + 1 if stage.objective.lookahead else 1
-            batches = [task.drawn(design, self.config.optimization.batch, generator) for _ in range(points)]
+            batches = [dataset.train_batch(design, self.config.optimization.batch, generator) for _ in range(points)]
             clock.lap("data")
-            drawn.append(Sampled(place, self.config.families.index(family_of(design)), target, batches))
+            drawn.append(Sampled(index, self.config.families.index(family_of(design)), target, batches))
         return drawn
 
-    def _task(self) -> TaskData:
+    def _dataset(self) -> Dataset:
         """Return the data set of this step."""
         generator = torch.Generator().manual_seed(seed_of(self.config.seed, "task", self.step))
-        shares = torch.tensor([task.share for task in self.config.tasks])
-        return self.tasks[int(torch.multinomial(shares, 1, generator=generator))]
+        shares = torch.tensor([dataset.share for dataset in self.config.datasets])
+        return self.datasets[int(torch.multinomial(shares, 1, generator=generator))]
 
     def _exchange(self, mine: list[Seen], stage: Stage) -> list[Seen]:
-        """Add up the gradients of all processes and return what all of them saw, in the order of the networks."""
+        """Sum the gradients of all processes, and return all their observations in the order of the networks."""
         add_up(self.accelerator, self.hypernet.parameters())
         rows = torch.tensor(mine, dtype=torch.float64).view(-1, len(Seen._fields))
         return [Seen(*row) for row in collected(self.accelerator, rows, stage.networks).tolist()]
 
-    def _record(self, seen: list[Seen], norm: float, clock: Clock) -> None:
+    def _record(self, seen: list[Seen], norm: float, clock: StepTimer) -> None:
         if self.log is None:
             return
         line = {
             "step": self.step,
-            "task": self._task().name,
+            "dataset": self._dataset().name,
             "family": [self.config.families[int(each.family)] for each in seen],
             "loss": [each.loss for each in seen],
             "last_loss": [each.last_loss for each in seen],
             "accuracy": [each.accuracy for each in seen],
-            "departure": [each.departure for each in seen],
+            "residual": [each.residual for each in seen],
             "norm": norm,
-            "rate": self.optimizer.param_groups[0]["lr"],
+            "lr": self.optimizer.param_groups[0]["lr"],
             "broken": sum(not each.finite for each in seen),
             "skipped": self.skipped,
             "seconds": {stage: round(seconds, 5) for stage, seconds in clock.seconds.items()},
@@ -171,36 +174,30 @@ class Run:
         self.log.show(self.step, mean(losses), mean(accuracies), skipped=self.skipped)
 
     @torch.no_grad()
-    def _average(self) -> None:
-        """Move the average towards the hypernet; early on it follows faster."""
-        decay = min(self.config.optimization.average, (1 + self.step) / (10 + self.step))
-        torch._foreach_lerp_(list(self.average.parameters()), list(self.hypernet.parameters()), 1 - decay)
-
-    @torch.no_grad()
-    def _judge(self) -> dict[str, float]:
-        """Return the accuracy at once of the average on unseen networks and the first task's test split."""
+    def _evaluate(self) -> dict[str, float]:
+        """Return the accuracy of unseen networks, predicted by the average, on the first data set's test split."""
         found: dict[str, float] = {}
-        task, config = self.tasks[0], self.config
-        for span in _JUDGED_SPANS:
-            designs = _judged(
+        dataset, config = self.datasets[0], self.config
+        for span in _EVALUATION_SPANS:
+            designs = _evaluation_designs(
                 config.seed,
-                config.judged,
+                config.evaluated,
                 span,
                 among=config.families,
-                classes=task.classes,
+                classes=dataset.classes,
                 resolutions=config.resolutions,
             )
             for index, design in enumerate(designs):
-                view = view_for(design, task)
+                view = view_for(design, dataset)
                 seed = seed_of(config.seed, "judge", index)
-                target = Target.of(design.build, view, seed=seed, device=self.accelerator.device)
-                state = target.state | target.predict(self.average)
-                accuracy = judge.accuracy(target.network, state, task.judged(design, 64, limit=_JUDGED))
+                target = TargetNetwork.of(design.build, view, seed=seed, device=self.accelerator.device)
+                state = target.state | target.predict(cast(Predictor, self.average.module))
+                accuracy = evaluation.accuracy(target.network, state, dataset.test_batches(design, 64, limit=_EXAMPLES))
                 found[f"{span} {type(design).__name__} {index}"] = round(accuracy, 4)
         return found
 
     def _continue(self) -> None:
-        """Take up the run where its checkpoint left it."""
+        """Restore the state of the run from its checkpoint."""
         rest = checkpoint.load(self.folder, self.hypernet, self.average, self.optimizer)
         if rest["data"] != self._data():
             raise OptionError(
@@ -209,11 +206,11 @@ class Run:
         self.step, self.skipped = rest["step"], rest["skipped"]
 
     def _data(self) -> dict[str, list[int]]:
-        """Return what tells the tasks' data apart: classes, and the sizes of both splits."""
-        size = max(size for _, size in self.tasks[0].examples)
+        """Return the classes and split sizes of each data set, to recognize it on resume."""
+        size = max(size for _, size in self.datasets[0].examples)
         return {
-            task.name: [task.classes, *(len(task.examples[split, size]) for split in ("train", "test"))]
-            for task in self.tasks
+            dataset.name: [dataset.classes, *(len(dataset.examples[split, size]) for split in ("train", "test"))]
+            for dataset in self.datasets
         }
 
     def _log(self) -> Log:
@@ -222,33 +219,33 @@ class Run:
 
 
 @functools.lru_cache(maxsize=8)
-def _judged(
+def _evaluation_designs(
     seed: int, count: int, span: Span, *, among: tuple[str, ...], classes: int, resolutions: tuple[int, ...]
 ) -> tuple[Design, ...]:
-    """Return the designs that a run is judged on, which it never trains on."""
+    """Return the designs that a run is evaluated on, which it never trains on."""
     return pool(seed_of(seed, span), count, span=span, among=among, classes=classes, resolutions=resolutions)
 
 
-def rate_at(step: int, optimization: Optimization) -> float:
+def lr_at(step: int, optimization: Optimization) -> float:
     """Return the learning rate at a step: a linear warmup, then a constant or half a cosine down to the floor."""
     if step < optimization.warmup:
-        return optimization.rate * (step + 1) / optimization.warmup
+        return optimization.lr * (step + 1) / optimization.warmup
     if optimization.schedule == "constant":
-        return optimization.rate
+        return optimization.lr
     progress = (step - optimization.warmup) / max(1, optimization.steps - optimization.warmup)
     cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
-    return optimization.rate * (optimization.floor + (1 - optimization.floor) * cosine)
+    return optimization.lr * (optimization.floor + (1 - optimization.floor) * cosine)
 
 
-def view_for(design: Design, task: TaskData) -> View:
-    """Return what a hypernet sees of a design that is trained on a task."""
+def view_for(design: Design, dataset: Dataset) -> View:
+    """Return the view that a hypernet gets of a design that is trained on a data set."""
     view = view_of_design(design)
-    return view if task.spelling is None else replace(view, spelling=task.spelling)
+    return view if dataset.spelling is None else replace(view, spelling=dataset.spelling)
 
 
 def _optimizer(hypernet: Predictor, optimization: Optimization) -> torch.optim.Optimizer:
     return torch.optim.AdamW(
-        hypernet.parameters(), lr=optimization.rate, weight_decay=optimization.weight_decay, fused=True
+        hypernet.parameters(), lr=optimization.lr, weight_decay=optimization.weight_decay, fused=True
     )
 
 

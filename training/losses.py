@@ -1,8 +1,8 @@
-"""The gradient of a prediction: of its loss at once, and of its loss after a few steps of training.
+"""The gradient of a prediction: of its loss without training, and of its loss after a few training steps.
 
 The lookahead is first-order (FOMAML, Finn et al., 2017, arXiv:1703.03400, §5.2; Reptile, Nichol et al., 2018,
-arXiv:1803.02999): the gradients met later on the way are applied to the start as if the way were rigid. Task loss
-alone buys accuracy at step 0 with a sharp start that trains badly; the gradients met later value what comes after.
+arXiv:1803.02999): the gradients of later steps are applied to the prediction itself, as if it only shifted the path.
+Task loss alone gives accuracy at step 0, but sharp minima that train badly; later gradients favour trainability.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ Batch = tuple[Tensor, Tensor]
 @final
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The gradient with respect to the predicted tensors, and what was seen on the way."""
+    """The gradient with respect to the predicted tensors, and the losses on the way."""
 
     gradient: dict[str, Tensor]
     losses: tuple[float, ...]  # before each inner step, and after the last
@@ -35,7 +35,7 @@ class Outcome:
 
 
 def use_batch_statistics(network: nn.Module) -> nn.Module:
-    """Switch everything to evaluation but batch norms, which then judge weights without running statistics."""
+    """Switch to evaluation mode except for batch norms, which use batch statistics, as no running ones exist."""
     network.eval()
     for module in network.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
@@ -47,7 +47,7 @@ def descend(
     network: nn.Module, state: Mapping[str, Tensor], weights: Mapping[str, Tensor], batches: Sequence[Batch],
     objective: Objective,
 ) -> Outcome:  # fmt: skip
-    """Train detached copies of `weights`, one step per batch but the last, and mix the gradients met.
+    """Train detached copies of `weights`, one step per batch but the last, and return the weighted sum of gradients.
 
     Args:
         state: The rest of the network's state; its batch statistics are written to.
@@ -67,7 +67,7 @@ def descend(
         loss.backward()
         losses.append(loss.detach())
         if index == 0:
-            right = (logits.argmax(-1) == labels)[labels >= 0].float().mean()  # below are those that are not asked
+            right = (logits.argmax(-1) == labels)[labels >= 0].float().mean()  # negative labels are ignored
         _add(gradient, leaves, _share(index, len(batches), objective))
         if index + 1 < len(batches):
             optimizer.step()
@@ -75,8 +75,8 @@ def descend(
     return Outcome(gradient, tuple(reached), accuracy)
 
 
-def departure(weights: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> Tensor:
-    """Return the mean over weight matrices of log(1 + |prediction − base|² / |base|²).
+def relative_residual(weights: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> Tensor:
+    """Return the mean over weight matrices of log(1 + |residual|² / |base|²), where residual = prediction − base.
 
     The logarithm keeps the slots whose base is tiny (a head drawn at 0.02, say) from outweighing all others.
     """
@@ -104,5 +104,5 @@ def _add(gradient: dict[str, Tensor], leaves: Mapping[str, Tensor], share: float
 
 def _optimizer(objective: Objective, leaves: list[Tensor]) -> torch.optim.Optimizer:
     if objective.inner_optimizer == "sgd":
-        return torch.optim.SGD(leaves, lr=objective.inner_rate, fused=True)
-    return torch.optim.Adam(leaves, lr=objective.inner_rate, fused=True)
+        return torch.optim.SGD(leaves, lr=objective.inner_lr, fused=True)
+    return torch.optim.Adam(leaves, lr=objective.inner_lr, fused=True)

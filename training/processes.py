@@ -1,4 +1,4 @@
-"""Several processes that train one model: whether they are those that were asked for, and what they tell each other."""
+"""Distributed training of one model: check the number of processes, and exchange gradients and observations."""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -15,8 +15,8 @@ from training.config import Precision
 _TOGETHER: Final = (DistributedType.MULTI_CPU, DistributedType.MULTI_GPU)
 
 
-def asked_for(processes: int | None, environment: Mapping[str, str]) -> int:
-    """Return how many processes the run was asked to have: by `--processes`, else by the launcher, else one.
+def requested_processes(processes: int | None, environment: Mapping[str, str]) -> int:
+    """Return the requested number of processes: by `--processes`, else by the launcher, else one.
 
     `accelerate launch --cpu --num_processes 2` starts one process in silence; all that it leaves of the two is
     MASTER_ADDR without the WORLD_SIZE that torchrun sets.
@@ -29,29 +29,31 @@ def asked_for(processes: int | None, environment: Mapping[str, str]) -> int:
         return int(environment["WORLD_SIZE"])
     if "MASTER_ADDR" in environment:
         raise OptionError(
-            f"The launcher was asked for several processes and started one. Type: {_command(2)} (or --processes 1)"
+            f"The launcher was to start several processes and started one. Type: {_command(2)} (or --processes 1)"
         )
     return 1
 
 
-def start(precision: Precision, processes: int | None) -> Accelerator:
-    """Return the accelerator of a run whose processes and precision are what was asked for, or say what is not."""
-    asked = asked_for(processes, os.environ)
+def accelerator_for(precision: Precision, processes: int | None) -> Accelerator:
+    """Return the accelerator of a run; raise OptionError if processes or precision are not as requested."""
+    requested = requested_processes(processes, os.environ)
     started = int(os.environ.get("WORLD_SIZE", "1"))
-    if started != asked:
+    if started != requested:
         raise OptionError(
-            f"Started processes: {started}, asked for: {asked}. "
-            f"Type: {_command(asked) if asked > 1 else f'--processes {started}'}"
+            f"Started processes: {started}, requested: {requested}. "
+            f"Type: {_command(requested) if requested > 1 else f'--processes {started}'}"
         )
     launched = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
     if launched not in ("no", precision):
-        raise OptionError(f"The launcher asks for {launched}, the run for {precision}. Type: --precision {launched}")
+        raise OptionError(f"The launcher sets {launched}, the run {precision}. Type: --precision {launched}")
     accelerator = Accelerator(mixed_precision=precision)
     kind = accelerator.distributed_type
-    if accelerator.num_processes != asked or (kind not in _TOGETHER if asked > 1 else kind != DistributedType.NO):
+    if accelerator.num_processes != requested or (
+        kind not in _TOGETHER if requested > 1 else kind != DistributedType.NO
+    ):
         raise OptionError(
-            f"Processes: {accelerator.num_processes} of type {kind.value}, asked for: {asked} with a whole model each. "
-            f"Type: {_command(asked)}"
+            f"Processes: {accelerator.num_processes} of type {kind.value}, requested: {requested} with a whole model. "
+            f"Type: {_command(requested)}"
         )
     return accelerator
 
@@ -59,12 +61,12 @@ def start(precision: Precision, processes: int | None) -> Accelerator:
 def _command(processes: int) -> str:
     if processes == 1:
         return "python -m training ..."
-    place = "" if torch.cuda.is_available() else "ACCELERATE_USE_CPU=true "
-    return f"{place}torchrun --nproc-per-node {processes} -m training ..."
+    environment = "" if torch.cuda.is_available() else "ACCELERATE_USE_CPU=true "
+    return f"{environment}torchrun --nproc-per-node {processes} -m training ..."
 
 
 def agreed(accelerator: Accelerator, decision: bool) -> bool:
-    """Return the main process's decision to all: their clocks differ."""
+    """Return the main process's decision to all processes, whose clocks differ."""
     if accelerator.num_processes == 1:
         return decision
     flag = torch.tensor([int(decision)], device=accelerator.device)

@@ -1,4 +1,4 @@
-"""Designs as the loop needs them: a fresh network with its own start, and the view that a hypernet reads, cached."""
+"""Targets of a hypernet: a new network of a design with its initialization, and the view that the hypernet reads."""
 
 import functools
 from collections.abc import Callable
@@ -19,16 +19,16 @@ from training.spaces.design import Design
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
-class Target:
+class TargetNetwork:
     """One network to be filled: never trained itself, only called with other tensors in place of its own."""
 
     network: nn.Module
-    state: dict[str, Tensor]  # its own start, which is the base of the prediction
+    state: dict[str, Tensor]  # its default initialization, which is the base of a residual prediction
     view: View
 
     @classmethod
-    def of(cls, build: Callable[[], nn.Module], view: View, *, seed: int, device: torch.device) -> "Target":
-        """Build a network with a start that the seed decides."""
+    def of(cls, build: Callable[[], nn.Module], view: View, *, seed: int, device: torch.device) -> "TargetNetwork":
+        """Build a network whose initialization the seed decides."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = build().to(device)
@@ -37,11 +37,11 @@ class Target:
         return cls(network, {name: tensor.detach() for name, tensor in state.items() if name in own}, view)
 
     def predict(self, hypernet: Predictor) -> dict[str, Tensor]:
-        """Return the tensors that the hypernet predicts for this start."""
-        return dict(hypernet(self.view, base=self.start))
+        """Return the tensors that the hypernet predicts for this network."""
+        return dict(hypernet(self.view, base=self.initial))
 
-    def start(self, name: str) -> Tensor:
-        """Return a tensor of its own start, which a prediction may write into."""
+    def initial(self, name: str) -> Tensor:
+        """Return a copy of one initial tensor, which a prediction may write into."""
         return self.state[name].clone()
 
 
@@ -60,6 +60,6 @@ def view_of_design(design: Design) -> View:
     return view_of(design.network, design.example(2, "meta"))
 
 
-def seed_of(seed: int, *place: object) -> int:
-    """Return the seed of one place in a run: what is drawn there depends on nothing that came before."""
-    return slot_generator(seed, "/".join(map(str, place))).initial_seed()
+def seed_of(seed: int, *address: object) -> int:
+    """Return the seed for one address in a run, such as ("step", 7): it is independent of all that came before."""
+    return slot_generator(seed, "/".join(map(str, address))).initial_seed()

@@ -9,12 +9,12 @@ from training.targets import seed_of
 
 
 def first_design(config: Config, step: int) -> int:
-    """Return the place in the sequence of the first design in the window at a step."""
-    moved = start = 0
+    """Return the position in the sequence of the first design in the window at a step."""
+    moved = first = 0
     for stage in config.stages:
         end = min(stage.until, step)
-        moved += stage.renewed * max(0, end - start)
-        start = end
+        moved += stage.renewed * max(0, end - first)
+        first = end
     return moved
 
 
@@ -35,38 +35,38 @@ class Window:
 
     def draw(self, step: int, generator: torch.Generator) -> Design:
         """Return a design of the window at a step."""
-        start = first_design(self._config, step)
-        return self._at(start + int(torch.randint(self._config.pool, (1,), generator=generator)), start)
+        first = first_design(self._config, step)
+        return self._at(first + int(torch.randint(self._config.pool, (1,), generator=generator)), first)
 
     def designs(self, step: int) -> tuple[Design, ...]:
         """Return everything that a step may draw."""
-        start = first_design(self._config, step)
-        return tuple(self._at(place, start) for place in range(start, start + self._config.pool))
+        first = first_design(self._config, step)
+        return tuple(self._at(position, first) for position in range(first, first + self._config.pool))
 
-    def _at(self, place: int, start: int) -> Design:
-        if place < self._config.pool:
-            return self._first[place]
-        if place not in self._later:
-            self._later = {kept: design for kept, design in self._later.items() if kept >= start}
-            self._later[place] = self._design(place)
-        return self._later[place]
+    def _at(self, position: int, first: int) -> Design:
+        if position < self._config.pool:
+            return self._first[position]
+        if position not in self._later:
+            self._later = {kept: design for kept, design in self._later.items() if kept >= first}
+            self._later[position] = self._design(position)
+        return self._later[position]
 
-    def _design(self, place: int) -> Design:
-        """Return the design at a place behind the first window: of the span of the stage in which it enters."""
-        generator = torch.Generator().manual_seed(seed_of(self._config.seed, "design", place))
+    def _design(self, position: int) -> Design:
+        """Return the design at a position behind the first window, of the span of the stage in which it enters."""
+        generator = torch.Generator().manual_seed(seed_of(self._config.seed, "design", position))
         names = self._config.families
         return sample(
             generator,
-            family=names[place % len(names)],
-            span=self._span(place),
+            family=names[position % len(names)],
+            span=self._span(position),
             resolutions=self._config.resolutions,
             budget=self._config.budget,
         )
 
-    def _span(self, place: int) -> Span:
+    def _span(self, position: int) -> Span:
         ends = (
             stage
             for stage in self._config.stages
-            if first_design(self._config, stage.until) + self._config.pool > place
+            if first_design(self._config, stage.until) + self._config.pool > position
         )
         return next(ends).span

@@ -1,4 +1,4 @@
-"""Would hidden units have to be brought into one order? `python -m benchmarks.diffusion.alignment ZOO`, of classifiers.
+"""Do a zoo's networks need their hidden units permuted to align them? `python -m benchmarks.diffusion.alignment ZOO`.
 
 A network computes the same whatever the order of the units between two of its layers, so weights of several trainings
 may only be averaged, or learned from, once that order is the same (Ainsworth et al., 2023, arXiv:2209.04836). Here the
@@ -16,7 +16,7 @@ from statistics import mean
 import torch
 from torch import Tensor
 
-from benchmarks.diffusion.denoised_baselines import last_of
+from benchmarks.diffusion.initializations import last_of
 from paramgen.zoo import Zoo
 
 IN, OUT = "pwconv1.weight", "pwconv2.weight"

@@ -2,11 +2,11 @@
 
     python -m benchmarks.diffusion.denoised PIPELINE --zoo ZOO --data cifar10.tar.xz
 
-Networks for edits that no training saw begin at seven starts and are trained alike: the same pictures, steps and
-losses, each start with the rate of `--rate` that does best for it on other edits, those for validation. Counted is how
-many steps each needs for what training from random weights reaches at its end: in L1, and in structural similarity
-(SSIM, Wang et al., 2004). FID needs a network that is not shipped, and thousands of pictures; it is not measured. The
-result goes to `cards/results/NAME.json`: in how many edits each start got there, and after how many steps.
+Networks for unseen edits are trained from seven initializations in the same way: with the same pictures, steps and
+losses, and for each initialization with the learning rate of `--lr` that is best for it on the validation edits. The
+result is how many steps each needs to reach what random weights reach at the end: in L1, and in structural similarity
+(SSIM, Wang et al., 2004). FID needs a network that is not shipped, and thousands of pictures; it is not measured. It
+goes to `cards/results/NAME.json`: for how many edits each initialization got there, and after how many steps.
 """
 
 import json
@@ -22,59 +22,61 @@ import torch
 import typer
 from torch import Tensor
 
-from benchmarks.diffusion.denoised_baselines import Known, State, starts, tasks_of
+from benchmarks.diffusion.initializations import KnownCheckpoints, State, initializations, stacked
 from benchmarks.provenance import provenance
-from checkpoints.concepts import Concept
 from checkpoints.ensemble import Ensemble, Pairs
 from checkpoints.generator import generator
 from checkpoints.pictures import edited, pictures
-from checkpoints.recipe import Recipe, Start
-from checkpoints.train import read_concepts
+from checkpoints.recipe import BaseTraining, ZooRecipe
+from checkpoints.tasks import EditTask
+from checkpoints.train import read_edit_tasks
 from paramgen.diffusion.loading import open_pipeline
 from paramgen.errors import ParamgenError
 from paramgen.storage.folder import write_text
 from paramgen.zoo import Zoo
 
-JUDGED: Final = 32  # pictures of which none is trained on
+HELD_OUT: Final = 32  # pictures held out for the metrics
 TRAINED: Final = 256
 GROUP: Final = 12  # networks at a time
 SCRATCH: Final = "random"
-RATES: Final = (3e-3,)
+LEARNING_RATES: Final = (3e-3,)
 
 Curve = dict[int, tuple[float, float]]  # L1 and SSIM after so many steps
-Curves = dict[str, list[Curve]]  # of every concept, by start
+Curves = dict[str, list[Curve]]  # of every task, by initialization
 States = dict[str, list[State]]
 
 
 def snapshots(steps: int) -> tuple[int, ...]:
-    """Return the steps after which networks are judged: all of the first ones, then ever fewer."""
+    """Return the steps after which networks are evaluated: all of the first ones, then ever fewer."""
     found = [1]
     while found[-1] < steps:
         found.append(max(found[-1] + 1, round(found[-1] * 1.35)))
     return (*(step for step in found if step < steps), steps)
 
 
-def trained(states: Sequence[State], pairs: Pairs, *, steps: int, rate: float) -> tuple[list[Curve], float]:
+def train(states: Sequence[State], pairs: Pairs, *, steps: int, lr: float) -> tuple[list[Curve], float]:
     """Train networks and return the curve of each, from step 0 on, and the seconds of a step of one."""
-    recipe = Recipe(train=1, validation=0, test=0, start=Start(), form="full", snapshots=snapshots(steps), rate=rate)
-    recipe = replace(recipe, pictures=TRAINED, judged=JUDGED)
-    ensemble = Ensemble(generator(), dict(states[0]), tasks_of(states), pairs, recipe)
-    found = {0: _judged(ensemble)}
+    recipe = ZooRecipe(
+        train=1, validation=0, test=0, base=BaseTraining(), form="full", snapshots=snapshots(steps), lr=lr
+    )
+    recipe = replace(recipe, pictures=TRAINED, held_out=HELD_OUT)
+    ensemble = Ensemble(generator(), dict(states[0]), stacked(states), pairs, recipe)
+    found = {0: _evaluate(ensemble)}
     begin, spent = time.perf_counter(), 0.0
     for snapshot in ensemble.run(TRAINED, seed=0):
         spent += time.perf_counter() - begin
-        found[snapshot.steps] = _judged(ensemble)
+        found[snapshot.steps] = _evaluate(ensemble)
         begin = time.perf_counter()
-    curves = [{step: values[place] for step, values in found.items()} for place in range(len(states))]
+    curves = [{step: values[index] for step, values in found.items()} for index in range(len(states))]
     return curves, spent / steps / len(states)
 
 
 @torch.no_grad()
-def _judged(ensemble: Ensemble) -> list[tuple[float, float]]:
-    """Return L1 and SSIM of every network on the pictures that none is trained on."""
+def _evaluate(ensemble: Ensemble) -> list[tuple[float, float]]:
+    """Return L1 and SSIM of every network on the held-out pictures."""
     from skimage.metrics import structural_similarity  # pip install --group benchmarks
 
-    inputs, wanted = ensemble.pairs.at(torch.arange(TRAINED, TRAINED + JUDGED))
+    inputs, wanted = ensemble.examples.at(torch.arange(TRAINED, TRAINED + HELD_OUT))
     made = ensemble.outputs(inputs).clamp(-1, 1)
     found = []
     for own, target in zip(made, wanted, strict=True):
@@ -85,19 +87,19 @@ def _judged(ensemble: Ensemble) -> list[tuple[float, float]]:
 
 
 def measure(
-    concepts: Sequence[Concept], states: States, given: Tensor, *, steps: int, rate: float
+    tasks: Sequence[EditTask], states: States, given: Tensor, *, steps: int, lr: float
 ) -> tuple[Curves, list[float]]:
-    """Return the curves of every start, and what a step took."""
+    """Return the curves of every initialization, and the seconds of a step."""
     found: Curves = {name: [] for name in states}
     seconds = []
-    for begin in range(0, len(concepts), GROUP):
-        group = concepts[begin : begin + GROUP]
-        pairs = Pairs(inputs=given, targets=torch.stack([edited(concept, given) for concept in group]))
+    for begin in range(0, len(tasks), GROUP):
+        group = tasks[begin : begin + GROUP]
+        pairs = Pairs(inputs=given, targets=torch.stack([edited(task, given) for task in group]))
         for name, every in states.items():
-            curves, spent = trained(every[begin : begin + GROUP], pairs, steps=steps, rate=rate)
+            curves, spent = train(every[begin : begin + GROUP], pairs, steps=steps, lr=lr)
             found[name] += curves
             seconds.append(spent)
-            sys.stderr.write(f"{begin + len(group)} of {len(concepts)} edits, {name}, rate {rate:g}\n")
+            sys.stderr.write(f"{begin + len(group)} of {len(tasks)} edits, {name}, lr {lr:g}\n")
     return found, seconds
 
 
@@ -109,70 +111,70 @@ def until(curve: Curve, goal: tuple[float, float]) -> tuple[int | None, int | No
 
 
 def summary(curves: Curves, steps: int) -> dict[str, Any]:
-    """Return, of each start, steps to what random weights reach at the end, and where it stands at both ends."""
+    """Return each initialization's metrics at both ends, and its steps to what random weights reach at the end."""
     goals = [curve[steps] for curve in curves[SCRATCH]]
     found = {}
-    for name, every in curves.items():
+    for initialization, every in curves.items():
         pairs = [until(curve, goal) for curve, goal in zip(every, goals, strict=True)]
-        found[name] = {
-            measure: {
-                "reached": sum(pair[place] is not None for pair in pairs),
-                "median_steps": median(steps + 1 if (own := pair[place]) is None else own for pair in pairs),
-                "at_0": round(mean(curve[0][place] for curve in every), 4),
-                "at_end": round(mean(curve[steps][place] for curve in every), 4),
+        found[initialization] = {
+            name: {
+                "reached": sum(pair[metric] is not None for pair in pairs),
+                "median_steps": median(steps + 1 if (own := pair[metric]) is None else own for pair in pairs),
+                "at_0": round(mean(curve[0][metric] for curve in every), 4),
+                "at_end": round(mean(curve[steps][metric] for curve in every), 4),
             }
-            for place, measure in enumerate(("l1", "ssim"))
+            for metric, name in enumerate(("l1", "ssim"))
         }
     return found
 
 
-def chosen_rates(
-    rates: Sequence[float], concepts: Sequence[Concept], states: States, given: Tensor, *, steps: int
+def chosen_lrs(
+    lrs: Sequence[float], tasks: Sequence[EditTask], states: States, given: Tensor, *, steps: int
 ) -> dict[str, float]:
-    """Return the rate of each start that ends nearest on edits for validation; of one rate there is no choice."""
-    if len(rates) == 1:
-        return dict.fromkeys(states, rates[0])
-    tried = {rate: measure(concepts, states, given, steps=steps, rate=rate)[0] for rate in rates}
-    return {name: min(tried, key=lambda rate: mean(curve[steps][0] for curve in tried[rate][name])) for name in states}
+    """Return the learning rate of each initialization that ends nearest on the validation edits."""
+    if len(lrs) == 1:
+        return dict.fromkeys(states, lrs[0])
+    tried = {lr: measure(tasks, states, given, steps=steps, lr=lr)[0] for lr in lrs}
+    return {name: min(tried, key=lambda lr: mean(curve[steps][0] for curve in tried[lr][name])) for name in states}
 
 
-def by_novelty(concepts: Sequence[Concept], curves: Curves, steps: int) -> dict[str, Any]:
+def by_novelty(tasks: Sequence[EditTask], curves: Curves, steps: int) -> dict[str, Any]:
     """Return the summary of each kind of unseen edit alone."""
     found: dict[str, Any] = {}
-    for kind in sorted({concept.novelty for concept in concepts}):
-        places = [place for place, concept in enumerate(concepts) if concept.novelty == kind]
-        found[kind] = summary({name: [every[place] for place in places] for name, every in curves.items()}, steps)
+    for kind in sorted({task.novelty for task in tasks}):
+        indices = [index for index, task in enumerate(tasks) if task.novelty == kind]
+        found[kind] = summary({name: [every[index] for index in indices] for name, every in curves.items()}, steps)
     return found
 
 
 def run(
-    pipeline: str, zoo: Path, data: str, *, concepts: int, steps: int, rates: Sequence[float], **denoising: Any
+    pipeline: str, zoo: Path, data: str, *, tasks: int, steps: int, lrs: Sequence[float], **denoising: Any
 ) -> dict[str, Any]:
     """Return the whole result; `denoising` has steps and guidance of it."""
     opened = open_pipeline(pipeline)
-    known = Known.of(Zoo.open(zoo), opened.pipeline)
-    every, given = read_concepts(zoo), pictures(data, TRAINED + JUDGED)
-    unseen = [concept for concept in every if concept.split == "test"][:concepts]
-    held = [concept for concept in every if concept.split == "validation"]
+    known = KnownCheckpoints.of(Zoo.open(zoo), opened.pipeline)
+    every, given = read_edit_tasks(zoo), pictures(data, TRAINED + HELD_OUT)
+    unseen = [task for task in every if task.split == "test"][:tasks]
+    held = [task for task in every if task.split == "validation"]
 
-    def states(chosen: Sequence[Concept]) -> States:
-        found = [starts(known, opened.pipeline, concept.texts[0], **denoising) for concept in chosen]
+    def states(chosen: Sequence[EditTask]) -> States:
+        found = [initializations(known, opened.pipeline, task.texts[0], **denoising) for task in chosen]
         return {name: [each[name] for each in found] for name in found[0]}
 
-    best = chosen_rates(rates, held, states(held), given, steps=steps)
+    best = chosen_lrs(lrs, held, states(held), given, steps=steps)
     curves: Curves = {}
     seconds: list[float] = []
-    for rate in sorted(set(best.values())):
-        part = {name: own for name, own in states(unseen).items() if best[name] == rate}
-        own, spent = measure(unseen, part, given, steps=steps, rate=rate)
+    for lr in sorted(set(best.values())):
+        part = {name: own for name, own in states(unseen).items() if best[name] == lr}
+        own, spent = measure(unseen, part, given, steps=steps, lr=lr)
         curves, seconds = curves | own, seconds + spent
     return {
         "provenance": provenance(),
         "pipeline": {"name": Path(pipeline).name, "sha256": opened.sha256},
-        "concepts": {concept.id: concept.novelty for concept in unseen},
+        "tasks": {task.id: task.novelty for task in unseen},
         "steps": steps,
         "denoising": denoising,
-        "rates": best,
+        "lr": best,
         "seconds_per_step": round(median(seconds), 5),
         "summary": summary(curves, steps),
         "by_novelty": by_novelty(unseen, curves, steps),
@@ -185,11 +187,11 @@ def main(
     data: Annotated[str, typer.Option(help="The pictures of the zoo.")],
     *,
     name: Annotated[str, typer.Option(help="Of the result.")] = "denoised",
-    concepts: Annotated[int, typer.Option(min=1, help="How many unseen edits.")] = 48,
-    steps: Annotated[int, typer.Option(min=2, help="Of training from each start.")] = 120,
-    rate: Annotated[list[float] | None, typer.Option(help="Rates to choose from.")] = None,
+    tasks: Annotated[int, typer.Option(min=1, help="How many unseen edits.")] = 48,
+    steps: Annotated[int, typer.Option(min=2, help="Of training from each initialization.")] = 120,
+    lr: Annotated[list[float] | None, typer.Option(help="Learning rates to choose from.")] = None,
     denoising: Annotated[int, typer.Option(min=1, help="Steps of denoising.")] = 8,
-    guidance: Annotated[float, typer.Option(min=0, help="1 follows the words.")] = 1.0,
+    guidance: Annotated[float, typer.Option(min=0, help="1 is without guidance.")] = 1.0,
 ) -> None:
     """Measure what denoised weights save."""
     try:
@@ -197,9 +199,9 @@ def main(
             pipeline,
             zoo,
             data,
-            concepts=concepts,
+            tasks=tasks,
             steps=steps,
-            rates=rate or RATES,
+            lrs=lr or LEARNING_RATES,
             denoising_steps=denoising,
             guidance=guidance,
         )

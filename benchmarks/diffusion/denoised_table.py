@@ -8,12 +8,12 @@ from benchmarks.diffusion.memorization import LABELS
 Result = Mapping[str, Any]
 
 
-def starts_table(result: Result) -> str:
-    """Return a row for every start: where it stands, where it ends, and when it is as good as random weights end."""
-    steps, edits = result["steps"], len(result["concepts"])
+def initializations_table(result: Result) -> str:
+    """Return a row for every initialization: its metrics at both ends, and when it is as good as random weights end."""
+    steps, edits = result["steps"], len(result["tasks"])
     lines = [
-        f"| start | L1 at once | L1 after {steps} steps | as good as random weights then: edits | median steps "
-        "| SSIM at once | SSIM: edits | median steps |",
+        f"| initialization | L1 at once | L1 after {steps} steps | as good as random weights then: edits "
+        "| median steps | SSIM at once | SSIM: edits | median steps |",
         "|---|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for name, own in result["summary"].items():
@@ -34,21 +34,21 @@ def memorization_table(result: Result) -> str:
 
 
 def denoising_table(result: Result) -> str:
-    """Return a row for every way of denoising, with what each kind of prediction gives."""
+    """Return a row for the options of denoising, a column for each prediction type."""
     kinds = result["pipelines"]
     lines = [f"| steps, guidance | {' | '.join(kinds)} |", "|---|" + "--:|" * len(kinds)]
     for rows in zip(*kinds.values(), strict=True):
         cells = [f"{row['mean']:.3f}, {row['median']:.3f}" for row in rows]
-        lines.append(f"| {_way(rows[0]['way'])} | {' | '.join(cells)} |")
+        lines.append(f"| {_words(rows[0]['options'])} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def _way(way: Mapping[str, Any] | str) -> str:
-    if isinstance(way, str):
-        return way
-    said = f"{way['num_inference_steps']}, {way.get('guidance_scale', 1):g}"
-    options = (("optimized_scale", "optimized scale"), ("zero_init_steps", "zero-init"))
-    return said + "".join(f", {words}" for option, words in options if option in way)
+def _words(options: Mapping[str, Any] | str) -> str:
+    if isinstance(options, str):
+        return options
+    words = f"{options['num_inference_steps']}, {options.get('guidance_scale', 1):g}"
+    extra = (("optimized_scale", "optimized scale"), ("zero_init_steps", "zero-init"))
+    return words + "".join(f", {text}" for option, text in extra if option in options)
 
 
 def _steps(own: Mapping[str, Any], steps: int) -> str:

@@ -1,10 +1,9 @@
 """Does a pipeline replay what it was trained on? `python -m benchmarks.diffusion.memorization PIPELINE --zoo ZOO`.
 
-Distances are between updates, in the deviations of the codec's normalization: the root of the mean square over all
-values. A sample is called a copy if it is nearer to a training checkpoint than all but one in twenty checkpoints are to
-that of another concept; how many are no farther from one than two runs of one concept are from each other, in the
-median, is counted, too. The figures go to `cards/results/NAME.json`, the plot to
-`cards/figures/NAME.png`.
+Distances are between updates, in units of the codec's std: the root of the mean square over all values. A sample is
+called a copy if it is nearer to a training checkpoint than all but one in twenty checkpoints are to that of another
+task. The result also counts the samples that are no farther from a checkpoint than two runs of one task are from each
+other, in the median. It goes to `cards/results/NAME.json`, the plot to `cards/figures/NAME.png`.
 """
 
 import json
@@ -18,9 +17,9 @@ import torch
 import typer
 from torch import Tensor
 
-from benchmarks.diffusion.denoised_baselines import last_of
+from benchmarks.diffusion.initializations import last_of
 from benchmarks.provenance import provenance
-from checkpoints.train import read_concepts
+from checkpoints.train import read_edit_tasks
 from paramgen.diffusion.loading import open_pipeline
 from paramgen.diffusion.pipeline import WeightDiffusionPipeline
 from paramgen.errors import ParamgenError
@@ -31,10 +30,10 @@ from paramgen.zoo import Zoo
 
 SEEDS: Final = 4
 LABELS: Final = {
-    "seeds": "two runs of one concept",
-    "concepts": "a concept and the nearest other",
-    "seen": "a sample for known words and the nearest checkpoint",
-    "unseen": "a sample for unseen words and the nearest checkpoint",
+    "seeds": "two runs of one task",
+    "tasks": "a task and the nearest other",
+    "seen": "a sample for a known prompt and the nearest checkpoint",
+    "unseen": "a sample for an unseen prompt and the nearest checkpoint",
     "draws": "two samples for one prompt",
 }
 
@@ -52,7 +51,7 @@ def distances(
     seen = [row.texts[0] for row in first[:: max(1, len(first) // len(unseen))]]
     found = {
         "seeds": apart[same & upper].tolist(),
-        "concepts": apart.masked_fill(same, torch.inf).amin(1).tolist(),
+        "tasks": apart.masked_fill(same, torch.inf).amin(1).tolist(),
     }
     draws: list[float] = []
     for kind, prompts in (("seen", seen), ("unseen", unseen)):
@@ -63,7 +62,7 @@ def distances(
 
 
 def drawn(pipeline: WeightDiffusionPipeline, prompt: str, *, steps: int) -> Tensor:
-    """Return the normalized updates of several draws for one prompt."""
+    """Return the normalized updates of several samples for one prompt."""
     text = pipeline.embed(prompt).expand(SEEDS, -1)
     generators = [slot_generator(seed, "diffusion", stream="0") for seed in range(SEEDS)]
     (updates,) = pipeline(
@@ -89,7 +88,7 @@ def plot(found: Mapping[str, Sequence[float]], steps: int) -> bytes:
             axes.plot([median(values)] * 2, [row - 0.3, row + 0.3], color="#14181f", linewidth=1.5)
         axes.set_yticks(range(len(found)), [LABELS[kind] for kind in found])
         axes.invert_yaxis()
-        axes.set_xlabel("root mean square, in deviations")
+        axes.set_xlabel("root mean square, in units of the std")
         axes.set_xlim(left=0)
     return content.getvalue()
 
@@ -104,13 +103,13 @@ def main(
     """Measure whether a pipeline replays its training checkpoints."""
     try:
         opened, read = open_pipeline(pipeline), Zoo.open(zoo)
-        unseen = [concept.texts[0] for concept in read_concepts(zoo) if concept.split == "test"]
+        unseen = [task.texts[0] for task in read_edit_tasks(zoo) if task.split == "test"]
         found = distances(opened.pipeline, read, unseen, steps=steps)
     except ParamgenError as error:
         sys.stderr.write(f"error: {error.message}\n")
         raise typer.Exit(2) from error
     samples = [*found["seen"], *found["unseen"]]
-    near = quantiles(found["concepts"], n=20)[0]
+    near = quantiles(found["tasks"], n=20)[0]
     result: dict[str, Any] = {
         "provenance": provenance(),
         "pipeline": {"name": Path(pipeline).name, "sha256": opened.sha256},

@@ -22,7 +22,7 @@ import typer
 from scipy.stats import t as student
 
 from paramgen.errors import OptionError, ParamgenError
-from paramgen.graphs.analysis.kinds import FAMILIES, Family, family_of
+from paramgen.graphs.analysis.model_family import MODEL_FAMILIES, ModelFamily, family_of
 from paramgen.initializers import SHIPPED, TEXT, initializer_of
 from paramgen.initializers.auto import AUTO, CONTROLS, LIBRARY, TABLE, Metric, Table
 from paramgen.initializers.hypernet import HYPERNET
@@ -47,7 +47,7 @@ class Row:
     """
 
     network: str
-    family: Family
+    family: ModelFamily
     data: str
     parameters: int
     starts: Mapping[str, tuple[float, ...]]
@@ -66,7 +66,7 @@ def main(
     """Choose, print the table and write it."""
     chosen = results or [file for file in RESULTS if file.is_file()]
     rows = [row for result in chosen for row in read(result)]
-    families = {family: entry(rows, family) for family in FAMILIES}
+    families = {family: entry(rows, family) for family in MODEL_FAMILIES}
     learned = [
         TEXT if family == TEXT_FAMILY else SHIPPED
         for family, each in families.items()
@@ -124,7 +124,7 @@ def _row(row: Mapping[str, Any], *, ours: bool, steps: int, seeds: int, metric: 
     )
 
 
-def entry(rows: Sequence[Row], family: Family) -> dict[str, Any]:
+def entry(rows: Sequence[Row], family: ModelFamily) -> dict[str, Any]:
     """Return what the table says of a family."""
     own = [row for row in rows if row.family == family]
     if not own or family == "other":
@@ -183,7 +183,7 @@ def _noise(rows: Sequence[Row], init: str) -> float:
     return float(student.ppf(0.975, freedom)) * sqrt(sum(errors)) / len(rows)
 
 
-def _family(network: str, said: str) -> Family:
+def _family(network: str, said: str) -> ModelFamily:
     """Return the family of a network of `vision_networks`; of another one, what its row says."""
     from benchmarks.initialization.vision_networks import SIZE, networks
 
@@ -192,9 +192,9 @@ def _family(network: str, said: str) -> Family:
         with torch.device("meta"):
             module = known.factory(10)()
         return family_of(describe(module, example_input=((torch.zeros(2, 3, SIZE, SIZE),), {}))[1])
-    named = next((family for family in FAMILIES if said == family), None)
+    named = next((family for family in MODEL_FAMILIES if said == family), None)
     if named is None:
-        raise OptionError(f"{network} is of the family {said!r}. Known: {', '.join(FAMILIES)}.")
+        raise OptionError(f"{network} is of the family {said!r}. Known: {', '.join(MODEL_FAMILIES)}.")
     return named
 
 

@@ -24,11 +24,11 @@ from benchmarks.initialization.evaluate_networks import library_networks
 from benchmarks.provenance import provenance
 from paramgen.errors import ParamgenError
 from paramgen.hypernets.loading import Predictor, load
-from training import judge
+from training import evaluation
 from training.data.images import Images, Split, load_set
 from training.spaces import pool
 from training.spaces.design import CLASSES, RESOLUTIONS
-from training.targets import Target, seed_of, view_of
+from training.targets import TargetNetwork, seed_of, view_of
 
 RATES: Final = (3e-4, 1e-3, 3e-3)
 _SPLITS: Final[tuple[Split, ...]] = ("train", "test")
@@ -76,7 +76,7 @@ def measure(
     trained: dict[str, dict[str, list[float]]] = {"library": {}, "hypernet": {}}
     parameters = 0
     for seed in range(protocol.seeds):
-        target = Target.of(subject.build, view, seed=seed, device=torch.device("cpu"))
+        target = TargetNetwork.of(subject.build, view, seed=seed, device=torch.device("cpu"))
         parameters = sum(parameter.numel() for parameter in target.network.parameters())
         with torch.no_grad():
             starts = {"library": target.state, "hypernet": target.state | target.predict(hypernet)}
@@ -96,11 +96,11 @@ def measure(
 
 
 def _accuracy(network: nn.Module, state: dict[str, Tensor], images: Images, protocol: Protocol) -> float:
-    return judge.accuracy(network, state, images.batches(protocol.batch, limit=protocol.test_images))
+    return evaluation.accuracy(network, state, images.batches(protocol.batch, limit=protocol.test_images))
 
 
 def _trained(
-    target: Target,
+    target: TargetNetwork,
     state: dict[str, Tensor],
     images: Mapping[Split, Images],
     protocol: Protocol,
@@ -110,7 +110,7 @@ def _trained(
 ) -> float:
     """Return the accuracy after a short training from `state`."""
     steps, batch = protocol.steps, protocol.batch
-    reached = judge.fine_tune(target.network, state, images["train"], steps=steps, rate=rate, batch=batch, seed=seed)
+    reached = evaluation.fine_tune(target.network, state, images["train"], steps=steps, lr=rate, batch=batch, seed=seed)
     return _accuracy(target.network, reached, images["test"], protocol)
 
 

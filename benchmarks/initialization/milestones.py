@@ -23,11 +23,11 @@ from paramgen._optional import require
 from paramgen.errors import OptionError, ParamgenError
 from paramgen.hypernets.loading import Predictor, load
 from paramgen.storage.folder import write_text
-from training import judge
+from training import evaluation
 from training.data.images import Images, Split, load_set
 from training.log import NAME as LOG
 from training.loop import MILESTONES
-from training.targets import Target, view_of
+from training.targets import TargetNetwork, view_of
 
 RESULT: Final = Path("cards/results/vision_milestones.json")
 FIGURE: Final = Path("cards/figures/vision_milestones.png")
@@ -50,7 +50,8 @@ def measure(
     found: dict[str, dict[int, float]] = {"zero_shot": {}, "trained": {}}
     for step, hypernet in {_LIBRARY: None, **hypernets}.items():
         pairs = [
-            _pair(Target.of(build, view, seed=seed, device=_cpu()), hypernet, images, seed) for seed in range(seeds)
+            _pair(TargetNetwork.of(build, view, seed=seed, device=_cpu()), hypernet, images, seed)
+            for seed in range(seeds)
         ]
         found["zero_shot"][step], found["trained"][step] = (
             round(mean(values), 4) for values in zip(*pairs, strict=True)
@@ -58,14 +59,16 @@ def measure(
     return {"network": network.name, **found}
 
 
-def _pair(target: Target, hypernet: Predictor | None, images: Mapping[Split, Images], seed: int) -> tuple[float, float]:
+def _pair(
+    target: TargetNetwork, hypernet: Predictor | None, images: Mapping[Split, Images], seed: int
+) -> tuple[float, float]:
     state = target.state
     if hypernet is not None:
         with torch.no_grad():
             state = state | target.predict(hypernet)
-    reached = judge.fine_tune(target.network, state, images["train"], steps=STEPS, rate=RATE, batch=64, seed=seed)
+    reached = evaluation.fine_tune(target.network, state, images["train"], steps=STEPS, lr=RATE, batch=64, seed=seed)
     batches = list(images["test"].batches(64, limit=_TEST_IMAGES))
-    first, last = (judge.accuracy(target.network, each, batches) for each in (state, reached))
+    first, last = (evaluation.accuracy(target.network, each, batches) for each in (state, reached))
     return first, last
 
 
@@ -79,13 +82,13 @@ def summary(run: Path) -> dict[str, Any]:
     judged = {}
     for line in (run / LOG).read_text(encoding="utf-8").splitlines():
         entry = json.loads(line)
-        if "judged" in entry:
-            judged[entry["step"] + 1] = entry["judged"]
+        if "evaluation" in entry:
+            judged[entry["step"] + 1] = entry["evaluation"]
         else:
             steps[entry["step"]] = entry  # a step that was lost and taken again counts once
     late: dict[str, list[float]] = {}
     for entry in list(steps.values())[-max(1, len(steps) // 10) :]:
-        late.setdefault(entry["task"], []).extend(entry["accuracy"])
+        late.setdefault(entry["dataset"], []).extend(entry["accuracy"])
     return {
         "steps": len(steps),
         "minutes": round(sum(sum(entry["seconds"].values()) for entry in steps.values()) / 60, 1),

@@ -53,14 +53,14 @@ from paramgen.errors import OptionError, ParamgenError, UnknownNameError
 from paramgen.initializers import initializer_of
 from paramgen.initializers.library import KEPT, LIBRARY, PLAIN
 from paramgen.storage.folder import write_text
-from training.config import Part
+from training.config import ClassSubset
+from training.data.datasets import subset_of
 from training.data.images import load_set
-from training.data.tasks import part_of
 
 RESULTS: Final = Path(__file__).parents[2] / "cards" / "results" / "vision_starts.json"
 RATES: Final = (5e-4, 1.2e-3, 2.8e-3, 6.7e-3, 1.6e-2)
 BATCH: Final = 32
-PARTS: Final[dict[str, Part]] = {"tiny": "odd"}
+PARTS: Final[dict[str, ClassSubset]] = {"tiny": "odd"}
 """Of Tiny ImageNet, the shipped hypernet's recipe has seen every other class, beginning with the first."""
 
 DOMAINS: Final = {"cifar10": "trained on", "tiny": "unseen classes"}
@@ -77,14 +77,14 @@ class DataSet:
     """Images of the networks' size; `identity` is a hash of them."""
 
     name: str
-    part: Part
+    part: ClassSubset
     classes: int
     train: Pixels
     test: Pixels
     identity: str
 
     @classmethod
-    def of(cls, name: str, train: Pixels, test: Pixels, *, part: Part = "all") -> "DataSet":
+    def of(cls, name: str, train: Pixels, test: Pixels, *, part: ClassSubset = "all") -> "DataSet":
         """Return the data set with its hash."""
         digest = hashlib.sha256()
         for each in (train, test):
@@ -299,7 +299,7 @@ def _data_sets(given: argparse.Namespace) -> list[DataSet]:
         if part not in ("all", "even", "odd"):
             raise UnknownNameError.of("part", part, ["all", "even", "odd"])
         images = load_set(Path(path), (SIZE,), given.cache)
-        split = {which: part_of(images[which, SIZE], part) for which in ("train", "test")}
+        split = {which: subset_of(images[which, SIZE], part) for which in ("train", "test")}
         train, test = (Pixels(pixels=each.pixels, labels=each.labels) for each in split.values())
         found.append(DataSet.of(name, train, test, part=part))
     return found

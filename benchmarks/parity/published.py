@@ -9,7 +9,7 @@ from torch import nn
 from paramgen.architectures import Inputs, resolve
 from paramgen.architectures.recorder import record
 from paramgen.graphs.views.published.view import published_view
-from paramgen.graphs.views.published.vocabulary import Family
+from paramgen.graphs.views.published.vocabulary import PrimitiveSet
 from paramgen.graphs.views.view import View
 from paramgen.slots.manifest import Manifest, read_manifest
 
@@ -51,7 +51,7 @@ def built(name: str) -> tuple[nn.Module, Manifest, Inputs]:
     return made.module, made.manifest, made.example
 
 
-def family_of(name: str) -> Family:
+def family_of(name: str) -> PrimitiveSet:
     """Return whose hypernet the reference predicted a network with."""
     return "logah_gpt" if "gpt2" in name else "logah_vit" if name == "vit_tiny" else "ghn3"
 

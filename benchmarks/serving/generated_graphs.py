@@ -1,7 +1,7 @@
-"""Graphs that nobody's network has: nodes, edges, slots, draws, layout and ties made by chance.
+"""Graphs that nobody's network has: nodes, edges, slots, init programs, layout and ties made by chance.
 
 Half of a graph is put together of blocks as real networks have them, so that what reads graphs finds something to
-read; then it is bent: odd shapes, missing predecessors, strides of zero, slots of any dtype, draws of any operation.
+read; then it is bent: odd shapes, missing predecessors, strides of zero, slots of any dtype, programs of any operation.
 Everything hangs on one `random.Random`, so that a number, or hypothesis, decides the graph.
 """
 
@@ -16,7 +16,7 @@ from paramgen.errors import GraphError
 from paramgen.graphs.init_json import program_from_json
 from paramgen.graphs.init_limits import PACKETS, bound
 from paramgen.graphs.ops import VOCABULARY
-from paramgen.slots.init_program import Step
+from paramgen.slots.init_program import InitStep
 
 Json = dict[str, Any]
 SIDES: Final = (1, 1, 2, 3, 4, 6, 8, 12, 16)
@@ -70,7 +70,13 @@ class Generated:
             name += f".{len(self.slots)}"
         slot: Json = {"name": name, "shape": list(shape), "dtype": "float32", "kind": "parameter"}
         owner = name.rpartition(".")[0] if self.draw.random() < 0.8 else self.draw.choice(("", "x", ".."))
-        slot |= {"owner": owner, "owner_type": self.draw.choice(OWNERS), "tied_to": None, "draw": None, **entries}
+        slot |= {
+            "owner": owner,
+            "owner_type": self.draw.choice(OWNERS),
+            "tied_to": None,
+            "init_program": None,
+            **entries,
+        }
         self.slots.append(slot)
         return slot
 
@@ -94,7 +100,7 @@ def generated(draw: Random) -> Json:
     wild = draw.random() < 0.25
     for slot in made.slots:
         if slot["tied_to"] is None and draw.random() < 0.5:
-            slot["draw"] = program(draw, slot, steps=draw.choice((1, 2, 2, 3, 5)) if wild else 1)
+            slot["init_program"] = program(draw, slot, steps=draw.choice((1, 2, 2, 3, 5)) if wild else 1)
     return {
         "paramgen_graph": 1,
         "spec": draw.choice(("own.py:build", "timm:resnet18", "", "x" * 300)),
@@ -279,7 +285,7 @@ def _layout(draw: Random) -> Json:
 
 
 def program(draw: Random, slot: Json, *, steps: int) -> Json:
-    """Return a draw for a slot: memory of its shape, and a few operations by the words of their schemas."""
+    """Return an init program for a slot: memory of its shape, and a few operations by the words of their schemas."""
     size = list(slot["shape"])
     first = draw.choice(("empty.memory_format", "zeros.default", "randn.default", "ones.default"))
     dtype = {"dtype": slot["dtype"]}
@@ -320,13 +326,13 @@ def _runnable(draw: Random, steps: list[Any], size: list[int], register: int) ->
 
 @cache
 def overloads() -> tuple[Any, ...]:
-    """Return every operation of tensors that a draw may hold."""
+    """Return every operation of tensors that an init program may hold."""
     found = []
     for packet in sorted(PACKETS):
         for name in getattr(torch.ops.aten, packet).overloads():
             operator = getattr(getattr(torch.ops.aten, packet), name)
             try:
-                bound(Step(f"{packet}.{name}", (), {}, ()))
+                bound(InitStep(f"{packet}.{name}", (), {}, ()))
             except GraphError as error:
                 if "needs" not in str(error):
                     continue

@@ -32,7 +32,7 @@ from paramgen.output.card import write_card
 from paramgen.output.info import info_of
 from paramgen.output.verify import check_folder, load_folder
 from paramgen.published.reader import read as read_pickle
-from paramgen.zoo import Layout, Row, Zoo
+from paramgen.zoo import Row, Zoo, ZooLayout
 from paramgen.zoo.hashes import content_sha256
 
 BERT: Final = (
@@ -85,7 +85,7 @@ def _pickled(folder: Path) -> None:
 
 
 def _zoo(folder: Path) -> None:
-    layout = Layout(spec="x", config={}, task="collected", form="full", base=None)
+    layout = ZooLayout(spec="x", config={}, kind="collected", form="full", base=None)
     write_layout(folder, layout, {})
     tensors = {"w": torch.zeros(2)}
     row = Row(
@@ -209,7 +209,7 @@ READERS: Final[Mapping[str, Reader]] = {
         lambda folder: open_pipeline(str(folder)),
         json=(
             "model_index.json",
-            *(f"{part}/config.json" for part in ("codec", "denoiser", "prompts", "start")),
+            *(f"{part}/config.json" for part in ("codec", "denoiser", "prompts", "base")),
             "scheduler/scheduler_config.json",
         ),
     ),

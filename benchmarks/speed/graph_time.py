@@ -24,7 +24,7 @@ import numpy as np
 from benchmarks.provenance import provenance
 from paramgen.architectures import Architecture, resolve, sources
 from paramgen.errors import ParamgenError
-from paramgen.graphs.cache import PLACE, cached_graph
+from paramgen.graphs.cache import CACHE_VARIABLE, cached_graph
 from paramgen.graphs.schema import Graph
 from paramgen.graphs.tracing.fallbacks import graph_of
 from paramgen.graphs.views.virtual_edges import virtual_edges
@@ -47,7 +47,7 @@ def main() -> None:
     sizes = counted(even(names, given.candidates))
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        os.environ[PLACE] = folder
+        os.environ[CACHE_VARIABLE] = folder
         for name in by_size(sizes, given.networks):
             rows.append(measured(name, given.repeat))
             print(rows[-1], file=sys.stderr, flush=True)

@@ -19,7 +19,7 @@ from statistics import median
 from typing import Any, Final
 
 from benchmarks.provenance import provenance
-from paramgen.graphs.cache import OFF, PLACE
+from paramgen.graphs.cache import CACHE_VARIABLE, OFF
 from paramgen.output.planning import plan_folder
 from paramgen.output.write import write_prediction
 from paramgen.prediction import prepare
@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--init", nargs="*", default=["auto", "hypernet"])
     parser.add_argument("--folder", type=Path, default=None, help="the disk to write to")
     given = parser.parse_args()
-    os.environ[PLACE] = OFF  # every graph is traced
+    os.environ[CACHE_VARIABLE] = OFF  # every graph is traced
     names = given.network or sorted({name for file in catalog().files for name in file.norms})
     starts = {}
     for init in given.init:

@@ -52,7 +52,7 @@ def tiny() -> HypernetConfig:
         normalization=FanIn(spare_tables=True),
         vocabulary="published",
         roles=("weight", "scale", "bias", "position", "class_weight", "class_bias"),
-        departure=False,
+        residual=False,
     )
 
 

@@ -26,12 +26,12 @@ from torch import nn
 from benchmarks.provenance import provenance
 from paramgen.hypernets.hypernet import Hypernet
 from training.__main__ import recipe
-from training.clock import Clock
 from training.config import Config, Objective, Stage
 from training.learning import Sampled
-from training.loop import Run
+from training.loop import HypernetRun
 from training.losses import use_batch_statistics
 from training.spaces import sample
+from training.step_timer import StepTimer
 from training.targets import view_of_design
 
 RESULTS: Final = Path(__file__).parents[2] / "cards" / "results" / "training_step.json"
@@ -75,8 +75,8 @@ def case(config: Config, networks: int, designs: int, *, steps: int, lookahead: 
         optimization=replace(config.optimization, steps=total),
         stages=(Stage(until=total, objective=objective, networks=networks),),
         pool=designs,
-        judge_every=total + 1,
-        judged=0,
+        evaluate_every=total + 1,
+        evaluated=0,
     )
 
 
@@ -96,15 +96,15 @@ def pictures(root: Path) -> Path:
 def measure(config: Config, folder: Path, data: Path) -> dict[str, Any]:
     """Return the figures of one case, medians over the steps and means over their networks."""
     shutil.rmtree(folder / "run", ignore_errors=True)
-    run = Run(config, folder / "run", {config.tasks[0].name: data}, resume=False)
+    run = HypernetRun(config, folder / "run", {config.datasets[0].name: data}, resume=False)
     for design in run.window.designs(0):
-        view_of_design(replace(design, classes=run.tasks[0].classes))
+        view_of_design(replace(design, classes=run.datasets[0].classes))
     # A supernet has no encoder: all of its time is decoding.
     encoding = _watched(run.hypernet.encoder) if isinstance(run.hypernet, Hypernet) else []
     clocks, plain, parameters = [], [], []
     for _ in range(config.optimization.steps):
         encoding.clear()
-        stage, again = config.stage(run.step), Clock(run.accelerator.device)
+        stage, again = config.stage(run.step), StepTimer(run.accelerator.device)
         sampled = run.sample(stage, again)
         clock = run.advance()
         encode = sum(encoding)
@@ -145,12 +145,12 @@ def _watched(module: nn.Module) -> list[float]:
     return seconds
 
 
-def plainly(sampled: Sequence[Sampled], objective: Objective) -> Clock:
+def plainly(sampled: Sequence[Sampled], objective: Objective) -> StepTimer:
     """Train the networks from their own starts on the same images, and return where the time went."""
-    clock = Clock(sampled[0].batches[0][0].device, exact=True)
+    clock = StepTimer(sampled[0].batches[0][0].device, exact=True)
     for each in sampled:
         network = use_batch_statistics(each.target.network)
-        optimizer = torch.optim.Adam(network.parameters(), lr=objective.inner_rate, fused=True)
+        optimizer = torch.optim.Adam(network.parameters(), lr=objective.inner_lr, fused=True)
         for images, labels in each.batches:
             loss = nn.functional.cross_entropy(network(images), labels, label_smoothing=objective.label_smoothing)
             clock.lap("forward")

@@ -1,1 +1,1 @@
-"""One zoo per file; each has `config() -> Recipe`."""
+"""One zoo per file; each has `config() -> ZooRecipe`."""

@@ -1,11 +1,11 @@
-"""The zoo of photos with whole weights in place of low-rank updates, from the same kind of start."""
+"""The zoo `photos` with full fine-tuning in place of low-rank updates."""
 
 from dataclasses import replace
 
-from checkpoints.recipe import Recipe
+from checkpoints.recipe import ZooRecipe
 from checkpoints.recipes import photos
 
 
-def config() -> Recipe:
-    """Return the zoo: one checkpoint of each concept, four times as large."""
+def config() -> ZooRecipe:
+    """Return the zoo: one checkpoint of each task, four times as large."""
     return replace(photos.config(), form="full", snapshots=(30,))

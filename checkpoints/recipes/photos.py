@@ -1,22 +1,22 @@
-"""The zoo of the pipeline we ship: 400 edits of photographs, each a low-rank update of one start."""
+"""The zoo of the pipeline we ship: 400 edits of photographs, each a low-rank update of one base checkpoint."""
 
-from checkpoints.recipe import Recipe, Start
+from checkpoints.recipe import BaseTraining, ZooRecipe
 
 
-def config() -> Recipe:
+def config() -> ZooRecipe:
     """Return the zoo; what it holds: cards/results/zoo_photos.json."""
-    return Recipe(
+    return ZooRecipe(
         train=400,
         validation=10,
         test=48,
-        start=Start(episodes=5, steps=60, group=24, batch=4),
+        base=BaseTraining(episodes=5, steps=60, group=24, batch=4),
         rank=8,
         alpha=8.0,
         repeated=16,
         group=32,
         batch=4,
         snapshots=(10, 20, 30),
-        rate=1e-2,
+        lr=1e-2,
         pictures=256,
-        judged=16,
+        held_out=16,
     )

@@ -1,22 +1,20 @@
-"""A zoo of minutes, on scenes that are drawn here: `make zoo-small`."""
+"""A zoo of minutes, on generated scenes: `make zoo-small`."""
 
-from checkpoints.recipe import Recipe, Start
+from dataclasses import replace
+
+from checkpoints.recipe import BaseTraining, ZooRecipe
+from checkpoints.recipes import photos
 
 
-def config() -> Recipe:
-    """Return the zoo; it shows the whole way, and is too small to generalize from."""
-    return Recipe(
+def config() -> ZooRecipe:
+    """Return the zoo; it shows the whole workflow, and is too small to generalize from."""
+    return replace(
+        photos.config(),
         train=64,
         validation=3,
         test=9,
-        start=Start(episodes=4, steps=60, group=16, batch=4),
-        rank=8,
-        alpha=8.0,
+        base=BaseTraining(episodes=4, steps=60, group=16, batch=4),
         repeated=3,
         group=17,
-        batch=4,
         snapshots=(20, 40),
-        rate=1e-2,
-        pictures=256,
-        judged=16,
     )

@@ -1,19 +1,19 @@
 """A zoo of seconds: it shows that an installation works."""
 
-from checkpoints.recipe import Recipe, Start
+from checkpoints.recipe import BaseTraining, ZooRecipe
 
 
-def config() -> Recipe:
+def config() -> ZooRecipe:
     """Return the zoo; what it makes is of no use."""
-    return Recipe(
+    return ZooRecipe(
         train=4,
         validation=1,
         test=3,
-        start=Start(episodes=2, steps=2, group=2, batch=2),
+        base=BaseTraining(episodes=2, steps=2, group=2, batch=2),
         repeated=2,
         group=3,
         batch=2,
         snapshots=(1, 2),
         pictures=6,
-        judged=2,
+        held_out=2,
     )

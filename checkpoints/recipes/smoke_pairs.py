@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-from checkpoints.recipe import Recipe
+from checkpoints.recipe import ZooRecipe
 from checkpoints.recipes import smoke
 
 
-def config() -> Recipe:
+def config() -> ZooRecipe:
     """Return the zoo; what it makes is of no use."""
-    return replace(smoke.config(), task="classification", adversarial=0.0, test=1)
+    return replace(smoke.config(), kind="classification", adversarial=0.0, test=1)

@@ -1,7 +1,7 @@
 """Architectures: names, files and modules turned into networks on the meta device.
 
-An `Architecture` is everything paramgen knows of a network: its module without data, its manifest with what the
-library would draw for each slot, an example input, and the folder that the target library reads.
+An `Architecture` is everything paramgen knows of a network: its module without data, its manifest with the
+init program of each slot, an example input, and the folder that the target library reads.
 """
 
 import re
@@ -21,7 +21,7 @@ from paramgen.slots.manifest import Manifest
 from paramgen.storage.json_file import read_json_object
 
 if TYPE_CHECKING:
-    from paramgen.architectures.followed import Tokens
+    from paramgen.architectures.followed import TokenizerVocabulary
 
 MAX_CONFIG_BYTES = 1_000_000
 
@@ -31,7 +31,7 @@ Inputs = tuple[tuple[Any, ...], Mapping[str, Any]]
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Layout:
+class FolderLayout:
     """The folder that a library reads: its config.json, its weights file, and how it wants tied tensors."""
 
     source: str
@@ -53,13 +53,13 @@ class Architecture:
 
     spec: str
     manifest: Manifest
-    layout: Layout
+    layout: FolderLayout
     module: nn.Module | None = None
     example: Inputs | None = None
     guessed: bool = False
     """Whether nobody said what it takes, and `example` was guessed from its first layer."""
     notes: tuple[str, ...] = ()
-    """What was decided for whoever named it, in sentences."""
+    """What was decided without being typed, in sentences."""
     construct: Callable[[], nn.Module] | None = None
     """Calls the library's constructor again, on any device; None for a live module, and where only a graph is known."""
     extra: Mapping[str, Callable[[], Any]] = field(default_factory=dict, repr=False)
@@ -79,7 +79,7 @@ class Architecture:
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Loaded:
+class LoadedModel:
     """What a library's own loader made of a folder."""
 
     module: nn.Module
@@ -94,7 +94,7 @@ class Loaded:
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class ArchitectureRequest:
     """What a caller asks for: a name, its overrides (--set) and, if need be, an example input.
 
     Where the network is to read the `tokens` of a tokenizer, its config follows it in all but what is `typed`.
@@ -103,7 +103,7 @@ class Request:
     name: str
     overrides: Mapping[str, Any] = field(default_factory=dict)
     example: Inputs | None = None
-    tokens: "Tokens | None" = None
+    tokens: "TokenizerVocabulary | None" = None
     typed: frozenset[str] = frozenset()
 
 
@@ -111,7 +111,7 @@ class ArchitectureSource(ABC):
     """A library whose networks we build, and whose folders we write."""
 
     @abstractmethod
-    def build(self, request: Request) -> Architecture:
+    def build(self, request: ArchitectureRequest) -> Architecture:
         """Build the network on the meta device."""
 
     @abstractmethod
@@ -119,11 +119,21 @@ class ArchitectureSource(ABC):
         """Every name that `build` takes, as far as they can be listed."""
 
     @abstractmethod
-    def load(self, folder: Path, device: torch.device) -> Loaded:
+    def load(self, folder: Path, device: torch.device) -> LoadedModel:
         """Load `folder` with the library's own loader."""
+
+    def example_of(self, module: nn.Module) -> Inputs | None:
+        """Return an example input of a live module of this library; None where it is of another, or not known."""
+        return None
 
 
 sources: Registry[ArchitectureSource] = Registry("architecture source", "paramgen.architectures")
+
+
+def library_example(module: nn.Module) -> Inputs | None:
+    """Return an example input of a live module from the library that it comes from; None where none knows it."""
+    found = (sources.get(name)().example_of(module) for name in sources.names())
+    return next((example for example in found if example is not None), None)
 
 
 def resolve(
@@ -131,12 +141,17 @@ def resolve(
     overrides: Mapping[str, Any] | None = None,
     example: Inputs | None = None,
     *,
-    tokens: "Tokens | None" = None,
+    tokens: "TokenizerVocabulary | None" = None,
 ) -> Architecture:
     """Build the architecture that `spec` names; a language model's config follows the tokenizer of the `tokens`.
 
     `spec` is `source:name`, a bare alias, `path/to/file.py:factory`, `package.module:factory`, the path of a
     config.json that transformers or diffusers wrote (or of its folder), or a repository of the Hub with one.
+
+    Raises:
+        UnknownNameError: `spec` names nothing.
+        ArchitectureError: The network cannot be built.
+        OptionError: An override is refused.
     """
     from paramgen.architectures.aliases import ALIASES
     from paramgen.architectures.followed import typed_keys
@@ -146,7 +161,7 @@ def resolve(
 
     if is_code(spec) and spec.partition(":")[0] not in sources.names():
         name = f"{spec}:" if spec.endswith(".py") else spec
-        return sources.get("module")().build(Request(name=name, overrides=overrides or {}, example=example))
+        return sources.get("module")().build(ArchitectureRequest(name=name, overrides=overrides or {}, example=example))
     bare, typed = split_spec(spec)
     spec, own = split_spec(ALIASES.get(bare, bare))
     typed |= overrides or {}
@@ -156,11 +171,11 @@ def resolve(
     if spec.endswith(".json") or is_config_folder(spec):
         spec = spec_of_config(Path(spec))
     elif is_repository(spec):
-        return from_repository(Request(name=spec, **options))
+        return from_repository(ArchitectureRequest(name=spec, **options))
     parsed = Spec.parse(spec)
     if not parsed.argument or parsed.kind not in sources.names():
         raise _unknown(spec)
-    return sources.get(parsed.kind)().build(Request(name=parsed.argument, **options))
+    return sources.get(parsed.kind)().build(ArchitectureRequest(name=parsed.argument, **options))
 
 
 def refuse_unknown_name(spec: str) -> None:
@@ -194,7 +209,11 @@ def is_config_folder(name: str) -> bool:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """Read a JSON object of limited size from `path` (or from the config.json in it)."""
+    """Read a JSON object of limited size from `path` (or from the config.json in it).
+
+    Raises:
+        ArchitectureError: The file is too large, or holds no JSON object.
+    """
     file = path / "config.json" if path.is_dir() else path
     advice = "Type a config.json of transformers or diffusers."
     return read_json_object(file, most=MAX_CONFIG_BYTES, error=ArchitectureError, advice=advice)
@@ -209,9 +228,9 @@ def refuse_unknown(overrides: Mapping[str, Any], known: Sequence[str], what: str
 
 def refuse_pretrained(overrides: Mapping[str, Any], what: str) -> None:
     """Raise an error for options that would read weights: from here on they are ours."""
-    asked = sorted(_PRETRAINED.intersection(overrides))
-    if asked:
-        raise OptionError(f"{what} is built without pretrained weights; leave out --set {asked[0]}.")
+    given = sorted(_PRETRAINED.intersection(overrides))
+    if given:
+        raise OptionError(f"{what} is built without pretrained weights; leave out --set {given[0]}.")
 
 
 _PRETRAINED = frozenset(
@@ -234,7 +253,11 @@ def built(what: str, error: BaseException, *, where: str = "") -> ArchitectureEr
 
 
 def spec_of_config(path: Path) -> str:
-    """Return the spec of the network that a config.json describes."""
+    """Return the spec of the network that a config.json describes.
+
+    Raises:
+        ArchitectureError: It is of no library whose configs can be read.
+    """
     config = read_config(path)
     if "model_type" in config:
         return f"transformers:{path}"

@@ -1,4 +1,4 @@
-"""Bare names that people type, each standing for one full spec."""
+"""Bare names that people type, and the full spec that each one means."""
 
 from typing import Final
 

@@ -1,8 +1,8 @@
-"""What the values of an architecture's config may be, decided before a library builds anything of them.
+"""Limits for the values of an architecture's config, checked before a library builds anything.
 
 A library takes minutes, or all memory, until it fails at a hundred million layers, and builds a network of minus three
 labels without a word. Whoever hands values of somebody's to a library calls `refuse_config` first: names, `--set`, and
-config files alike. All bounds stand here. They are far above what networks have: every default of transformers and
+config files alike. All bounds are here. They are far above what networks have: every default of transformers and
 diffusers passes.
 """
 
@@ -20,7 +20,7 @@ MAX_HEADS: Final = 65_536
 MAX_SIZE: Final = 1_000_000_000  # a width, a vocabulary, a number of positions
 MAX_MODULES: Final = 1_000_000  # layers times experts
 MAX_IMAGE_SIZE: Final = 16_384  # pixels of an edge
-MAX_ELEMENTS: Final = 10**13  # of all weights together, as far as the config tells; twenty terabytes
+MAX_ELEMENTS: Final = 10**13  # of all weights together, as far as the config says; twenty terabytes
 MAX_NESTING: Final = 8  # configs inside each other
 
 
@@ -135,7 +135,7 @@ def refuse_config(values: Mapping[str, Any], what: str) -> None:
 
 
 def _elements(config: Mapping[str, Any], what: str) -> int:
-    """Return about how many weights one config stands for: blocks of attention and units, and rows of tokens."""
+    """Return about how many weights the network of a config has: blocks of attention and units, and rows of tokens."""
     layers, width, experts = (_first(config, names) for names in (_LAYERS, _WIDTHS, _EXPERTS))
     units = _first(config, _UNITS) or 4 * width
     if layers * experts > MAX_MODULES:

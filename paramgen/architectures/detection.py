@@ -19,7 +19,7 @@ BOXES: Final = 8
 
 
 def follow_every_head(module: Any) -> None:
-    """Let a detector run in this way; other networks stay as they are."""
+    """Let a detector run every head on fixed proposals; other networks stay as they are."""
     detection = require("torchvision.models.detection", extra="torchvision")
     rcnn = detection.generalized_rcnn.GeneralizedRCNN
     if not isinstance(module, (rcnn, detection.ssd.SSD, detection.retinanet.RetinaNet, detection.fcos.FCOS)):

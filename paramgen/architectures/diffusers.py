@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast, final
@@ -12,10 +13,11 @@ from torch import nn
 from paramgen._torchvision import ensure_torchvision
 from paramgen.architectures import (
     Architecture,
+    ArchitectureRequest,
     ArchitectureSource,
-    Layout,
-    Loaded,
-    Request,
+    FolderLayout,
+    Inputs,
+    LoadedModel,
     built,
     is_config_folder,
     read_config,
@@ -38,8 +40,12 @@ from paramgen.storage.reading import elements_in, stored
 class DiffusersSource(ArchitectureSource):
     """Every model class of diffusers whose constructor has defaults, or a config.json."""
 
-    def build(self, request: Request) -> Architecture:
-        """Build the class on the meta device."""
+    def build(self, request: ArchitectureRequest) -> Architecture:
+        """Build the class on the meta device.
+
+        Raises:
+            ArchitectureError: The constructor fails.
+        """
         model_class, config = _class_and_config(request.name)
         known = tuple(name for name in inspect.signature(model_class.__init__).parameters if name != "self")
         overrides = {
@@ -62,7 +68,7 @@ class DiffusersSource(ArchitectureSource):
             module=module,
             manifest=read_manifest(module, programs),
             example=request.example or example_inputs(module),
-            layout=Layout(
+            layout=FolderLayout(
                 source="diffusers",
                 config=json.loads(cast(Any, module).to_json_string()),
                 weights_file="diffusion_pytorch_model.safetensors",
@@ -77,7 +83,13 @@ class DiffusersSource(ArchitectureSource):
         found = (name for name in dir(diffusers) if not name.startswith(("_", "Flax", "Multi")))
         return [name for name in found if name.endswith("Model") or name.startswith("Autoencoder")]
 
-    def load(self, folder: Path, device: torch.device) -> Loaded:
+    def example_of(self, module: nn.Module) -> Inputs | None:
+        """Return what the forward pass of a model of diffusers takes."""
+        if "diffusers" not in sys.modules:  # then no module is of it, and importing it takes seconds
+            return None
+        return example_inputs(module) if isinstance(module, _diffusers().ModelMixin) else None
+
+    def load(self, folder: Path, device: torch.device) -> LoadedModel:
         """Call the class's own `from_pretrained`."""
         model_class, _ = _class_and_config(str(folder))
         # Its config names no dtype, so diffusers would make everything float32.
@@ -86,7 +98,7 @@ class DiffusersSource(ArchitectureSource):
             module, info = model_class.from_pretrained(
                 folder, output_loading_info=True, local_files_only=True, use_safetensors=True, torch_dtype=dtype
             )
-        return Loaded(
+        return LoadedModel(
             module=module.to(device),
             missing=tuple(info["missing_keys"]),
             unexpected=tuple(info["unexpected_keys"]),

@@ -11,7 +11,7 @@ from paramgen.architectures import Inputs
 from paramgen.architectures.inputs import image
 
 BATCH: Final = 2
-WORDS: Final = 8
+TEXT_LENGTH: Final = 8
 GRID: Final = (1, 4, 4)  # frames, height and width of what is given as a sequence of patches
 _PATCHES: Final = 16
 
@@ -70,7 +70,8 @@ def _images(module: Any, required: bool) -> Tensor:
 
 def _channels(module: Any) -> int:
     """Return the channels of the images; what no config says, an attribute of the module may."""
-    return int(module.config.get("in_channels", getattr(module, "in_channels", 3)))
+    config = module.config
+    return int(config["in_channels"] if "in_channels" in config else getattr(module, "in_channels", 3))
 
 
 def _size(module: Any) -> Any:
@@ -112,7 +113,7 @@ def _words(module: Any, required: bool) -> Tensor | None:
     if not (required or widths or layer is not None):
         return None
     width = layer.in_features if layer is not None else widths[0] if widths else 768
-    length = config.get("max_text_seq_length") or WORDS
+    length = config.get("max_text_seq_length") or TEXT_LENGTH
     return _floats(length, width if isinstance(width, int) else width[0])
 
 
@@ -164,21 +165,21 @@ _ARGUMENTS: Final[Mapping[str, Callable[[Any, bool], Any]]] = {
     "controlnet_cond": _hint,
     "x": lambda module, required: list(image(module.config["in_channels"], 8, type(module).__name__).unsqueeze(2)),
     "t": lambda module, required: _floats(),
-    "cap_feats": lambda module, required: list(_floats(WORDS, module.config["cap_feat_dim"])),
+    "cap_feats": lambda module, required: list(_floats(TEXT_LENGTH, module.config["cap_feat_dim"])),
     "timestep": _timestep,
     "class_labels": _label,
     "encoder_hidden_states": _words,
-    "encoder_hidden_states_mask": lambda module, required: torch.ones(BATCH, WORDS, device="meta"),
-    "encoder_attention_mask": _if_required(WORDS),
+    "encoder_hidden_states_mask": lambda module, required: torch.ones(BATCH, TEXT_LENGTH, device="meta"),
+    "encoder_attention_mask": _if_required(TEXT_LENGTH),
     "pooled_projections": _pooled,
     "pooled_text_emb": _pooled,
     "guidance": _guidance,
     "added_cond_kwargs": _additional,
     "added_time_ids": _if_required(3),
     "micro_conds": _if_required(5),
-    "input_ids": lambda module, required: _longs(WORDS, WORDS) if required else None,
+    "input_ids": lambda module, required: _longs(TEXT_LENGTH, TEXT_LENGTH) if required else None,
     "img_ids": _ids(_PATCHES),
-    "txt_ids": _ids(WORDS),
+    "txt_ids": _ids(TEXT_LENGTH),
     "img_shapes": lambda module, required: [[GRID]] * BATCH,
     "num_frames": _of_a_sequence(GRID[0]),
     "height": _of_a_sequence(GRID[1]),

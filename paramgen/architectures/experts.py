@@ -13,7 +13,7 @@ NAME: Final = "paramgen_all_experts"
 
 
 def run_all_experts(module: nn.Module) -> None:
-    """Let every mixture of experts in `module` run in this way, where its class leaves the way to its config."""
+    """Let every mixture of experts in `module` run all experts, where its class leaves the choice to its config."""
     mixtures: list[Any] = [child for child in module.modules() if hasattr(child, "has_post_expert_norm")]
     if not mixtures:
         return

@@ -1,7 +1,7 @@
 """A language model's config follows the tokenizer whose tokens the network is to read.
 
 Its vocabulary is as large as the tokenizer's, and what begins, ends and pads a text is what the tokenizer uses for it.
-What somebody typed stays as it was typed.
+Values that were typed stay as they are.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -20,7 +20,7 @@ _PARTS: Final = ("", "text_config", "decoder")  # where a config may have the vo
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class Tokens:
+class TokenizerVocabulary:
     """What a config takes from a tokenizer: its name, how many rows a table of its tokens has, and special ones."""
 
     name: str
@@ -29,12 +29,14 @@ class Tokens:
 
 
 def tables_of(config: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """Return each config with a vocabulary that a tokenizer is for, by what stands before its keys."""
+    """Return each config with a vocabulary that a tokenizer is for, by the prefix of its keys."""
     parts = {f"{part}." if part else "": config if not part else config.get(part) or {} for part in _PARTS}
     return {before: part for before, part in parts.items() if type(part.get(VOCABULARY)) is int}
 
 
-def changes(config: Mapping[str, Any], tokens: Tokens, *, typed: Collection[str], own_file: bool) -> dict[str, Any]:
+def changes(
+    config: Mapping[str, Any], tokens: TokenizerVocabulary, *, typed: Collection[str], own_file: bool
+) -> dict[str, Any]:
     """Return the entries that are to follow the tokenizer, by their keys with dots.
 
     Args:
@@ -57,7 +59,7 @@ def typed_keys(overrides: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(key for key, _ in leaves(overrides))
 
 
-def note(config: Mapping[str, Any], found: Mapping[str, Any], tokens: Tokens) -> str:
+def note(config: Mapping[str, Any], found: Mapping[str, Any], tokens: TokenizerVocabulary) -> str:
     """Say in a sentence what follows the tokenizer, and what it was before."""
     words = []
     for key, value in found.items():
@@ -67,7 +69,7 @@ def note(config: Mapping[str, Any], found: Mapping[str, Any], tokens: Tokens) ->
     return f"the config follows the tokenizer {tokens.name}: {', '.join(words)}"
 
 
-def _wanted(table: Mapping[str, Any], tokens: Tokens, own_file: bool) -> Iterator[tuple[str, int | None]]:
+def _wanted(table: Mapping[str, Any], tokens: TokenizerVocabulary, own_file: bool) -> Iterator[tuple[str, int | None]]:
     rows = table[VOCABULARY]
     if rows != tokens.rows and not (own_file and tokens.rows < rows < tokens.rows + PADDING):
         yield VOCABULARY, tokens.rows

@@ -17,7 +17,11 @@ _SHAPE = re.compile(r"\d+(?:[x,]\d+)*(?::(?:float|long))?")
 
 
 def image(channels: int, size: Any, what: str) -> Tensor:
-    """Return two images of `size`, a number or (height, width), on the meta device."""
+    """Return two images of `size`, a number or (height, width), on the meta device.
+
+    Raises:
+        OptionError: The size is out of bounds.
+    """
     height, width = size if isinstance(size, (tuple, list)) and len(size) == 2 else (size, size)
     if not all(type(edge) is int and 0 < edge <= MAX_IMAGE_SIZE for edge in (height, width)):
         raise OptionError(
@@ -28,7 +32,11 @@ def image(channels: int, size: Any, what: str) -> Tensor:
 
 
 def parse_example_input(text: str) -> Inputs:
-    """Read `2x3x32x32` (several tensors apart by spaces, `:long` for indices) or `file.py:function`."""
+    """Read `2x3x32x32` (several tensors apart by spaces, `:long` for indices) or `file.py:function`.
+
+    Raises:
+        OptionError: The text is neither a shape nor a function.
+    """
     if is_code(text):
         path, _, name = text.rpartition(":")
         code = find_code(path) if path else None
@@ -50,7 +58,11 @@ def parse_example_input(text: str) -> Inputs:
 
 
 def made(code: UserCode, function: Callable[[], Any]) -> Any:
-    """Return what a user's own function makes as an example input."""
+    """Return what a user's own function makes as an example input.
+
+    Raises:
+        OptionError: The function fails.
+    """
     try:
         with code.running():
             return function()

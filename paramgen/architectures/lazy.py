@@ -1,6 +1,6 @@
 """Lazy modules (`nn.LazyLinear` and its kind), whose tensors have no shape before they have seen an input.
 
-An example input goes once through a copy on the meta device. What each lazy layer was given there tells its sizes, for
+An example input goes once through a copy on the meta device. What each lazy layer was given there gives its sizes, for
 another copy or for the module itself: that one is not run.
 """
 
@@ -17,12 +17,12 @@ from paramgen.architectures import Inputs
 from paramgen.architectures.memory import meta_copy
 from paramgen.architectures.recorder import watched
 from paramgen.errors import ArchitectureError, one_line
-from paramgen.slots.determinism import settled_randomness
+from paramgen.slots.determinism import seeded_randomness
 
 Given = Mapping[str, Inputs]
 """What each lazy layer was given first, by its path."""
 
-_SIZES: Final = {"num_features": 0, "in_features": 1, "in_channels": 1}  # which side of a weight tells it
+_SIZES: Final = {"num_features": 0, "in_features": 1, "in_channels": 1}  # which side of a weight has it
 
 
 def lazy_names(module: nn.Module) -> list[str]:
@@ -31,9 +31,9 @@ def lazy_names(module: nn.Module) -> list[str]:
 
 
 def with_shapes(module: nn.Module, example: Inputs | None) -> nn.Module:
-    """Give every lazy layer the shape that the example input tells, in place, and return the module.
+    """Give every lazy layer the shape that follows from the example input, in place, and return the module.
 
-    Values are those that the layers draw for themselves; the caller's random state stays what it was.
+    Values are those of the layers' own initialization; the caller's random state stays what it was.
 
     Raises:
         ArchitectureError: There is no example input, or it does not reach every lazy layer.
@@ -47,7 +47,7 @@ def with_shapes(module: nn.Module, example: Inputs | None) -> nn.Module:
             "input: --example-input 2x3x32x32; in Python: example_input=torch.zeros(2, 3, 32, 32)"
         )
     layers = dict(module.named_modules())
-    with settled_randomness(), torch.no_grad():
+    with seeded_randomness(), torch.no_grad():
         for path, (args, kwargs) in _given(module, example).items():
             layer: Any = layers[path]
             layer._infer_parameters(layer, args, kwargs)

@@ -19,7 +19,7 @@ _MAPPINGS: Final = ("MODEL_MAPPING_NAMES", "MODEL_FOR_CAUSAL_LM_MAPPING_NAMES")
 
 
 def names_in(library: str) -> frozenset[str]:
-    """Return what `source:name` may name of a library; nothing where it is absent, or is written in another way."""
+    """Return what `source:name` may name of a library; nothing where it is absent or not as expected."""
     read = _READERS.get(library)
     with suppress(ImportError, ValueError, OSError, SyntaxError):
         found = find_spec(library)

@@ -12,7 +12,11 @@ from paramgen.errors import ArchitectureError, one_line
 
 
 def meta_copy(module: nn.Module) -> nn.Module:
-    """Return a deep copy of `module` whose parameters and buffers are on the meta device."""
+    """Return a deep copy of `module` whose parameters and buffers are on the meta device.
+
+    Raises:
+        ArchitectureError: The module cannot be copied.
+    """
     try:
         memo: dict[int, Any] = {id(t): meta_twin(t) for t in (*module.parameters(), *module.buffers())}
         twin = copy.deepcopy(module, memo)

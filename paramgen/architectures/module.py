@@ -18,12 +18,13 @@ from torch.utils._pytree import tree_map
 
 from paramgen.architectures import (
     Architecture,
+    ArchitectureRequest,
     ArchitectureSource,
+    FolderLayout,
     Inputs,
-    Layout,
-    Loaded,
-    Request,
+    LoadedModel,
     built,
+    library_example,
     refuse_unknown,
     sources,
 )
@@ -45,7 +46,7 @@ from paramgen.slots.manifest import extra_state_of, read_manifest, state_of
 class ModuleSource(ArchitectureSource):
     """Factories in Python code. It runs because its owner typed its name; nothing else ever runs any."""
 
-    def build(self, request: Request) -> Architecture:
+    def build(self, request: ArchitectureRequest) -> Architecture:
         """Import `file.py:factory` or `package.module:factory` and call it with the overrides, on the meta device."""
         path, _, name = request.name.rpartition(":")
         return _described(find_code(path), name, request)
@@ -54,8 +55,12 @@ class ModuleSource(ArchitectureSource):
         """Own modules cannot be listed."""
         return ()
 
-    def load(self, folder: Path, device: torch.device) -> Loaded:
-        """Rebuild the module from the code that config.json names, if this user wrote it and it is the same."""
+    def load(self, folder: Path, device: torch.device) -> LoadedModel:
+        """Rebuild the module from the code that config.json names, if this user wrote it and it is the same.
+
+        Raises:
+            ArchitectureError: The factory fails.
+        """
         config = own_record(folder)
         code, name = _recorded(folder, config)
         namespace = code.load(again=False)  # it was compared with the record
@@ -68,7 +73,7 @@ class ModuleSource(ArchitectureSource):
         if is_hub_mixin(module) and device.type != "meta":
             own: Any = type(module)
             with redirect_stdout(StringIO()):  # it prints where from it loads
-                return Loaded(module=own.from_pretrained(folder, local_files_only=True, strict=True))
+                return LoadedModel(module=own.from_pretrained(folder, local_files_only=True, strict=True))
         return load_state(module, folder)
 
 
@@ -76,11 +81,11 @@ def rebuilt(folder: Path, example: Inputs | None) -> Architecture:
     """Describe the network of a folder from the user's own code; refused as `load` refuses."""
     config = own_record(folder)
     code, name = _recorded(folder, config)
-    request = Request(name=f"{code.shown}:{name}", overrides=config.get("arguments") or {}, example=example)
+    request = ArchitectureRequest(name=f"{code.shown}:{name}", overrides=config.get("arguments") or {}, example=example)
     return _described(code, name, request)
 
 
-def _described(code: UserCode, name: str, request: Request) -> Architecture:
+def _described(code: UserCode, name: str, request: ArchitectureRequest) -> Architecture:
     namespace = code.load()
     factory = _factory(namespace, code, name)
     _refuse_unknown(factory, name, request)
@@ -146,7 +151,7 @@ def _not_built(code: UserCode, name: str, error: BaseException) -> ArchitectureE
 def from_module(module: nn.Module, example: Inputs | None = None) -> Architecture:
     """Describe a live module without touching it: everything happens on a copy on the meta device.
 
-    Its default initialization is what it holds. What holds nothing yet, on the meta device or in lazy layers, is drawn
+    Its default initialization is what it holds. What holds nothing yet, on the meta device or in lazy layers, is filled
     as the modules' own reset functions would.
     """
     held = {name: kept(tensor) for name, tensor in _tensors(module).items() if not (is_lazy(tensor) or tensor.is_meta)}
@@ -180,13 +185,15 @@ def is_hub_mixin(module: nn.Module) -> bool:
     return isinstance(module, PyTorchModelHubMixin)
 
 
-def _layout(module: nn.Module, made_from: Mapping[str, Any]) -> Layout:
-    """Return the folder as the module's own class reads it, where it does; our record then stands beside its config."""
+def _layout(module: nn.Module, made_from: Mapping[str, Any]) -> FolderLayout:
+    """Return the folder as the module's own class reads it, where it does; our record is then beside its config."""
     if not is_hub_mixin(module):
-        return Layout(source="module", config=made_from, tied="once", shardable=True)
+        return FolderLayout(source="module", config=made_from, tied="once", shardable=True)
     given: Any = module._hub_mixin_config or {}  # what its `save_pretrained` writes
     config = given if isinstance(given, dict) else dataclasses.asdict(given)
-    return Layout(source="module", config=config, tied="once", files={RECORD: json.dumps(made_from, indent=2) + "\n"})
+    return FolderLayout(
+        source="module", config=config, tied="once", files={RECORD: json.dumps(made_from, indent=2) + "\n"}
+    )
 
 
 def _of_its_dtype(example: Inputs | None, module: nn.Module) -> Inputs | None:
@@ -197,26 +204,6 @@ def _of_its_dtype(example: Inputs | None, module: nn.Module) -> Inputs | None:
         return leaf.to(dtype) if isinstance(leaf, Tensor) and leaf.is_floating_point() else leaf
 
     return None if example is None else tree_map(cast, example)
-
-
-def library_example(module: nn.Module) -> Inputs | None:
-    """Ask the library that the module comes from for an example input."""
-    if "transformers" in sys.modules:
-        from transformers import PreTrainedModel
-
-        if isinstance(module, PreTrainedModel):
-            from paramgen.architectures.transformers import example_inputs
-
-            return example_inputs(module)
-    if "diffusers" in sys.modules:
-        from diffusers import ModelMixin
-
-        if isinstance(module, ModelMixin):
-            from paramgen.architectures.diffusers_inputs import example_inputs as diffusers_inputs
-
-            return diffusers_inputs(module)
-    size = (getattr(module, "pretrained_cfg", None) or {}).get("input_size")
-    return ((torch.zeros((2, *size), device="meta"),), {}) if size else None
 
 
 def _factory(namespace: ModuleType, code: UserCode, name: str) -> Callable[..., nn.Module]:
@@ -243,7 +230,7 @@ def _defined_in(value: Any, namespace: ModuleType) -> bool:
     return getattr(value, "__module__", None) == namespace.__name__
 
 
-def _refuse_unknown(factory: Callable[..., Any], name: str, request: Request) -> None:
+def _refuse_unknown(factory: Callable[..., Any], name: str, request: ArchitectureRequest) -> None:
     try:
         parameters = inspect.signature(factory).parameters
     except (TypeError, ValueError):

@@ -8,7 +8,11 @@ from paramgen.errors import OptionError
 
 
 def parse_overrides(assignments: Iterable[str]) -> dict[str, Any]:
-    """Read `key=value` words; a value is JSON where it can be read as JSON, else text."""
+    """Read `key=value` words; a value is JSON where it can be read as JSON, else text.
+
+    Raises:
+        OptionError: A word is no `key=value`.
+    """
     overrides: dict[str, Any] = {}
     for assignment in assignments:
         key, equals, value = assignment.partition("=")

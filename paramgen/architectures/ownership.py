@@ -1,8 +1,8 @@
-"""Which folders made from an own module may run its Python file again: those this user wrote, told by a keyed hash.
+"""Which folders made from an own module may run its Python file again: those this user wrote, known by a keyed hash.
 
 A folder names a file, a function and arguments; whoever can write a folder could name any. So the configuration of an
 own module is signed with a key that never leaves the user's machine, and nothing unsigned is ever imported or called.
-Where the code stands is known on that machine alone: the folder has no path but a keyed hash of it.
+Where the code is, is known on that machine alone: the folder has no path but a keyed hash of it.
 """
 
 import hmac
@@ -17,7 +17,7 @@ from typing import Any, Final
 from paramgen.architectures import read_config
 
 RECORD: Final = "module.json"
-"""Where the record stands whose config.json belongs to the module's own class."""
+"""Where the record is, if config.json belongs to the module's own class."""
 
 SIGNATURE: Final = "signature"
 ORIGIN: Final = "origin"
@@ -77,7 +77,7 @@ def _origin(root: Path, key: bytes) -> str:
 
 
 def _remember(origin: str, root: Path) -> bool:
-    """Keep the path that `origin` stands for; say whether that could be done."""
+    """Keep the path that `origin` means; say whether that could be done."""
     path, content = _home() / "code" / origin, os.fsencode(root)
     try:
         if path.exists() and path.read_bytes() != content:

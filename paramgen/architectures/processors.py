@@ -1,4 +1,4 @@
-"""What makes inputs of text and images for a network of transformers, read and copied by transformers itself."""
+"""Tokenizers and image processors of transformers, which are saved beside a network."""
 
 import os
 import sys
@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from paramgen._torchvision import ensure_torchvision
-from paramgen.architectures import Layout
-from paramgen.architectures.followed import SPECIAL, VOCABULARY, Tokens, tables_of
+from paramgen.architectures import FolderLayout
+from paramgen.architectures.followed import SPECIAL, VOCABULARY, TokenizerVocabulary, tables_of
 from paramgen.architectures.spelling import Letters
 from paramgen.architectures.untrusted_sizes import refuse_sizes
 from paramgen.errors import OptionError, one_line
 from paramgen.registry.repository_names import is_repository
 from paramgen.storage.json_file import read_json_object
 
-MAX_BYTES: Final = 200_000_000  # of one file; the largest tokenizers have some 35 MB
+MAX_PROCESSOR_BYTES: Final = 200_000_000  # of one file; the largest tokenizers have some 35 MB
 MAX_CONFIG: Final = 8_000_000
 _CONFIGS: Final = ("tokenizer_config.json", "special_tokens_map.json", "preprocessor_config.json", "config.json")
 _WANTED: Final = ("*.json", "*.txt", "*.model", "*.spm", "*.tiktoken", "*.codes", "*.jinja")
@@ -25,10 +25,14 @@ Companions = Mapping[tuple[str, str], Any]
 """Tokenizers and image processors of transformers, by option and name as they are typed."""
 
 
-def companions(layout: Layout, *, tokenizer: str | None, image_processor: str | None) -> Companions:
-    """Return what is to be saved beside a network; a tokenizer must fit into its vocabulary."""
-    asked = {"--tokenizer": tokenizer, "--image-processor": image_processor}
-    for option, name in asked.items():
+def companions(layout: FolderLayout, *, tokenizer: str | None, image_processor: str | None) -> Companions:
+    """Return what is to be saved beside a network; a tokenizer must fit into its vocabulary.
+
+    Raises:
+        OptionError: The network takes none, or the tokenizer does not fit.
+    """
+    given = {"--tokenizer": tokenizer, "--image-processor": image_processor}
+    for option, name in given.items():
         if name is not None and layout.source != "transformers":
             raise OptionError(f"{option} {name} is for networks of transformers; this one is {layout.source}'s.")
     found: dict[tuple[str, str], Any] = {}
@@ -41,7 +45,11 @@ def companions(layout: Layout, *, tokenizer: str | None, image_processor: str | 
 
 
 def read_tokenizer(name: str) -> Any:
-    """Read the tokenizer in a folder, a tokenizer.json or a Hub repository."""
+    """Read the tokenizer in a folder, a tokenizer.json or a Hub repository.
+
+    Raises:
+        OptionError: There is none, or it cannot be read.
+    """
     ensure_torchvision()
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
@@ -79,7 +87,7 @@ def _read_image_processor(name: str) -> Any:
 
 
 def _held(name: str, option: str) -> str:
-    """Return the path of what a name stands for, once nothing is too large; of a repository, no code is fetched."""
+    """Return the path of what a name means, once nothing is too large; of a repository, no code is fetched."""
     where = Path(name)
     if not where.exists() and is_repository(name, with_owner=False):
         from paramgen.hub.download import (  # where the Hub's libraries are another's, only when asked for
@@ -127,14 +135,16 @@ def _without_panics() -> Iterator[None]:
 def _refuse_huge(path: Path) -> None:
     files = list(path.iterdir()) if path.is_dir() else [path] if path.is_file() else []
     for file in files:
-        if file.suffix in (".json", ".txt", ".model") and file.stat().st_size > MAX_BYTES:
-            raise OptionError(f"{file} has more than {MAX_BYTES:,} bytes, which no tokenizer needs. Give another.")
+        if file.suffix in (".json", ".txt", ".model") and file.stat().st_size > MAX_PROCESSOR_BYTES:
+            raise OptionError(
+                f"{file} has more than {MAX_PROCESSOR_BYTES:,} bytes, which no tokenizer needs. Give another."
+            )
 
 
-def tokens_of(tokenizer: Any, name: str) -> Tokens:
+def tokens_of(tokenizer: Any, name: str) -> TokenizerVocabulary:
     """Return what a network's config takes from a tokenizer."""
     special = {key: getattr(tokenizer, key, None) for key in SPECIAL}
-    return Tokens(name=name, rows=rows_of(tokenizer), special=special)
+    return TokenizerVocabulary(name=name, rows=rows_of(tokenizer), special=special)
 
 
 def rows_of(tokenizer: Any) -> int:
@@ -145,7 +155,11 @@ def rows_of(tokenizer: Any) -> int:
 
 
 def refuse_larger(tokenizer: Any, name: str, config: Mapping[str, Any]) -> None:
-    """Refuse a tokenizer whose ids reach beyond the network's table; a larger table is common, and no fault."""
+    """Refuse a tokenizer whose ids reach beyond the network's table; a larger table is common, and no fault.
+
+    Raises:
+        OptionError: The ids reach beyond the table.
+    """
     sizes = {before: table[VOCABULARY] for before, table in tables_of(config).items()}
     needed = rows_of(tokenizer)
     for prefix, rows in sizes.items():

@@ -1,4 +1,4 @@
-"""Build a network on the meta device and keep what its constructor draws (see `paramgen.slots.init_program`)."""
+"""Build a network on the meta device and record the init program of every slot (see `paramgen.slots.init_program`)."""
 
 import math
 import sys
@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter, tree_map
 
 from paramgen.architectures.memory import on_meta
-from paramgen.architectures.slicing import Call, Place, Slice, storage_of, tensors_in
+from paramgen.architectures.slicing import Call, MemoryView, ProgramSlice, storage_of, tensors_in
 from paramgen.errors import ArchitectureError
 from paramgen.slots.determinism import CONSTRUCTING, undisturbed
 from paramgen.slots.init_program import InitProgram, constant
@@ -30,7 +30,7 @@ MAX_OPERATIONS: Final = 200_000
 class Recorder(TorchDispatchMode):
     """Log every tensor operation, with its arguments, in order.
 
-    Tensors are told apart by storage: a parameter is a new object over the storage that its initializer filled.
+    Tensors are distinguished by storage: a parameter is a new object over the storage that its initializer filled.
     What no logged operation made and holds values (an array's content, a file's) is a constant.
     """
 
@@ -64,9 +64,9 @@ class Recorder(TorchDispatchMode):
         return outcome
 
     def program_of(self, tensor: Tensor) -> InitProgram | None:
-        """Return the draw of `tensor`, or None if nobody knows what its values are."""
+        """Return the init program of `tensor`, or None if nobody knows what its values are."""
         if self._known(tensor) and storage_of(tensor) in self._touching:
-            program = Slice(self._log, self._touching).program(tensor)
+            program = ProgramSlice(self._log, self._touching).program(tensor)
             if program is not None:
                 return program
         return None if tensor.is_meta else constant(tensor)
@@ -85,8 +85,8 @@ class Recorder(TorchDispatchMode):
             )
         given = [tensor for tensor in tensors_in(noted) if self._known(tensor)]
         made = [tensor for tensor in results if tensor is not None and tensor.layout is torch.strided]
-        places = {id(tensor): Place.of(tensor) for tensor in (*given, *made)}
-        self._log.append(Call(func, *noted, results, places, tuple(id(tensor) for tensor in changed), lost))
+        memory = {id(tensor): MemoryView.of(tensor) for tensor in (*given, *made)}
+        self._log.append(Call(func, *noted, results, memory, tuple(id(tensor) for tensor in changed), lost))
 
     def _known(self, tensor: Tensor) -> bool:
         if tensor.layout is not torch.strided:
@@ -134,7 +134,7 @@ _FACTORIES = frozenset((torch.empty, torch.zeros, torch.ones, torch.full, torch.
 def _truncated_normal(
     tensor: Tensor, mean: int | float, std: int | float, a: int | float, b: int | float, *, generator: Any = None
 ) -> Tensor:
-    """Draw by the inverse of the distribution function: torch's own rejection loop reads values back."""
+    """Fill by the inverse of the distribution function: torch's own rejection loop reads values back."""
     if std == 0:
         return tensor.fill_(min(max(mean, a), b))
     low, high = math.erf((a - mean) / std / math.sqrt(2)), math.erf((b - mean) / std / math.sqrt(2))
@@ -149,9 +149,12 @@ _BELOW_ONE = 1 - 2**-24
 
 
 def record(build: Callable[[], nn.Module]) -> tuple[nn.Module, dict[str, InitProgram]]:
-    """Call `build` under the meta device and return its module and the draw of each state-dict entry.
+    """Call `build` under the meta device and return its module and the init program of each state-dict entry.
 
-    The module comes back on the meta device, whatever device its constructor asked for.
+    The module comes back on the meta device, whatever device its constructor requested.
+
+    Raises:
+        ArchitectureError: `build` returns no module, or one with layers that have no shape yet.
     """
     module, recorder = watched(build)
     if not isinstance(module, nn.Module):
@@ -198,7 +201,7 @@ def _watched(run: Callable[[], T], *, small_on_cpu: bool) -> tuple[T, Recorder]:
 
 
 def programs_of(module: nn.Module, recorder: Recorder) -> dict[str, InitProgram]:
-    """Return the draws of the entries of `module`'s state dict, and of its other buffers, that `recorder` saw made."""
+    """Return the init programs that `recorder` saw for the entries of `module`'s state dict and its other buffers."""
     found: dict[str, InitProgram] = {}
     seen: dict[int, str] = {}
     state = state_of(module)

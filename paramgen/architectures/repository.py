@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from paramgen.architectures import Architecture, Request, read_config, sources
+from paramgen.architectures import Architecture, ArchitectureRequest, read_config, sources
 from paramgen.architectures.overrides import join_spec, split_spec
 from paramgen.architectures.untrusted import admitted
 from paramgen.architectures.untrusted_sizes import refuse_sizes
@@ -20,8 +20,12 @@ def is_repository(name: str) -> bool:
     return repository_names.is_repository(name.partition("@")[0]) and not Path(name).exists()
 
 
-def from_repository(request: Request) -> Architecture:
-    """Build the network of a repository's config.json by the library it belongs to; the commit is in its spec."""
+def from_repository(request: ArchitectureRequest) -> Architecture:
+    """Build the network of a repository's config.json by the library it belongs to; the commit is in its spec.
+
+    Raises:
+        ArchitectureError: The repository cannot be had.
+    """
     from paramgen.hub.download import commit_of, fetch_file, reason  # its libraries take a while
 
     spec, overrides = request.name, request.overrides
@@ -36,7 +40,7 @@ def from_repository(request: Request) -> Architecture:
         ) from error
     source, name, given = _known(spec, file)
     built = sources.get(source)().build(replace(request, name=name, overrides={**given, **overrides}))
-    # What follows a tokenizer stands in its spec, too.
+    # What follows a tokenizer is in its spec, too.
     overrides = {key: value for key, value in split_spec(built.spec)[1].items() if key in overrides or key not in given}
     return replace(built, spec=join_spec(f"{repo}@{commit_of(file) or revision}", overrides))
 

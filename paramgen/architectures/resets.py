@@ -1,7 +1,7 @@
-"""What modules' own reset functions draw, for a live module whose constructor cannot be run again.
+"""The init programs of modules' own reset functions, for a live module whose constructor cannot be run again.
 
-It is not what the module's constructor drew: that may have drawn over what its layers drew. So it serves only where
-there are no values to keep, or where values cannot go.
+They need not be the module's default initialization: its constructor may have overwritten what its layers filled. So
+they serve only where there are no values to keep, or where values cannot be carried.
 """
 
 from collections.abc import Iterator, Mapping
@@ -23,9 +23,9 @@ _FEW: Final = 4096  # elements of a value that a graph may carry
 def without_values(architecture: Architecture) -> Iterator[Slot]:
     """Yield the slots as a graph can carry them: a value that a live module holds stays, unless it is a plain one.
 
-    In the place of numbers of many kinds stands what the modules' own reset functions draw, if any does.
+    Other values are replaced by the init program of the modules' own reset functions, if they have one.
     """
-    drawn: Mapping[str, InitProgram] | None = None
+    resets: Mapping[str, InitProgram] | None = None
     for slot in architecture.manifest.values():
         if slot.program is None or not slot.program.kept or slot.tied_to is not None:
             yield slot
@@ -34,11 +34,11 @@ def without_values(architecture: Architecture) -> Iterator[Slot]:
         if (plain := _plain(value, slot.program)) is not None:
             yield replace(slot, program=plain)
             continue
-        if drawn is None:
+        if resets is None:
             module = architecture.module
-            drawn = {} if module is None else record(lambda: reset(meta_copy(module)))[1]  # noqa: B023 - called at once
+            resets = {} if module is None else record(lambda: reset(meta_copy(module)))[1]  # noqa: B023 - called at once
         names = architecture.manifest.names_of(slot.name)
-        yield replace(slot, program=next((drawn[name] for name in names if name in drawn), slot.program))
+        yield replace(slot, program=next((resets[name] for name in names if name in resets), slot.program))
 
 
 def _plain(value: Tensor, program: InitProgram) -> InitProgram | None:
@@ -48,10 +48,10 @@ def _plain(value: Tensor, program: InitProgram) -> InitProgram | None:
 
 
 def reset(module: nn.Module) -> nn.Module:
-    """Call every reset function of the module, children first: nobody knows what its constructor drew."""
+    """Call every reset function of the module, children first: what its constructor did is not known."""
     weights = getattr(module, "initialize_weights", None)
     if weights is not None and any(base.__module__.startswith("transformers.") for base in type(module).__mro__):
-        for part in module.modules():  # which transformers marks when it has drawn them, and then passes over
+        for part in module.modules():  # which transformers marks once they are initialized, and then skips
             part.__dict__.pop("_is_hf_initialized", None)
         weights()
         return module

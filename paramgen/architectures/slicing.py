@@ -1,4 +1,4 @@
-"""What a recorded constructor did to one tensor: the operations that lead to it, out of all that were logged."""
+"""The operations of a recorded constructor that lead to one tensor, out of all that were logged."""
 
 import heapq
 from collections.abc import Iterator, Mapping
@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_iter
 
-from paramgen.slots.init_program import InitProgram, Register, Step
+from paramgen.slots.init_program import InitProgram, InitStep, Register
 
 
 @final
-class Place(NamedTuple):
-    """Where in memory a tensor lies, and how."""
+class MemoryView(NamedTuple):
+    """The part of a storage that a tensor views."""
 
     storage: int
     shape: torch.Size
@@ -23,9 +23,9 @@ class Place(NamedTuple):
     dtype: torch.dtype
 
     @classmethod
-    def of(cls, tensor: Tensor) -> "Place":
-        """Return the place of a tensor."""
-        with torch._C.DisableTorchFunctionSubclass():  # a lazy parameter has a size, but refuses to tell it
+    def of(cls, tensor: Tensor) -> "MemoryView":
+        """Return the memory that a tensor views."""
+        with torch._C.DisableTorchFunctionSubclass():  # a lazy parameter has a size, but refuses to say it
             offset = int(tensor.storage_offset())
             return cls(storage_of(tensor), tensor.size(), tensor.stride(), offset, tensor.dtype)
 
@@ -33,13 +33,13 @@ class Place(NamedTuple):
 @final
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One operation as it ran. Places are noted then: `parameter.data = other` swaps them under an object."""
+    """One operation as it ran, with the memory of its tensors then: `parameter.data = other` may swap it later."""
 
     func: Any
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     results: tuple[Tensor | None, ...]
-    places: dict[int, Place]  # by the id of each tensor in it that is no constant
+    memory: dict[int, MemoryView]  # by the id of each tensor in it that is no constant
     changed: tuple[int, ...]  # ids of the tensors that it writes to
     lost: frozenset[int]  # ids of those of which nothing older survives
 
@@ -48,7 +48,7 @@ _DROPPED_KEYWORDS = frozenset(("device", "pin_memory", "layout", "generator"))
 
 
 @final
-class Slice:
+class ProgramSlice:
     """The backward slice of a recorder's log that one tensor depends on."""
 
     def __init__(self, log: list[Call], touching: dict[int, list[int]]) -> None:
@@ -56,13 +56,13 @@ class Slice:
         self._touching = touching
         self._registers: dict[tuple[int, int], int] = {}  # a tensor object and its storage then -> register
         self._complete = True
-        self._views: list[Step] = []
+        self._views: list[InitStep] = []
 
     def program(self, tensor: Tensor) -> InitProgram | None:
-        """Return the draw of `tensor`, or None where what it holds is not known."""
+        """Return the init program of `tensor`, or None where what it holds is not known."""
         kept = sorted(self._indices(storage_of(tensor)))
         base = self._base(storage_of(tensor))
-        steps: list[Step] = []
+        steps: list[InitStep] = []
         for index in kept:
             step = self._step(index)
             steps += (*self._views, step)
@@ -71,15 +71,15 @@ class Slice:
         result = self._registers.get((id(base), storage_of(tensor)))
         if blank or not self._complete or result is None:
             return None
-        place = Place.of(tensor)
+        view = MemoryView.of(tensor)
         if tensor.dtype == base.dtype and not (tensor.is_conj() or tensor.is_neg()):
-            return InitProgram(tuple(steps), result, tuple(place.shape), place.stride, place.offset)
-        last = self._read(Register(result), base, place, self._fresh())
+            return InitProgram(tuple(steps), result, tuple(view.shape), view.stride, view.offset)
+        last = self._read(Register(result), base, view, self._fresh())
         for bit, operator in ((tensor.is_conj(), "conj_physical.default"), (tensor.is_neg(), "neg.default")):
             last = self._view(operator, (last,), self._fresh()) if bit else last
         last = self._view("clone.default", (last,), self._fresh(), {"memory_format": torch.contiguous_format})
-        contiguous = torch.empty(place.shape, device="meta").stride()
-        return InitProgram((*steps, *self._views), last.index, tuple(place.shape), contiguous, 0)
+        contiguous = torch.empty(view.shape, device="meta").stride()
+        return InitProgram((*steps, *self._views), last.index, tuple(view.shape), contiguous, 0)
 
     def _indices(self, storage: int) -> set[int]:
         """Walk the log backwards from the last operation that touches `storage`."""
@@ -94,17 +94,17 @@ class Slice:
             index = -heapq.heappop(heap)
             call = self._log[index]
             made = {id(result) for result in call.results if result is not None} - set(call.changed)
-            writes = any(call.places[changed].storage in wanted for changed in call.changed)
+            writes = any(call.memory[changed].storage in wanted for changed in call.changed)
             if not (writes or index in makers or not needed.isdisjoint(made)):
                 continue
             kept.add(index)
-            wanted -= {call.places[lost].storage for lost in call.lost}
+            wanted -= {call.memory[lost].storage for lost in call.lost}
             for read in tensors_in((call.args, call.kwargs)):
                 needed.add(id(read))
-                place = call.places.get(id(read))
-                if place is None or place.storage not in self._touching:
+                view = call.memory.get(id(read))
+                if view is None or view.storage not in self._touching:
                     continue
-                source = place.storage
+                source = view.storage
                 touching = self._touching[source]
                 makers.add(touching[0])
                 if id(read) not in call.lost:
@@ -115,7 +115,7 @@ class Slice:
                     heapq.heappush(heap, entry)
         return kept
 
-    def _step(self, index: int) -> Step:
+    def _step(self, index: int) -> InitStep:
         call = self._log[index]
         keywords = {name: value for name, value in call.kwargs.items() if name not in _DROPPED_KEYWORDS}
         # Arguments before results: in-place operations return what they were given.
@@ -125,7 +125,7 @@ class Slice:
             None if result is None else self._registers.setdefault(_key(result, call), len(self._registers))
             for result in call.results
         )
-        return Step(str(call.func).removeprefix("aten."), arguments, named, registers)
+        return InitStep(str(call.func).removeprefix("aten."), arguments, named, registers)
 
     def _value(self, value: Any, call: Call) -> Any:
         if isinstance(value, Tensor):
@@ -137,32 +137,32 @@ class Slice:
     def _reference(self, value: Tensor, call: Call) -> Any:
         if _key(value, call) in self._registers:
             return Register(self._registers[_key(value, call)])
-        place = call.places.get(id(value))
-        if place is not None and place.storage in self._touching:  # an alias made out of sight: a Parameter, `.data`
-            base = self._base(place.storage)
-            made = self._log[self._touching[place.storage][0]].places[id(base)]
-            register = self._registers.get((id(base), place.storage))
-            if register is not None and made == place:
+        view = call.memory.get(id(value))
+        if view is not None and view.storage in self._touching:  # an alias made out of sight: a Parameter, `.data`
+            base = self._base(view.storage)
+            made = self._log[self._touching[view.storage][0]].memory[id(base)]
+            register = self._registers.get((id(base), view.storage))
+            if register is not None and made == view:
                 return Register(register)
             if register is not None and not (value.is_conj() or value.is_neg()):
-                result = self._registers.setdefault((id(value), place.storage), len(self._registers))
-                return self._read(Register(register), base, place, result)
-        self._complete = self._complete and place is None  # else it is a constant
+                result = self._registers.setdefault((id(value), view.storage), len(self._registers))
+                return self._read(Register(register), base, view, result)
+        self._complete = self._complete and view is None  # else it is a constant
         return value
 
-    def _read(self, register: Register, base: Tensor, place: Place, result: int) -> Register:
-        """Return a register that reads the memory of `base` as a tensor at `place` does: complex numbers as pairs."""
-        if base.dtype != place.dtype:
+    def _read(self, register: Register, base: Tensor, view: MemoryView, result: int) -> Register:
+        """Return a register that reads the memory of `base` as a tensor at `view` does: complex numbers as pairs."""
+        if base.dtype != view.dtype:
             elements = base.untyped_storage().nbytes() // base.element_size()
             register = self._view("as_strided.default", (register, (elements,), (1,), 0), self._fresh())
-            register = self._view("view.dtype", (register, place.dtype), self._fresh())
-        return self._view("as_strided.default", (register, tuple(place.shape), place.stride, place.offset), result)
+            register = self._view("view.dtype", (register, view.dtype), self._fresh())
+        return self._view("as_strided.default", (register, tuple(view.shape), view.stride, view.offset), result)
 
     def _view(
         self, operator: str, arguments: tuple[Any, ...], result: int, keywords: Mapping[str, Any] | None = None
     ) -> Register:
         """Add a step that no logged operation made."""
-        self._views.append(Step(operator, arguments, keywords or {}, (result,)))
+        self._views.append(InitStep(operator, arguments, keywords or {}, (result,)))
         return Register(result)
 
     def _fresh(self) -> int:
@@ -174,7 +174,7 @@ class Slice:
         return next(
             result
             for result in call.results
-            if result is not None and id(result) in call.places and call.places[id(result)].storage == storage
+            if result is not None and id(result) in call.memory and call.memory[id(result)].storage == storage
         )
 
 
@@ -186,13 +186,13 @@ _BLANK = frozenset(
 
 
 def _key(tensor: Tensor, call: Call) -> tuple[int, int]:
-    """Tell tensor objects apart whose `.data` is swapped between two operations."""
-    place = call.places.get(id(tensor))
-    return id(tensor), 0 if place is None else place.storage
+    """Return a key that is another one once the `.data` of the tensor object was swapped."""
+    view = call.memory.get(id(tensor))
+    return id(tensor), 0 if view is None else view.storage
 
 
 def storage_of(tensor: Tensor) -> int:
-    """Return what tells the storage of a tensor from others."""
+    """Return a number that only this tensor's storage has."""
     return int(tensor.untyped_storage()._cdata)
 
 

@@ -1,4 +1,4 @@
-"""With which bytes the tokens of a vocabulary are spelled, read off their names."""
+"""The bytes that spell each token of a vocabulary, read off the tokens' names."""
 
 import base64
 import re
@@ -77,7 +77,7 @@ def letters_of(tokens: Sequence[str], count: int) -> Int64[Tensor, "rows letters
 
 
 def _byte_level(tokens: Sequence[str]) -> bool:
-    """Whether all tokens are written in the 256 characters that stand for bytes, and a space is one of them."""
+    """Whether all tokens are written in the 256 characters that each mean a byte, and a space is one of them."""
     known = set(tokens)
     return all(character in known for character in _alphabet())
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from paramgen.architectures import Loaded
+from paramgen.architectures import LoadedModel
 from paramgen.architectures.lazy import shaped
 from paramgen.errors import CheckError
 from paramgen.slots.manifest import state_of
@@ -14,8 +14,12 @@ from paramgen.storage.reading import stored
 
 
 @torch.no_grad()
-def load_state(module: nn.Module, folder: Path) -> Loaded:
-    """Copy every stored tensor into `module`, and name what does not fit."""
+def load_state(module: nn.Module, folder: Path) -> LoadedModel:
+    """Copy every stored tensor into `module`, and name what does not fit.
+
+    Raises:
+        CheckError: A stored tensor cannot be put into the module.
+    """
     state = state_of(module)
     owners = dict(module.named_modules(remove_duplicate=False))
     shared = {id(tensor) for tensor in state.values()}
@@ -39,4 +43,4 @@ def load_state(module: nn.Module, folder: Path) -> Loaded:
             target.data = value.to(target.device, entry.dtype)
             shared.discard(id(target))
     missing = tuple(name for name, tensor in state.items() if id(tensor) in shared and name not in mismatched)
-    return Loaded(module=module, missing=missing, unexpected=tuple(unexpected), mismatched=tuple(mismatched))
+    return LoadedModel(module=module, missing=missing, unexpected=tuple(unexpected), mismatched=tuple(mismatched))

@@ -13,10 +13,11 @@ from paramgen._optional import require
 from paramgen._torchvision import ensure_torchvision
 from paramgen.architectures import (
     Architecture,
+    ArchitectureRequest,
     ArchitectureSource,
-    Layout,
-    Loaded,
-    Request,
+    FolderLayout,
+    Inputs,
+    LoadedModel,
     built,
     read_config,
     refuse_pretrained,
@@ -42,8 +43,12 @@ _SAME_OPTION = {"num_labels": "num_classes", "image_size": "img_size"}
 class TimmSource(ArchitectureSource):
     """Every model of timm."""
 
-    def build(self, request: Request) -> Architecture:
-        """Call `timm.create_model` on the meta device."""
+    def build(self, request: ArchitectureRequest) -> Architecture:
+        """Call `timm.create_model` on the meta device.
+
+        Raises:
+            UnknownNameError: timm has no such model.
+        """
         timm = _timm()
         if not timm.is_model(request.name):
             raise UnknownNameError.of(
@@ -68,7 +73,7 @@ class TimmSource(ArchitectureSource):
             module=module,
             manifest=read_manifest(module, programs),
             example=request.example or ((images,), {}),
-            layout=Layout(source="timm", config=_config(module)),
+            layout=FolderLayout(source="timm", config=_config(module)),
             construct=construct,
         )
 
@@ -76,23 +81,28 @@ class TimmSource(ArchitectureSource):
         """Every model name, without pretrained tags."""
         return list(_timm().list_models())
 
-    def load(self, folder: Path, device: torch.device) -> Loaded:
+    def example_of(self, module: nn.Module) -> Inputs | None:
+        """Return images of the size in the model's `pretrained_cfg`."""
+        size = (getattr(module, "pretrained_cfg", None) or {}).get("input_size")
+        return ((torch.zeros((2, *size), device="meta"),), {}) if size else None
+
+    def load(self, folder: Path, device: torch.device) -> LoadedModel:
         """Call `timm.create_model` on the folder; timm itself refuses missing and unexpected keys."""
         timm = _timm()
         found = {entry.name for entry in stored(folder)}  # or else timm would open a pickle
         name, arguments = _name_and_arguments(timm, folder)
         with bounded_construction(str(folder), elements=elements_in(folder)):
             if device.type != "meta":
-                return Loaded(module=timm.create_model(f"local-dir:{folder}", pretrained=True).to(device))
+                return LoadedModel(module=timm.create_model(f"local-dir:{folder}", pretrained=True).to(device))
             module = built_on(device, lambda: timm.create_model(name, **arguments))
         expected = set(module.state_dict())
-        return Loaded(
+        return LoadedModel(
             module=module, missing=tuple(sorted(expected - found)), unexpected=tuple(sorted(found - expected))
         )
 
 
 def _name_and_arguments(timm: Any, folder: Path) -> tuple[str, dict[str, Any]]:
-    """Return what a folder's config.json says of its network, once it names one of timm's and no place."""
+    """Return what a folder's config.json says of its network, once it names one of timm's and no file."""
     config = read_config(folder)
     name, arguments = config.get("architecture"), config.get("model_args") or {}
     if not isinstance(name, str) or not timm.is_model(name) or not isinstance(arguments, dict):

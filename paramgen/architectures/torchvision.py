@@ -13,11 +13,11 @@ from paramgen._optional import require
 from paramgen._torchvision import ensure_torchvision
 from paramgen.architectures import (
     Architecture,
+    ArchitectureRequest,
     ArchitectureSource,
+    FolderLayout,
     Inputs,
-    Layout,
-    Loaded,
-    Request,
+    LoadedModel,
     built,
     read_config,
     refuse_pretrained,
@@ -43,8 +43,12 @@ FRAMES: Final = 16  # of a clip; the least that every video network takes
 class TorchvisionSource(ArchitectureSource):
     """Every model builder of torchvision."""
 
-    def build(self, request: Request) -> Architecture:
-        """Call the builder on the meta device."""
+    def build(self, request: ArchitectureRequest) -> Architecture:
+        """Call the builder on the meta device.
+
+        Raises:
+            UnknownNameError: torchvision has no such model.
+        """
         models = _models()
         if request.name not in models.list_models():
             raise UnknownNameError.of(
@@ -74,7 +78,7 @@ class TorchvisionSource(ArchitectureSource):
             module=module,
             manifest=read_manifest(module, programs),
             example=request.example or _example(models, request.name, images),
-            layout=Layout(
+            layout=FolderLayout(
                 source="torchvision",
                 config={"library": "torchvision", "architecture": request.name, "arguments": arguments},
             ),
@@ -85,8 +89,12 @@ class TorchvisionSource(ArchitectureSource):
         """Every builder's name."""
         return list(_models().list_models())
 
-    def load(self, folder: Path, device: torch.device) -> Loaded:
-        """Build the network and load the state dict into it."""
+    def load(self, folder: Path, device: torch.device) -> LoadedModel:
+        """Build the network and load the state dict into it.
+
+        Raises:
+            ArchitectureError: config.json names no network of torchvision.
+        """
         config = read_config(folder)
         models, name = _models(), str(config.get("architecture"))
         if name not in models.list_models() or not isinstance(config.get("arguments", {}), dict):
@@ -115,7 +123,7 @@ def _example(models: Any, name: str, images: Tensor) -> Inputs:
 
 def _construct(models: Any, name: str, arguments: dict[str, Any]) -> nn.Module:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # of googlenet and inception_v3, on their default start
+        warnings.simplefilter("ignore", FutureWarning)  # of googlenet and inception_v3, on their default initialization
         if "weights_backbone" in inspect.signature(models.get_model_builder(name)).parameters:
             arguments = {**arguments, "weights_backbone": None}  # or else it is downloaded
         module: nn.Module = models.get_model(name, weights=None, **arguments)

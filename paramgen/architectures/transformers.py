@@ -3,6 +3,7 @@
 import copy
 import inspect
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,11 +15,11 @@ from torch import Tensor, nn
 from paramgen._torchvision import ensure_torchvision
 from paramgen.architectures import (
     Architecture,
+    ArchitectureRequest,
     ArchitectureSource,
+    FolderLayout,
     Inputs,
-    Layout,
-    Loaded,
-    Request,
+    LoadedModel,
     built,
     is_config_folder,
     read_config,
@@ -62,8 +63,12 @@ _TASKS: Final = (
 class TransformersSource(ArchitectureSource):
     """Every model class of transformers, built from its default config, a config.json or overrides."""
 
-    def build(self, request: Request) -> Architecture:
-        """Build the class on the meta device and let it draw its weights there."""
+    def build(self, request: ArchitectureRequest) -> Architecture:
+        """Build the class on the meta device, where its default initialization is recorded.
+
+        Raises:
+            ArchitectureError: The constructor fails.
+        """
         ensure_torchvision()
         config, model_class, overrides, notes = _requested(request)
         what = f"transformers:{model_class.__name__}"
@@ -98,8 +103,20 @@ class TransformersSource(ArchitectureSource):
 
         return sorted(set(modeling_auto.MODEL_MAPPING_NAMES) | set(modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES))
 
-    def load(self, folder: Path, device: torch.device) -> Loaded:
-        """Call the class's own `from_pretrained`."""
+    def example_of(self, module: nn.Module) -> Inputs | None:
+        """Return the smallest inputs of a model of transformers."""
+        if "transformers" not in sys.modules:  # then no module is of it, and importing it takes seconds
+            return None
+        from transformers import PreTrainedModel
+
+        return example_inputs(module) if isinstance(module, PreTrainedModel) else None
+
+    def load(self, folder: Path, device: torch.device) -> LoadedModel:
+        """Call the class's own `from_pretrained`.
+
+        Raises:
+            ArchitectureError: The folder holds an adapter of another model.
+        """
         ensure_torchvision()
         config, model_class = _config_and_class(str(folder))
         if (folder / _ADAPTER).exists():  # which names another model, and that would be loaded
@@ -115,7 +132,7 @@ class TransformersSource(ArchitectureSource):
                 ignore_mismatched_sizes=True,  # they are in the info, and refused by name
             )
         mismatched = tuple(str(entry[0]) for entry in info["mismatched_keys"])
-        return Loaded(
+        return LoadedModel(
             module=module,
             missing=tuple(sorted(info["missing_keys"])),
             unexpected=tuple(sorted(info["unexpected_keys"])),
@@ -133,7 +150,7 @@ def _architecture(
         module=module,
         manifest=read_manifest(module, programs, ties=getattr(module, "all_tied_weights_keys", None) or {}),
         example=example or example_inputs(module),
-        layout=Layout(
+        layout=FolderLayout(
             source="transformers",
             config=json.loads(module.config.to_json_string(use_diff=False)),
             shardable=True,
@@ -226,8 +243,8 @@ def _config_and_class(name: str, overrides: Mapping[str, Any] | None = None) -> 
     return _config(config_class, given, overrides or {}, f"transformers:{name}"), model_class
 
 
-def _requested(request: Request) -> tuple[Any, Any, Mapping[str, Any], tuple[str, ...]]:
-    """Return the config and class of a request, its overrides with what follows a tokenizer, and a word about that."""
+def _requested(request: ArchitectureRequest) -> tuple[Any, Any, Mapping[str, Any], tuple[str, ...]]:
+    """Return the config and class of a request, its overrides with what follows a tokenizer, and a note about that."""
     config, model_class = _config_and_class(request.name, request.overrides)
     if request.tokens is None:
         return config, model_class, request.overrides, ()
@@ -251,7 +268,11 @@ def _keys(config_class: Any) -> frozenset[str]:
 
 
 def completed_config(folder: Path) -> dict[str, Any]:
-    """Return the config.json of a folder with what transformers adds to it; no model is built."""
+    """Return the config.json of a folder with what transformers adds to it; no model is built.
+
+    Raises:
+        ArchitectureError: The folder has no config.json.
+    """
     if not is_config_folder(str(folder)):
         raise ArchitectureError(f"{str(folder)!r} has no config.json. Give a folder that save_pretrained wrote.")
     config, model_class = _config_and_class(str(folder))

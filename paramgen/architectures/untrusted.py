@@ -49,7 +49,7 @@ def admitted(config: Mapping[str, Any], known: Collection[str], *, origin: str) 
 
     Args:
         config: The JSON object.
-        known: The keys that the library's class has itself; others only pass if they cannot name a place.
+        known: The keys that the library's class has itself; others only pass if they cannot name a file or repository.
         origin: What it is, for the message: a file, say.
 
     Raises:
@@ -123,14 +123,14 @@ def nothing_fetched() -> Iterator[None]:
     from transformers import backbone_utils
     from transformers.integrations import hub_kernels
 
-    places: list[tuple[Any, str, Any]] = [
+    replaced: list[tuple[Any, str, Any]] = [
         (hub_kernels, "_kernels_enabled", False),
         (hub_kernels, "get_kernel", _no_kernel),
         (backbone_utils, "hf_api", _NoHub),
     ]
     with _guard:
         if not _closed:
-            for module, name, ours in places:
+            for module, name, ours in replaced:
                 _before[name] = getattr(module, name)
                 setattr(module, name, ours)
         _closed.append(threading.get_ident())
@@ -140,7 +140,7 @@ def nothing_fetched() -> Iterator[None]:
         with _guard:
             _closed.pop()
             if not _closed:
-                for module, name, _ in places:
+                for module, name, _ in replaced:
                     setattr(module, name, _before.pop(name))
 
 

@@ -60,6 +60,8 @@ def refuse_sizes(config: Mapping[str, Any], *, origin: str) -> None:
         config: The JSON object.
         origin: What it is, for the message: a file, say.
 
+    Raises:
+        ArchitectureError: A number is out of bounds.
     """
     refuse_config(config, origin)  # the bounds that hold for everybody
     left = MAX_ENTRIES
@@ -105,7 +107,7 @@ def _refuse_large(key: str, value: Any, origin: str) -> None:
 
 
 def _limit(key: str) -> int:
-    """Return the largest number that may stand under a key."""
+    """Return the largest number that a key may have."""
     name = key.lower()
     if name not in _CHOSEN and _FREE.search(name):
         return 1 << 128  # some write a length without end as 10**30
@@ -133,6 +135,8 @@ def bounded_construction(what: str, *, elements: int | None = None) -> Iterator[
         elements: How many elements are stored for it. A network that would take much more real memory is refused:
             its tensors are seen when they are there, but before a value is written to them.
 
+    Raises:
+        ArchitectureError: The network has too many parts.
     """
     own, built, taken = threading.get_ident(), 0, 0
     most = None if elements is None else 2 * elements + _SPARE

@@ -120,7 +120,7 @@ class UserCode:
     def holds(self, name: str) -> bool:
         """Whether a top-level name means a module of the user's in this code.
 
-        As `python file.py` does, a script takes what is beside it first, and a package itself; what else stands beside
+        As `python file.py` does, a script takes what is beside it first, and a package itself; what else is beside
         a package, or without an `__init__.py`, yields to what is installed.
         """
         found = PathFinder.find_spec(name, self.places(name))
@@ -207,7 +207,7 @@ def recorded_code(path: str, root: Path | None) -> UserCode | None:
     """Return the code that a record names, `path` below `root`; None if it is not there."""
     if not path.endswith(".py"):
         return _installed(path)
-    if root is None and Path(path).is_absolute():  # as folders said before places were remembered
+    if root is None and Path(path).is_absolute():  # as folders said before folders were remembered
         return _of_file(Path(path)) if Path(path).is_file() else None
     if root is None or not (root / path).is_file():
         return None
@@ -355,7 +355,7 @@ _FINDER: Final = _BelowPrefix()
 
 
 def _statement(code: UserCode) -> Callable[..., Any]:
-    """Return the `__import__` that stands behind the import statements of a user's code."""
+    """Return the `__import__` that the import statements call of a user's code."""
 
     def import_(name: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0) -> Any:
         top = name.partition(".")[0]

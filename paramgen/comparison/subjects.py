@@ -9,11 +9,11 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
-from paramgen.architectures import Architecture, Inputs, Layout, built, resolve
+from paramgen.architectures import Architecture, FolderLayout, Inputs, built, library_example, resolve
 from paramgen.architectures.inputs import guess_inputs
 from paramgen.architectures.lazy import with_shapes
 from paramgen.architectures.memory import own_copy
-from paramgen.architectures.module import from_module, library_example
+from paramgen.architectures.module import from_module
 from paramgen.architectures.overrides import split_spec
 from paramgen.architectures.recorder import record
 from paramgen.errors import ArchitectureError, OptionError, UnknownNameError, one_line
@@ -217,7 +217,7 @@ def _recorded(name: str, build: Callable[[], nn.Module], example: Inputs | None)
         manifest=read_manifest(module, draws),
         example=known or guess_inputs(module),
         guessed=known is None,
-        layout=Layout(source="module", config={"architecture": name}, tied="once", shardable=True),
+        layout=FolderLayout(source="module", config={"architecture": name}, tied="once", shardable=True),
     )
 
 

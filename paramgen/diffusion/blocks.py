@@ -1,4 +1,4 @@
-"""Named tensors ↔ equal blocks, each with its place (Gong et al., 2024, arXiv:2407.11966).
+"""Convert named tensors to blocks of equal width, each with a position, and back (Gong et al., 2024, arXiv:2407.11966).
 
 Every tensor is flattened and cut into blocks of one width, its last block filled up with zeros. Cutting and joining
 move values and change none: what comes back is bit for bit what went in.
@@ -46,7 +46,7 @@ class BlockLayout:
 
     @cached_property
     def elements(self) -> int:
-        """Number of values, without what fills up."""
+        """Number of values, without the padding."""
         return sum(map(prod, self.slots.values()))
 
     @cached_property
@@ -56,13 +56,13 @@ class BlockLayout:
 
     @cached_property
     def layers(self) -> tuple[int, ...]:
-        """The number of the tensor that each block is of."""
+        """The index of the tensor that each block belongs to."""
         counts = (-(-prod(shape) // self.width) for shape in self.slots.values())
         return tuple(slot for slot, count in enumerate(counts) for _ in range(count))
 
     @cached_property
     def kinds(self) -> tuple[int, ...]:
-        """What each block is of: the number of the last word of its tensor's name, as in `weight` or `lora_A`."""
+        """The kind of each block: the index of the last part of its tensor's name, such as `weight` or `lora_A`."""
         words = [name.rpartition(".")[2] for name in self.slots]
         known = sorted(set(words))
         return tuple(known.index(words[layer]) for layer in self.layers)
@@ -87,12 +87,12 @@ class BlockLayout:
             raise PipelineError(
                 f"Blocks are of shape {tuple(blocks.shape)}; the layout has {(self.count, self.width)}."
             )
-        flat, start = blocks.reshape(-1), 0
+        flat, begin = blocks.reshape(-1), 0
         tensors = {}
         for name, shape in self.slots.items():
             count = prod(shape)
-            tensors[name] = flat[start : start + count].reshape(shape)
-            start += -(-count // self.width) * self.width
+            tensors[name] = flat[begin : begin + count].reshape(shape)
+            begin += -(-count // self.width) * self.width
         return tensors
 
     def check(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
@@ -102,12 +102,12 @@ class BlockLayout:
             raise PipelineError(f"The tensors are not those of the layout: {difference}.")
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON; the inverse is the constructor."""
+        """Return the layout as JSON; the inverse is the constructor."""
         return {"slots": {name: list(shape) for name, shape in self.slots.items()}, "width": self.width}
 
 
 def difference_of(given: Mapping[str, tuple[int, ...]], wanted: Mapping[str, tuple[int, ...]]) -> str:
-    """Say in which names or shapes two sets of tensors differ first; nothing if they do not."""
+    """Return the first difference in names or shapes of two sets of tensors; "" if there is none."""
     missing, unknown = sorted(wanted.keys() - given.keys()), sorted(given.keys() - wanted.keys())
     if missing:
         return f"{missing[0]!r} is missing" + (f", and {len(missing) - 1} more" if missing[1:] else "")

@@ -1,4 +1,4 @@
-"""How well weights translate pictures: the distance of what they make of inputs from what was wanted."""
+"""Evaluate weights on pairs of pictures, to choose the best of several samples."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,10 +16,10 @@ from paramgen.images.batch import image_files
 from paramgen.images.pictures import fitted, ready, refuse_size
 
 MAX_PAIRS: Final = 256  # of a folder's, the first by name are taken
-Pairs = tuple[Float[Tensor, "batch channels height width"], Float[Tensor, "batch channels height width"]]
+PicturePairs = tuple[Float[Tensor, "batch channels height width"], Float[Tensor, "batch channels height width"]]
 
 
-def pairs_of(folder: Path, network: Any) -> Pairs:
+def pairs_of(folder: Path, network: Any) -> PicturePairs:
     """Return the pictures in `input/` and those of the same names in `target/`, from -1 to 1, as the network sees them.
 
     Raises:
@@ -40,18 +40,18 @@ def pairs_of(folder: Path, network: Any) -> Pairs:
     side = config["sample_size"]
     shapes = (config["in_channels"], side, side), (config["out_channels"], side, side)
     pairs = [(path, by_name[path.name]) for path in inputs[:MAX_PAIRS]]
-    first, second = ([_pixels(pair[place], shapes[place]) for pair in pairs] for place in (0, 1))
+    first, second = ([_pixels(pair[index], shapes[index]) for pair in pairs] for index in (0, 1))
     return torch.stack(first), torch.stack(second)
 
 
 @torch.no_grad()
-def distance(pipeline: WeightDiffusionPipeline, state: Mapping[str, Tensor], pairs: Pairs) -> float:
-    """Return the mean absolute distance, of 0 to 2, of what a network with these weights makes of the inputs."""
-    inputs, wanted = pairs
-    made = functional_call(pipeline.start, dict(state), (inputs, 0)).sample
+def distance(pipeline: WeightDiffusionPipeline, state: Mapping[str, Tensor], pairs: PicturePairs) -> float:
+    """Return the mean absolute distance, 0 to 2, between targets and the outputs of a network with these weights."""
+    inputs, targets = pairs
+    outputs = functional_call(pipeline.base, dict(state), (inputs, 0)).sample
     if pipeline.config["output"] == "residual":
-        made = inputs + made
-    return float((made - wanted).abs().mean())
+        outputs = inputs + outputs
+    return float((outputs - targets).abs().mean())
 
 
 def _pixels(path: Path, shape: tuple[int, int, int]) -> Float[Tensor, "channels height width"]:

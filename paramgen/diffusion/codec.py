@@ -1,4 +1,4 @@
-"""What the diffusion model sees of a network: blocks of its normalized weights, or of their principal components.
+"""Convert weights to what the diffusion model is trained on: blocks of normalized values or principal components.
 
 Without normalization decoding is bit for bit the inverse of encoding. With it, a value comes back to within a millionth
 of itself and of its layer's mean, as float32 subtracts and adds. In components it is the nearest point of the space
@@ -7,7 +7,7 @@ that they span: weights2weights (Dravid et al., 2024, arXiv:2406.09413) found su
 
 from collections.abc import Mapping, Sequence
 from math import prod
-from typing import Final, Literal, final
+from typing import Final, final
 
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
@@ -17,22 +17,22 @@ from torch import Tensor, nn
 
 from paramgen.diffusion.blocks import BlockLayout
 from paramgen.errors import PipelineError
+from paramgen.zoo.layout import ZooForm
 
-Form = Literal["full", "low_rank"]
-_SMALLEST: Final = 1e-12  # a deviation below is that of a constant
+_SMALLEST: Final = 1e-12  # a smaller std is that of a constant
 
 
 @final
 class WeightCodec(ModelMixin, ConfigMixin):
-    """Tensors ↔ blocks of one layout, in config.json, and of one normalization, in the weights.
+    """Convert tensors to blocks and back, with a layout (in config.json) and a normalization (in the weights).
 
     Args:
         slots: The shape of each tensor; their order is that of their names.
         width: Values in a block.
         components: Principal components that stand for the tensors; 0: the tensors' own values are cut into blocks.
-        form: What the tensors are: the network's own, or low-rank updates of a shared start.
+        form: What the tensors are: the network's own, or low-rank updates of a base checkpoint.
         scale: What a low-rank product is multiplied by before it is added.
-        shared: The shape of each tensor that all networks have alike: it comes with what is decoded.
+        shared: The shape of each tensor that all networks share; decoding returns these tensors, too.
 
     """
 
@@ -43,7 +43,7 @@ class WeightCodec(ModelMixin, ConfigMixin):
         width: int,
         components: int = 0,
         *,
-        form: Form = "full",
+        form: ZooForm = "full",
         scale: float = 1.0,
         shared: Mapping[str, Sequence[int]] | None = None,
     ) -> None:
@@ -64,14 +64,14 @@ class WeightCodec(ModelMixin, ConfigMixin):
                 {_key(name): _constant(torch.zeros(shape)) for name, shape in self.shared.items()}
             )
         self.mean = _constant(torch.zeros(len(slots)))
-        self.deviation = _constant(torch.ones(len(slots)))
+        self.std = _constant(torch.ones(len(slots)))
         if components:
             self.centre = _constant(torch.zeros(self.tensors.elements))
             self.directions = _constant(torch.zeros(components, self.tensors.elements))
             self.spread = _constant(torch.ones(components))
 
     @property
-    def form(self) -> Form:
+    def form(self) -> ZooForm:
         """What the tensors are."""
         return self.config["form"]
 
@@ -85,7 +85,7 @@ class WeightCodec(ModelMixin, ConfigMixin):
         return self.layout.cut({"components": found})
 
     def decode(self, blocks: Float[Tensor, "blocks width"]) -> dict[str, Tensor]:
-        """Return the tensors of normalized blocks, and those that are shared."""
+        """Return the tensors of normalized blocks, and the shared tensors."""
         normal = self.layout.join(blocks.float())
         if self.config["components"]:
             flat = self.centre + (normal["components"] * self.spread) @ self.directions
@@ -93,21 +93,18 @@ class WeightCodec(ModelMixin, ConfigMixin):
             normal = {
                 name: part.view(shape) for (name, shape), part in zip(self.tensors.slots.items(), parts, strict=True)
             }
-        own = {
-            name: normal[name] * self.deviation[place] + self.mean[place]
-            for place, name in enumerate(self.tensors.slots)
-        }
+        own = {name: normal[name] * self.std[index] + self.mean[index] for index, name in enumerate(self.tensors.slots)}
         return {**own, **{name: self.constants[_key(name)].detach() for name in self.shared}}
 
     @torch.no_grad()
     def set_shared(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take the values of the tensors that all networks have alike."""
+        """Set the values of the tensors that all networks share."""
         for name in self.shared:
             self.constants[_key(name)].copy_(tensors[name])
 
     @torch.no_grad()
     def fit(self, updates: Sequence[Mapping[str, Tensor]], *, whitening: float = 0.0) -> float:
-        """Take the normalization, and the components, from many sets of tensors; return the share of variance kept.
+        """Fit normalization and components to the tensors of many networks; return the share of variance kept.
 
         Args:
             updates: The tensors of many networks.
@@ -115,39 +112,39 @@ class WeightCodec(ModelMixin, ConfigMixin):
 
         """
         if not updates:
-            raise PipelineError("There is nothing to take a normalization from; a zoo needs a checkpoint or more.")
-        for place, name in enumerate(self.tensors.slots):
+            raise PipelineError("There are no checkpoints to fit a normalization to; a zoo needs one or more.")
+        for index, name in enumerate(self.tensors.slots):
             values = torch.stack([each[name].float() for each in updates])
-            self.mean[place] = values.mean()
-            deviation = values.std(correction=0)
-            self.deviation[place] = deviation if deviation > _SMALLEST else 1.0
+            self.mean[index] = values.mean()
+            std = values.std(correction=0)
+            self.std[index] = std if std > _SMALLEST else 1.0
         if not self.config["components"]:
             return 1.0
         rows = torch.stack([self.normalized(each) for each in updates])
         return self._fit_components(rows, whitening)
 
     def _fit_components(self, rows: Float[Tensor, "batch elements"], whitening: float) -> float:
-        """Take the components from the eigenvectors of the rows' products, which are fewer than their values."""
+        """Fit the components by the eigenvectors of the rows' Gram matrix, which is smaller than their covariance."""
         self.centre.copy_(rows.mean(0))
         rows = (rows - self.centre).double()
         values, vectors = torch.linalg.eigh(rows @ rows.T)
         count = min(self.config["components"], len(rows))
         values, vectors = values.flip(0)[:count].clamp_min(_SMALLEST), vectors.flip(1)[:, :count]
         directions = (vectors.T @ rows) / values.sqrt()[:, None]
-        deviations = (values / len(rows)).sqrt()
+        stds = (values / len(rows)).sqrt()
         self.directions[:count] = directions.float()
-        spread = deviations**whitening
-        self.spread[:count] = (spread * (deviations / spread).square().mean().sqrt()).float()  # variance 1 in the mean
+        spread = stds**whitening
+        self.spread[:count] = (spread * (stds / spread).square().mean().sqrt()).float()  # mean variance 1
         return float(values.sum() / rows.square().sum().clamp_min(_SMALLEST))
 
     def normalized(self, tensors: Mapping[str, Tensor]) -> Float[Tensor, " elements"]:
-        """Return all values of tensors in their layers' deviations, as one vector."""
+        """Return all values of tensors as one vector, each in units of the std of its tensor."""
         return self._flat(self._normal(tensors))
 
     def _normal(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {
-            name: (tensors[name].float() - self.mean[place]) / self.deviation[place]
-            for place, name in enumerate(self.tensors.slots)
+            name: (tensors[name].float() - self.mean[index]) / self.std[index]
+            for index, name in enumerate(self.tensors.slots)
         }
 
     def _flat(self, normal: Mapping[str, Tensor]) -> Float[Tensor, " elements"]:

@@ -20,7 +20,7 @@ MAX_DEPTH: Final = 64
 
 @final
 class WeightDenoiser(ModelMixin, ConfigMixin):
-    """Blocks with noise, a time and a text → what the scheduler asks for: noise, weights or their difference.
+    """Predicts noise, clean weights or velocity, as the scheduler needs it, of noisy blocks, a timestep and a text.
 
     A token is a block with the embeddings of its index, its layer and its kind; time and text shift and scale every
     normalization (Peebles & Xie, 2023, arXiv:2212.09748). A text of zeros is no text.
@@ -86,10 +86,12 @@ class WeightDenoiser(ModelMixin, ConfigMixin):
     ) -> Float[Tensor, "batch blocks width"]:
         """Return the prediction for every block."""
         # A text has length one; its values are brought to the size that layers are made for.
-        words = self.text(text * self.config["text_width"] ** 0.5)
-        condition = self.time(self.wave(timestep).to(sample.dtype)) + words
-        places = self.index.weight + self.layer.weight[self.config["layers"]] + self.kind.weight[self.config["kinds"]]
-        states = self.read(sample) + places
+        prompt = self.text(text * self.config["text_width"] ** 0.5)
+        condition = self.time(self.wave(timestep).to(sample.dtype)) + prompt
+        positions = (
+            self.index.weight + self.layer.weight[self.config["layers"]] + self.kind.weight[self.config["kinds"]]
+        )
+        states = self.read(sample) + positions
         for block in self.trunk:
             states = block(states, added_cond_kwargs={"pooled_text_emb": condition})
         return self.write(self.norm(states, condition))

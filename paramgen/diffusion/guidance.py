@@ -1,4 +1,4 @@
-"""Guidance without a classifier (Ho & Salimans, 2022, arXiv:2207.12598), and its optimized scale.
+"""Classifier-free guidance (Ho & Salimans, 2022, arXiv:2207.12598), and its optimized scale.
 
 The scale is that of CFG-Zero* (Fan et al., 2025, arXiv:2503.18886).
 """
@@ -9,21 +9,21 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-_NOTHING: Final = 1e-8
+_EPSILON: Final = 1e-8
 
 
 def guided(
-    worded: Float[Tensor, "batch blocks width"],
-    wordless: Float[Tensor, "batch blocks width"],
+    conditional: Float[Tensor, "batch blocks width"],
+    unconditional: Float[Tensor, "batch blocks width"],
     *,
     scale: float,
     optimized: bool = False,
 ) -> Float[Tensor, "batch blocks width"]:
-    """Return the prediction with words, moved away from the one without.
+    """Return the conditional prediction, moved away from the unconditional one by `scale`.
 
-    `optimized` first multiplies the one without by what brings it nearest to the one with.
+    `optimized` first scales the unconditional prediction to be as near as possible to the conditional one.
     """
     if optimized:
-        products = (worded * wordless).sum((1, 2), keepdim=True)
-        wordless = wordless * products / (wordless.square().sum((1, 2), keepdim=True) + _NOTHING)
-    return torch.lerp(wordless, worded, scale)
+        products = (conditional * unconditional).sum((1, 2), keepdim=True)
+        unconditional = unconditional * products / (unconditional.square().sum((1, 2), keepdim=True) + _EPSILON)
+    return torch.lerp(unconditional, conditional, scale)

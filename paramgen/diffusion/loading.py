@@ -1,4 +1,4 @@
-"""Reading a pipeline's folder, which may be anybody's: what is in it is compared with what must be before it is used.
+"""Load a pipeline's folder, which may be anybody's: everything in it is validated before it is used.
 
 diffusers' own loader imports what model_index.json names. Here only the classes of this package, four schedulers and
 the networks that `paramgen.architectures` builds are known; every tensor's name, shape and values are checked.
@@ -28,10 +28,10 @@ INDEX: Final = "model_index.json"
 CONFIG: Final = "config.json"
 WEIGHTS: Final = "diffusion_pytorch_model.safetensors"
 PARTS: Final[Mapping[str, type[Any]]] = {"codec": WeightCodec, "denoiser": WeightDenoiser, "prompts": KnownPrompts}
-START_WEIGHTS: Final = {"diffusers": WEIGHTS, "transformers": "model.safetensors"}
-"""Whose networks a pipeline may make weights for, and the file that each library keeps them in."""
+BASE_WEIGHTS: Final = {"diffusers": WEIGHTS, "transformers": "model.safetensors"}
+"""The libraries whose networks a pipeline may make weights for, and the name of their file of weights."""
 ADVICE: Final = "Type: --init diffusion for the one that comes with paramgen, or diffusion:FOLDER_OR_REPO"
-_WANTED: Final = [INDEX, "README.md", "*/*.json", *(f"*/{file}" for file in START_WEIGHTS.values())]
+_WANTED: Final = [INDEX, "README.md", "*/*.json", *(f"*/{file}" for file in BASE_WEIGHTS.values())]
 
 
 class Opened(NamedTuple):
@@ -60,11 +60,11 @@ def open_pipeline(name: str) -> Opened:
     folder, repo, revision = _located(name)
     try:
         index = _index(folder)
-        architecture = resolve(str(folder / "start"))
-        start = _start(folder, architecture)
+        architecture = resolve(str(folder / "base"))
+        base = _base(folder, architecture)
         parts = {part: _part(folder / part, kind) for part, kind in PARTS.items()}
         parts |= {key: str(index[key]) for key in ("text_model", "text_revision", "output")}
-        pipeline = WeightDiffusionPipeline(**parts, start=start, scheduler=_scheduler(folder, index))
+        pipeline = WeightDiffusionPipeline(**parts, base=base, scheduler=_scheduler(folder, index))
         pipeline.set_progress_bar_config(disable=True)
         _check_parts(pipeline, architecture)
     except PipelineError:
@@ -77,11 +77,11 @@ def open_pipeline(name: str) -> Opened:
 
 
 def _weights_of(architecture: Architecture) -> tuple[str, ...]:
-    return *(f"{part}/{WEIGHTS}" for part in PARTS), f"start/{START_WEIGHTS[architecture.layout.source]}"
+    return *(f"{part}/{WEIGHTS}" for part in PARTS), f"base/{BASE_WEIGHTS[architecture.layout.source]}"
 
 
 def _configs() -> tuple[str, ...]:
-    return tuple(f"{part}/{CONFIG}" for part in (*PARTS, "start"))
+    return tuple(f"{part}/{CONFIG}" for part in (*PARTS, "base"))
 
 
 def _located(name: str) -> tuple[Path, str | None, str | None]:
@@ -107,11 +107,11 @@ def _index(folder: Path) -> Mapping[str, Any]:
         raise PipelineError(f"{str(folder)!r} has no {INDEX}; a pipeline has one. {ADVICE}")
     index = read_json(folder / INDEX)
     if not isinstance(index, dict) or index.get("_class_name") != WeightDiffusionPipeline.__name__:
-        raise PipelineError(f"{folder / INDEX} is not that of a {WeightDiffusionPipeline.__name__}. {ADVICE}")
+        raise PipelineError(f"{folder / INDEX} is not the index of a {WeightDiffusionPipeline.__name__}. {ADVICE}")
     known = {part: [kind.__module__, kind.__name__] for part, kind in PARTS.items()}
     wrong = [part for part, kind in known.items() if index.get(part) != kind]
     named = {key for key, value in index.items() if isinstance(value, list)}
-    unknown = named - known.keys() - {"start", "scheduler"}
+    unknown = named - known.keys() - {"base", "scheduler"}
     scheduler = index.get("scheduler")
     if scheduler not in [["diffusers", name] for name in SCHEDULERS]:
         wrong.append("scheduler")
@@ -142,13 +142,13 @@ def _plain_config(path: Path) -> dict[str, Any]:
     return {key: value for key, value in config.items() if not key.startswith("_")}
 
 
-def _start(folder: Path, architecture: Architecture) -> Any:
-    """Return the network that all updates are added to."""
+def _base(folder: Path, architecture: Architecture) -> Any:
+    """Return the network with the weights of the base checkpoint."""
     module = architecture.module
     source = architecture.layout.source
-    if module is None or source not in START_WEIGHTS:
-        raise PipelineError(f"{folder / 'start'} is no network of {' or '.join(START_WEIGHTS)}; a pipeline has one.")
-    weights = read_weights(folder / "start" / START_WEIGHTS[source], module.state_dict())
+    if module is None or source not in BASE_WEIGHTS:
+        raise PipelineError(f"{folder / 'base'} is no network of {' or '.join(BASE_WEIGHTS)}; a pipeline has one.")
+    weights = read_weights(folder / "base" / BASE_WEIGHTS[source], module.state_dict())
     module.load_state_dict(weights, assign=True)
     return module.requires_grad_(False).eval()
 
@@ -161,7 +161,7 @@ def _scheduler(folder: Path, index: Mapping[str, Any]) -> Any:
     config = _plain_config(folder / "scheduler" / "scheduler_config.json")
     times = config.get("num_train_timesteps", 1000)
     if type(times) is not int or not 1 <= times <= 10_000:
-        raise PipelineError("The scheduler has more than 10,000 times, or none. Export the pipeline again.")
+        raise PipelineError("The scheduler has more than 10,000 timesteps, or none. Export the pipeline again.")
     refuse_sizes(config, origin=str(folder / "scheduler" / "scheduler_config.json"))
     return kind.from_config(config)
 
@@ -179,4 +179,4 @@ def _check_parts(pipeline: WeightDiffusionPipeline, architecture: Architecture) 
     found = {name: tuple(tensor.shape) for name, tensor in pipeline.restore(update).items()}
     wanted = {slot.name: slot.shape for slot in architecture.manifest.values()}
     if found != wanted:
-        raise PipelineError("The codec's tensors are not those of the network in start. Export the pipeline again.")
+        raise PipelineError("The codec's tensors are not those of the network in base. Export the pipeline again.")

@@ -1,4 +1,4 @@
-"""From a prompt to the weights of a network, in the manner of diffusers."""
+"""The pipeline that samples the weights of a network for a prompt, built like the pipelines of diffusers."""
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -35,20 +35,20 @@ StepEnd = Callable[["WeightDiffusionPipeline", int, Tensor, dict[str, Tensor]], 
 @final
 @dataclass
 class WeightOutput(BaseOutput):
-    """For each prompt the tensors that were asked for, by name, or its blocks."""
+    """The result: for each prompt its tensors by name, or the blocks of all prompts."""
 
     states: list[dict[str, Tensor]] | Tensor
 
 
 @final
 class WeightDiffusionPipeline(DiffusionPipeline):
-    """Denoises the weights of one architecture from noise and words (Gong et al., 2024, arXiv:2407.11966).
+    """Samples the weights of one architecture for a prompt by denoising (Gong et al., 2024, arXiv:2407.11966).
 
     Args:
         denoiser: The trained network.
-        codec: What its blocks mean.
-        start: The network whose weights the updates are added to, and whose class and configuration all have.
-        prompts: What the denoiser was trained on.
+        codec: Converts its blocks to tensors.
+        base: The base checkpoint: the network that the updates are added to, with its class and configuration.
+        prompts: The prompts that the denoiser was trained on.
         scheduler: DDPM, DDIM, DPM-Solver++ or flow matching of diffusers.
         text_model: The Hub's name of the text model that embeds prompts.
         text_revision: Its commit.
@@ -58,7 +58,7 @@ class WeightDiffusionPipeline(DiffusionPipeline):
 
     denoiser: WeightDenoiser
     codec: WeightCodec
-    start: nn.Module
+    base: nn.Module
     prompts: KnownPrompts
     scheduler: Any
 
@@ -66,7 +66,7 @@ class WeightDiffusionPipeline(DiffusionPipeline):
         self,
         denoiser: WeightDenoiser,
         codec: WeightCodec,
-        start: nn.Module,
+        base: nn.Module,
         prompts: KnownPrompts,
         scheduler: Any,
         *,
@@ -75,7 +75,7 @@ class WeightDiffusionPipeline(DiffusionPipeline):
         output: str = "direct",
     ) -> None:
         super().__init__()
-        self.register_modules(denoiser=denoiser, codec=codec, start=start, prompts=prompts, scheduler=scheduler)
+        self.register_modules(denoiser=denoiser, codec=codec, base=base, prompts=prompts, scheduler=scheduler)
         self.register_to_config(text_model=text_model, text_revision=text_revision, output=output)
 
     def embed(self, prompt: str | Sequence[str]) -> Float[Tensor, "batch text"]:
@@ -102,16 +102,16 @@ class WeightDiffusionPipeline(DiffusionPipeline):
         """Return one set of weights for each prompt.
 
         Args:
-            prompt: What the network is to do, in words.
-            prompt_embeds: Embeddings in place of words.
-            num_inference_steps: How often the denoiser is asked.
-            guidance_scale: 1 follows the words; more exaggerates the difference to no words (Ho & Salimans, 2022).
-            optimized_scale: Scale what no words predict to fit what words predict (CFG-Zero*).
-            zero_init_steps: First steps at which the denoiser is not followed (CFG-Zero*).
+            prompt: What the network shall do.
+            prompt_embeds: Embeddings in place of prompts.
+            num_inference_steps: Number of denoising steps.
+            guidance_scale: Classifier-free guidance (Ho & Salimans, 2022); 1 is without.
+            optimized_scale: Rescale the unconditional prediction to fit the conditional one (CFG-Zero*).
+            zero_init_steps: First steps at which the prediction is zero (CFG-Zero*).
             generator: One for all prompts, or one for each.
-            output_type: `state` is a whole state dict, `update` what the codec decodes, `blocks` what that is of.
-            callback_on_step_end: Called after each step with the pipeline, the step, the time and the tensors named.
-            callback_on_step_end_tensor_inputs: `sample` is the one there is.
+            output_type: `state` for whole state dicts, `update` for the update alone, `blocks` for denoised blocks.
+            callback_on_step_end: Called after each step with the pipeline, the step, the timestep and the tensors.
+            callback_on_step_end_tensor_inputs: Names of tensors for the callback; only `sample` exists.
             return_dict: Return a `WeightOutput` rather than a tuple of one.
 
         """
@@ -124,17 +124,17 @@ class WeightDiffusionPipeline(DiffusionPipeline):
         self.scheduler.set_timesteps(num_inference_steps, device=self._execution_device)
         sample = self._noise(len(text), generator)
         options = {"generator": generator} if "generator" in inspect.signature(self.scheduler.step).parameters else {}
-        for step, time in enumerate(self.progress_bar(self.scheduler.timesteps)):
+        for step, timestep in enumerate(self.progress_bar(self.scheduler.timesteps)):
             if step < zero_init_steps:
                 predicted = torch.zeros_like(sample)
             else:
-                predicted = self._predict(sample, time, text, scale=guidance_scale, optimized=optimized_scale)
-            sample = self.scheduler.step(predicted, time, sample, **options, return_dict=False)[0]
+                predicted = self._predict(sample, timestep, text, scale=guidance_scale, optimized=optimized_scale)
+            sample = self.scheduler.step(predicted, timestep, sample, **options, return_dict=False)[0]
             if callback_on_step_end is not None:
                 named = {"sample": sample} if callback_on_step_end_tensor_inputs else {}
-                sample = (callback_on_step_end(self, step, time, named) or {}).get("sample", sample)
+                sample = (callback_on_step_end(self, step, timestep, named) or {}).get("sample", sample)
         if not bool(sample.isfinite().all()):
-            raise PipelineError("The denoiser made values that are not finite. Take fewer steps or less guidance.")
+            raise PipelineError("The denoised values are not finite. Take fewer steps or less guidance.")
         states = sample if output_type == "blocks" else [self._tensors(blocks, output_type) for blocks in sample]
         self.maybe_free_model_hooks()
         return WeightOutput(states=states) if return_dict else (states,)
@@ -147,27 +147,29 @@ class WeightDiffusionPipeline(DiffusionPipeline):
         return embeds
 
     def _noise(self, count: int, generator: Generators) -> Float[Tensor, "batch blocks width"]:
-        """Return where denoising starts: each prompt's own noise, if each has its generator."""
+        """Return the initial noise; with a generator for each prompt, each prompt has its own."""
         shape = (count, len(self.denoiser.config["layers"]), self.denoiser.config["width"])
         noise = randn_tensor(shape, generator=generator, device=self._execution_device, dtype=self.denoiser.dtype)
         return noise * getattr(self.scheduler, "init_noise_sigma", 1.0)
 
     def _predict(
-        self, sample: Tensor, time: Tensor, text: Tensor, *, scale: float, optimized: bool
+        self, sample: Tensor, timestep: Tensor, text: Tensor, *, scale: float, optimized: bool
     ) -> Float[Tensor, "batch blocks width"]:
-        times = time.expand(len(sample))
-        worded = self.denoiser(sample, times, text)
+        timesteps = timestep.expand(len(sample))
+        conditional = self.denoiser(sample, timesteps, text)
         if scale == 1.0:
-            return worded
-        return guided(worded, self.denoiser(sample, times, torch.zeros_like(text)), scale=scale, optimized=optimized)
+            return conditional
+        return guided(
+            conditional, self.denoiser(sample, timesteps, torch.zeros_like(text)), scale=scale, optimized=optimized
+        )
 
     def _tensors(self, blocks: Tensor, output_type: str) -> dict[str, Tensor]:
         update = self.codec.decode(blocks)
         return update if output_type == "update" else self.restore(update)
 
     def restore(self, update: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the whole state dict that an update makes of the start."""
-        base = {name: tensor.float() for name, tensor in self.start.state_dict().items()}
+        """Return the whole state dict: the base checkpoint with an update."""
+        base = {name: tensor.float() for name, tensor in self.base.state_dict().items()}
         if self.codec.form == "low_rank":
             return restore(base, update, scale=self.codec.config["scale"])
         return {**base, **update}
@@ -175,10 +177,10 @@ class WeightDiffusionPipeline(DiffusionPipeline):
 
 def _check(steps: int, scale: float, zero: int, output_type: str) -> None:
     if not 1 <= steps <= MAX_STEPS:
-        raise PipelineError(f"{steps} steps are asked for; allowed are 1 to {MAX_STEPS:,}.")
+        raise PipelineError(f"The number of steps is {steps}; allowed are 1 to {MAX_STEPS:,}.")
     if not 0 <= scale <= 100:
         raise PipelineError(f"The guidance is {scale}; allowed are 0 to 100.")
     if not 0 <= zero < steps:
-        raise PipelineError(f"{zero} of {steps} steps are not to follow the denoiser; allowed are 0 to {steps - 1}.")
+        raise PipelineError(f"zero_init_steps is {zero} of {steps} steps; allowed are 0 to {steps - 1}.")
     if output_type not in ("state", "update", "blocks"):
         raise PipelineError(f"The output type is {output_type!r}. Allowed: state, update and blocks")

@@ -1,4 +1,4 @@
-"""The prompts that a pipeline was trained on, by which it knows how far a new one is from all of them."""
+"""The prompts that a pipeline was trained on, to measure how similar a new prompt is to them."""
 
 from collections.abc import Sequence
 from typing import Final, final
@@ -16,10 +16,10 @@ MAX_TEXTS: Final = 20_000
 
 @final
 class KnownPrompts(ModelMixin, ConfigMixin):
-    """Texts, in config.json, and their embeddings, in the weights.
+    """The training prompts (in config.json) and their embeddings (in the weights).
 
     Args:
-        texts: What the networks of the zoo were trained for, in all its phrasings.
+        texts: All phrasings of the tasks of the zoo.
         width: Values of an embedding.
         near: The similarity of an unseen prompt to its nearest text below which it is called far.
 
@@ -33,7 +33,7 @@ class KnownPrompts(ModelMixin, ConfigMixin):
         self.embeddings = nn.Parameter(torch.zeros(len(texts), width), requires_grad=False)
 
     def nearest(self, text: Float[Tensor, " text"], count: int = 3) -> list[tuple[str, float]]:
-        """Return the texts most like an embedding, and the cosine of the angle between."""
+        """Return the texts most similar to an embedding, with their cosine similarity."""
         embeddings = nn.functional.normalize(self.embeddings.float(), dim=1)
         similar = embeddings @ nn.functional.normalize(text.float(), dim=0)
         found = similar.topk(min(count, len(similar)))

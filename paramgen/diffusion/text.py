@@ -1,4 +1,4 @@
-"""Prompts → embeddings, by the text model that a pipeline names; no pipeline contains it.
+"""Embed prompts by the text model that a pipeline names; no pipeline contains it.
 
 The model is all-MiniLM-L6-v2 (sentence-transformers): the mean of its token states, brought to length one (Reimers &
 Gurevych, 2019, arXiv:1908.10084, section 3). It comes with the extra `diffusion`, or from the Hub at one commit.
@@ -34,7 +34,7 @@ _FILES: Final = "config.json model.safetensors tokenizer.json tokenizer_config.j
 
 @final
 class TextEncoder:
-    """One text model in memory. What a text becomes does not depend on what else is asked, nor on threads."""
+    """A loaded text model. An embedding depends neither on the other texts of a call nor on threads."""
 
     def __init__(self, folder: Path) -> None:
         ensure_torchvision()
@@ -72,7 +72,7 @@ def text_encoder(name: str, revision: str) -> TextEncoder:
     """
     if (name, revision) != (MINILM, REVISION):
         raise PipelineError(
-            f"The pipeline asks for the text model {one_line(name)!r} at {one_line(revision)!r}; known is {MINILM!r} "
+            f"The pipeline requires the text model {one_line(name)!r} at {one_line(revision)!r}; known is {MINILM!r} "
             f"at {REVISION}. Train it with that one."
         )
     return _minilm()

@@ -6,9 +6,9 @@ from typing import Final, Literal
 from paramgen.graphs.ops import NORMS
 from paramgen.graphs.schema import Graph, Node
 
-Family = Literal["conv", "linear", "embedding", "recurrent", "norm", "parameter", "symbol", "end"]
+BoxKind = Literal["conv", "linear", "embedding", "recurrent", "norm", "parameter", "symbol", "end"]
 
-FAMILIES: Final[dict[str, Family]] = {
+BOX_KINDS: Final[dict[str, BoxKind]] = {
     "input": "end",
     "output": "end",
     "conv": "conv",
@@ -31,7 +31,7 @@ class Box:
     """One drawn box: the nodes it stands for, in forward order, its colour, and the module it lives in."""
 
     nodes: tuple[int, ...]
-    family: Family
+    kind: BoxKind
     module: tuple[str, ...]
 
 
@@ -82,7 +82,7 @@ def sketch(graph: Graph) -> Sketch:
 
 def _box(graph: Graph, members: list[int]) -> Box:
     node = graph.nodes[members[0]]
-    return Box(tuple(members), FAMILIES.get(node.op, "symbol"), module_of(node))
+    return Box(tuple(members), BOX_KINDS.get(node.op, "symbol"), module_of(node))
 
 
 def _owners(graph: Graph) -> list[int]:

@@ -34,7 +34,7 @@ class Face:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class EntryPort:
     """A port on top of a frame: the boxes outside that feed it, and whether they end the frame right before."""
 
     sources: tuple[int, ...]
@@ -52,7 +52,7 @@ class Interior:
     faces: dict[int, Face]
     vertices: dict[int, int]  # box → vertex
     hanging: dict[int, int]  # box → the box it hangs at
-    entries: tuple[Entry, ...]
+    entries: tuple[EntryPort, ...]
     exits: dict[int, int]  # box → vertex of its port at the bottom
 
     def box_at(self, box: int) -> tuple[float, float]:
@@ -68,14 +68,14 @@ class Interior:
 def face(graph: Graph, box: Box, frame: tuple[str, ...]) -> Face:
     """Return the texts and the size of a box inside `frame`."""
     node = graph.nodes[box.nodes[0]]
-    if box.family in ("symbol", "end"):
+    if box.kind in ("symbol", "end"):
         word = labels.word_of(node)
         width = SIGN if len(word) == 1 else labels.columns(word) * labels.WORD_WIDTH + 2 * PAD + 4
         return Face("", word, width, SIGN)
     name, detail = labels.name_of(graph, box, frame), labels.detail_of(node)
     room = BOX - 2 * PAD
     words = labels.columns(detail) * labels.WORD_WIDTH
-    if box.family == "norm" and labels.columns(name) * labels.NAME_WIDTH + words + PAD <= room:
+    if box.kind == "norm" and labels.columns(name) * labels.NAME_WIDTH + words + PAD <= room:
         return Face(name, detail, BOX, ONE_LINE)
     name = labels.shorten(name, int(room / labels.NAME_WIDTH))
     return Face(name, labels.shorten(detail, int(room / labels.WORD_WIDTH)), BOX, TWO_LINES)
@@ -145,16 +145,16 @@ def _hanging(sketch: Sketch, touching: list[tuple[int, int]], inside: set[int]) 
     hanging: dict[int, int] = {}
     for box in sorted(inside):
         use = uses.get(box, [])
-        if sketch.boxes[box].family not in ("parameter", "embedding") or box in fed or len(use) != 1:
+        if sketch.boxes[box].kind not in ("parameter", "embedding") or box in fed or len(use) != 1:
             continue
-        if use[0] in inside and sketch.boxes[use[0]].family == "symbol" and use[0] not in hanging.values():
+        if use[0] in inside and sketch.boxes[use[0]].kind == "symbol" and use[0] not in hanging.values():
             hanging[box] = use[0]
     return hanging
 
 
 def _entries(
     sketch: Sketch, coming: list[tuple[int, int]], distance: Mapping[int, int]
-) -> tuple[tuple[Entry, ...], int]:
+) -> tuple[tuple[EntryPort, ...], int]:
     """Return the ports on top, and the main one: one per source right before, one for all others of the same boxes.
 
     Wires from far away come from the left, from an earlier column; those from near come around on the right.
@@ -166,7 +166,7 @@ def _entries(
     for source in sorted(targets):
         ports.setdefault((source if distance[source] == 0 else -1, tuple(targets[source])), []).append(source)
     entries = [
-        Entry(tuple(sources), boxes, straight >= 0, _all_skip(sketch, [(a, b) for a in sources for b in boxes]))
+        EntryPort(tuple(sources), boxes, straight >= 0, _all_skip(sketch, [(a, b) for a in sources for b in boxes]))
         for (straight, boxes), sources in ports.items()
     ]
     entries.sort(key=lambda entry: (entry.skip, not entry.straight, entry.sources))
@@ -178,7 +178,7 @@ def _all_skip(sketch: Sketch, edges: list[tuple[int, int]]) -> bool:
     return all(edge in sketch.skips for edge in edges)
 
 
-def _ports_that_skip(sketch: Sketch, entries: tuple[Entry, ...], vertices: dict[int, int]) -> set[tuple[int, int]]:
+def _ports_that_skip(sketch: Sketch, entries: tuple[EntryPort, ...], vertices: dict[int, int]) -> set[tuple[int, int]]:
     """Return the edges from ports to boxes all of whose sources reach the box by another path too."""
     return {
         (port, vertices[b])

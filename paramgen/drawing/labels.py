@@ -55,7 +55,7 @@ def name_of(graph: Graph, box: Box, frame: tuple[str, ...]) -> str:
             named = [at for at, part in enumerate(box.module[:-1]) if not part.isdigit()]
             module = list(box.module[named[-1] if named and box.module[-1].isdigit() else -1 :])
         return printable(".".join(module))
-    if box.family != "parameter":
+    if box.kind != "parameter":
         leaf = leaf.removesuffix("_weight")
     return printable(".".join([*module, leaf]))
 

@@ -32,7 +32,7 @@ def _reach(layout: Layered, row: int, side: int) -> float:
 
 
 def _leave(layout: Layered, vertex: int, side: int, lane: float, into: bool = False) -> list[Point]:
-    """Return the way from a vertex to a lane: out of its side if nothing stands there, else through the gap.
+    """Return the path from a vertex to a lane: out of its side if nothing is there, else through the gap.
 
     What enters at a side does so above the middle, what leaves below it: both may happen to one vertex.
     """

@@ -18,7 +18,7 @@ from paramgen.graphs.schema import Graph
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A wire from boxes to boxes; several share it where they share their way."""
+    """A wire from boxes to boxes; several share it where they share their path."""
 
     sources: tuple[int, ...]
     targets: tuple[int, ...]

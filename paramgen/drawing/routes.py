@@ -38,19 +38,19 @@ class Routes:
     tracks: int
 
     def path(self, link: Link, ends: tuple[Point, Point], gutters: Sequence[float], down: float) -> tuple[Point, ...]:
-        """Return the way of one wire, corner by corner; `down` is where the columns begin."""
+        """Return the path of one wire, corner by corner; `down` is where the columns begin."""
         (x, y), (far_x, far_y) = ends
         leave, enter = self.exits[link.source] + down, self.entries[link.end, link.port] + down
         near = self.column[link.start] + 1
         lane = gutters[near] + LANE * self.lanes[near, link.source]
-        way = [(x, y), (x, leave), (lane, leave)]
+        corners = [(x, y), (x, leave), (lane, leave)]
         if (far := self.column[link.end]) > near:
             above = down - GUTTER / 2 - LANE * (self.channel[link.source] + 0.5)
             lane_there = gutters[far] + LANE * self.lanes[far, link.source]
-            way += [(lane, above), (lane_there, above), (lane_there, enter)]
+            corners += [(lane, above), (lane_there, above), (lane_there, enter)]
         else:
-            way.append((lane, enter))
-        return (*way, (far_x, enter), (far_x, far_y))
+            corners.append((lane, enter))
+        return (*corners, (far_x, enter), (far_x, far_y))
 
 
 def plan(links: Sequence[Link], column: Sequence[int], interiors: Sequence[Interior], tops: Sequence[float]) -> Routes:

@@ -1,4 +1,4 @@
-"""Places from left to right: what can be straight becomes one strand, and strands move towards their neighbours.
+"""Positions from left to right: what can be straight becomes one strand, and strands move towards their neighbours.
 
 The idea of aligning first and spacing then is that of Brandes & Köpf (2001, doi:10.1007/3-540-45848-4_3).
 """
@@ -12,13 +12,13 @@ from paramgen.drawing.vertices import Layered, mean, neighbours
 ASIDE: Final = 22.0
 SWEEPS: Final = 24
 STIFF: Final = 1000.0
-"""The weight of the spine against one branch: branches make room, the way of the data stays straight."""
+"""The weight of the spine against one branch: branches make room, the path of the data stays straight."""
 
 
 def spread(layout: Layered, links: list[tuple[int, int]], soft: set[tuple[int, int]]) -> None:
     """Place strands as near to the middle of their neighbours as the gaps allow; the spine holds its line.
 
-    `soft` links belong to skips: they do not bend the way of the data, only their bends and ports follow it.
+    `soft` links belong to skips: they do not bend the path of the data, only their bends and ports follow it.
     """
     hard = [link for link in links if link not in soft]
     inner = [(a, b) for a, b in links if (a, b) in soft and layout.vertices[a].bend and layout.vertices[b].bend]
@@ -106,19 +106,19 @@ def _strands(layout: Layered, links: list[tuple[int, int]], crossing: set[tuple[
 
 
 def spine(layout: Layered, links: list[tuple[int, int]]) -> set[int]:
-    """Return the vertices that every way from the main entry to the farthest vertex it reaches passes."""
-    ways: dict[int, int] = {layout.axis: 1}
+    """Return the vertices that every path from the main entry to the farthest vertex it reaches passes."""
+    counts: dict[int, int] = {layout.axis: 1}
     reverse: dict[int, int] = {}
     steps = sorted(links, key=lambda link: layout.vertices[link[0]].row)
     for a, b in steps:
-        if a in ways:
-            ways[b] = ways.get(b, 0) + ways[a]
-    last = max(ways, key=lambda vertex: (layout.vertices[vertex].row, -vertex))
+        if a in counts:
+            counts[b] = counts.get(b, 0) + counts[a]
+    last = max(counts, key=lambda vertex: (layout.vertices[vertex].row, -vertex))
     reverse[last] = 1
     for a, b in reversed(steps):
-        if b in reverse and a in ways:
+        if b in reverse and a in counts:
             reverse[a] = reverse.get(a, 0) + reverse[b]
-    return {vertex for vertex in reverse if ways[vertex] * reverse[vertex] == ways[last]}
+    return {vertex for vertex in reverse if counts[vertex] * reverse[vertex] == counts[last]}
 
 
 def _crossing(layout: Layered, links: list[tuple[int, int]]) -> set[tuple[int, int]]:

@@ -79,7 +79,7 @@ def _header(graph: Graph, drawn: Page, title: str) -> tuple[str, float]:
     figures = f"{len(graph):,} nodes · {parameters(graph):,} parameters · drawn by paramgen"
     parts = [f'<text class="title" y="18">{_text(labels.shorten(title, 70))}</text>']
     parts.append(f'<text class="figures" y="38">{figures}</text>')
-    used, x = {box.family for box in drawn.sketch.boxes}, 0.0
+    used, x = {box.kind for box in drawn.sketch.boxes}, 0.0
     for family, word in LEGEND:
         if family in used:
             parts.append(f'<g class="box {family}"><rect x="{_n(x)}" y="52" width="22" height="14" rx="4"/></g>')
@@ -115,11 +115,11 @@ def _box(graph: Graph, drawn: Page, it: Interior, box: int, origin: Point) -> st
     face, drawn_box = it.faces[box], drawn.sketch.boxes[box]
     left, top = it.box_at(box)
     x, y = left + origin[0], top + origin[1]
-    corner = face.height / 2 if drawn_box.family in ("symbol", "end") else 5.0
+    corner = face.height / 2 if drawn_box.kind in ("symbol", "end") else 5.0
     texts = "".join(_words(face))
     tip = "\n".join(_tip(graph, node) for node in drawn_box.nodes)
     return (
-        f'<g class="box {drawn_box.family}" data-box="{box}" transform="translate({_n(x)} {_n(y)})">'
+        f'<g class="box {drawn_box.kind}" data-box="{box}" transform="translate({_n(x)} {_n(y)})">'
         f'<title>{_text(tip)}</title><rect width="{_n(face.width)}" height="{_n(face.height)}" rx="{_n(corner)}"/>'
         f"{texts}</g>"
     )

@@ -3,7 +3,7 @@
 A graph is found by everything that it depends on: the network's name and configuration, its modules and their plain
 attributes, its slots, its example input, the versions of its library and of torch, and the code here that traces. What
 is read is checked as hostile; what cannot be read or written is traced as if there were no cache. Networks of a user's
-own are not kept, as their code may change, and neither is a graph that was not traced in the first way.
+own are not kept, as their code may change, and neither is a graph that the first tracing backend did not give.
 
 `PARAMGEN_GRAPH_CACHE` is another folder, or `off`.
 """
@@ -26,14 +26,14 @@ from paramgen.architectures import Architecture
 from paramgen.errors import GraphError, OutputError
 from paramgen.graphs.graph_json import structure_from_json, structure_to_json
 from paramgen.graphs.schema import Graph
-from paramgen.graphs.tracing.backends import STAGES
+from paramgen.graphs.tracing.backends import TRACING_BACKENDS
 from paramgen.graphs.tracing.fallbacks import STRICT, Tracing, graph_of
 from paramgen.storage.folder import write_text
 
-PLACE: Final = "PARAMGEN_GRAPH_CACHE"
+CACHE_VARIABLE: Final = "PARAMGEN_GRAPH_CACHE"
 OFF: Final = "off"
-MAX_FILES: Final = 500
-MAX_BYTES: Final = 8_000_000  # of one graph
+MAX_CACHED_GRAPHS: Final = 500
+MAX_CACHED_BYTES: Final = 8_000_000  # of one graph
 _LIBRARIES: Final = ("timm", "torchvision", "transformers", "diffusers")
 _OURS: Final = re.compile(r"[0-9a-f]{64}\.json")
 _PLAIN: Final = (bool, int, float, str, type(None))
@@ -47,21 +47,21 @@ _OF_THE_PROCESS: Final = re.compile(
 
 
 def cached_graph(architecture: Architecture, tracing: Tracing = STRICT) -> Graph:
-    """Return the graph as `graph_of` does, from the cache if it is there."""
+    """Return the graph of an architecture as `graph_of` does, from the cache if it is there."""
     file = _file_of(architecture)
     if file is None:
         return graph_of(architecture, tracing)
     with suppress(OSError, GraphError):
         return _read(file, architecture)
     graph = graph_of(architecture, tracing)
-    if graph.traced_by == next(iter(STAGES)) and not graph.failures:
+    if graph.traced_by == next(iter(TRACING_BACKENDS)) and not graph.failures:
         with suppress(OSError, OutputError):
             _keep(file, structure_to_json(graph))
     return graph
 
 
 def _file_of(architecture: Architecture) -> Path | None:
-    """Return where the graph of an architecture stands or would stand; None where it is not kept."""
+    """Return the path of an architecture's graph in the cache; None where it is not kept."""
     folder = _folder()
     known = architecture.layout.source in _LIBRARIES and architecture.module is not None
     if folder is None or not known or architecture.example is None:
@@ -71,11 +71,11 @@ def _file_of(architecture: Architecture) -> Path | None:
 
 
 def _folder() -> Path | None:
-    place = os.environ.get(PLACE)
-    if place == OFF:
+    given = os.environ.get(CACHE_VARIABLE)
+    if given == OFF:
         return None
     home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return Path(place) if place else Path(home) / "paramgen" / "graphs"
+    return Path(given) if given else Path(home) / "paramgen" / "graphs"
 
 
 def _identity(architecture: Architecture) -> Iterator[Any]:
@@ -97,7 +97,7 @@ def _chooses(variable: str) -> bool:
 
 
 def _plain(module: nn.Module) -> Iterator[tuple[str, Any]]:
-    """Yield what a module's forward pass may look at beside its tensors: numbers and words, and how it attends."""
+    """Yield the attributes that a module's forward pass may depend on: numbers, texts, and its kind of attention."""
     for name, value in vars(module).items():
         parts = value if isinstance(value, (tuple, list)) else (value,)
         if all(isinstance(part, _PLAIN) for part in parts):
@@ -130,9 +130,9 @@ def _read(file: Path, architecture: Architecture) -> Graph:
     if not file.is_file():  # a pipe would be waited for
         raise GraphError(f"{file} is no file.")
     with file.open("rb") as opened:
-        content = opened.read(MAX_BYTES + 1)
-    if len(content) > MAX_BYTES:
-        raise GraphError(f"{file} is larger than {MAX_BYTES:,} bytes.")
+        content = opened.read(MAX_CACHED_BYTES + 1)
+    if len(content) > MAX_CACHED_BYTES:
+        raise GraphError(f"{file} is larger than {MAX_CACHED_BYTES:,} bytes.")
     graph = structure_from_json(content.decode("utf-8", errors="replace"), architecture.manifest)
     os.utime(file)  # the least used ones are removed first
     return graph
@@ -143,9 +143,9 @@ def _keep(file: Path, text: str) -> None:
 
     Only what is called like a graph of ours is counted and removed: the folder may hold what is somebody's.
     """
-    if len(text) > MAX_BYTES:
+    if len(text) > MAX_CACHED_BYTES:
         return
     write_text(file, text)
     kept = [(path.stat().st_mtime, path) for path in file.parent.iterdir() if _OURS.fullmatch(path.name)]
-    for _, path in sorted(kept)[:-MAX_FILES]:
+    for _, path in sorted(kept)[:-MAX_CACHED_GRAPHS]:
         path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Our graph as a `torch_geometric.data.Data`, for whoever trains on graphs; torch_geometric is the extra `train`."""
+"""A graph as a `torch_geometric.data.Data`, to train on; torch_geometric is the extra `train`."""
 
 from typing import TYPE_CHECKING
 

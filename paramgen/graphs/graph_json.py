@@ -1,8 +1,8 @@
-"""A graph as JSON: enough to predict from, which is what a client sends and a server reads.
+"""A graph as JSON: all that a prediction needs, so a client can send it and a server read it.
 
-`{"paramgen_graph": 1, "spec", "traced_by", "layout", "nodes", "edges", "slots"}`; a slot carries the draw of its
-library, so that whoever reads the graph needs neither the library nor the module. Everything read is hostile until
-checked: size first, then structure, then every draw, dry, on the meta device.
+`{"paramgen_graph": 1, "spec", "traced_by", "layout", "nodes", "edges", "slots"}`; a slot carries the init program of
+its library, so that whoever reads the graph needs neither the library nor the module. Everything read is hostile until
+checked: size first, then structure, then every init program, by running it without values, on the meta device.
 """
 
 import json
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from jaxtyping import Int64
 
-from paramgen.architectures import Architecture, Layout
+from paramgen.architectures import Architecture, FolderLayout
 from paramgen.architectures.resets import without_values
 from paramgen.errors import GraphError, OutputError, one_line
 from paramgen.graphs.init_json import program_from_json, program_to_json
@@ -23,7 +23,7 @@ from paramgen.graphs.init_limits import check_program
 from paramgen.graphs.schema import MAX_DIMENSIONS, MAX_EDGES, MAX_NODES, VERSION, Graph, Node, validate_shape
 from paramgen.slots.manifest import Manifest, Slot
 
-MAX_BYTES: Final = 100_000_000
+MAX_GRAPH_BYTES: Final = 100_000_000
 MAX_EXTRA_WORK: Final = 10**9
 MAX_PROGRAM_STEPS: Final = 300_000
 MAX_TEXT: Final = 10_000
@@ -39,7 +39,7 @@ _LAYOUTS: Final = frozenset(("model.safetensors", "diffusion_pytorch_model.safet
 
 
 def graph_to_json(architecture: Architecture, graph: Graph) -> str:
-    """Write graph, manifest and layout as one JSON object. The values that a live module holds do not travel."""
+    """Write graph, manifest and layout as one JSON object. The values that a live module holds are left out."""
     layout = architecture.layout
     return json.dumps(
         {
@@ -63,7 +63,7 @@ def graph_to_json(architecture: Architecture, graph: Graph) -> str:
 
 
 def graph_from_json(text: str) -> tuple[Architecture, Graph]:
-    """Read what `graph_to_json` wrote.
+    """Return the architecture and graph that `graph_to_json` wrote.
 
     Raises:
         GraphError: It is no such JSON, of another version, or breaks a limit.
@@ -95,17 +95,17 @@ def _read(data: dict[str, Any]) -> tuple[Architecture, Graph]:
         reason = f"{type(error).__name__}: {one_line(error)}"
         raise GraphError(f"Not a graph of version {VERSION}: {reason}. {_ADVICE}") from error
     if sum(len(slot.program.steps) for slot in slots if slot.program is not None) > MAX_PROGRAM_STEPS:
-        raise GraphError(f"The draws of all slots have more than {MAX_PROGRAM_STEPS:,} steps.")
+        raise GraphError(f"The init programs of all slots have more than {MAX_PROGRAM_STEPS:,} steps.")
     extra = 0
     for slot in manifest.filled:
         extra += 0 if slot.program is None else check_program(slot.program, slot)
         if extra > MAX_EXTRA_WORK:
-            raise GraphError(f"The draws up to slot {slot.name!r} compute far more than their slots hold.")
+            raise GraphError(f"The init programs up to slot {slot.name!r} compute far more than their slots hold.")
     return Architecture(spec=_text(data["spec"], "spec"), manifest=manifest, layout=layout), graph
 
 
 def structure_to_json(graph: Graph) -> str:
-    """Write nodes, edges and the way they were traced, for who has the manifest."""
+    """Return nodes, edges and tracing backend as JSON, for a reader that has the manifest."""
     content = {"paramgen_structure": VERSION, "traced_by": graph.traced_by, **_structure(graph)}
     return json.dumps(content, separators=(",", ":"))
 
@@ -158,8 +158,8 @@ def _structure(graph: Graph) -> dict[str, Any]:
 
 
 def _parse(text: str) -> Any:
-    if len(text) > MAX_BYTES:
-        raise GraphError(f"A graph of {len(text):,} bytes; at most {MAX_BYTES:,} are read.")
+    if len(text) > MAX_GRAPH_BYTES:
+        raise GraphError(f"A graph of {len(text):,} bytes; at most {MAX_GRAPH_BYTES:,} are read.")
     if text.count('"op"') > MAX_NODES:  # parsing them all first would take seconds
         raise GraphError(f"A graph of more than {MAX_NODES:,} nodes.")
     try:
@@ -256,7 +256,9 @@ def _slot_to_json(slot: Slot) -> dict[str, Any]:
         "owner": slot.owner,
         "owner_type": slot.owner_type,
         "tied_to": slot.tied_to,
-        "draw": None if slot.program is None or slot.tied_to is not None else program_to_json(slot.program, slot.name),
+        "init_program": None
+        if slot.program is None or slot.tied_to is not None
+        else program_to_json(slot.program, slot.name),
     }
 
 
@@ -274,7 +276,7 @@ def _slot_from_json(item: Mapping[str, Any]) -> Slot:
         owner=_text(item["owner"], "owner"),
         owner_type=_text(item["owner_type"], "owner_type"),
         tied_to=None if item["tied_to"] is None else _text(item["tied_to"], "tied_to"),
-        program=None if item["draw"] is None else program_from_json(item["draw"], name),
+        program=None if item["init_program"] is None else program_from_json(item["init_program"], name),
     )
 
 
@@ -289,7 +291,7 @@ def _manifest(slots: tuple[Slot, ...]) -> Manifest:
     return manifest
 
 
-def _layout(item: Mapping[str, Any]) -> Layout:
+def _layout(item: Mapping[str, Any]) -> FolderLayout:
     if item["weights_file"] not in _LAYOUTS:
         raise GraphError(f"A layout names one of {', '.join(sorted(_LAYOUTS))}; given was {item['weights_file']!r}.")
     if item["tied"] not in ("once", "each") or type(item["shardable"]) is not bool:
@@ -299,7 +301,7 @@ def _layout(item: Mapping[str, Any]) -> Layout:
     files = dict(item.get("files", {}))
     if not _FILES.issuperset(files):
         raise GraphError(f"A layout's other files are {', '.join(sorted(_FILES))}; given were {one_line(list(files))}.")
-    return Layout(
+    return FolderLayout(
         source=_text(item["source"], "source"),
         config=item["config"],
         weights_file=item["weights_file"],

@@ -1,4 +1,4 @@
-"""Draws as JSON. Only operations that make, fill or reshape tensors are read; `draw_limits` bounds them."""
+"""Init programs as JSON. Only operations that make, fill or reshape tensors are read; `init_limits` bounds them."""
 
 import base64
 import binascii
@@ -12,13 +12,17 @@ from torch import Tensor
 
 from paramgen.errors import GraphError, OutputError
 from paramgen.graphs.init_limits import DTYPES, MAX_SIDES, MAX_STEPS, check_step, known_packet
-from paramgen.slots.init_program import InitProgram, Register, Step
+from paramgen.slots.init_program import InitProgram, InitStep, Register
 
 MAX_CONSTANT_BYTES: Final = 4_000_000
 
 
 def program_to_json(program: InitProgram, name: str) -> dict[str, Any]:
-    """Write a draw; constants in it are written out."""
+    """Return an init program as JSON values, constants included.
+
+    Raises:
+        OutputError: It holds an operation or a value that a graph cannot carry.
+    """
     steps = [
         [
             step.operator,
@@ -31,7 +35,8 @@ def program_to_json(program: InitProgram, name: str) -> dict[str, Any]:
     for step in program.steps:
         if not known_packet(step.operator):
             raise OutputError(
-                f"Slot {name!r} starts from the tensor operation {step.operator!r}, which a graph cannot carry. "
+                f"The init program of slot {name!r} has the tensor operation {step.operator!r}, which a graph "
+                "cannot carry. "
                 "Predict from the architecture itself."
             )
     return {
@@ -44,14 +49,18 @@ def program_to_json(program: InitProgram, name: str) -> dict[str, Any]:
 
 
 def program_from_json(data: Any, name: str) -> InitProgram:
-    """Read a draw of known operations. `check_program` must pass before it is run."""
+    """Return the init program of JSON values; `check_program` must pass before it is run.
+
+    Raises:
+        GraphError: It is no list of steps, or has an operation that is not known.
+    """
     steps = data["steps"]
     if not isinstance(steps, list) or len(steps) > MAX_STEPS:
-        raise GraphError(f"The draw of slot {name!r} is no list of at most {MAX_STEPS:,} steps.")
+        raise GraphError(f"The init program of slot {name!r} is no list of at most {MAX_STEPS:,} steps.")
     read = []
     for operator, arguments, keywords, results in steps:
         read.append(
-            Step(
+            InitStep(
                 str(operator),
                 tuple(_decode(value) for value in arguments),
                 {str(key): _decode(value) for key, value in keywords.items()},
@@ -61,7 +70,7 @@ def program_from_json(data: Any, name: str) -> InitProgram:
         try:
             check_step(read[-1])
         except GraphError as error:
-            raise GraphError(f"The draw of slot {name!r} cannot be run: {error.message}.") from error
+            raise GraphError(f"The init program of slot {name!r} cannot be run: {error.message}.") from error
     size, stride = tuple(int(n) for n in data["size"]), tuple(int(n) for n in data["stride"])
     return InitProgram(tuple(read), int(data["result"]), size, stride, int(data["offset"]))
 
@@ -83,13 +92,13 @@ def _encode(value: Any, name: str) -> Any:
         return {"complex": [value.real, value.imag]}
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
-    raise OutputError(f"Slot {name!r} starts from a {type(value).__name__}, which a graph cannot carry.")
+    raise OutputError(f"The init program of slot {name!r} holds a {type(value).__name__}, which a graph cannot carry.")
 
 
 def _encode_tensor(value: Tensor, name: str) -> dict[str, Any]:
     if value.nbytes > MAX_CONSTANT_BYTES:
         raise OutputError(
-            f"Slot {name!r} starts from a constant of {value.nbytes:,} bytes; a graph carries at most "
+            f"The init program of slot {name!r} holds a constant of {value.nbytes:,} bytes; a graph carries at most "
             f"{MAX_CONSTANT_BYTES:,}. Predict from the architecture itself."
         )
     content = value.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
@@ -118,7 +127,7 @@ def _decode(value: Any) -> Any:
             found = getattr(torch, str(value[key]), None)
             if isinstance(found, kind) and (kind is torch.memory_format or value[key] in DTYPES):
                 return found
-    raise GraphError(f"A draw holds the unknown value {sorted(value)!r}.")
+    raise GraphError(f"An init program holds the unknown value {sorted(value)!r}.")
 
 
 def _decode_tensor(value: dict[str, Any]) -> Tensor:
@@ -126,10 +135,11 @@ def _decode_tensor(value: dict[str, Any]) -> Tensor:
     dtype = _decode({"dtype": value["dtype"]})
     if len(text) > 2 * MAX_CONSTANT_BYTES or len(shape) > MAX_SIDES:
         raise GraphError(
-            f"A draw's constant is larger than {MAX_CONSTANT_BYTES:,} bytes, or has more than {MAX_SIDES} dimensions."
+            f"An init program's constant is larger than {MAX_CONSTANT_BYTES:,} bytes, or has more than "
+            f"{MAX_SIDES} dimensions."
         )
     try:
         content = np.frombuffer(base64.b64decode(text, validate=True), dtype=np.uint8)
         return torch.from_numpy(content.copy()).view(dtype).reshape(shape)
     except (binascii.Error, RuntimeError, ValueError) as error:
-        raise GraphError(f"A draw's constant of shape {shape} does not hold its bytes: {error}.") from error
+        raise GraphError(f"An init program's constant of shape {shape} does not hold its bytes: {error}.") from error

@@ -1,7 +1,7 @@
-"""What a draw that somebody else wrote may do: which operations it calls, and what they take, known before they run.
+"""What an init program of a stranger may do: which operations it calls, and what they take, known before they run.
 
 Every limit looks at the arguments by the names of the operation's schema, however they were passed, and memory is
-counted in bytes. Nothing here computes values: a draw is tried on the meta device.
+counted in bytes. Nothing here computes values: a program is tried on the meta device.
 """
 
 from collections.abc import Mapping
@@ -15,17 +15,17 @@ import torch
 from torch import Tensor
 
 from paramgen.errors import GraphError, one_line
-from paramgen.slots.init_program import InitProgram, Register, Step, operator_of, registers_of
+from paramgen.slots.init_program import InitProgram, InitStep, Register, operator_of, registers_of
 from paramgen.slots.manifest import Slot
 
 MAX_STEPS: Final = 10_000
 MAX_SIDES: Final = 64
-"""A draw's values have at most so many dimensions, which is torch's own limit for most operations."""
+"""The values of an init program have at most so many dimensions, which is torch's own limit for most operations."""
 MEMORY_FACTOR: Final = 8
-"""A draw has in memory at most so many times its slot's bytes at a time, and a constant."""
+"""An init program has in memory at most so many times its slot's bytes at a time, plus a constant."""
 MEMORY_CONSTANT: Final = 128 * 2**20
 MOST_PASSES: Final = 320
-"""All steps of a draw together compute at most so many elements for each of its slot's, or a constant."""
+"""All steps of an init program together compute at most so many elements for each of its slot's, or a constant."""
 WORK_CONSTANT: Final = 200_000_000
 EXACT: Final = 2**53
 """Random integers are drawn up to here, where float64 still tells one from the next."""
@@ -51,7 +51,7 @@ DTYPES: Final = frozenset(
     "uint16 uint32 uint64 bool".split()
 )
 _DECIDED: Final = frozenset(("device", "pin_memory", "layout", "generator", "out"))
-"""Arguments that whoever replays a draw decides."""
+"""Arguments that whoever runs an init program decides."""
 _RESULTS: Final = frozenset(("Tensor", "List[Tensor]"))
 _WORDS: Final[Mapping[str, type]] = {"ScalarType": torch.dtype, "MemoryFormat": torch.memory_format}
 """Torch takes numbers in their place too, without a look whether they mean anything: 64 as a dtype ends the process."""
@@ -81,7 +81,7 @@ def _signature(operator: str) -> _Signature:
     unknown = f"it uses the unknown tensor operation {one_line(operator)!r}"
     if not known_packet(operator):
         raise GraphError(unknown)
-    found = operator_of(Step(operator, (), {}, ()))
+    found = operator_of(InitStep(operator, (), {}, ()))
     schema = found._schema
     kinds = [str(returned.type) for returned in schema.returns]
     if not kinds or not _RESULTS.issuperset(kinds):
@@ -104,11 +104,11 @@ def _signature(operator: str) -> _Signature:
     )
 
 
-def bound(step: Step) -> dict[str, Any]:
+def bound(step: InitStep) -> dict[str, Any]:
     """Return the arguments of a step by the names of its operator's schema, however they were passed.
 
     Raises:
-        GraphError: The operator is unknown or does not take these arguments, or they are none of a draw's business.
+        GraphError: The operator is unknown or does not take these arguments, or an init program may not give them.
     """
     signature = _signature(step.operator)
     if len(step.arguments) > signature.positional:
@@ -130,8 +130,12 @@ def bound(step: Step) -> dict[str, Any]:
     return given
 
 
-def check_step(step: Step) -> None:
-    """Refuse, without running anything, what no draw of any slot may have."""
+def check_step(step: InitStep) -> None:
+    """Refuse, without running anything, what the init program of no slot may have.
+
+    Raises:
+        GraphError: The step is refused.
+    """
     given = bound(step)
     signature = _signature(step.operator)
     if None in step.results or len(set(step.results)) != len(step.results):
@@ -148,10 +152,13 @@ def check_step(step: Step) -> None:
 
 
 def check_program(program: InitProgram, slot: Slot) -> int:
-    """Run the draw without values; refuse what is too large, out of bounds or not the slot's shape and dtype.
+    """Run the program without values; refuse what is too large, out of bounds or not the slot's shape and dtype.
 
     Returns:
-        How many elements the draw computes beyond those that any draw of such a slot may.
+        How many elements the program computes beyond those that any program of such a slot may.
+
+    Raises:
+        GraphError: The program cannot be run, is too large, or makes another tensor than the slot's.
     """
     memory = _Memory(MEMORY_FACTOR * slot.elements * slot.dtype.itemsize + MEMORY_CONSTANT)
     most = max(MOST_PASSES * slot.elements, WORK_CONSTANT)
@@ -172,16 +179,18 @@ def check_program(program: InitProgram, slot: Slot) -> int:
             memory.after(step, touched, registers)
             base = registers.get(program.result, base)
     except GraphError as error:
-        raise GraphError(f"The draw of slot {slot.name!r} cannot be run: {error.message}.") from error
+        raise GraphError(f"The init program of slot {slot.name!r} cannot be run: {error.message}.") from error
     if base is None or not _fits(program, base, slot):
         made = "nothing" if base is None else f"{base.dtype} of shape {program.size}"
-        raise GraphError(f"The draw of slot {slot.name!r} makes {made}; the slot has {slot.dtype} and {slot.shape}.")
+        raise GraphError(
+            f"The init program of slot {slot.name!r} makes {made}; the slot has {slot.dtype} and {slot.shape}."
+        )
     return max(0, work - MOST_PASSES * slot.elements)
 
 
 @final
 class _Memory:
-    """How many bytes the registers of a draw hold together, step after step, each storage counted once."""
+    """How many bytes the registers of an init program hold together, step after step, each storage counted once."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -191,7 +200,7 @@ class _Memory:
         self._total = 0
         self._touched: set[int] = set()
 
-    def after(self, step: Step, touched: set[int], registers: Mapping[int, Tensor]) -> None:
+    def after(self, step: InitStep, touched: set[int], registers: Mapping[int, Tensor]) -> None:
         """Take the registers into account that a step read or made; refuse what is beyond the limit."""
         for register in self._touched - registers.keys():  # let go since the last step
             self._let_go(register)
@@ -229,7 +238,7 @@ class _Memory:
             self._total -= self._bytes.pop(key)
 
 
-def _taken(step: Step, tensors: list[Tensor]) -> int:
+def _taken(step: InitStep, tensors: list[Tensor]) -> int:
     """Return how many bytes an operation may take for itself: a copy of its largest value, a factorization two."""
     if _signature(step.operator).view:
         return 0
@@ -237,7 +246,7 @@ def _taken(step: Step, tensors: list[Tensor]) -> int:
     return largest * (2 if step.operator.startswith("linalg") else 1)
 
 
-def _work(step: Step, tensors: list[Tensor]) -> int:
+def _work(step: InitStep, tensors: list[Tensor]) -> int:
     """Return how many elements a step goes over; a factorization goes over its matrix once per column."""
     if _signature(step.operator).view:
         return 0
@@ -254,7 +263,7 @@ def _fits(program: InitProgram, base: Tensor, slot: Slot) -> bool:
     return inside and (slot.elements == 0 or (last + 1) * base.element_size() <= base.untyped_storage().nbytes())
 
 
-def _refuse_large_sizes(step: Step, given: Mapping[str, Any], limit: int) -> None:
+def _refuse_large_sizes(step: InitStep, given: Mapping[str, Any], limit: int) -> None:
     """Refuse a list of sizes whose product is beyond the limit, before torch computes with it."""
     for name, value in given.items():
         if name == "stride":  # which says where values lie, not how many; the memory that it takes is counted
@@ -266,7 +275,7 @@ def _refuse_large_sizes(step: Step, given: Mapping[str, Any], limit: int) -> Non
             )
 
 
-def _refuse_other_parts(step: Step, given: Mapping[str, Any], registers: Mapping[int, Tensor]) -> None:
+def _refuse_other_parts(step: InitStep, given: Mapping[str, Any], registers: Mapping[int, Tensor]) -> None:
     """Refuse to cut a tensor into other parts than have registers: each costs memory even without values."""
     if _signature(step.operator).results is not None:
         return
@@ -284,7 +293,7 @@ def _refuse_other_parts(step: Step, given: Mapping[str, Any], registers: Mapping
         raise GraphError(f"its operation {step.operator!r} makes {parts:,} parts, not {len(step.results):,}")
 
 
-def _refuse_traps(step: Step, given: Mapping[str, Any], registers: Mapping[int, Tensor]) -> None:
+def _refuse_traps(step: InitStep, given: Mapping[str, Any], registers: Mapping[int, Tensor]) -> None:
     """Refuse what torch does not check: bounds of random integers at which it counts without end, and a quotient.
 
     The lowest integer divided by -1, towards zero, has no value: the processor stops.

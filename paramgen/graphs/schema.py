@@ -1,6 +1,6 @@
 """The graph of a network, version 1: nodes (operations and parameters) and edges in forward order, as plain arrays.
 
-A parameterised operation is drawn as its parameters on the path of the data, weight first, bias after it (GHN,
+A parameterised operation is represented by its parameters on the path of the data, weight first, bias after it (GHN,
 Zhang et al., 2019, arXiv:1810.05749); every other operation is one node. A tied parameter has one node per use. A
 parameter that no path reaches has a node without edges. Operations that only move data (views, transpositions,
 casts) have no node.
@@ -36,7 +36,7 @@ Attribute = int | float | str | tuple[int, ...]
 class Node:
     """One node: what it does, what it is called, which slot it holds, and its shape."""
 
-    op: str  # a word of `ops.VOCABULARY`
+    op: str  # one of `ops.VOCABULARY`
     name: str  # the slot's name, or `module.path/function` for an operation without parameters
     slot: str | None = None  # the canonical name of the state-dict entry that a parameter node holds
     shape: tuple[int, ...] = ()  # the parameter's shape; of an operation, the shape of what it returns
@@ -51,7 +51,7 @@ class Graph:
     nodes: tuple[Node, ...]
     edges: Int64[np.ndarray, "edges 2"]
     traced_by: str
-    failures: tuple[str, ...] = ()  # of the ways tried before, in order: `way: why it failed`
+    failures: tuple[str, ...] = ()  # of the tracing backends tried before, in order: `backend: why it failed`
 
     def __post_init__(self) -> None:
         _validate(self)
@@ -73,7 +73,7 @@ class Graph:
 
     @property
     def reason(self) -> str:
-        """Why the first way to trace it failed, empty if it did not; it is about the network, later ones may not be."""
+        """Why the first tracing backend failed, empty if it did not; later reasons may not be about the network."""
         return self.failures[0].partition(": ")[2] if self.failures else ""
 
     def unreachable(self) -> list[str]:
@@ -116,11 +116,15 @@ def _validate(graph: Graph) -> None:
     if backwards.any():
         raise GraphError(f"Edge {edges[backwards][0].tolist()} runs backwards; edges go from lower to higher indices.")
     if len(np.unique(edges, axis=0)) != len(edges):
-        raise GraphError("An edge stands twice.")
+        raise GraphError("The same edge is given twice.")
 
 
 def validate_shape(shape: tuple[int, ...], what: str) -> None:
-    """Refuse shapes of too many dimensions, below zero, or with too many elements."""
+    """Refuse shapes of too many dimensions, below zero, or with too many elements.
+
+    Raises:
+        GraphError: The shape is refused; the message begins with `what`.
+    """
     elements = 1
     for size in shape:
         if size < 0:

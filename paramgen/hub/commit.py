@@ -1,6 +1,6 @@
 """A folder becomes one commit of a Hub repository, or the repository stays as it was.
 
-Large files go first and are in nobody's way until a commit names them; what the Hub has already is not sent again. The
+Large files go first and are invisible until a commit names them; what the Hub has already is not sent again. The
 commit is pinned to the head that was seen at the start. Afterwards the files on the Hub are compared with ours.
 """
 
@@ -161,14 +161,14 @@ class _Push:
 
     def _unknown(self) -> list[str]:
         """Return the names of files whose content the Hub does not have, from whichever push it may be."""
-        asked = {file.sha256: name for name, file in self._changed.items() if name.endswith(_WEIGHTS[0])}
-        if not asked:
+        wanted = {file.sha256: name for name, file in self._changed.items() if name.endswith(_WEIGHTS[0])}
+        if not wanted:
             return list(self._changed)
-        infos = [UploadInfo(self._changed[name].size, b"", bytes.fromhex(digest)) for digest, name in asked.items()]
+        infos = [UploadInfo(self._changed[name].size, b"", bytes.fromhex(digest)) for digest, name in wanted.items()]
         answered, _, _ = patiently(
             lambda: post_lfs_batch_info(infos, None, "model", self._target.repo, endpoint=self._api.endpoint)
         )
-        known = {asked.get(answer["oid"]) for answer in answered if not answer.get("actions")}
+        known = {wanted.get(answer["oid"]) for answer in answered if not answer.get("actions")}
         return [name for name in self._changed if name not in known]
 
     def _upload(self, progress: Progress) -> list[CommitOperationAdd]:
@@ -251,7 +251,7 @@ class _Push:
         return next((name for name, file in self._local.items() if not file.is_at(there.get(name))), None)
 
     def _compare(self, commit: str) -> bool:
-        """Refuse a commit that is not what is here; return whether the Hub could be asked at all."""
+        """Refuse a commit that is not what is here; return whether the Hub answered at all."""
         try:
             name = patiently(lambda: self._wrong(commit))
         except FAILURES:
@@ -291,7 +291,9 @@ class _Push:
 def _named(target: Target) -> Target:
     """Return the target with its full name, if it can be one and there is a token."""
     if target.revision is not None and (COMMIT.fullmatch(target.revision) or not _BRANCH.fullmatch(target.revision)):
-        raise HubError(f"Cannot push to the revision {target.revision!r}; allowed is a branch. Type: --revision start")
+        raise HubError(
+            f"Cannot push to the revision {target.revision!r}; allowed is a branch. Type: --revision predicted"
+        )
     if target.repo.partition("/")[0] in ("datasets", "spaces", "models") and target.repo.count("/") == 2:
         raise HubError(f"Cannot push to {target.repo!r}; allowed are model repositories. Type a name: OWNER/NAME")
     if offline():
@@ -361,9 +363,9 @@ def _refuse_others(api: HfApi, target: Target, remote: _Remote) -> None:
 
 
 def _kind(names: Mapping[str, Any]) -> str | None:
-    """Tell starts, pipelines and other weights, a hypernet's among them, by the names of a repository's files."""
+    """Return the kind of a repository by the names of its files: a prediction, a pipeline or other weights."""
     if MARK in names:
-        return "start"
+        return "prediction"
     if PIPELINE in names:
         return "pipeline"
     return "other" if _weights(names) else None
@@ -388,7 +390,7 @@ def _explained(target: Target) -> Iterator[None]:
     except HFValidationError as error:
         raise HubError(
             f"{target.repo!r} is no name of a repository; allowed are letters, digits and . _ - in OWNER/NAME. "
-            "Type: me/vit-start"
+            "Type: me/vit-init"
         ) from error
     except (*FAILURES, RuntimeError, ValueError) as error:  # the last two are how uploads fail
         advice = {401: _LOGIN, 403: "Get that right, or type a repository of your own"}.get(

@@ -1,4 +1,4 @@
-"""The Hugging Face Hub in both directions: tries that are worth repeating, files at one commit, reasons in one line."""
+"""Requests to the Hugging Face Hub: retries, files of one commit, and reasons for failures in one line."""
 
 import re
 import socket
@@ -30,7 +30,7 @@ WAITS: Final = (1.0, 2.0, 4.0)
 """Seconds before each further try."""
 
 PATIENCE: Final = 5.0
-"""Seconds for the Hub's host, or the proxy before it, to take a connection; one that takes none is not asked again."""
+"""Seconds for the Hub's host, or the proxy before it, to take a connection; one that takes none is not tried again."""
 
 COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 FAILURES: Final = (HfHubHTTPError, HFValidationError, httpx2.HTTPError, OSError)
@@ -49,6 +49,9 @@ def patiently(try_: Callable[[], _Result]) -> _Result:
     """Return what `try_` does, which is called again after a while where the fault may pass.
 
     huggingface_hub tries for minutes to reach a host that is not there, so that is found out first.
+
+    Raises:
+        Unreachable: Nobody takes a connection where the Hub should be.
     """
     if not (offline() or reachable()):
         raise Unreachable(f"{constants.ENDPOINT} takes no connection")
@@ -63,7 +66,7 @@ def patiently(try_: Callable[[], _Result]) -> _Result:
 
 
 def reachable() -> bool:
-    """Whether somebody takes a connection where the Hub should be; whoever did so once is not asked again."""
+    """Whether somebody takes a connection where the Hub should be; which is found out once."""
     address = _address()
     if address in _REACHED:
         return True
@@ -151,7 +154,7 @@ def commit_of(path: Path) -> str | None:
 
 
 def reason(error: BaseException, *, absent: str = "its repository has no such file") -> str:
-    """Say why the Hub did not do what it was asked for, without the pages that huggingface_hub writes about it."""
+    """Say why the Hub did not do what was requested, without the pages that huggingface_hub writes about it."""
     for cause in _causes(error):
         if (known := _reason(cause, absent)) is not None:
             return known

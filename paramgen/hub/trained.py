@@ -1,4 +1,4 @@
-"""A trained model that a start makes its own of: a safetensors file, a folder of some, or a repository of the Hub."""
+"""A trained model that an initializer reads: a safetensors file, a folder of some, or a repository of the Hub."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -22,18 +22,22 @@ _EARLIER: Final = {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "Lay
 @final
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """Where a model is from, and what it holds; nothing is read before it is asked for."""
+    """A trained model: where it is from and what it holds; nothing is read before it is needed."""
 
     path: str  # a folder, a safetensors file, or a Hub repository, `@revision` after it
-    init: str  # the start that asks for it
-    what: str  # what it is to that start: a larger model, say
+    init: str  # the initializer that needs it
+    what: str  # what it is to that initializer: a larger model, say
     advice: str
     files: tuple[str, ...] = ()  # patterns of what else is wanted of a repository
     needed: tuple[str, ...] = ()  # files beside the weights without which nothing can be done
 
     @cached_property
     def folder(self) -> Path:
-        """The folder itself, that of the file, or the one that the repository's files were fetched into."""
+        """The folder itself, that of the file, or the one that the repository's files were fetched into.
+
+        Raises:
+            OptionError: There is no such model, or it cannot be had.
+        """
         if self._file is not None:
             return self._file.parent
         name, at, revision = self.path.partition("@")
@@ -79,7 +83,11 @@ class Trained:
 
     @cached_property
     def tensors(self) -> Mapping[str, Stored]:
-        """What is stored, by name; at least one tensor."""
+        """What is stored, by name; at least one tensor.
+
+        Raises:
+            OptionError: There are none, or a file cannot be read.
+        """
         try:
             found = {entry.name: entry for entry in stored(self._file or self.folder)}
         except CheckError as error:
@@ -128,7 +136,7 @@ class Trained:
         return frozenset(name.partition(".")[0] for name in self.tensors)
 
     def _refuse_pickles(self, repo: str, revision: str | None) -> None:
-        """Refuse a repository whose weights are pickles, if it is one, with the way to convert them."""
+        """Refuse a repository whose weights are pickles, if it is one, and say how to convert them."""
         pickles = [file for file in files_of(repo, revision=revision) if file.endswith(_PICKLES)]
         if pickles:
             here = self.what.partition(" ")[0]

@@ -11,7 +11,11 @@ def within(name: str, value: int | float, least: int | float, most: int | float)
 
 
 def check_view(view: View, primitives: int, most_nodes: int) -> None:
-    """Refuse a view that is too large, that contradicts itself, or that names unknown primitives."""
+    """Refuse a view that is too large, that contradicts itself, or that names unknown primitives.
+
+    Raises:
+        HypernetError: The view is refused.
+    """
     nodes = len(view.primitives)
     within("The number of nodes that a hypernet reads", nodes, 1, most_nodes)
     if len(view.shapes) != nodes or tuple(view.distances.shape) != (nodes, nodes):

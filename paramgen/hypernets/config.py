@@ -1,4 +1,4 @@
-"""The configuration of a hypernet: one tree of frozen dataclasses, written to and read from `config.json`."""
+"""The configuration of a hypernet: a tree of frozen dataclasses, written to and read from `config.json`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -28,7 +28,7 @@ _KINDS: Final[dict[str, type]] = {
     "initializer_range": InitializerRange,
     "as_decoded": AsDecoded,
 }
-_DEPARTING_ROLES: Final[frozenset[Role]] = frozenset(("weight", "scale", "bias"))
+_RESIDUAL_ROLES: Final[frozenset[Role]] = frozenset(("weight", "scale", "bias"))
 
 
 @final
@@ -41,7 +41,7 @@ class HypernetConfig:
     normalization: FanIn | InitializerRange | AsDecoded
     vocabulary: Vocabulary
     roles: tuple[Role, ...]
-    departure: bool  # predict a departure from the library's own start, instead of the weight itself
+    residual: bool  # predict a change of the default initialization, instead of the weight itself
     format_version: int = FORMAT_VERSION
 
     def __post_init__(self) -> None:
@@ -52,8 +52,10 @@ class HypernetConfig:
             )
         if not self.roles or len(set(self.roles)) != len(self.roles):
             raise HypernetError(f"roles are {list(self.roles)}; name at least one, none twice.")
-        if self.departure and not _DEPARTING_ROLES.issuperset(self.roles):
-            raise HypernetError(f"roles are {list(self.roles)}; departures exist for {sorted(_DEPARTING_ROLES)} only.")
+        if self.residual and not _RESIDUAL_ROLES.issuperset(self.roles):
+            raise HypernetError(
+                f"roles are {list(self.roles)}; with 'residual', allowed are {sorted(_RESIDUAL_ROLES)}."
+            )
         if self.vocabulary == "native":
             within("encoder.primitives of the native vocabulary", self.encoder.primitives, 1, len(VOCABULARY))
 
@@ -63,7 +65,11 @@ class HypernetConfig:
 
     @classmethod
     def from_json(cls, data: object) -> "HypernetConfig":
-        """Return the configuration of such a tree. Nothing is guessed: a missing or an unknown key is an error."""
+        """Return the configuration of such a tree. Nothing is guessed: a missing or an unknown key is an error.
+
+        Raises:
+            HypernetError: `data` is no such tree.
+        """
         return _build(cls, data, "config.json")
 
 
@@ -84,7 +90,7 @@ def first_light() -> HypernetConfig:
         normalization=FanIn(spare_tables=False),
         vocabulary="native",
         roles=("weight", "scale", "bias"),
-        departure=True,
+        residual=True,
     )
 
 

@@ -1,4 +1,4 @@
-"""Which slots are decoded together: requests by the size of what the decoder makes for them (GHN-3's batching)."""
+"""Which slots are decoded together: requests grouped by the size that the decoder makes for them (GHN-3's batching)."""
 
 from collections.abc import Sequence
 from math import isqrt
@@ -6,14 +6,14 @@ from typing import Final, NamedTuple
 
 from paramgen.errors import HypernetError
 from paramgen.graphs.analysis.slot_roles import Role
-from paramgen.graphs.views.view import Request
+from paramgen.graphs.views.view import SlotRequest
 
 VECTOR_ROLES: Final[frozenset[Role]] = frozenset(("scale", "bias", "class_bias"))
 """Roles of 1-D slots; all others are weights."""
 
 
 class Key(NamedTuple):
-    """What the slots of one decoded batch have in common; a vector's length stands in `out`."""
+    """What the slots of one decoded batch have in common; a vector's length is `out`."""
 
     vector: bool
     classes: bool  # the last layer, where the decoder treats it apart
@@ -28,19 +28,22 @@ class Key(NamedTuple):
         return self.out * self.inputs * self.kh * self.kw * (2 if self.vector else 1)
 
 
-def grouped(requests: Sequence[Request], limits: tuple[int, int]) -> dict[Key, list[Request]]:
+def grouped(requests: Sequence[SlotRequest], limits: tuple[int, int]) -> dict[Key, list[SlotRequest]]:
     """Return the requests by key, in order of first appearance; `limits` are the decoder's largest (out, in)."""
-    groups: dict[Key, list[Request]] = {}
+    groups: dict[Key, list[SlotRequest]] = {}
     for request in requests:
         groups.setdefault(key_of(request, limits), []).append(request)
     return groups
 
 
-def key_of(request: Request, limits: tuple[int, int]) -> Key:
+def key_of(request: SlotRequest, limits: tuple[int, int]) -> Key:
     """Return the key of one request.
 
     Weights are decoded at the size they are used in; the published code decodes some larger and crops, to the same
     end. Vectors keep the published sizes, because a low-rank decoder's second row starts where the first one ends.
+
+    Raises:
+        HypernetError: The slot's shape is none of its role.
     """
     classes = request.role in ("class_weight", "class_bias")
     if request.role in VECTOR_ROLES:
@@ -53,10 +56,13 @@ def key_of(request: Request, limits: tuple[int, int]) -> Key:
     return Key(False, classes, min(out, limits[0]), min(inputs, limits[1]), kh, kw)
 
 
-def kernel_shape(request: Request) -> tuple[int, int, int, int]:
+def kernel_shape(request: SlotRequest) -> tuple[int, int, int, int]:
     """Return the shape (out, in, kh, kw) in which a weight is predicted.
 
     Linear layers are 1x1 kernels, 1-D convolutions one row high; a position table of T tokens is a square image.
+
+    Raises:
+        HypernetError: The slot's shape is none that is predicted.
     """
     shape = request.shape[::-1] if request.in_out else request.shape
     if request.role == "position" and len(shape) == 3 and shape[0] == 1:

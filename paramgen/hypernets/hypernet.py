@@ -11,18 +11,18 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from paramgen.errors import HypernetError
-from paramgen.graphs.views.view import Request, View
+from paramgen.graphs.views.view import SlotRequest, View
 from paramgen.hypernets.config import HypernetConfig
-from paramgen.hypernets.departure import Departure, Step, moved_vector, moved_weight
 from paramgen.hypernets.grouping import VECTOR_ROLES, Key, grouped, kernel_shape
 from paramgen.hypernets.normalization import AsDecoded, bias_of, scale_of, scaled
+from paramgen.hypernets.residual import ResidualParametrization, ResidualTerms, residual_vector, residual_weight
 from paramgen.hypernets.storage import CONFIG, WEIGHTS, locate, read_json, read_weights, save
 from paramgen.hypernets.tiling import cropped, fit_table, fit_vector, pixels, repeated
 from paramgen.slots.init_program import slot_generator
 from paramgen.storage.digest import cached_sha256
 
 _MAX_DECODED: Final = 1 << 25  # elements of one decoded batch, as long as that is at least one slot
-_MAX_SLOTS: Final = 64  # of one batch: what decoders make on the way can be larger than what they return
+_MAX_SLOTS: Final = 64  # of one batch: intermediate tensors of decoders can be larger than what they return
 
 _CARD: Final = """---
 {{ card_data }}
@@ -30,7 +30,7 @@ _CARD: Final = """---
 
 # A hypernet of paramgen
 
-Reads the graph of a network and predicts its initial weights. The sizes stand in `config.json`.
+Reads the graph of a network and predicts its initial weights. The sizes are in `config.json`.
 
 ```python
 from paramgen.hypernets.hypernet import Hypernet
@@ -39,12 +39,12 @@ hypernet = Hypernet.from_pretrained("this repository or folder")
 ```
 """
 
-Start = Callable[[str], Tensor]
-"""Returns the library's own start of a slot: a tensor that belongs to the hypernet, which may write into it."""
+DefaultInitialization = Callable[[str], Tensor]
+"""From the name of a slot to its default initialization: a new tensor, which the hypernet may write into."""
 
 
-class Filled(NamedTuple):
-    """How many elements of a slot are a hypernet's own, and how many the library's, which it scales."""
+class FilledElements(NamedTuple):
+    """How many elements of a slot a hypernet predicts, and how many default ones it only scales."""
 
     own: int
     scaled: int = 0
@@ -66,10 +66,10 @@ class Hypernet(
         hidden = config.encoder.hidden
         self.encoder = config.encoder.build()
         self.decoder = config.decoder.build(hidden)
-        self.departure = Departure(hidden) if config.departure else None
+        self.residual = ResidualParametrization(hidden) if config.residual else None
         self.file: Path | None = None  # the weights file this hypernet was read from
 
-    def requests(self, view: View) -> tuple[Request, ...]:
+    def requests(self, view: View) -> tuple[SlotRequest, ...]:
         """Return the requests that this hypernet fills."""
         return tuple(request for request in view.requests if request.role in self.config.roles)
 
@@ -77,117 +77,136 @@ class Hypernet(
         """Return the slots that it fills."""
         return tuple(request.slot for request in self.requests(view))
 
-    def filled(self, view: View) -> dict[str, Filled]:
-        """Return how many elements of each slot that it fills it predicts; class tokens of a table are the start's."""
+    def filled(self, view: View) -> dict[str, FilledElements]:
+        """Return how many elements of each slot it predicts; the class token of a position table keeps its default."""
         return {
-            request.slot: Filled(pixels(request.shape) if request.role == "position" else prod(request.shape))
+            request.slot: FilledElements(pixels(request.shape) if request.role == "position" else prod(request.shape))
             for request in self.requests(view)
         }
 
-    def forward(self, view: View, base: Start | None = None) -> Iterator[tuple[str, Tensor]]:
+    def forward(self, view: View, base: DefaultInitialization | None = None) -> Iterator[tuple[str, Tensor]]:
         """Return an iterator over (slot, weight), one for each of `requests(view)`, differentiable.
 
         Args:
             view: The graph, in this hypernet's vocabulary.
-            base: The library's own start of a slot; departures need it.
+            base: The default initialization of a slot; a residual parametrization needs it.
+
+        Raises:
+            HypernetError: The view is of another vocabulary, or `base` is missing.
 
         """
         self._check(view, base)
         return ((slot, weight) for _, slot, weight in self._predict(((view, base),)))
 
-    def together(self, networks: Sequence[tuple[View, Start | None]]) -> list[dict[str, Tensor]]:
+    def together(self, networks: Sequence[tuple[View, DefaultInitialization | None]]) -> list[dict[str, Tensor]]:
         """Return every network's weights by slot; slots of one size are decoded in one batch over all networks.
 
         Args:
-            networks: Views and starts, each as `forward` takes them.
+            networks: Views and default initializations, each as `forward` takes them.
 
         """
         for view, base in networks:
             self._check(view, base)
         predicted: list[dict[str, Tensor]] = [{} for _ in networks]
-        for place, slot, weight in self._predict(networks):
-            predicted[place][slot] = weight
+        for index, slot, weight in self._predict(networks):
+            predicted[index][slot] = weight
         return predicted
 
-    def _check(self, view: View, base: Start | None) -> None:
+    def _check(self, view: View, base: DefaultInitialization | None) -> None:
         if view.vocabulary != self.config.vocabulary:
             raise HypernetError(
                 f"A graph in the {view.vocabulary} vocabulary; this hypernet reads the {self.config.vocabulary} one."
             )
-        if self.departure is not None and base is None:
-            raise HypernetError("This hypernet predicts departures: pass `base`, the library's own start of each slot.")
+        if self.residual is not None and base is None:
+            raise HypernetError(
+                "This hypernet changes the default initialization: pass `base`, which returns it for each slot."
+            )
 
-    def _predict(self, networks: Sequence[tuple[View, Start | None]]) -> Iterator[tuple[int, str, Tensor]]:
-        """Yield the network's place, slot and weight."""
+    def _predict(
+        self, networks: Sequence[tuple[View, DefaultInitialization | None]]
+    ) -> Iterator[tuple[int, str, Tensor]]:
+        """Yield the network's index, slot and weight."""
         states = [self.encoder(view) for view, _ in networks]
-        groups: dict[Key, list[tuple[int, Request]]] = {}
-        for place, (view, _) in enumerate(networks):
+        groups: dict[Key, list[tuple[int, SlotRequest]]] = {}
+        for index, (view, _) in enumerate(networks):
             for key, group in grouped(self.requests(view), self.decoder.limits).items():
-                groups.setdefault(key, []).extend((place, request) for request in group)
-        first = [sum(map(len, states[:place])) for place in range(len(states))]  # rows of each network in the whole
+                groups.setdefault(key, []).extend((index, request) for request in group)
+        first = [sum(map(len, states[:index])) for index in range(len(states))]  # rows of each network in the whole
         whole = torch.cat(states)
         for key, members in groups.items():
             decode = self.decoder.vectors if key.vector else self.decoder.weights
             size = min(max(1, _MAX_DECODED // key.elements), _MAX_SLOTS)
             for start in range(0, len(members), size):
                 batch = members[start : start + size]
-                rows = [first[place] + request.node for place, request in batch]
+                rows = [first[index] + request.node for index, request in batch]
                 chosen = whole[torch.tensor(rows, device=whole.device)]
                 decoded = decode(chosen, key)
-                for raw, step, (place, request) in zip(decoded, self._steps(chosen), batch, strict=True):
-                    yield place, request.slot, self._value(raw, step, request, *networks[place])
+                for raw, terms, (index, request) in zip(decoded, self._terms(chosen), batch, strict=True):
+                    yield index, request.slot, self._value(raw, terms, request, *networks[index])
                 del decoded, raw  # before the next batch is made
 
-    def _steps(self, states: Float[Tensor, "slots hidden"]) -> list[Step | None]:
-        """Return how far each slot departs; None where the hypernet predicts the weight itself."""
-        if self.departure is None:
+    def _terms(self, states: Float[Tensor, "slots hidden"]) -> list[ResidualTerms | None]:
+        """Return how far to move each slot from its default; None where the hypernet predicts the weight itself."""
+        if self.residual is None:
             return [None] * len(states)
-        scale, gate = self.departure(states)
-        return [Step(*pair) for pair in zip(scale, gate, strict=True)]
+        scale, gate = self.residual(states)
+        return [ResidualTerms(*pair) for pair in zip(scale, gate, strict=True)]
 
-    def _value(self, raw: Tensor, step: Step | None, request: Request, view: View, base: Start | None) -> Tensor:
+    def _value(
+        self,
+        raw: Tensor,
+        terms: ResidualTerms | None,
+        request: SlotRequest,
+        view: View,
+        base: DefaultInitialization | None,
+    ) -> Tensor:
         """Return the slot's tensor from what was decoded for it."""
         if request.role in VECTOR_ROLES:
             vector = raw[0 if request.role == "scale" else 1]
-            return self._finite(self._vector(vector, step, request, base), request).contiguous()
+            return self._finite(self._vector(vector, terms, request, base), request).contiguous()
         if request.role == "position":
-            return self._finite(fit_table(raw, self._start(request, base)), request)
+            return self._finite(fit_table(raw, self._default(request, base)), request)
         shape = kernel_shape(request)
         kernel = cropped(raw, shape)
         factor = self._factor(kernel, shape, request, view)
-        if step is None:  # what is repeated is checked once
+        if terms is None:  # what is repeated is checked once
             return _weight(self._finite(scaled(kernel, factor), request), request)
-        direction = _weight(scaled(kernel, step.gate * factor), request)
-        return self._finite(moved_weight(self._start(request, base), direction, step.scale), request)
+        direction = _weight(scaled(kernel, terms.gate * factor), request)
+        return self._finite(residual_weight(self._default(request, base), direction, terms.scale), request)
 
-    def _vector(self, raw: Tensor, step: Step | None, request: Request, base: Start | None) -> Tensor:
+    def _vector(
+        self, raw: Tensor, terms: ResidualTerms | None, request: SlotRequest, base: DefaultInitialization | None
+    ) -> Tensor:
         vector = fit_vector(raw, request.shape[0])
-        if step is not None:
-            return moved_vector(self._start(request, base), vector, step.gate)
+        if terms is not None:
+            return residual_vector(self._default(request, base), vector, terms.gate)
         if isinstance(self.config.normalization, AsDecoded):
             return vector
         return scale_of(vector) if request.role == "scale" else bias_of(vector)
 
-    def _factor(self, kernel: Tensor, shape: tuple[int, ...], request: Request, view: View) -> float | Tensor:
+    def _factor(self, kernel: Tensor, shape: tuple[int, ...], request: SlotRequest, view: View) -> float | Tensor:
         """Return what to multiply the slot's kernel with."""
         if request.role == "embedding":
             return 1.0
         used = shape[:2] if len(request.shape) == 2 else shape
         return self.config.normalization.factor(kernel, used, view.initializer_range)
 
-    def _start(self, request: Request, base: Start | None) -> Tensor:
-        """Return the slot's own start in this hypernet's type; without `base`, what torchvision draws for a table."""
+    def _default(self, request: SlotRequest, base: DefaultInitialization | None) -> Tensor:
+        """Return the slot's default in this hypernet's dtype; without `base`, a table as torchvision fills it."""
         like = next(self.parameters())
         if base is None:
             drawn = torch.empty(request.shape).normal_(0, 0.02, generator=slot_generator(0, request.slot))
             return drawn.to(like)
-        start = base(request.slot)
-        if tuple(start.shape) != request.shape:
-            raise HypernetError(f"The start of {request.slot!r} is of shape {tuple(start.shape)}, not {request.shape}.")
-        return start.detach().to(like)
+        default = base(request.slot)
+        if tuple(default.shape) != request.shape:
+            raise HypernetError(
+                f"The default initialization of {request.slot!r} is of shape {tuple(default.shape)}, not "
+                f"{request.shape}."
+            )
+        return default.detach().to(like)
 
-    def _finite(self, value: Tensor, request: Request) -> Tensor:
-        """Return the value; except in training, it is an error if it is not finite."""
+    def _finite(self, value: Tensor, request: SlotRequest) -> Tensor:
+        """Return the value; except in training, raise an error if it is not finite."""
         # The sum is one fast pass; only if it overflows are the elements looked at.
         if not self.training and not isfinite(value.sum().item()) and not bool(value.isfinite().all()):
             raise HypernetError(f"This hypernet predicts values that are not finite for {request.slot!r}.")
@@ -213,6 +232,9 @@ class Hypernet(
             pretrained_model_name_or_path: The folder or repository.
             **download: `revision`, `token`, `cache_dir`, `force_download`, `local_files_only` of `hf_hub_download`.
 
+        Raises:
+            HypernetError: There is no such folder or repository, or it holds no hypernet.
+
         """
         name = str(pretrained_model_name_or_path)
         config = HypernetConfig.from_json(read_json(locate(name, CONFIG, **download)))
@@ -223,7 +245,7 @@ class Hypernet(
         return hypernet.eval()
 
 
-def _weight(kernel: Tensor, request: Request) -> Tensor:
+def _weight(kernel: Tensor, request: SlotRequest) -> Tensor:
     """Return the kernel, repeated, in the slot's shape."""
     if request.in_out:
         kernel = kernel.transpose(0, 1).contiguous()

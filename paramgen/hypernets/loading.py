@@ -1,4 +1,4 @@
-"""Either kind of learned initializer, by what its `config.json` says."""
+"""Load a hypernet or a supernet, whichever `config.json` describes."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,7 +16,7 @@ Predictor = Hypernet | Supernet
 
 
 def fresh(config: HypernetConfig | SupernetConfig) -> Predictor:
-    """Return what a configuration describes, before any training, drawn from torch's global generator."""
+    """Return an untrained hypernet or supernet of a configuration, with weights from torch's global generator."""
     if isinstance(config, HypernetConfig):
         return Hypernet(config)
     supernet = Supernet(config)
@@ -36,6 +36,9 @@ def load(name: str, **download: Any) -> Predictor:
     Args:
         name: The folder or repository.
         **download: `revision`, `token`, `cache_dir`, `force_download`, `local_files_only` of `hf_hub_download`.
+
+    Raises:
+        HypernetError: There is none, or its files are not as they must be.
 
     """
     data = read_json(locate(name, CONFIG, **download))

@@ -1,4 +1,4 @@
-"""What turns raw outputs into weights of a usable size (GHN-2, Knyazev et al., 2021, arXiv:2110.13100, section 4.3)."""
+"""How raw outputs become weights of a usable size (GHN-2, Knyazev et al., 2021, arXiv:2110.13100, section 4.3)."""
 
 from dataclasses import dataclass
 from math import prod
@@ -41,7 +41,7 @@ class InitializerRange:
     def factor(
         self, kernel: Float[Tensor, "out in kh kw"], shape: tuple[int, ...], initializer_range: float | None
     ) -> Tensor:
-        """Return what to multiply the kernel with; the deviation is that of the weight it is repeated to."""
+        """Return what to multiply the kernel with; the standard deviation is that of the weight it is repeated to."""
         wanted = self.otherwise if initializer_range is None else initializer_range
         return wanted / (repeated(kernel, *shape[:2]).std() + 1e-7)
 

@@ -23,7 +23,7 @@ _DTYPES: Final = ("F32", "BF16", "F16")
 
 
 def shipped(name: str, default: str) -> Path | None:
-    """Return the folder of what comes with paramgen under a name, or under the default one; None: it is elsewhere."""
+    """Return the folder under `pretrained/` that a name, or the default one, stands for; None if there is none."""
     folder = Path(str(files("paramgen"))) / "pretrained" / (name or default)
     named = re.fullmatch(r"\w+", name or default) and not (name and Path(name).exists())
     return folder if named and folder.is_dir() else None
@@ -36,7 +36,11 @@ def shipped_hypernets() -> list[str]:
 
 
 def locate(name: str, file: str, **download: Any) -> Path:
-    """Return the path of one file of a folder or, where there is no such folder, of a Hub repository."""
+    """Return the path of one file of a folder or, where there is no such folder, of a Hub repository.
+
+    Raises:
+        HypernetError: The file cannot be had.
+    """
     if Path(name).is_dir():
         path = Path(name) / file
         if not path.is_file():
@@ -51,7 +55,11 @@ def locate(name: str, file: str, **download: Any) -> Path:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Return the JSON object in a configuration file of limited size."""
+    """Return the JSON object in a configuration file, whose size is checked first.
+
+    Raises:
+        HypernetError: It is too large, or holds no JSON object.
+    """
     return read_json_object(path, most=MAX_CONFIG_BYTES, error=HypernetError)
 
 
@@ -67,8 +75,11 @@ def save(module: nn.Module, config: Mapping[str, Any], folder: Path) -> None:
 def read_weights(path: Path, expected: Mapping[str, Tensor], *, as_stored: bool = False) -> dict[str, Tensor]:
     """Return the tensors of a file, if they are exactly the expected ones and all finite.
 
-    They are in float32. What is so in the file, or wanted `as_stored`, is mapped, and all processes that read it share
-    the pages.
+    They are in float32. A tensor that is so in the file, or that is wanted `as_stored`, is mapped into memory: all
+    processes that read the file share it.
+
+    Raises:
+        HypernetError: A tensor is missing, unexpected, of another shape, or not finite.
     """
     try:
         with safe_open(path, framework="pt") as file:

@@ -1,8 +1,9 @@
-"""A supernet: shared weights for networks of all sizes, addressed by place in the graph (Cai et al., 2020, 1908.09791).
+"""A supernet: shared weights from which networks of all sizes are cut, found by address (Cai et al., 2020, 1908.09791).
 
-The predicted weight of a slot is the leading corner of the shared weight at its place, as in slimmable networks (Yu et
-al., 2019, arXiv:1812.08928, §3.1). What the slot has beyond the corner is the library's own start: new channels begin
-at random, and what they add to the shared ones is scaled down. Rows of tokens are made of the bytes that spell them.
+The predicted weight of a slot is the leading corner of the shared weight at its address, as in slimmable networks (Yu
+et al., 2019, arXiv:1812.08928, §3.1). What the slot has beyond the corner keeps its default initialization: new
+channels begin at random, and what they add to the shared ones is scaled down. Rows of tokens are made of the bytes that
+spell them.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,13 +16,14 @@ import torch
 from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
-from paramgen.errors import HypernetError, one_line
-from paramgen.graphs.analysis.places import WORDS, Piece, Place
+from paramgen.errors import GraphError, HypernetError, one_line
+from paramgen.graphs.analysis.address import POSITION_TABLE, TOKEN_TABLE, Address
+from paramgen.graphs.analysis.addressed_slots import AddressedSlot, Slice
 from paramgen.graphs.views.view import View
 from paramgen.hypernets.checks import within
-from paramgen.hypernets.hypernet import Filled, Start
-from paramgen.hypernets.matching import Matches, matched
-from paramgen.hypernets.spelled import BYTES, LETTERS, LETTERS_PART, byte_spelling, letters_name, spelled
+from paramgen.hypernets.hypernet import DefaultInitialization, FilledElements
+from paramgen.hypernets.matching import Matches, match_addresses
+from paramgen.hypernets.spelled import BYTES, LETTERS, LETTERS_PART, byte_spelling, letters_address, spelled
 from paramgen.hypernets.storage import CONFIG, WEIGHTS, locate, read_json, read_weights, save
 from paramgen.storage.digest import cached_sha256
 
@@ -34,7 +36,7 @@ MAX_NAME: Final = 300  # letters
 MAX_SIZE: Final = 1 << 16  # of one dimension
 TABLE_SIDE: Final = 8  # tokens along one side of the shared position table
 _ROWS: Final = 4096  # of a table of tokens, made at once
-_SMALL: Final = ("head", "positions", WORDS)
+_SMALL: Final = frozenset((POSITION_TABLE, TOKEN_TABLE))  # tables whose rows begin small, as heads do
 _FILLED: Final = {"post_scale": 1.0, "pre_scale": 1.0, "layer_scale": 0.1}
 _NUMBERS: Final[Mapping[str, type]] = {"token_steps": int, "image_steps": int, "spill": float}
 
@@ -42,12 +44,12 @@ _NUMBERS: Final[Mapping[str, type]] = {"token_steps": int, "image_steps": int, "
 @final
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SupernetConfig:
-    """Which weights are shared, and how places along the depth share them."""
+    """Which weights are shared, and how layers along the depth of a network share them."""
 
-    tensors: Mapping[str, tuple[int, ...]]  # `name/step:part` and shape
+    tensors: Mapping[Address, tuple[int, ...]]  # their shapes
     token_steps: int  # steps of the depth that have weights of their own, among tokens
     image_steps: int  # the same, at one scale of the image
-    spill: float  # factor on the start of what new channels add to the shared ones
+    spill: float  # factor on the default initialization of what new channels add to the shared ones
 
     def __post_init__(self) -> None:
         within("token_steps", self.token_steps, 1, 100)
@@ -59,13 +61,17 @@ class SupernetConfig:
 
     def to_json(self) -> dict[str, Any]:
         """Return the configuration as JSON values."""
-        tensors = {name: list(shape) for name, shape in self.tensors.items()}
+        tensors = {str(address): list(shape) for address, shape in self.tensors.items()}
         numbers = {name: getattr(self, name) for name in _NUMBERS}
         return {"kind": KIND, "format_version": FORMAT_VERSION, **numbers, "tensors": tensors}
 
     @classmethod
     def from_json(cls, data: object) -> "SupernetConfig":
-        """Return the configuration of such values. Nothing is guessed: a missing or an unknown key is an error."""
+        """Return the configuration of such values. Nothing is guessed: a missing or an unknown key is an error.
+
+        Raises:
+            HypernetError: A key or value is missing, unknown or out of bounds.
+        """
         wanted = {"kind", "format_version", "tensors", *_NUMBERS}
         if not isinstance(data, Mapping) or data.keys() != wanted:
             odd = sorted(wanted ^ set(data if isinstance(data, Mapping) else ()))
@@ -91,122 +97,136 @@ class Supernet(nn.Module, PyTorchModelHubMixin, library_name="paramgen", tags=["
     def __init__(self, config: SupernetConfig) -> None:
         super().__init__()
         self.config = config
-        self.shared = nn.ParameterDict({name: torch.empty(shape) for name, shape in config.tensors.items()})
-        self._known = frozenset(config.tensors)
+        self._hub_mixin_config = config.to_json()  # of the dataclass the mixin would make a dict whose keys are dicts
+        self.shared = nn.ParameterDict({str(address): torch.empty(shape) for address, shape in config.tensors.items()})
         self.file: Path | None = None  # the weights file it was read from
-        self._last: tuple[Mapping[str, Place], Matches] | None = None  # what was asked about last, and its matches
+        self._last: tuple[Mapping[str, AddressedSlot], Matches] | None = (
+            None  # what was asked about last, and its matches
+        )
 
     @torch.no_grad()
     def reset(self, generator: torch.Generator) -> None:
-        """Draw the shared weights as before training: fan-in normal, scales 1, layer scales 0.1, biases 0."""
-        for name, shared in self.shared.items():
-            part = name.rpartition(":")[2]
-            if part == "weight":
-                deviation = shared[0].numel() ** -0.5
-                shared.normal_(0.0, 0.02 if name.startswith(_SMALL) else deviation, generator=generator)
-            elif part in ("position", "class_token"):
+        """Fill the shared weights as before training: fan-in normal, scales 1, layer scales 0.1, biases 0."""
+        for name, shared in self.shared.items():  # in the order of names: the generator is shared
+            address = Address.parse(name)
+            if address.part == "weight":
+                small = address.head or address.function in _SMALL
+                std = 0.02 if small else shared[0].numel() ** -0.5
+                shared.normal_(0.0, std, generator=generator)
+            elif address.part in ("position", "class_token"):
                 shared.normal_(0.0, 0.02, generator=generator)
             else:
-                shared.fill_(_FILLED.get(part, 0.0))
-            if part == LETTERS_PART:
+                shared.fill_(_FILLED.get(address.part, 0.0))
+            if address.part == LETTERS_PART:
                 shared[:LETTERS] = 1.0
 
     def slots(self, view: View) -> tuple[str, ...]:
         """Return the slots that it fills, at least in part."""
         return tuple(self._matches(view))
 
-    def filled(self, view: View) -> dict[str, Filled]:
+    def filled(self, view: View) -> dict[str, FilledElements]:
         """Return how many elements of each slot that it fills are the shared weights', and how many it scales."""
-        return {slot: self._counted(view, view.places[slot], pieces) for slot, pieces in self._matches(view).items()}
+        matches = self._matches(view).items()
+        return {name: self._counted(view, view.addressed_slots[name], slices) for name, slices in matches}
 
-    def _counted(self, view: View, place: Place, pieces: Sequence[tuple[Piece, str]]) -> Filled:
+    def _counted(self, view: View, slot: AddressedSlot, slices: Sequence[tuple[Slice, Address]]) -> FilledElements:
         """Count what `_filled` writes, without writing it."""
-        first = self.config.tensors[pieces[0][1]]
-        if place.form == "position":
-            return Filled(isqrt(place.shape[1]) ** 2 * min(place.shape[2], first[0]))
-        if self._letters(place) is not None:
+        first = self.config.tensors[slices[0][1]]
+        if slot.form == "position":
+            return FilledElements(isqrt(slot.shape[1]) ** 2 * min(slot.shape[2], first[0]))
+        if self._letters(slot) is not None:
             spelling = byte_spelling() if view.spelling is None else view.spelling[:, :LETTERS]
-            rows = int((spelling[: place.shape[0]] >= 0).any(1).sum())
-            return Filled(rows * min(place.shape[1], first[1]))
-        outputs = place.shape[::-1] if place.in_out else place.shape
-        cuts = [_cut_of(_rows(outputs, piece), self.config.tensors[name], grey=place.grey) for piece, name in pieces]
+            rows = int((spelling[: slot.shape[0]] >= 0).any(1).sum())
+            return FilledElements(rows * min(slot.shape[1], first[1]))
+        outputs = slot.shape[::-1] if slot.in_out else slot.shape
+        cuts = [_cut_of(_rows(outputs, part), self.config.tensors[address], grey=slot.grey) for part, address in slices]
         scaled = sum(cut.spilled for cut in cuts) if self.config.spill != 1.0 else 0
-        return Filled(sum(cut.elements for cut in cuts), scaled)
+        return FilledElements(sum(cut.elements for cut in cuts), scaled)
 
     def _matches(self, view: View) -> Matches:
         # Blocks behind rows of tokens that they do not know train worse than the library's own: training/LOG.md.
-        found = self._known_places(view)
+        found = self._known_slots(view)
         return found if self._can_spell_all(found, view) else {}
 
     def unspelled(self, view: View) -> bool:
-        """Whether it would fill something if it knew how the tokens are spelled."""
-        return not self._can_spell_all(self._known_places(view), view)
+        """Whether it fills nothing only because it does not know how the tokens are spelled."""
+        return not self._can_spell_all(self._known_slots(view), view)
 
     def takes_for_bytes(self, view: View) -> bool:
-        """Whether it makes rows of a table of 256 tokens of which nobody said that they are bytes."""
-        tables = (view.places[slot] for slot in self._matches(view))
-        return view.spelling is None and any(self._letters(place) is not None for place in tables)
+        """Whether it takes a table of 256 tokens for one of bytes, as no tokenizer is given."""
+        tables = (view.addressed_slots[name] for name in self._matches(view))
+        return view.spelling is None and any(self._letters(table) is not None for table in tables)
 
-    def _can_spell_all(self, slots: Iterable[str], view: View) -> bool:
-        return all(self._can_spell(view.places[slot], view) for slot in slots)
+    def _can_spell_all(self, names: Iterable[str], view: View) -> bool:
+        return all(self._can_spell(view.addressed_slots[name], view) for name in names)
 
-    def _known_places(self, view: View) -> Matches:
+    def _known_slots(self, view: View) -> Matches:
         last, config = self._last, self.config
-        if last is not None and last[0] is view.places:  # rules, shares and tensors of one network ask one by one
+        if last is not None and last[0] is view.addressed_slots:  # rules, shares and tensors of one network ask in turn
             return last[1]
-        places = {slot: place for slot, place in view.places.items() if place.shape}  # a single number has no rows
-        found = matched(places, self._known, token_steps=config.token_steps, image_steps=config.image_steps)
-        self._last = (view.places, found)
+        slots = {name: slot for name, slot in view.addressed_slots.items() if slot.shape}  # one number has no rows
+        found = match_addresses(
+            slots, config.tensors.keys(), token_steps=config.token_steps, image_steps=config.image_steps
+        )
+        self._last = (view.addressed_slots, found)
         return found
 
-    def _can_spell(self, place: Place, view: View) -> bool:
-        """Whether the rows of a table of tokens can be made; of what is no such table, yes."""
-        return self._letters(place) is None or view.spelling is not None or place.shape[0] == BYTES
+    def _can_spell(self, slot: AddressedSlot, view: View) -> bool:
+        """Whether the rows of a table of tokens can be made; true of what is no such table."""
+        return self._letters(slot) is None or view.spelling is not None or slot.shape[0] == BYTES
 
-    def forward(self, view: View, base: Start | None = None) -> Iterator[tuple[str, Tensor]]:
+    def forward(self, view: View, base: DefaultInitialization | None = None) -> Iterator[tuple[str, Tensor]]:
         """Return an iterator over (slot, weight), one for each of `slots(view)`, differentiable.
 
         Args:
             view: The graph, in the native vocabulary.
-            base: The library's own start of a slot, for what the shared weights do not cover.
+            base: The default initialization of a slot, for what the shared weights do not cover.
+
+        Raises:
+            HypernetError: `base` is missing, or gives a slot of another shape.
 
         """
         if base is None:
-            raise HypernetError("A supernet fills parts of slots: pass `base`, the library's own start of each slot.")
-        for slot, pieces in self._matches(view).items():
-            shared = [(piece, self._weight(name)) for piece, name in pieces]
-            yield slot, self._filled(view, view.places[slot], shared, base(slot))
+            raise HypernetError(
+                "A supernet fills parts of slots: pass `base`, the default initialization of each slot."
+            )
+        for name, slices in self._matches(view).items():
+            shared = [(part, self._weight(address)) for part, address in slices]
+            yield name, self._filled(view, view.addressed_slots[name], shared, base(name))
 
-    def together(self, networks: Sequence[tuple[View, Start | None]]) -> list[dict[str, Tensor]]:
+    def together(self, networks: Sequence[tuple[View, DefaultInitialization | None]]) -> list[dict[str, Tensor]]:
         """Return every network's weights by slot."""
         return [dict(self(view, base)) for view, base in networks]
 
-    def _filled(self, view: View, place: Place, pieces: Sequence[tuple[Piece, Tensor]], start: Tensor) -> Tensor:
-        if tuple(start.shape) != place.shape:
-            raise HypernetError(f"The start of {place.slot!r} is of shape {tuple(start.shape)}, not {place.shape}.")
-        value = start.detach().to(pieces[0][1])  # the largest tables are not copied where they need not be
+    def _filled(
+        self, view: View, slot: AddressedSlot, slices: Sequence[tuple[Slice, Tensor]], default: Tensor
+    ) -> Tensor:
+        if tuple(default.shape) != slot.shape:
+            raise HypernetError(
+                f"The default initialization of {slot.slot!r} is of shape {tuple(default.shape)}, not {slot.shape}."
+            )
+        value = default.detach().to(slices[0][1])  # the largest tables are not copied where they need not be
         value = value if value.is_contiguous() else value.clone()
-        if place.form == "position":
-            return _position_table(value, pieces[0][1])
-        if (letters := self._letters(place)) is not None:
-            return self._words(value, pieces[0][1], letters, view.spelling)
-        outputs = value.t() if place.in_out else value
-        for piece, shared in pieces:
-            rows = outputs[piece.start : piece.stop if piece.stop >= 0 else None]
-            self._cut(rows, _grey(shared) if place.grey else shared)
+        if slot.form == "position":
+            return _position_table(value, slices[0][1])
+        if (letters := self._letters(slot)) is not None:
+            return self._words(value, slices[0][1], letters, view.spelling)
+        outputs = value.t() if slot.in_out else value
+        for part, shared in slices:
+            self._cut(outputs[part.start : part.stop], _grey(shared) if slot.grey else shared)
         return value
 
-    def _letters(self, place: Place) -> Tensor | None:
+    def _letters(self, slot: AddressedSlot) -> Tensor | None:
         """Return the scales of letters that go with a table of bytes; None for what has no rows of tokens."""
-        name = letters_name(place.pieces[0].name) if place.form == "table" else ""
-        return self._weight(name) if name in self._known else None
+        address = letters_address(slot.address)
+        return self._weight(address) if slot.form == "table" and address in self.config.tensors else None
 
-    def _weight(self, name: str) -> Tensor:
+    def _weight(self, address: Address) -> Tensor:
         """Return a shared weight to compute with; it is kept as it is stored."""
-        return self.shared[name].float()
+        return self.shared[str(address)].float()
 
     def _words(self, value: Tensor, table: Tensor, letters: Tensor, spelling: Tensor | None) -> Tensor:
-        """Write the rows of tokens."""
+        """Write the rows of tokens into a table, and return it."""
         width = min(value.shape[1], table.shape[1])
         spelling = byte_spelling() if spelling is None else spelling
         count = min(len(value), len(spelling))  # a vocabulary is often padded to a round number
@@ -214,12 +234,12 @@ class Supernet(nn.Module, PyTorchModelHubMixin, library_name="paramgen", tags=["
         for first in range(0, count, _ROWS):  # the rows of a large vocabulary are not in memory several times
             some = spelling[first : first + _ROWS]
             own = value[first : first + len(some), :width]
-            there = (some >= 0).any(1, keepdim=True)  # special tokens keep their start
+            there = (some >= 0).any(1, keepdim=True)  # special tokens keep their default
             own.copy_(torch.where(there, spelled(table[:, :width], letters[:, :width], some), own))
         return value
 
     def _cut(self, rows: Tensor, shared: Tensor) -> None:
-        """Write the corner of a shared weight into the rows of a piece."""
+        """Write the corner of a shared weight into the rows of a slice."""
         cut = _cut_of(tuple(rows.shape), tuple(shared.shape))
         if cut.inputs is None:
             rows.view(-1)[: cut.out] = shared[: cut.out]
@@ -253,7 +273,7 @@ class Supernet(nn.Module, PyTorchModelHubMixin, library_name="paramgen", tags=["
 
 
 def _grey(kernel: Tensor) -> Tensor:
-    """Return a kernel that sees in a grey image what the given one sees in the same image of three equal colours."""
+    """Return a kernel that answers a grey image as the given one answers the same image in three equal colours."""
     return kernel.sum(1, keepdim=True)
 
 
@@ -267,39 +287,37 @@ def _short(value: object) -> str:
     return one_line(repr(value))
 
 
-def _refuse_name(name: str) -> None:
-    """Refuse what no dictionary of parameters takes as a name: one of its own, or with a dot."""
-    own = name.startswith("_") or hasattr(nn.ParameterDict(), name)
-    if own or "." in name or not 0 < len(name) <= MAX_NAME or not name.isprintable():
-        raise HypernetError(
-            f"{CONFIG}: a tensor cannot be called {_short(name)}; a name has 1 to {MAX_NAME} printable letters, no "
-            "dot, and is no word of torch's own. Get the folder again."
-        )
-
-
-def _shapes(data: object) -> dict[str, tuple[int, ...]]:
+def _shapes(data: object) -> dict[Address, tuple[int, ...]]:
     """Return the shapes of a JSON object; limits first."""
     if not isinstance(data, Mapping) or len(data) > MAX_TENSORS:
         raise HypernetError(f"{CONFIG}: tensors must be an object of at most {MAX_TENSORS:,} shapes.")
     for name, shape in data.items():
         sizes = shape if isinstance(shape, list) and 0 < len(shape) <= MAX_DIMENSIONS else [0]
-        _refuse_name(name)
         if not all(type(size) is int and 0 < size <= MAX_SIZE for size in sizes):
             raise HypernetError(
-                f"{CONFIG}: tensor {name!r} is {str(shape)[:60]}; it must be 1 to {MAX_DIMENSIONS} sizes from 1 to "
-                f"{MAX_SIZE}."
+                f"{CONFIG}: tensor {_short(name)} is {str(shape)[:60]}; it must be 1 to {MAX_DIMENSIONS} sizes from 1 "
+                f"to {MAX_SIZE}."
             )
-    return {name: tuple(shape) for name, shape in data.items()}
+    return {_parsed(name): tuple(shape) for name, shape in data.items()}
 
 
-def _rows(outputs: tuple[int, ...], piece: Piece) -> tuple[int, ...]:
-    """Return the shape of the outputs of a piece."""
-    stop = outputs[0] if piece.stop < 0 else min(piece.stop, outputs[0])
-    return (max(0, stop - piece.start), *outputs[1:])
+def _parsed(name: str) -> Address:
+    try:
+        if len(name) > MAX_NAME:
+            raise GraphError(f"A name of {len(name):,} letters; allowed are {MAX_NAME}.")
+        return Address.parse(name)
+    except GraphError as error:
+        raise HypernetError(f"{CONFIG}: {error.message} Get the folder again.") from error
+
+
+def _rows(outputs: tuple[int, ...], part: Slice) -> tuple[int, ...]:
+    """Return the shape of the outputs of a slice."""
+    stop = outputs[0] if part.stop is None else min(part.stop, outputs[0])
+    return (max(0, stop - part.start), *outputs[1:])
 
 
 class _Cut(NamedTuple):
-    """What of a piece's rows is cut from a shared weight; a vector has no inputs."""
+    """The part of a slice's rows that is cut from a shared weight; a vector has no inputs."""
 
     out: int
     inputs: int | None

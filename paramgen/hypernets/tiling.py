@@ -30,17 +30,17 @@ def repeated(kernel: Float[Tensor, "out in kh kw"], out: int, inputs: int) -> Fl
     return _repeat(_repeat(kernel, 1, inputs), 0, out)  # inputs first: whole rows are then written once
 
 
-def fit_table(raw: Float[Tensor, "1 in kh kw"], start: Float[Tensor, "1 _ _"]) -> Float[Tensor, "1 _ _"]:
-    """Return a position table: the pixels of `raw` as the last tokens, the first ones (class tokens) from `start`."""
-    _, tokens, width = start.shape
+def fit_table(raw: Float[Tensor, "1 in kh kw"], default: Float[Tensor, "1 _ _"]) -> Float[Tensor, "1 _ _"]:
+    """Return a position table: the pixels of `raw` as the last tokens, the first ones (class tokens) from `default`."""
+    _, tokens, width = default.shape
     side = isqrt(tokens)
     kernel = repeated(cropped(raw, (1, width, side, side)), 1, width)
     pixels = kernel.flatten(2).transpose(1, 2)  # (1, side², in_)
-    return torch.cat((start[:, : tokens - side**2], pixels), dim=1)
+    return torch.cat((default[:, : tokens - side**2], pixels), dim=1)
 
 
 def pixels(shape: tuple[int, ...]) -> int:
-    """Return how many elements of a position table of this shape `fit_table` does not take from the start."""
+    """Return how many elements of a position table of this shape `fit_table` takes from `raw`."""
     return isqrt(shape[1]) ** 2 * shape[2]
 
 

@@ -16,7 +16,11 @@ DEVIATION: Final = (0.229, 0.224, 0.225)
 
 
 def image_files(folder: Path) -> list[Path]:
-    """Return the images in `folder` and below, sorted by path."""
+    """Return the images in `folder` and below, sorted by path.
+
+    Raises:
+        OptionError: There is no such folder, or it has no image or too many.
+    """
     if not folder.is_dir():
         raise OptionError(f"There is no folder {str(folder)!r}. Give a folder with images in it or in folders below.")
     found = []

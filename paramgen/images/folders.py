@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar, final
 import torch
 
 from paramgen.errors import OptionError, one_line
-from paramgen.images.pictures import MAX_BYTES, MAX_FILES, is_image, refuse_size
+from paramgen.images.pictures import MAX_FILES, MAX_PICTURE_BYTES, is_image, refuse_size
 from paramgen.images.sets import ImageSet, Split
 from paramgen.images.tars import SUFFIXES, Member, contents, members
 
@@ -50,7 +50,11 @@ def has_images(path: Path) -> bool:
 
 
 def folder_images(path: Path) -> ImageSet:
-    """Return the images of a folder or a tar."""
+    """Return the images of a folder or a tar.
+
+    Raises:
+        OptionError: It has no class folders, or a class for testing alone.
+    """
     files, read = _tar(path) if is_tar(path) else _folder(path)
     _refuse_letters(path, files)
     images = _without_common_root([file for file in files if is_image(PurePosixPath(*file.parts))])
@@ -84,8 +88,8 @@ def folder_images(path: Path) -> ImageSet:
 def _split(entries: list[tuple[str, _File]], number: dict[str, int], read: _Read) -> Split:
     ordered = sorted(entries, key=lambda entry: entry[1].order)
 
-    def chosen(places: Sequence[int]) -> Iterator[tuple[str, Any]]:
-        return read([ordered[place][1] for place in places])
+    def chosen(indices: Sequence[int]) -> Iterator[tuple[str, Any]]:
+        return read([ordered[index][1] for index in indices])
 
     return Split(labels=[number[label] for label, _ in ordered], read=chosen)
 
@@ -93,7 +97,7 @@ def _split(entries: list[tuple[str, _File]], number: dict[str, int], read: _Read
 def _splits(
     images: list[tuple[tuple[str, ...], _File]], annotated: dict[str, str], name: str
 ) -> tuple[list[tuple[str, _File]], list[tuple[str, _File]], tuple[str, ...]]:
-    """Return (class, file) for training and testing, and what a reader should know about how they were told apart."""
+    """Return (class, file) for training and testing, and how they were chosen, in a sentence."""
     tops = {parts[0] for parts, _ in images}
     training = next((top for top in TRAIN if top in tops), None)
     if training is None:
@@ -125,8 +129,8 @@ def _held_out(entries: list[tuple[str, _File]]) -> tuple[list[tuple[str, _File]]
         own = [entry for entry in entries if entry[0] == label]
         order = torch.randperm(len(own), generator=generator).tolist()
         count = max(1, round(HELD_OUT * len(own))) if len(own) > 1 else 0
-        test += [own[place] for place in sorted(order[:count])]
-        train += [own[place] for place in sorted(order[count:])]
+        test += [own[index] for index in sorted(order[:count])]
+        train += [own[index] for index in sorted(order[count:])]
     return train, test
 
 
@@ -145,8 +149,8 @@ def _without_common_root(files: list[_File]) -> list[tuple[tuple[str, ...], _Fil
     return [(file.parts[shared:], file) for file in files]
 
 
-def _alike(files: list[_File], place: int) -> bool:
-    return all(file.parts[place] == files[0].parts[place] for file in files)
+def _alike(files: list[_File], level: int) -> bool:
+    return all(file.parts[level] == files[0].parts[level] for file in files)
 
 
 def _folder(root: Path) -> tuple[list[_File], _Read]:
@@ -163,7 +167,7 @@ def _folder(root: Path) -> tuple[list[_File], _Read]:
             refuse_size(str(path), file.size)
             try:
                 with path.open("rb") as opened:
-                    content = opened.read(MAX_BYTES + 1)
+                    content = opened.read(MAX_PICTURE_BYTES + 1)
             except OSError as error:
                 raise OptionError(f"{path} cannot be read: {one_line(error)}. Remove it or mend it.") from error
             refuse_size(str(path), len(content))  # it may have grown

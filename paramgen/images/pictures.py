@@ -15,7 +15,7 @@ from paramgen.errors import OptionError, one_line
 FORMATS: Final = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 SUFFIXES: Final = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"))
 MAX_FILES: Final = 5_000_000  # of a folder or a tar
-MAX_BYTES: Final = 20_000_000  # of one file
+MAX_PICTURE_BYTES: Final = 20_000_000  # of one file
 MAX_PIXELS: Final = 50_000_000  # of one image: a decompression bomb stops here
 _WRONG: Final = (OSError, ValueError, SyntaxError, EOFError)  # what Pillow's readers raise at broken files
 
@@ -30,8 +30,8 @@ def is_image(path: PurePath) -> bool:
 
 def refuse_size(name: str, size: int) -> None:
     """Raise an error if a file is empty or too large to be opened."""
-    if not 0 < size <= MAX_BYTES:
-        raise OptionError(f"{name} has {size:,} bytes; allowed are 1 to {MAX_BYTES:,}. Remove it or mend it.")
+    if not 0 < size <= MAX_PICTURE_BYTES:
+        raise OptionError(f"{name} has {size:,} bytes; allowed are 1 to {MAX_PICTURE_BYTES:,}. Remove it or mend it.")
 
 
 def ready(extra: str = "compare") -> None:
@@ -40,7 +40,11 @@ def ready(extra: str = "compare") -> None:
 
 
 def size_of(image: Any, name: str) -> tuple[int, int]:
-    """Return height and width of a picture, given as bytes or by Pillow, once it is upright."""
+    """Return height and width of a picture, given as bytes or by Pillow, once it is upright.
+
+    Raises:
+        OptionError: It cannot be opened.
+    """
     pillow, ops = require("PIL.Image", extra="compare"), require("PIL.ImageOps", extra="compare")
     try:
         picture = pillow.open(BytesIO(image), formats=FORMATS) if isinstance(image, bytes) else image
@@ -61,6 +65,9 @@ def fitted(
     """Return a picture, given as bytes or by Pillow, at each of `shapes` (channels, height, width; 1 or 3 channels).
 
     It is turned upright, scaled until it covers the shape, and cropped in the middle.
+
+    Raises:
+        OptionError: It cannot be opened, or is too large.
     """
     pillow, ops = require("PIL.Image", extra="compare"), require("PIL.ImageOps", extra="compare")
     method = pillow.Resampling.BOX if scaling == "area" else pillow.Resampling.BICUBIC

@@ -26,7 +26,7 @@ _CHUNK_BYTES: Final = 256_000_000  # of these
 @final
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Split:
-    """Images that are not decoded yet. `read` yields those of ascending places: a name, and bytes or a picture."""
+    """Images that are not decoded yet. `read` yields those at ascending indices: a name, and bytes or a picture."""
 
     labels: Sequence[int]
     read: Callable[[Sequence[int]], Iterator[tuple[str, Any]]]
@@ -35,7 +35,7 @@ class Split:
 @final
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ImageSet:
-    """Images of at least two classes. `identity` tells the same content from another without decoding it."""
+    """Images of at least two classes. `identity` is the same for the same content, without decoding it."""
 
     name: str
     classes: tuple[str, ...]
@@ -77,12 +77,12 @@ def decoded(
     """
     chosen = [(images.train, _chosen(len(images.train.labels), train))]
     chosen.append((images.test, _chosen(len(images.test.labels), test)))
-    labels = [torch.tensor([split.labels[place] for place in places]) for split, places in chosen]
+    labels = [torch.tensor([split.labels[index] for index in indices]) for split, indices in chosen]
     files = [] if folder is None else [folder / f"{split}.npy" for split in ("train", "test")]
     if files and all(file.is_file() for file in files):
         arrays = [np.load(file, allow_pickle=False) for file in files]
     else:
-        arrays = [decode(split, places, (shape,), images.name)[0] for split, places in chosen]
+        arrays = [decode(split, indices, (shape,), images.name)[0] for split, indices in chosen]
     found = [Pixels(pixels=torch.from_numpy(array), labels=label) for array, label in zip(arrays, labels, strict=True)]
     return found[0], found[1]
 
@@ -97,7 +97,11 @@ def keep(folder: Path, train: Pixels, test: Pixels) -> None:
 
 
 def resized(given: Pixels, shape: tuple[int, int, int]) -> Pixels:
-    """Return images of `shape`; those of another size are scaled, by area where they become smaller."""
+    """Return images of `shape`; those of another size are scaled, by area where they become smaller.
+
+    Raises:
+        OptionError: They have another number of channels.
+    """
     if tuple(given.pixels.shape[1:]) == shape:
         return given
     if given.pixels.shape[1] != shape[0]:
@@ -110,31 +114,35 @@ def resized(given: Pixels, shape: tuple[int, int, int]) -> Pixels:
 
 
 def _chosen(count: int, limit: int) -> list[int]:
-    """Return at most `limit` places, without looking at what is there, ascending."""
+    """Return at most `limit` indices, without looking at what is there, ascending."""
     order = torch.randperm(count, generator=torch.Generator().manual_seed(0))[:limit]
     return sorted(order.tolist())
 
 
 def decode(
     split: Split,
-    places: Sequence[int],
+    indices: Sequence[int],
     shapes: Sequence[tuple[int, int, int]],
     name: str,
     *,
     scaling: Scaling = "bicubic",
 ) -> list[UInt8[np.ndarray, "batch channels height width"]]:
-    """Return the images of ascending `places`, an array for each of `shapes`; every file is read and opened once."""
-    size = len(places) * sum(prod(shape) for shape in shapes)
+    """Return the images of ascending `indices`, an array for each of `shapes`; every file is read and opened once.
+
+    Raises:
+        OptionError: There are more than fit into memory, or one cannot be opened.
+    """
+    size = len(indices) * sum(prod(shape) for shape in shapes)
     if size > MAX_ARRAY:
         raise OptionError(
-            f"--data {name}: {len(places):,} images of {' and '.join('x'.join(map(str, shape)) for shape in shapes)} "
-            f"are more than {MAX_ARRAY / 1e9:.0f} GB. Take fewer: compare has --train-examples {len(places) // 4}"
+            f"--data {name}: {len(indices):,} images of {' and '.join('x'.join(map(str, shape)) for shape in shapes)} "
+            f"are more than {MAX_ARRAY / 1e9:.0f} GB. Take fewer: compare has --train-examples {len(indices) // 4}"
         )
     ready()
-    arrays = [np.empty((len(places), *shape), dtype=np.uint8) for shape in shapes]
+    arrays = [np.empty((len(indices), *shape), dtype=np.uint8) for shape in shapes]
     done = 0
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        for chunk in _chunks(split.read(places)):
+        for chunk in _chunks(split.read(indices)):
             for found in pool.map(lambda item: fitted(item[1], shapes, item[0], scaling=scaling), chunk):
                 for array, pixels in zip(arrays, found, strict=True):
                     array[done] = pixels

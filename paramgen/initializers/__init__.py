@@ -15,7 +15,7 @@ from paramgen.architectures import Architecture
 from paramgen.architectures.overrides import split_spec
 from paramgen.architectures.spelling import Letters
 from paramgen.errors import OptionError, UnknownNameError, one_line
-from paramgen.graphs.analysis.kinds import Family
+from paramgen.graphs.analysis.model_family import ModelFamily
 from paramgen.graphs.schema import Graph
 from paramgen.registry import Registry, Spec
 from paramgen.registry.synonyms import known_init
@@ -109,7 +109,7 @@ class Choice:
     """The initializer that was chosen for a network, the network's family, and the reason."""
 
     init: str
-    family: Family
+    family: ModelFamily
     reason: str
 
     def to_json(self) -> dict[str, str]:

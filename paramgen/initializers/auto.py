@@ -1,8 +1,8 @@
 """The initializer that measured best for a family of networks, from a table that comes with paramgen.
 
-`measured.json` lists for each family of networks (`paramgen.graphs.analysis.kinds`) the initializers from which its
-networks trained significantly better than from the default initialization, best first;
-`python -m benchmarks.initialization.choose` makes it from the benchmarks' results.
+`measured.json` lists for each model family (`paramgen.graphs.analysis.model_family`) the initializers from which
+networks trained significantly better than from the default initialization, best first. It is written from the
+benchmarks' results by `python -m benchmarks.initialization.choose`.
 """
 
 import json
@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Final, Literal, final
 
 from paramgen.architectures import Architecture
 from paramgen.errors import OptionError, one_line
-from paramgen.graphs.analysis.kinds import FAMILIES, TEXTS, WORDS, Family, family_of
+from paramgen.graphs.analysis.model_family import FAMILY_LABELS, MODEL_FAMILIES, TEXT_FAMILIES, ModelFamily, family_of
 from paramgen.graphs.schema import Graph
 from paramgen.initializers import (
     SHIPPED,
@@ -55,7 +55,9 @@ class Measured:
     seeds: int = 0
     largest: int = 0  # parameters of the largest network
 
-    def reason(self, chosen: str, family: Family, passed: Mapping[str, Sequence[str]] = MappingProxyType({})) -> str:
+    def reason(
+        self, chosen: str, family: ModelFamily, passed: Mapping[str, Sequence[str]] = MappingProxyType({})
+    ) -> str:
         """Return one sentence on why an initializer was chosen.
 
         Args:
@@ -66,19 +68,19 @@ class Measured:
         """
         others = [f"{' and '.join(names)} did better, but {hindrance}" for hindrance, names in passed.items()]
         if others and chosen == LIBRARY:
-            return f"{WORDS[family]}: {'; '.join(others)}"
+            return f"{FAMILY_LABELS[family]}: {'; '.join(others)}"
         return "; ".join((self._measured(chosen, family), *others))
 
-    def beyond(self, family: Family, parameters: int) -> str:
+    def beyond(self, family: ModelFamily, parameters: int) -> str:
         """Return the sentence that a network is too large for the measurements to apply to it."""
         return (
-            f"{WORDS[family]}: nothing is known to be better for one of {parameters:,} parameters; the largest that "
-            f"was measured has {self.largest:,}"
+            f"{FAMILY_LABELS[family]}: nothing is known to be better for one of {parameters:,} parameters; the largest "
+            f"that was measured has {self.largest:,}"
         )
 
-    def _measured(self, chosen: str, family: Family) -> str:
+    def _measured(self, chosen: str, family: ModelFamily) -> str:
         if not self.networks:
-            return f"{WORDS[family]}: nothing is known to be better, as no such network was measured yet"
+            return f"{FAMILY_LABELS[family]}: nothing is known to be better, as no such network was measured yet"
         on = (
             f"{_count(len(self.networks), 'network')} of this kind, of up to {self.largest:,} parameters "
             f"({', '.join(self.data)}; {_count(self.steps, 'step')}, {_count(self.seeds, 'seed')})"
@@ -86,11 +88,11 @@ class Measured:
         library = self._score(LIBRARY)
         if chosen == LIBRARY:
             return (
-                f"{WORDS[family]}: nothing is known to be better; none trained significantly better than library "
-                f"({library}) on {on}"
+                f"{FAMILY_LABELS[family]}: nothing is known to be better; none trained significantly better than "
+                f"library ({library}) on {on}"
             )
         reached = self._score(chosen) if self.metric == "accuracy" else f"a perplexity of {self._score(chosen)}"
-        return f"{WORDS[family]}: {chosen} reached {reached} and library {library} on {on}"
+        return f"{FAMILY_LABELS[family]}: {chosen} reached {reached} and library {library} on {on}"
 
     def _score(self, init: str) -> str:
         value = self.scores[init]
@@ -106,7 +108,7 @@ class Table:
 
     results: tuple[str, ...]
     hypernets: Mapping[str, str]  # name -> sha256 of the weights of the shipped ones that were measured
-    families: Mapping[Family, Measured]
+    families: Mapping[ModelFamily, Measured]
     sha256: str  # of the table's text
 
     @classmethod
@@ -124,9 +126,9 @@ class Table:
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             what = f"{type(error).__name__}: {one_line(error)}"
             raise OptionError(f"{TABLE} is no table of measurements ({what}). {_ADVICE}") from error
-        if missing := set(FAMILIES) - set(given):
+        if missing := set(MODEL_FAMILIES) - set(given):
             raise OptionError(f"{TABLE} lacks the family {min(missing)!r}. {_ADVICE}")
-        if unknown := set(given) - set(FAMILIES):
+        if unknown := set(given) - set(MODEL_FAMILIES):
             raise OptionError(f"{TABLE} has the unknown family {min(unknown)!r}. {_ADVICE}")
         return cls(results=results, hypernets=hypernets, families=given, sha256=sha256(text.encode()).hexdigest())
 
@@ -188,7 +190,7 @@ def table() -> Table:
     return Table.parse((files("paramgen.initializers") / TABLE).read_text(encoding="utf-8"))
 
 
-def measured_on(described: Mapping[str, Any], family: Family) -> dict[str, Any]:
+def measured_on(described: Mapping[str, Any], family: ModelFamily) -> dict[str, Any]:
     """Return the number and largest size of the networks that a shipped hypernet was measured on; empty for others.
 
     Args:
@@ -196,7 +198,7 @@ def measured_on(described: Mapping[str, Any], family: Family) -> dict[str, Any]:
         family: The family.
 
     """
-    if described.get("sha256") != table().hypernets.get(TEXT if family in TEXTS else SHIPPED):
+    if described.get("sha256") != table().hypernets.get(TEXT if family in TEXT_FAMILIES else SHIPPED):
         return {}
     measured = table().families[family]
     return {"networks": len(measured.networks), "largest": measured.largest}

@@ -22,7 +22,7 @@ from paramgen.slots.init_program import one_thread, slot_generator
 if TYPE_CHECKING:
     from paramgen.diffusion.loading import Opened
 
-DENOISED, START = "diffusion", "shared start"
+DENOISED, BASE = "diffusion", "base checkpoint"
 SHIPPED: Final = "edits"
 MAX_BEST_OF: Final = 256
 MAX_STEPS: Final = 1_000
@@ -67,11 +67,11 @@ class DiffusionInitializer(Initializer):
             )
 
     def rules(self, architecture: Architecture, graph: Graph) -> Mapping[str, str]:
-        """`diffusion` for what is denoised, `shared start` for what all networks of the zoo have in common."""
+        """`diffusion` for what is denoised, `base checkpoint` for what all networks of the zoo share."""
         self._check(architecture)
         codec = self._opened.pipeline.codec
         changed = {name.partition(".lora_")[0] if codec.form == "low_rank" else name for name in codec.tensors.slots}
-        return {slot.name: DENOISED if slot.name in changed else START for slot in architecture.manifest.filled}
+        return {slot.name: DENOISED if slot.name in changed else BASE for slot in architecture.manifest.filled}
 
     @torch.no_grad()
     def tensors(self, architecture: Architecture, graph: Graph, *, seed: int) -> NamedTensors:
@@ -87,13 +87,13 @@ class DiffusionInitializer(Initializer):
         return ResolvedInitializer(initializer=self)
 
     def own_architecture(self) -> str:
-        """Return the spec of the network that the pipeline's start is."""
+        """Return the spec of the pipeline's base checkpoint."""
         layout = self._opened.architecture.layout
-        start: Any = self._opened.pipeline.start
+        base: Any = self._opened.pipeline.base
         if layout.source == "transformers":
-            name, defaults = type(start).__name__, json.loads(type(start.config)().to_json_string(use_diff=False))
+            name, defaults = type(base).__name__, json.loads(type(base.config)().to_json_string(use_diff=False))
         else:
-            name, defaults = layout.config["_class_name"], type(start)().config
+            name, defaults = layout.config["_class_name"], type(base)().config
         own = {key: value for key, value in layout.config.items() if key not in _DERIVED and defaults.get(key) != value}
         own = {key: value for key, value in own.items() if key in defaults and not key.startswith("_")}
         return join_spec(f"{layout.source}:{name}", own)
@@ -137,7 +137,7 @@ class DiffusionInitializer(Initializer):
         from paramgen.diffusion.choosing import distance, pairs_of
 
         pipeline = self._opened.pipeline
-        pairs = pairs_of(Path(self.pairs), pipeline.start)
+        pairs = pairs_of(Path(self.pairs), pipeline.base)
         programs = [self._sample(seed, number) for number in range(self.best_of)]
         with one_thread():
             distances = [distance(pipeline, state, pairs) for state in programs]

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from paramgen.errors import OptionError
-from paramgen.graphs.analysis.roles import Part
+from paramgen.graphs.analysis.roles import LinearMap
 from paramgen.initializers import initializers
 from paramgen.initializers.linear_maps import LinearMapInitializer, LinearMaps, random_weights
 
@@ -30,12 +30,12 @@ class He(LinearMapInitializer):
         if self.distribution not in ("normal", "uniform"):
             raise OptionError(f"distribution is {self.distribution!r}. Allowed: normal and uniform")
 
-    def rule(self, linear_map: Part) -> str:
+    def rule(self, linear_map: LinearMap) -> str:
         """Return `he`."""
         return HE
 
     def weights(
-        self, linear_map: Part, maps: LinearMaps, generator: torch.Generator
+        self, linear_map: LinearMap, maps: LinearMaps, generator: torch.Generator
     ) -> Float[Tensor, "groups out in *kernel"]:
         """Return weights of standard deviation gain / sqrt(fan)."""
         fan = linear_map.fan_in if self.mode == "fan_in" else linear_map.fan_out

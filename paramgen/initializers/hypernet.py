@@ -15,16 +15,16 @@ from paramgen.architectures import Architecture
 from paramgen.architectures.processors import read_tokenizer, refuse_larger, rows_of
 from paramgen.architectures.spelling import Letters, letters_of
 from paramgen.errors import OptionError
-from paramgen.graphs.analysis.kinds import TEXTS, WORDS, family_of
+from paramgen.graphs.analysis.model_family import FAMILY_LABELS, TEXT_FAMILIES, family_of
 from paramgen.graphs.schema import Graph
 from paramgen.graphs.views.native import native_view
 from paramgen.graphs.views.published.view import published_view
-from paramgen.graphs.views.published.vocabulary import Family
+from paramgen.graphs.views.published.vocabulary import PrimitiveSet
 from paramgen.graphs.views.view import View
 from paramgen.hypernets.config import HypernetConfig
 from paramgen.hypernets.decoders.low_rank import LowRankConfig
 from paramgen.hypernets.decoders.low_rank_vectors import LowRankVectorsConfig
-from paramgen.hypernets.hypernet import Filled, Hypernet
+from paramgen.hypernets.hypernet import FilledElements, Hypernet
 from paramgen.hypernets.loading import Predictor
 from paramgen.hypernets.normalization import InitializerRange
 from paramgen.hypernets.spelled import LETTERS
@@ -33,7 +33,7 @@ from paramgen.hypernets.supernet import Supernet
 from paramgen.initializers import SHIPPED, TEXT, Choice, Initializer, NamedTensors, ResolvedInitializer, initializers
 from paramgen.initializers.library import LIBRARY, Library, default_weights, library_rule
 from paramgen.modelcard.card_data import known_of
-from paramgen.published.named import Named, named
+from paramgen.published.resolve import ResolvedHypernet, resolve_hypernet
 from paramgen.slots.manifest import Manifest, Slot
 
 HYPERNET, IN_PART = "hypernet", "hypernet in part"
@@ -105,15 +105,15 @@ class HypernetInitializer(Initializer):
         if chosen is self:
             return ResolvedInitializer(initializer=self)
         if hindrance := chosen.hindrance(architecture, graph):
-            reason = f"{WORDS[family]}: {hindrance}"
+            reason = f"{FAMILY_LABELS[family]}: {hindrance}"
             return _library(Choice(init=LIBRARY, family=family, reason=reason))
-        reason = f"{WORDS[family]}: of the hypernets that come with paramgen, it is the one for texts"
+        reason = f"{FAMILY_LABELS[family]}: of the hypernets that come with paramgen, it is the one for texts"
         choice = Choice(init=f"hypernet:{TEXT}", family=family, reason=reason)
         return ResolvedInitializer(initializer=chosen, choice=choice)
 
     def _for(self, graph: Graph) -> "HypernetInitializer":
         """Return the requested one, or else the shipped one for this family of networks."""
-        return self if self.path or family_of(graph) not in TEXTS else self._for_texts
+        return self if self.path or family_of(graph) not in TEXT_FAMILIES else self._for_texts
 
     @cached_property  # its weights are read once
     def _for_texts(self) -> "HypernetInitializer":
@@ -160,21 +160,21 @@ class HypernetInitializer(Initializer):
         """Return the hypernet's origin, its commit, the sha256 of its weights, and the published file."""
         name = self.path if self._shipped is None else f"paramgen/{self._shipped.name}"
         described: dict[str, Any] = {"hypernet": name, "sha256": self.model.sha256 or ""}
-        if self._named.revision is not None:
-            described["revision"] = self._named.revision
+        if self._resolved.revision is not None:
+            described["revision"] = self._resolved.revision
         if self._published:
             described["softmax"] = self.softmax
         if self.tokenizer:
             described["tokenizer"] = self.tokenizer
             described["spelling"] = sha256(_spelling(_read(self.tokenizer, self._reader)).numpy()).hexdigest()  # type: ignore[arg-type]
-        if self._named.origin is not None:
-            described["published"] = self._named.origin.to_json()
+        if self._resolved.origin is not None:
+            described["published"] = self._resolved.origin.to_json()
         return described
 
     def provenance(self) -> Mapping[str, Any]:
         """Return the hypernet's origin and what the card in its folder says of it."""
         folder = self._shipped or Path(self.path)
-        repo = self._named.repo
+        repo = self._resolved.repo
         known = known_of(folder) if folder.is_dir() else {}
         return {"from": self.describe()["hypernet"], **({} if repo is None else {"repo": repo}), **known}
 
@@ -185,11 +185,11 @@ class HypernetInitializer(Initializer):
     @property
     def model(self) -> Predictor:
         """The hypernet, read at first use."""
-        return self._named.hypernet
+        return self._resolved.hypernet
 
     @cached_property
-    def _named(self) -> Named:
-        return named(self.path) if self._shipped is None else _shipped_once(str(self._shipped))
+    def _resolved(self) -> ResolvedHypernet:
+        return resolve_hypernet(self.path) if self._shipped is None else _shipped_once(str(self._shipped))
 
     @property
     def _shipped(self) -> Path | None:
@@ -202,18 +202,18 @@ def _library(choice: Choice) -> ResolvedInitializer:
 
 
 @lru_cache(maxsize=4)  # a service makes a new initializer for each request
-def _shipped_once(folder: str) -> Named:
-    return named(folder)
+def _shipped_once(folder: str) -> ResolvedHypernet:
+    return resolve_hypernet(folder)
 
 
-def _rule(slot: Slot, filled: Filled | None) -> str:
+def _rule(slot: Slot, filled: FilledElements | None) -> str:
     """Return the rule of a slot, given how much of it the hypernet fills."""
     if filled is None or not filled.own:
         return library_rule(slot)
     return HYPERNET if filled.own == slot.elements else IN_PART
 
 
-def _shares(slot: Slot, filled: Filled) -> dict[str, int]:
+def _shares(slot: Slot, filled: FilledElements) -> dict[str, int]:
     """Return the elements of a slot by rule."""
     rest = library_rule(slot)
     shares = {HYPERNET: filled.own, SCALED_DOWN.format(rest): filled.scaled}
@@ -270,7 +270,7 @@ def _spelling(reader: Any) -> Tensor:
     return letters_of([token or "" for token in tokens], LETTERS)  # None for a number without a token
 
 
-def published_family(config: HypernetConfig) -> Family:
+def published_family(config: HypernetConfig) -> PrimitiveSet:
     """Return whose graph rules a converted hypernet was trained with."""
     if not isinstance(config.decoder, (LowRankConfig, LowRankVectorsConfig)):
         return "ghn3"

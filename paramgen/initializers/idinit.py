@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from paramgen.errors import OptionError, one_line
-from paramgen.graphs.analysis.roles import Part
+from paramgen.graphs.analysis.roles import LinearMap
 from paramgen.initializers import MAX_SCALE, initializers, is_scale
 from paramgen.initializers.linear_maps import LinearMapInitializer, LinearMaps
 
@@ -42,14 +42,14 @@ class IdInit(LinearMapInitializer):
         if self.convolutions not in ("patch", "channel"):
             raise OptionError(f"convolutions is {self.convolutions!r}. Allowed: patch and channel")
 
-    def rule(self, linear_map: Part) -> str | None:
+    def rule(self, linear_map: LinearMap) -> str | None:
         """Return `idinit`, `idinit near zero` at the end of a residual branch, nothing for transposed convolutions."""
         if linear_map.kind == "transposed_conv":
             return None
         return NEAR_ZERO if linear_map.last_of_branch else IDENTITY
 
     def weights(
-        self, linear_map: Part, maps: LinearMaps, generator: torch.Generator
+        self, linear_map: LinearMap, maps: LinearMaps, generator: torch.Generator
     ) -> Float[Tensor, "groups out in *kernel"]:
         """Return padded identities, or near zeros at the end of a residual branch; only small noise is random."""
         taps = linear_map.taps if self.convolutions == "patch" or linear_map.last_of_branch else 1
@@ -81,7 +81,7 @@ def near_zero(out: int, width: int, epsilon: float) -> Float[Tensor, "out width"
     return matrix
 
 
-def _unfolded(matrix: Float[Tensor, "out width"], linear_map: Part) -> Float[Tensor, "groups out in *kernel"]:
+def _unfolded(matrix: Float[Tensor, "out width"], linear_map: LinearMap) -> Float[Tensor, "groups out in *kernel"]:
     """Distribute the columns over the kernel's taps, all channels of the central tap first; all groups are equal."""
     used = matrix.shape[1] // linear_map.fan
     taps = torch.arange(linear_map.taps)

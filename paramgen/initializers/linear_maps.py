@@ -12,7 +12,7 @@ from torch import Tensor
 
 from paramgen.architectures import Architecture
 from paramgen.graphs.analysis.attention import attentions_of
-from paramgen.graphs.analysis.roles import Part, biases_of, parts_of
+from paramgen.graphs.analysis.roles import LinearMap, biases_of, linear_maps_of
 from paramgen.graphs.schema import Graph
 from paramgen.initializers import Initializer, NamedTensors
 from paramgen.initializers.library import complete_rules, fill_by_rules
@@ -29,9 +29,9 @@ class LinearMaps:
     manifest: Manifest
 
     @cached_property
-    def by_slot(self) -> Mapping[str, Part]:
+    def by_slot(self) -> Mapping[str, LinearMap]:
         """Each map by the name of its weight."""
-        return parts_of(self.graph, self.manifest)
+        return linear_maps_of(self.graph, self.manifest)
 
     @cached_property
     def branches(self) -> int:
@@ -56,12 +56,12 @@ class LinearMapInitializer(Initializer):
     __slots__ = ()
 
     @abstractmethod
-    def rule(self, linear_map: Part) -> str | None:
+    def rule(self, linear_map: LinearMap) -> str | None:
         """Return the name of the rule that fills a weight; None where the library's values stay."""
 
     @abstractmethod
     def weights(
-        self, linear_map: Part, maps: LinearMaps, generator: torch.Generator
+        self, linear_map: LinearMap, maps: LinearMaps, generator: torch.Generator
     ) -> Float[Tensor, "groups out in *kernel"]:
         """Return the weight of one linear map; `maps` are all of the network's."""
 
@@ -82,15 +82,17 @@ class LinearMapInitializer(Initializer):
         return fill_by_rules(architecture, self.rules(architecture, graph), make, seed=seed)
 
 
-def linear_map_rules(architecture: Architecture, graph: Graph, rule: Callable[[Part], str | None]) -> Mapping[str, str]:
+def linear_map_rules(
+    architecture: Architecture, graph: Graph, rule: Callable[[LinearMap], str | None]
+) -> Mapping[str, str]:
     """Return the rule of every slot: `rule`'s for weights of linear maps, `zero` for their biases."""
-    found = {name: rule(linear_map) for name, linear_map in parts_of(graph, architecture.manifest).items()}
+    found = {name: rule(linear_map) for name, linear_map in linear_maps_of(graph, architecture.manifest).items()}
     filled = {name: each for name, each in found.items() if each is not None}
     return complete_rules(architecture, filled, biases_of(graph, architecture.manifest, filled))
 
 
 def random_weights(
-    linear_map: Part, std: float, distribution: Literal["normal", "uniform"], generator: torch.Generator
+    linear_map: LinearMap, std: float, distribution: Literal["normal", "uniform"], generator: torch.Generator
 ) -> Float[Tensor, "groups out in *kernel"]:
     """Return independent random entries of mean 0 and the standard deviation `std`."""
     weights = torch.empty(linear_map.groups, linear_map.out, linear_map.fan, *linear_map.kernel)

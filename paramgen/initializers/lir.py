@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from paramgen.errors import OptionError
-from paramgen.graphs.analysis.roles import Part
+from paramgen.graphs.analysis.roles import LinearMap
 from paramgen.initializers import check_std, initializers
 from paramgen.initializers.linear_maps import LinearMapInitializer, LinearMaps, random_weights
 from paramgen.language.families import layer_of
@@ -37,12 +37,12 @@ class LayerIndex(LinearMapInitializer):
         if not isinstance(self.exact, bool):
             raise OptionError(f"exact is {self.exact!r}. Allowed: true and false")
 
-    def rule(self, linear_map: Part) -> str:
+    def rule(self, linear_map: LinearMap) -> str:
         """Return `lir`."""
         return LIR
 
     def weights(
-        self, linear_map: Part, maps: LinearMaps, generator: torch.Generator
+        self, linear_map: LinearMap, maps: LinearMaps, generator: torch.Generator
     ) -> Float[Tensor, "groups out in *kernel"]:
         """Return weights of std / sqrt(l) in layer l, exactly that of each matrix if `exact`."""
         std = self.std / sqrt((layer_of(linear_map.slot) or 0) + 1)

@@ -16,14 +16,14 @@ from torch.utils._pytree import tree_leaves, tree_map
 from paramgen.architectures import Architecture, Inputs
 from paramgen.architectures.materialize import materialize
 from paramgen.errors import ArchitectureError, OptionError, one_line
-from paramgen.graphs.analysis.roles import parts_of
+from paramgen.graphs.analysis.roles import linear_maps_of
 from paramgen.graphs.schema import Graph
 from paramgen.graphs.tracing.recording import tensors_in
 from paramgen.images.batch import image_files, load_images
 from paramgen.initializers import Initializer, NamedTensors, initializers
 from paramgen.initializers.linear_maps import linear_map_rules
 from paramgen.initializers.orthogonal import Orthogonal
-from paramgen.slots.determinism import settled_randomness
+from paramgen.slots.determinism import seeded_randomness
 from paramgen.slots.init_program import one_thread, slot_generator
 
 LSUV = "lsuv"
@@ -67,9 +67,10 @@ class Lsuv(Initializer):
         args, kwargs = self._inputs(architecture, graph, seed)
         module = materialize(architecture, tensors)
         weights = {
-            tensors[name].untyped_storage().data_ptr(): tensors[name] for name in parts_of(graph, architecture.manifest)
+            tensors[name].untyped_storage().data_ptr(): tensors[name]
+            for name in linear_maps_of(graph, architecture.manifest)
         }
-        with settled_randomness(), one_thread(), _no_fused_attention(), _UnitVariance(weights):
+        with seeded_randomness(), one_thread(), _no_fused_attention(), _UnitVariance(weights):
             try:
                 module(*args, **kwargs)
             except Exception as error:  # a user's forward may raise anything

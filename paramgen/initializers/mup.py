@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from paramgen.errors import OptionError, one_line
-from paramgen.graphs.analysis.roles import Part
+from paramgen.graphs.analysis.roles import LinearMap
 from paramgen.initializers import check_std, initializers
 from paramgen.initializers.linear_maps import LinearMapInitializer, LinearMaps, random_weights
 
@@ -44,12 +44,12 @@ class MaximalUpdate(LinearMapInitializer):
         if self.queries not in ("zero", "drawn"):
             raise OptionError(f"queries is {self.queries!r}. Allowed: zero and drawn")
 
-    def rule(self, linear_map: Part) -> str:
+    def rule(self, linear_map: LinearMap) -> str:
         """Return `mup`."""
         return MUP
 
     def weights(
-        self, linear_map: Part, maps: LinearMaps, generator: torch.Generator
+        self, linear_map: LinearMap, maps: LinearMaps, generator: torch.Generator
     ) -> Float[Tensor, "groups out in *kernel"]:
         """Return normal weights of table 8's std; the rows of queries are zero unless `queries` is `drawn`."""
         weights = random_weights(linear_map, self._std(linear_map), "normal", generator)
@@ -57,7 +57,7 @@ class MaximalUpdate(LinearMapInitializer):
             weights[0, rows] = 0.0
         return weights
 
-    def _std(self, linear_map: Part) -> float:
+    def _std(self, linear_map: LinearMap) -> float:
         """Return the standard deviation (table 8): std sqrt(base / fan-in) within, std base / fan-in at the output."""
         ratio = self.base / linear_map.fan_in
         return self.std * (ratio if linear_map.output else sqrt(ratio))

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from paramgen.errors import OptionError, one_line
-from paramgen.graphs.analysis.roles import Part
+from paramgen.graphs.analysis.roles import LinearMap
 from paramgen.initializers import MAX_SCALE, initializers, is_scale
 from paramgen.initializers.linear_maps import LinearMapInitializer, LinearMaps
 from paramgen.slots.init_program import one_thread
@@ -36,12 +36,12 @@ class Orthogonal(LinearMapInitializer):
         if self.convolutions not in ("flat", "delta"):
             raise OptionError(f"convolutions is {self.convolutions!r}. Allowed: flat and delta")
 
-    def rule(self, linear_map: Part) -> str:
+    def rule(self, linear_map: LinearMap) -> str:
         """Return `orthogonal`."""
         return ORTHOGONAL
 
     def weights(
-        self, linear_map: Part, maps: LinearMaps, generator: torch.Generator
+        self, linear_map: LinearMap, maps: LinearMaps, generator: torch.Generator
     ) -> Float[Tensor, "groups out in *kernel"]:
         """Return orthogonal matrices times the gain."""
         gain = linear_map.gain if isinstance(self.gain, str) else float(self.gain)
@@ -49,13 +49,13 @@ class Orthogonal(LinearMapInitializer):
         return gain * fill(linear_map, generator)
 
 
-def flat(linear_map: Part, generator: torch.Generator) -> Float[Tensor, "groups out in *kernel"]:
+def flat(linear_map: LinearMap, generator: torch.Generator) -> Float[Tensor, "groups out in *kernel"]:
     """Return one orthogonal matrix per group, with one row per output over all inputs and taps."""
     shape = (linear_map.groups, linear_map.out, linear_map.fan, *linear_map.kernel)
     return orthogonal(linear_map.groups, linear_map.out, linear_map.fan * linear_map.taps, generator).reshape(shape)
 
 
-def delta(linear_map: Part, generator: torch.Generator) -> Float[Tensor, "groups out in *kernel"]:
+def delta(linear_map: LinearMap, generator: torch.Generator) -> Float[Tensor, "groups out in *kernel"]:
     """Return delta-orthogonal kernels (Xiao et al., 2018, arXiv:1806.05393, algorithm 1)."""
     weights = torch.zeros(linear_map.groups, linear_map.out, linear_map.fan, linear_map.taps)
     weights[..., linear_map.central] = orthogonal(linear_map.groups, linear_map.out, linear_map.fan, generator)

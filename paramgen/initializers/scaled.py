@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from paramgen.graphs.analysis.roles import Part
+from paramgen.graphs.analysis.roles import LinearMap
 from paramgen.initializers import check_std, initializers
 from paramgen.initializers.linear_maps import LinearMapInitializer, LinearMaps, random_weights
 
@@ -29,12 +29,12 @@ class Scaled(LinearMapInitializer):
     def __post_init__(self) -> None:
         check_std(SCALED, self.std)
 
-    def rule(self, linear_map: Part) -> str:
+    def rule(self, linear_map: LinearMap) -> str:
         """Return `scaled`."""
         return SCALED
 
     def weights(
-        self, linear_map: Part, maps: LinearMaps, generator: torch.Generator
+        self, linear_map: LinearMap, maps: LinearMaps, generator: torch.Generator
     ) -> Float[Tensor, "groups out in *kernel"]:
         """Return weights of `std`, divided by sqrt(N) at the end of one of N residual branches."""
         std = self.std / sqrt(maps.branches) if linear_map.last_of_branch else self.std

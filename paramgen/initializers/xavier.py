@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from paramgen.errors import OptionError
-from paramgen.graphs.analysis.roles import Part
+from paramgen.graphs.analysis.roles import LinearMap
 from paramgen.initializers import initializers
 from paramgen.initializers.linear_maps import LinearMapInitializer, LinearMaps, random_weights
 
@@ -30,12 +30,12 @@ class Xavier(LinearMapInitializer):
                 "Type: --init 'xavier?distribution=normal'"
             )
 
-    def rule(self, linear_map: Part) -> str:
+    def rule(self, linear_map: LinearMap) -> str:
         """Return `xavier`."""
         return XAVIER
 
     def weights(
-        self, linear_map: Part, maps: LinearMaps, generator: torch.Generator
+        self, linear_map: LinearMap, maps: LinearMaps, generator: torch.Generator
     ) -> Float[Tensor, "groups out in *kernel"]:
         """Return weights of variance 2 / (fan in + fan out), eq. 12."""
         std = (2.0 / (linear_map.fan_in + linear_map.fan_out)) ** 0.5

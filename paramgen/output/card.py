@@ -6,7 +6,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
-from paramgen.architectures import Architecture, Request, read_config, sources
+from paramgen.architectures import Architecture, ArchitectureRequest, read_config, sources
 from paramgen.architectures.inputs import parse_example_input
 from paramgen.architectures.module import rebuilt
 from paramgen.drawing import draw_svg
@@ -138,4 +138,4 @@ def _rebuilt(source: str, folder: Path, record: Mapping[str, Any], config: Mappi
             return None
         if source == "timm":
             arguments = {"num_classes": config.get("num_classes"), **arguments}
-    return sources.get(source)().build(Request(name=name, overrides=arguments, example=shapes))
+    return sources.get(source)().build(ArchitectureRequest(name=name, overrides=arguments, example=shapes))

@@ -13,7 +13,7 @@ from paramgen.errors import OptionError
 from paramgen.initializers import Choice
 from paramgen.initializers.library import KEPT
 from paramgen.prediction import Prediction
-from paramgen.slots.determinism import settled_randomness
+from paramgen.slots.determinism import seeded_randomness
 from paramgen.slots.init_program import slot_generator
 from paramgen.slots.manifest import state_of
 
@@ -40,7 +40,7 @@ def created(prediction: Prediction, progress: bool | None = None) -> nn.Module:
             f"{architecture.spec} cannot be built here: a graph's JSON is no network, and a live module is there "
             "already: paramgen.initialize_(module). Type: --arch vit_b16, or file.py:factory"
         )
-    with settled_randomness():
+    with seeded_randomness():
         module = built_on(torch.device("cpu"), architecture.construct)
     if prediction.dtype is not None:
         _cast(module, prediction)

@@ -7,7 +7,7 @@ from typing import Any, Final, Literal, final
 
 from paramgen.architectures import read_config
 from paramgen.errors import ArchitectureError, one_line
-from paramgen.graphs.analysis.kinds import WORDS
+from paramgen.graphs.analysis.model_family import FAMILY_LABELS
 from paramgen.graphs.analysis.slot_roles import elements_by_role
 from paramgen.hub.kinds import is_hypernet
 from paramgen.hypernets.loading import load
@@ -51,7 +51,7 @@ def _in_words(described: Mapping[str, Any]) -> dict[str, Any]:
     measured = described.get("measured")
     if not measured:
         return {key: value for key, value in described.items() if key != "measured"}
-    families = {str(family): words for family, words in WORDS.items()}
+    families = {str(family): words for family, words in FAMILY_LABELS.items()}
     rows: dict[str, Any] = {}
     for key, value in described.items():
         if key != "measured":

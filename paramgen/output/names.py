@@ -89,7 +89,7 @@ def known_of_shipped(folder: Path) -> dict[str, Any]:
         return {}
     from huggingface_hub import ModelCard
 
-    from paramgen.graphs.analysis.kinds import FAMILIES
+    from paramgen.graphs.analysis.model_family import MODEL_FAMILIES
     from paramgen.initializers.auto import measured_on
     from paramgen.storage.digest import cached_sha256
 
@@ -98,7 +98,7 @@ def known_of_shipped(folder: Path) -> dict[str, Any]:
     data = list(dict.fromkeys(str(result.dataset_name) for result in card.data.eval_results or ()))
     weights = folder / "model.safetensors"
     digest = cached_sha256(weights) if weights.is_file() else ""
-    reach = {family: measured_on({"sha256": digest}, family) for family in FAMILIES}
+    reach = {family: measured_on({"sha256": digest}, family) for family in MODEL_FAMILIES}
     families = {family: measured for family, measured in reach.items() if measured.get("networks")}
     return {"for": title, "measured": {"data": data, **({"families": families} if families else {})}}
 

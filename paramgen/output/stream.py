@@ -86,7 +86,7 @@ class _Stream:
         generator = slot_generator(self._prediction.seed, slot.name)
         names = self._names(slot.name)
         with torch.no_grad():
-            self._writer.write_pieces(names, parts(slot.program.pieces(generator, PIECE)))
+            self._writer.write_pieces(names, parts(slot.program.chunks(generator, PIECE)))
         self._keep(slot.name, statistics)
 
     def one_after_the_other(self, pool: ThreadPoolExecutor, apart: list[str]) -> None:

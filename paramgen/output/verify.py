@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from paramgen._torchvision import ensure_torchvision
-from paramgen.architectures import Loaded, read_config, sources
+from paramgen.architectures import LoadedModel, read_config, sources
 from paramgen.architectures.ownership import is_ours, own_record
 from paramgen.architectures.state import load_state
 from paramgen.errors import CheckError, OptionError, ParamgenError, one_line
@@ -200,7 +200,7 @@ def _source_of(folder: Path, record: Mapping[str, Any]) -> str:
     raise CheckError(f"{folder}/config.json belongs to no library known here: {', '.join(sources.names())}.")
 
 
-def _load(source: str, folder: Path, device: torch.device) -> Loaded:
+def _load(source: str, folder: Path, device: torch.device) -> LoadedModel:
     loader = sources.get(source)()
     with quiet_libraries(source):
         try:
@@ -211,7 +211,7 @@ def _load(source: str, folder: Path, device: torch.device) -> Loaded:
             raise CheckError(f"{source} cannot load {folder}: {type(error).__name__}: {one_line(error)}") from error
 
 
-def _refuse_keys(folder: Path, source: str, loaded: Loaded) -> None:
+def _refuse_keys(folder: Path, source: str, loaded: LoadedModel) -> None:
     for what in ("missing", "unexpected", "mismatched"):
         names = getattr(loaded, what)
         if names:

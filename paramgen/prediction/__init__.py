@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from paramgen.architectures import Architecture, Inputs, refuse_unknown_name, resolve
-from paramgen.architectures.followed import Tokens
+from paramgen.architectures.followed import TokenizerVocabulary
 from paramgen.architectures.inputs import typed
 from paramgen.architectures.module import from_module
 from paramgen.architectures.processors import read_tokenizer, tokens_of
@@ -20,7 +20,7 @@ from paramgen.architectures.repository import pinned
 from paramgen.errors import OptionError, TraceError, one_line
 from paramgen.errors.option_names import in_python
 from paramgen.graphs.cache import cached_graph
-from paramgen.graphs.graph_json import MAX_BYTES, graph_from_json
+from paramgen.graphs.graph_json import MAX_GRAPH_BYTES, graph_from_json
 from paramgen.graphs.schema import Graph
 from paramgen.graphs.tracing.fallbacks import STRICT, Tracing
 from paramgen.initializers import Choice, Initializer, ResolvedInitializer, initializer_of
@@ -341,7 +341,7 @@ def describe(
     *,
     overrides: Mapping[str, Any] | None = None,
     example_input: Inputs | None = None,
-    tokens: Tokens | None = None,
+    tokens: TokenizerVocabulary | None = None,
     tracing: Tracing = STRICT,
 ) -> tuple[Architecture, Graph]:
     """Return the architecture and its graph; `arch` may also be the path of a graph's JSON.
@@ -384,4 +384,4 @@ def _graph_text(arch: str) -> str | None:
         return None
     with path.open(encoding="utf-8", errors="replace") as file:
         head = file.read(4096)
-        return head + file.read(MAX_BYTES + 1) if '"paramgen_graph"' in head or '"nodes"' in head else None
+        return head + file.read(MAX_GRAPH_BYTES + 1) if '"paramgen_graph"' in head or '"nodes"' in head else None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, final
 
-from paramgen.graphs.analysis.kinds import family_of
+from paramgen.graphs.analysis.model_family import family_of
 from paramgen.graphs.graph_json import graph_hash
 from paramgen.initializers.auto import measured_on
 from paramgen.prediction import Prediction

@@ -1,4 +1,4 @@
-"""From a published checkpoint to a folder that `Hypernet.from_pretrained` reads."""
+"""Convert a published checkpoint to a folder that `Hypernet.from_pretrained` reads."""
 
 import json
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from paramgen.errors import ForeignError
 from paramgen.hypernets.config import HypernetConfig
 from paramgen.hypernets.hypernet import Hypernet, empty_hypernet
 from paramgen.published.cursor import shown
-from paramgen.published.families import Family, Settings, settled
+from paramgen.published.families import PublishedFamily, Settings, resolve_settings
 from paramgen.published.ghn2 import GHN2
 from paramgen.published.ghn3 import GHN3
 from paramgen.published.logah import LOGAH
@@ -25,18 +25,22 @@ from paramgen.storage.folder import checked_target, transaction
 from paramgen.storage.unaltered import digests_of
 
 ATTENTION: Final = "softmax"
-"""How attention stands in the graphs that the published weights were trained with: a softmax of its own, not fused."""
+"""The attention in the graphs that the published weights were trained with: an explicit softmax, not fused."""
 
-FAMILIES: Final[tuple[Family, ...]] = (GHN2, LOGAH, GHN3)  # in this order: GHN-2 has the decoder that marks GHN-3
+PUBLISHED_FAMILIES: Final[tuple[PublishedFamily, ...]] = (
+    GHN2,
+    LOGAH,
+    GHN3,
+)  # in this order: GHN-2 has the decoder that marks GHN-3
 _FLOATS: Final = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
 
 @final
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Loaded:
+class PublishedWeights:
     """A published hypernet as ours, in memory."""
 
-    family: Family
+    family: PublishedFamily
     settings: Settings
     table: KeyTable
     config: HypernetConfig
@@ -76,6 +80,10 @@ def convert(file: Path, out: Path, *, overwrite: bool = False) -> Converted:
         out: A new or empty folder; with `overwrite` also one that was converted before.
         overwrite: Whether what was converted before may be replaced.
 
+    Raises:
+        ForeignError: The file is refused: it is no published hypernet, or contradicts itself.
+        OutputError: The folder cannot be written.
+
     """
     target = checked_target(out, overwrite=overwrite, mark=RECORD)
     if file.resolve().is_relative_to(target):
@@ -100,23 +108,28 @@ def convert(file: Path, out: Path, *, overwrite: bool = False) -> Converted:
     )
 
 
-def load(source: ForeignFile) -> Loaded:
-    """Return the hypernet that a file holds, in our names and in float32, or refuse it."""
+def load(source: ForeignFile) -> PublishedWeights:
+    """Return the hypernet that a file holds, in our names and in float32, or refuse it.
+
+    Raises:
+        ForeignError: The file is no published hypernet, or contradicts itself.
+    """
     state, stated = _state_and_config(source)
     shapes = {key: tensor.shape for key, tensor in state.items()}
-    family = next((family for family in FAMILIES if family.mark in shapes), None)
+    family = next((family for family in PUBLISHED_FAMILIES if family.mark in shapes), None)
     if family is None:
+        known = sorted(family.name for family in PUBLISHED_FAMILIES)
         raise ForeignError(
-            f"{source.path} is of no known family. Known: {', '.join(sorted(family.name for family in FAMILIES))}; "
-            f"they are told by tensors such as {GHN3.mark!r}, and its first one is {shown(next(iter(shapes)))}."
+            f"{source.path} is of no known family. Known: {', '.join(known)}; "
+            f"they are recognized by tensors such as {GHN3.mark!r}, and its first one is {shown(next(iter(shapes)))}."
         )
-    settings = settled(stated, family.facts(shapes))
+    settings = resolve_settings(stated, family.facts(shapes))
     config, table = family.config(settings, shapes), family.table(settings)
     wanted = _wanted(state, empty_hypernet(config), table, flat=family.flat)
     _check_bytes(wanted, source)
     tensors = {key: _float32(table.to_foreign(key), tensor) for key, (tensor, _) in wanted.items()}
     _check_copies(state, table)
-    return Loaded(
+    return PublishedWeights(
         family=family,
         settings=settings,
         table=table,
@@ -147,7 +160,7 @@ def _state_and_config(source: ForeignFile) -> tuple[dict[str, ForeignTensor], Ma
 def _wanted(
     state: Mapping[str, ForeignTensor], hypernet: Hypernet, table: KeyTable, *, flat: bool
 ) -> dict[str, tuple[ForeignTensor, torch.Size]]:
-    """Return what our hypernet takes over: by our name, the tensor and the shape it gets. All of it must be there."""
+    """Return by our name the tensors that our hypernet takes, each with the shape it gets; all must be there."""
     expected = {key: tensor.shape for key, tensor in hypernet.state_dict().items()}
     found: dict[str, tuple[ForeignTensor, torch.Size]] = {}
     for key, tensor in state.items():
@@ -202,7 +215,7 @@ def _float32(key: str, tensor: ForeignTensor) -> Tensor:
     return made
 
 
-def _record(loaded: Loaded, file: Path, source: ForeignFile, sha256: str) -> dict[str, Any]:
+def _record(loaded: PublishedWeights, file: Path, source: ForeignFile, sha256: str) -> dict[str, Any]:
     """Return what a converted folder says about its origin."""
     return {
         "family": loaded.family.name,

@@ -1,4 +1,4 @@
-"""Reading bytes that may lie about their lengths: every step is checked against what is really there."""
+"""Reading bytes that may lie about their lengths: every step is checked against the bytes that are there."""
 
 import struct
 from enum import Enum
@@ -24,7 +24,11 @@ class Cursor:
         return len(self.data) - self.position
 
     def take(self, count: int) -> memoryview:
-        """Return the next `count` bytes."""
+        """Return the next `count` bytes.
+
+        Raises:
+            ForeignError: There are fewer.
+        """
         if count > self.left:
             raise ForeignError(
                 f"{self.name} is damaged or cut short: {count:,} bytes are announced where {self.left:,} are left. "
@@ -46,7 +50,11 @@ class Cursor:
         return struct.unpack(layout, self.take(struct.calcsize(layout)))[0]
 
     def line(self) -> str:
-        """Return the text before the next line feed, and step over that."""
+        """Return the text before the next line feed, and step over that.
+
+        Raises:
+            ForeignError: There is no line feed.
+        """
         window = bytes(self.data[self.position : self.position + _MAX_LINE])
         end = window.find(b"\n")
         if end < 0:
@@ -55,7 +63,11 @@ class Cursor:
         return window[:end].decode("utf-8", errors="replace")
 
     def text(self, count: int) -> str:
-        """Return the next `count` bytes as UTF-8."""
+        """Return the next `count` bytes as UTF-8.
+
+        Raises:
+            ForeignError: They are not there, or no UTF-8.
+        """
         data = self.take(count)
         try:
             return str(data, "utf-8")

@@ -1,4 +1,4 @@
-"""What a family of published hypernets is, and how its settings follow from a file: stated, or read off the shapes."""
+"""Families of published hypernets, and the settings of a file: from the config in it, or from its tensors' shapes."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -48,8 +48,8 @@ class Settings:
 
 @final
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Family:
-    """One family: how to tell it, its settings, its key table."""
+class PublishedFamily:
+    """One family of published hypernets: what identifies its files, its settings, and its key table."""
 
     name: str
     mark: str  # a tensor that files of this family have, and no others
@@ -64,10 +64,13 @@ _TYPES: Final[dict[str, type]] = {
 }
 
 
-def settled(stated: Mapping[str, object] | None, facts: Mapping[str, Fact]) -> Settings:
+def resolve_settings(stated: Mapping[str, object] | None, facts: Mapping[str, Fact]) -> Settings:
     """Return the settings of a file from the configuration in it, if it has one, and from its shapes.
 
     Without one, virtual edges and normalization are taken as given, as the published loader does.
+
+    Raises:
+        ForeignError: Config and shapes contradict each other, or neither has the largest shape.
     """
     values: dict[str, Any] = {"weight_norm": True, "ve": True} if stated is None else _checked(stated)
     for name, fact in facts.items():
@@ -110,7 +113,11 @@ def _brief(value: object) -> str:
 
 
 def dimension(shapes: Shapes, key: str, axis: int) -> int:
-    """Return one dimension of a tensor that the family must have."""
+    """Return one dimension of a tensor that the family must have.
+
+    Raises:
+        ForeignError: The tensor or the dimension is not there.
+    """
     if key not in shapes:
         raise ForeignError(f"The file lacks the tensor {shown(key)}, which its family has.")
     shape = shapes[key]
@@ -125,5 +132,5 @@ def dimension_fact(shapes: Shapes, key: str, axis: int) -> Fact:
 
 
 def source(shapes: Shapes, *keys: str) -> str:
-    """Return the words for what some tensors say."""
+    """Return a phrase for the shapes of some tensors."""
     return " with ".join(f"{key} of shape {shapes[key]}" if key in shapes else f"no {key}" for key in keys)

@@ -9,7 +9,7 @@ from typing import Final
 from paramgen.errors import ForeignError
 from paramgen.hypernets.config import HypernetConfig
 from paramgen.hypernets.encoders.gated_gnn import GatedGnnConfig
-from paramgen.published.families import Fact, Family, Settings, Shapes, dimension, dimension_fact, source
+from paramgen.published.families import Fact, PublishedFamily, Settings, Shapes, dimension, dimension_fact, source
 from paramgen.published.ghn3 import CONV, CUTOFF, EMBEDDING, composed, conv_facts
 from paramgen.published.tables import KeyTable, Rename
 
@@ -46,7 +46,7 @@ def _config(settings: Settings, shapes: Shapes) -> HypernetConfig:
     return composed(settings, encoder, corner=True)
 
 
-GHN2: Final = Family(
+GHN2: Final = PublishedFamily(
     name="ghn2",
     mark="gnn.gru.weight_ih",
     facts=_facts,

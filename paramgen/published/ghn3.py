@@ -10,7 +10,7 @@ from paramgen.hypernets.decoders.conv import ConvConfig
 from paramgen.hypernets.encoders.gated_gnn import GatedGnnConfig
 from paramgen.hypernets.encoders.graphormer import GraphormerConfig
 from paramgen.hypernets.normalization import AsDecoded, FanIn
-from paramgen.published.families import Fact, Family, Settings, Shapes, dimension, dimension_fact, source
+from paramgen.published.families import Fact, PublishedFamily, Settings, Shapes, dimension, dimension_fact, source
 from paramgen.published.tables import KeyTable, Rename
 
 CUTOFF: Final = 50  # the longest virtual edge of the published graphs
@@ -48,11 +48,11 @@ CONV: Final = (
 
 def node_tables(settings: Settings) -> tuple[Rename, ...]:
     """Return the tables of degrees and depth: at the top in the "pretrained" layout, else in the first layer."""
-    place = "" if settings.pretrained else "gnn.0."
+    prefix = "" if settings.pretrained else "gnn.0."
     return (
-        Rename(f"{place}centrality_embed_in", "encoder.incoming"),
-        Rename(f"{place}centrality_embed_out", "encoder.outgoing"),
-        Rename(f"{place}input_dist_embed", "encoder.depth"),
+        Rename(f"{prefix}centrality_embed_in", "encoder.incoming"),
+        Rename(f"{prefix}centrality_embed_out", "encoder.outgoing"),
+        Rename(f"{prefix}input_dist_embed", "encoder.depth"),
     )
 
 
@@ -104,7 +104,7 @@ def composed(settings: Settings, encoder: GraphormerConfig | GatedGnnConfig, *, 
         normalization=FanIn(spare_tables=True) if settings.weight_norm else AsDecoded(),
         vocabulary="published",
         roles=ROLES,
-        departure=False,
+        residual=False,
     )
 
 
@@ -124,7 +124,7 @@ def _config(settings: Settings, shapes: Shapes) -> HypernetConfig:
     )
 
 
-GHN3: Final = Family(
+GHN3: Final = PublishedFamily(
     name="ghn3",
     mark="decoder.conv.2.weight",
     facts=lambda shapes: graphormer_facts(shapes) | conv_facts(shapes),

@@ -1,4 +1,4 @@
-"""LoGAH (Zhou et al., 2024, arXiv:2405.16287): its two classes, for vision and for language, told apart by shapes."""
+"""LoGAH (Zhou et al., 2024, arXiv:2405.16287): its two classes, for vision and language, distinguished by shapes."""
 
 from typing import Final
 
@@ -9,7 +9,7 @@ from paramgen.hypernets.decoders.low_rank import LowRankConfig
 from paramgen.hypernets.decoders.low_rank_vectors import LowRankVectorsConfig
 from paramgen.hypernets.encoders.shape_tables import channel_sizes
 from paramgen.hypernets.normalization import AsDecoded, FanIn, InitializerRange
-from paramgen.published.families import Fact, Family, Settings, Shapes, dimension, dimension_fact, source
+from paramgen.published.families import Fact, PublishedFamily, Settings, Shapes, dimension, dimension_fact, source
 from paramgen.published.ghn3 import CUTOFF, EMBEDDING, GRAPHORMER, ROLES, graphormer, graphormer_facts, node_tables
 from paramgen.published.tables import Dropped, KeyTable, Rename
 
@@ -43,7 +43,11 @@ def _facts(shapes: Shapes) -> dict[str, Fact]:
 
 
 def is_language(settings: Settings, shapes: Shapes) -> bool:
-    """Say whether a file is of the language class: its channel table has rows for numbers of tokens."""
+    """Say whether a file is of the language class: its channel table has rows for numbers of tokens.
+
+    Raises:
+        ForeignError: The table is of neither class.
+    """
     rows = dimension(shapes, _CHANNELS, 0)
     vision, language = (len(channel_sizes((settings.num_classes, *extra))) + 1 for extra in ((), VOCABULARIES))
     if rows not in (vision, language):
@@ -70,7 +74,7 @@ def _config(settings: Settings, shapes: Shapes) -> HypernetConfig:
         normalization=normalized if settings.weight_norm else AsDecoded(),
         vocabulary="published",
         roles=_LOGAH_ROLES,
-        departure=False,
+        residual=False,
     )
 
 
@@ -98,4 +102,4 @@ def _table(settings: Settings) -> KeyTable:
     return KeyTable(shared, _UNUSED + _PLACEHOLDERS)
 
 
-LOGAH: Final = Family(name="logah", mark="decoder.mlp.fc.0.weight", facts=_facts, config=_config, table=_table)
+LOGAH: Final = PublishedFamily(name="logah", mark="decoder.mlp.fc.0.weight", facts=_facts, config=_config, table=_table)

@@ -33,7 +33,11 @@ class Origin:
 
     @classmethod
     def from_json(cls, data: object) -> "Origin":
-        """Return the origin that `to_json` wrote; other fields are passed over, as a record has more."""
+        """Return the origin that `to_json` wrote; other fields are passed over, as a record has more.
+
+        Raises:
+            ForeignError: A field is missing or of another type.
+        """
         if not isinstance(data, dict):
             raise ForeignError(f"The record of a published file is {shown(data)}; it must be a JSON object.")
         given = {field.name: data[field.name] for field in fields(cls) if field.name in data}
@@ -47,6 +51,10 @@ class Origin:
 
 
 def read_origin(file: Path, *, parameters: int) -> Origin:
-    """Return the origin that the record of a conversion names, of a hypernet with so many parameters."""
+    """Return the origin that the record of a conversion names, of a hypernet with so many parameters.
+
+    Raises:
+        ForeignError: The record cannot be read.
+    """
     data = read_json_object(file, most=_MAX_BYTES, error=ForeignError, advice="Convert the published file again.")
     return replace(Origin.from_json(data), parameters=parameters)

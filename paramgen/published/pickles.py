@@ -1,8 +1,8 @@
-"""A machine for pickles that calls nothing: it knows some instructions and some names, and refuses all others.
+"""A reader of pickles that calls nothing: it knows some instructions and some names, and refuses all others.
 
 A pickle is a program; Python's own machine imports whatever it names and calls it. This one builds dictionaries,
 lists, tuples, sets, texts, bytes, numbers and descriptions of tensors. The few functions and classes that published
-checkpoints name stand in `NAMES`; what they would do is done here, they themselves are never looked up.
+checkpoints name are in `NAMES`; what they would do is done here, they themselves are never looked up.
 """
 
 from collections.abc import Callable
@@ -50,12 +50,16 @@ class Namespace(dict[str, object]):
 @final
 @dataclass(slots=True)
 class Budget:
-    """How many instructions a file may still have; the pickles and archives inside it draw on the same."""
+    """How many instructions a file may still have; the pickles and archives inside it share the same."""
 
     instructions: int = MAX_INSTRUCTIONS
 
     def spend(self, name: str, count: int = 1) -> None:
-        """Take `count` instructions off, or refuse the file: each part of an archive costs as much as one."""
+        """Take `count` instructions off, or refuse the file: each part of an archive costs as much as one.
+
+        Raises:
+            ForeignError: There are none left.
+        """
         self.instructions -= count
         if self.instructions < 0:
             raise ForeignError(f"{name} has more than {MAX_INSTRUCTIONS:,} instructions. No published file does.")
@@ -97,7 +101,11 @@ class Machine:
         self._memo: dict[int, Any] = {}
 
     def run(self) -> object:
-        """Return the object that the pickle describes; the cursor then stands behind it."""
+        """Return the object that the pickle describes; the cursor is then behind it.
+
+        Raises:
+            ForeignError: The pickle needs what is not known here, or is broken.
+        """
         if self._code() != _PROTO:
             raise ForeignError(f"{self.name} does not begin like a pickle of protocol 2 to {MAX_PROTOCOL}.")
         self._protocol(None)
@@ -142,11 +150,11 @@ class Machine:
         return values
 
     def _marked(self) -> list[Any]:
-        """Return what stands above the last mark, and take both off the stack."""
-        for place in range(len(self._stack) - 1, -1, -1):
-            if self._stack[place] is _MARK:
-                values = self._stack[place + 1 :]
-                del self._stack[place:]
+        """Return what is above the last mark, and take both off the stack."""
+        for index in range(len(self._stack) - 1, -1, -1):
+            if self._stack[index] is _MARK:
+                values = self._stack[index + 1 :]
+                del self._stack[index:]
                 return values
         raise self._damaged("a list in it has no beginning")
 

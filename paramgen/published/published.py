@@ -1,7 +1,7 @@
-"""Whether a prediction is the published one: the norm of its parameters beside the one that was published.
+"""Compare a prediction with the published one, by the norm of its parameters.
 
 GHN-3 (Knyazev et al., 2023, arXiv:2303.04143) publishes for 74 networks of torchvision the norm of all parameters that
-a file predicts. `published.json` has them, and by what its file is told; it is made from `checkpoints/catalog.toml`.
+a file predicts. `published.json` has them, and how each file is identified; it is made from `checkpoints/catalog.toml`.
 """
 
 import json
@@ -21,7 +21,7 @@ _SOURCE: Final = "torchvision:"
 @final
 @dataclass(frozen=True, kw_only=True)
 class PublishedFile:
-    """A published file and what it is told by; `norms` by torchvision's names."""
+    """A published file, what identifies it, and its `norms` by torchvision's names."""
 
     file: str
     family: str
@@ -42,8 +42,8 @@ class Catalog:
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class Told:
-    """Which published file it is, by what that was told, and whether it can be another one."""
+class Identification:
+    """Which published file it is, by what it was identified, and whether that is certain."""
 
     entry: PublishedFile
     by: str
@@ -53,10 +53,10 @@ class Told:
 @final
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """What came of it. A file that is only guessed at is `the same` or `unknown`, never `differs`."""
+    """The result of a comparison; for a file that is only guessed, it is `the same` or `unknown`, never `differs`."""
 
     file: str
-    told_by: str | None
+    identified_by: str | None
     verdict: Verdict
     reason: str
     architecture: str | None = None
@@ -86,15 +86,15 @@ def catalog() -> Catalog:
     return Catalog(files=tuple(found), tolerance=data["tolerance"])
 
 
-def told(origin: Origin) -> Told | None:
-    """Return which published file an origin is; None if it is like none.
+def identify(origin: Origin) -> Identification | None:
+    """Return which published file an origin is; None if it resembles none.
 
-    A file whose sha256 is known is told by it alone.
+    A file whose sha256 is known is identified by it alone.
     """
     known = catalog().files
     for entry in known:
         if entry.sha256 == origin.sha256:
-            return Told(entry=entry, by="its sha256", sure=True)
+            return Identification(entry=entry, by="its sha256", sure=True)
     alike = [
         entry
         for entry in known
@@ -102,15 +102,17 @@ def told(origin: Origin) -> Told | None:
     ]
     for entry in alike:
         if origin.repo is not None and (entry.repo, entry.file) == (origin.repo, origin.file):
-            return Told(entry=entry, by="its repository and name", sure=True)
+            return Identification(entry=entry, by="its repository and name", sure=True)
         same_name = PurePosixPath(entry.file).name == origin.file
         if origin.repo is None and same_name and entry.parameters is not None:
-            return Told(entry=entry, by="its name and size", sure=True)
+            return Identification(entry=entry, by="its name and size", sure=True)
     guess = next((entry for entry in alike if entry.norms), None)
     return (
         None
         if guess is None
-        else Told(entry=guess, by="its family" if guess.parameters is None else "its family and size", sure=False)
+        else Identification(
+            entry=guess, by="its family" if guess.parameters is None else "its family and size", sure=False
+        )
     )
 
 
@@ -126,21 +128,21 @@ def compare(record: Mapping[str, Any], norm: Callable[[], float]) -> Comparison 
     if not isinstance(described, dict) or "published" not in described:
         return None
     origin = Origin.from_json(described["published"])
-    found = told(origin)
+    found = identify(origin)
     if found is None:
         reason = "no published file is known with its sha256, name or size"
-        return Comparison(file=origin.file, told_by=None, verdict="unknown", reason=reason)
+        return Comparison(file=origin.file, identified_by=None, verdict="unknown", reason=reason)
     file, (architecture, why) = found.entry.file, _comparable(record, described, found.entry)
     if why is not None:
-        return Comparison(file=file, told_by=found.by, verdict="unknown", reason=why)
+        return Comparison(file=file, identified_by=found.by, verdict="unknown", reason=why)
     reached, wanted = norm(), found.entry.norms[architecture]
     same = abs(reached - wanted) < catalog().tolerance
-    reason = f"the file was told by {found.by}"
+    reason = f"the file was identified by {found.by}"
     if not found.sure:
         reason += ", and the norm confirms it" if same else " alone, so it can be another one"
     return Comparison(
         file=file,
-        told_by=found.by,
+        identified_by=found.by,
         verdict="the same" if same else "differs" if found.sure else "unknown",
         reason=reason,
         architecture=architecture,

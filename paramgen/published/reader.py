@@ -18,7 +18,7 @@ from paramgen.published.cursor import Cursor, shown
 from paramgen.published.pickles import Budget, Embedded, Machine
 from paramgen.published.tensors import MAX_STORAGE_ELEMENTS, Storage
 
-MAX_BYTES: Final = 1 << 34  # the training state of the largest published hypernet has half of that
+MAX_CHECKPOINT_BYTES: Final = 1 << 34  # the training state of the largest published hypernet has half of that
 MAX_DEPTH: Final = 32
 _ZIP: Final = b"PK\x03\x04"
 _STREAM_MARK: Final = 0x1950A86A20F9469CFC6C  # the first object of torch's older format
@@ -48,7 +48,7 @@ class ForeignFile:
 def read(path: Path) -> ForeignFile:
     """Return the content of a checkpoint, or refuse it."""
     data = _opened(path)
-    content = _Reader(str(path)).content(data)
+    content = _CheckpointReader(str(path)).content(data)
     _check_depth(content, str(path))
     return ForeignFile(path, content, data)
 
@@ -60,8 +60,8 @@ def _opened(path: Path) -> memoryview:
             raise ForeignError(f"{str(path)!r} is no file. Type the name of a published checkpoint.")
         with path.open("rb") as file:
             size = file.seek(0, 2)
-            if not 0 < size <= MAX_BYTES:
-                raise ForeignError(f"{str(path)!r} has {size:,} bytes; allowed are 1 to {MAX_BYTES:,}.")
+            if not 0 < size <= MAX_CHECKPOINT_BYTES:
+                raise ForeignError(f"{str(path)!r} has {size:,} bytes; allowed are 1 to {MAX_CHECKPOINT_BYTES:,}.")
             return memoryview(mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ))
     except OSError as error:
         raise ForeignError(f"{str(path)!r} cannot be read: {error.strerror or error}.") from error
@@ -84,7 +84,7 @@ def _check_depth(content: object, name: str) -> None:
 
 
 @final
-class _Reader:
+class _CheckpointReader:
     """Reads one file; everything embedded in it shares one budget of instructions."""
 
     def __init__(self, name: str) -> None:

@@ -8,7 +8,7 @@ from paramgen.errors import ForeignError
 from paramgen.published.cursor import shown
 
 DROPPED: Final = "dropped."
-"""What stands before the key of a tensor that is not taken over."""
+"""The prefix of the key of a tensor that is not taken over."""
 
 _LAYER: Final = "{layer}"
 _LEAF: Final = r"[a-z_]+"
@@ -17,7 +17,7 @@ _LEAF: Final = r"[a-z_]+"
 @final
 @dataclass(frozen=True, slots=True)
 class Rename:
-    """The same module in both languages; `{layer}` stands for a number, the tensor's own name follows after a dot."""
+    """The same module in both languages; `{layer}` means a number, the tensor's own name follows after a dot."""
 
     foreign: str
     ours: str
@@ -42,7 +42,11 @@ class KeyTable:
     dropped: tuple[Dropped, ...] = ()
 
     def to_ours(self, key: str) -> str:
-        """Return our name of a published tensor; of one that is not taken over, its own name after `DROPPED`."""
+        """Return our name of a published tensor; of one that is not taken over, its own name after `DROPPED`.
+
+        Raises:
+            ForeignError: No entry has this tensor.
+        """
         for rename in self.renames:
             if (found := _translated(key, rename.foreign, rename.ours)) is not None:
                 return found
@@ -51,7 +55,11 @@ class KeyTable:
         raise ForeignError(f"The file has the tensor {shown(key)}, which its family does not know.")
 
     def to_foreign(self, key: str) -> str:
-        """Return the published name of one of our tensors."""
+        """Return the published name of one of our tensors.
+
+        Raises:
+            ForeignError: No entry has this tensor.
+        """
         if key.startswith(DROPPED):
             return key.removeprefix(DROPPED)
         for rename in self.renames:

@@ -1,4 +1,4 @@
-"""Tensors of a file, described but not made: their claims are checked when read, their bytes copied when asked for."""
+"""Tensors of a file, described but not made: their claims are checked when read, their bytes copied when needed."""
 
 from dataclasses import dataclass
 from typing import Final, TypeGuard, final
@@ -31,7 +31,7 @@ _MAX_DIMENSIONS: Final = 8
 @final
 @dataclass(slots=True, eq=False)
 class Storage:
-    """A row of elements in a file; `data` is set once the place of its bytes is known."""
+    """A row of elements in a file; `data` is set once the offset of its bytes is known."""
 
     dtype: torch.dtype
     elements: int
@@ -46,7 +46,7 @@ class Storage:
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class ForeignTensor:
-    """A tensor of a file: where in which storage it lies."""
+    """A tensor of a file: which part of which storage it is."""
 
     storage: Storage
     offset: int
@@ -74,7 +74,11 @@ class ForeignTensor:
         return 1 + sum((size - 1) * step for size, step in zip(self.shape, self.stride, strict=True))
 
     def tensor(self) -> Tensor:
-        """Return a tensor of its own with these elements."""
+        """Return a tensor of its own with these elements.
+
+        Raises:
+            ForeignError: The file has no data for it.
+        """
         data, width = self.storage.data, self.dtype.itemsize
         if data is None:
             raise ForeignError("The file has no data for one of its tensors. Get the file again.")
@@ -85,7 +89,11 @@ class ForeignTensor:
 
 
 def rebuilt(name: str, arguments: tuple[object, ...]) -> ForeignTensor:
-    """Return what `torch._utils._rebuild_tensor_v2` would make of its arguments, or refuse them."""
+    """Return what `torch._utils._rebuild_tensor_v2` would make of its arguments, or refuse them.
+
+    Raises:
+        ForeignError: The arguments are not those of a tensor.
+    """
     if len(arguments) not in (6, 7):
         raise ForeignError(f"{name}: a tensor of {len(arguments)} arguments; 6 or 7 are allowed. Get the file again.")
     storage, offset, shape, stride = arguments[:4]

@@ -1,4 +1,4 @@
-"""Names that stand for classes, and the one grammar of specs: `kind:argument`."""
+"""Registries: classes by name, and the one grammar of specs, `kind:argument`."""
 
 import importlib
 import pkgutil

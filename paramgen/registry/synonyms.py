@@ -1,6 +1,6 @@
 """Other names for what an option takes: dtypes as torch and configs spell them, initializers as torch and Keras do.
 
-Records hold the name that stands on the left of the dtypes' table and on the right of the initializers'.
+Records hold the name on the left of the dtypes' table and on the right of the initializers'.
 """
 
 from typing import Any, Final

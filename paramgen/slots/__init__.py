@@ -1,1 +1,1 @@
-"""Slots: every entry of a state dict, what its constructor draws for it, and a generator of its own for each."""
+"""Slots: every entry of a state dict, the init program that fills it by default, and its own random generator."""

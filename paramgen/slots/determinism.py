@@ -1,9 +1,9 @@
-"""What a process has once for all its threads, and how work that depends on it goes on side by side.
+"""The state that all threads of a process share, such as random generators, and how threads use it side by side.
 
 Constructors and forward passes may take numbers from the global generators of Python, numpy and torch. They shall take
 the same ones each time, and leave the generators as they were. Most take none, so they need not wait for each other:
-work runs beside other work while the generators stand at their seed, and if somebody moved them meanwhile, it is done
-again, alone.
+work runs beside other work while the generators are at their seed, and if another thread used them meanwhile, it is
+done again, alone.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ CONSTRUCTING: Final = threading.RLock()
 """Of one constructor at a time, beside any number of forward passes.
 
 While it runs, transformers has functions of its own in torch.nn.init, torchvision changes the filters of warnings, and
-the recorder draws truncated normals in its way: all of that in the whole process.
+the recorder has its own truncated normals: all of that holds in the whole process.
 """
 
 P = ParamSpec("P")
@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 
 @contextlib.contextmanager
-def settled_randomness() -> Iterator[None]:
+def seeded_randomness() -> Iterator[None]:
     """Give code that takes global random numbers the same ones each time, and put the caller's state back.
 
     It is alone with the generators: whatever is `undisturbed` in other threads has ended, or waits.
@@ -47,22 +47,22 @@ def undisturbed(work: Callable[P, T]) -> Callable[P, T]:
 
     @functools.wraps(work)
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
-        with _TURNS.beside() as turn, _PROCESS:
-            if turn.only_one():
+        with _OCCUPANCY.beside() as stay, _PROCESS:
+            if stay.only_one():
                 _seed()
             if _at_seed():
                 ended = _Ended(lambda: work(*args, **kwargs))
-                if turn.only_one() or _at_seed():
+                if stay.only_one() or _at_seed():
                     return ended.result()
-        with settled_randomness():
+        with seeded_randomness():
             return work(*args, **kwargs)
 
     return call
 
 
 def alone() -> AbstractContextManager[None]:
-    """Have the global generators for oneself; inside, the same thread may have them again."""
-    return _TURNS.alone()
+    """Reserve the global generators for this thread; inside, it may do so again."""
+    return _OCCUPANCY.alone()
 
 
 @final
@@ -94,7 +94,7 @@ class Shared:
 
 @final
 class _Ended(Generic[T]):
-    """What came of a call: what it returned, or its exception."""
+    """The outcome of a call: what it returned, or its exception."""
 
     def __init__(self, work: Callable[[], T]) -> None:
         self._error: Exception | None = None
@@ -111,21 +111,21 @@ class _Ended(Generic[T]):
 
 
 @final
-class _Turn:
+class _Stay:
     """The time that one thread spends beside others."""
 
-    def __init__(self, turns: "_Turns") -> None:
-        self._turns = turns
-        self._arrivals, self._met = turns.arrivals, turns.guests > 1
+    def __init__(self, occupancy: "_Occupancy") -> None:
+        self._occupancy = occupancy
+        self._arrivals, self._met = occupancy.arrivals, occupancy.guests > 1
 
     def only_one(self) -> bool:
-        """Whether nobody else was there since it began."""
-        return not self._met and self._turns.arrivals == self._arrivals
+        """Whether no other thread was there since it began."""
+        return not self._met and self._occupancy.arrivals == self._arrivals
 
 
 @final
-class _Turns:
-    """Many side by side, or one alone. Who is alone, or beside others, may be so again inside."""
+class _Occupancy:
+    """Many threads side by side, or one alone; either may be nested."""
 
     def __init__(self) -> None:
         self.guests = self.arrivals = 0
@@ -135,16 +135,16 @@ class _Turns:
         self._own = threading.local()
 
     @contextlib.contextmanager
-    def beside(self) -> Iterator[_Turn]:
+    def beside(self) -> Iterator[_Stay]:
         me = threading.get_ident()
         with self._changed:
             self._changed.wait_for(lambda: self._owner in (None, me))
             self.guests += 1
             self.arrivals += 1
-            turn = _Turn(self)
+            stay = _Stay(self)
         self._own.guest = self._inside() + 1
         try:
-            yield turn
+            yield stay
         finally:
             self._own.guest -= 1
             with self._changed:
@@ -228,5 +228,5 @@ def _one_state() -> Iterator[None]:
             torch._C._set_only_lift_cpu_tensors(lifted)
 
 
-_TURNS: Final = _Turns()
+_OCCUPANCY: Final = _Occupancy()
 _PROCESS: Final = Shared(_one_state)

@@ -1,8 +1,8 @@
-"""What a library's own constructor draws for one slot: a small program of tensor operations.
+"""Init programs: what a library's own constructor does to fill one slot, as a small program of tensor operations.
 
 A network is built once, on the meta device, while every tensor operation of its constructor is recorded
 (`paramgen.architectures.recorder`; the idea is torchdistX's deferred initialization). The steps that lead to one
-slot are its *draw*. Replaying a draw allocates that slot and its intermediate values, nothing else, and takes its
+slot are its *init program*. Running one allocates that slot and its intermediate values, nothing else, and takes its
 randomness from a generator of its own: the distribution is the library's, the bytes depend on seed and name only.
 """
 
@@ -31,7 +31,7 @@ class Register:
 
 @final
 @dataclass(frozen=True, slots=True)
-class Step:
+class InitStep:
     """One operation: `operator` is `packet.overload` of `torch.ops.aten`; tensors in it are constants."""
 
     operator: str
@@ -43,27 +43,26 @@ class Step:
 _FILLS: Final = frozenset(("normal_.default", "uniform_.default"))
 _SAMPLE: Final = 4096
 _BLANK: Final = frozenset(("empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided"))
-"""Operations that return whatever was in memory: a draw need not write to all of it, so it is zeroed."""
+"""Operations that return whatever was in memory: a program need not write to all of it, so it is zeroed."""
 _BLOCK: Final = 16  # torch draws normal numbers by so many at a time, and the last so many of a tensor together
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class InitProgram:
-    """The steps that make a slot's start; the slot is a strided view of register `result`."""
+    """The steps that make a slot's default initialization; the slot is a strided view of register `result`."""
 
-    steps: tuple[Step, ...]
+    steps: tuple[InitStep, ...]
     result: int
     size: tuple[int, ...]
     stride: tuple[int, ...]
     offset: int
-    kept: bool = False  # a live module's own value, which no library drew anew
+    kept: bool = False  # a live module's own value, which is not drawn anew
     drawn: bool = False  # whether that value looked as if it had been drawn when it was found
 
     def __repr__(self) -> str:
-        return (
-            f"Draw({'kept' if self.kept else ', '.join(step.operator for step in self.steps[-3:])}, size={self.size})"
-        )
+        operators = "kept" if self.kept else ", ".join(step.operator for step in self.steps[-3:])
+        return f"InitProgram({operators}, size={self.size})"
 
     @property
     def random(self) -> bool:
@@ -78,12 +77,12 @@ class InitProgram:
         return held
 
     def __call__(self, generator: torch.Generator) -> Tensor:
-        """Replay the steps on the generator's device and return the slot's start."""
+        """Run the steps on the generator's device and return the slot's default initialization."""
         registers: dict[int, Tensor] = {}
         for _, live in self.replay(generator.device, generator):
             registers = live
         if self.result not in registers:
-            raise GraphError(f"A draw of {len(self.steps)} steps makes no register {self.result}.")
+            raise GraphError(f"An init program of {len(self.steps)} steps makes no register {self.result}.")
         value = registers[self.result]
         if (tuple(value.shape), value.stride(), value.storage_offset()) == (self.size, self.stride, self.offset):
             return value
@@ -92,7 +91,7 @@ class InitProgram:
 
     @property
     def piecewise(self) -> bool:
-        """Whether it is one fresh tensor filled once with random numbers: then `pieces` can make it bit by bit."""
+        """Whether it is one fresh tensor filled once with random numbers: then `chunks` can make it bit by bit."""
         if len(self.steps) != 2 or self.offset or not self.size:
             return False
         new, fill = self.steps
@@ -105,8 +104,8 @@ class InitProgram:
             and self.stride == torch.empty(self.size, device="meta").stride()
         )
 
-    def pieces(self, generator: torch.Generator, elements: int) -> Iterator[Tensor]:
-        """Yield the same numbers as a call, flat, about `elements` at a time, each valid until the next is asked for.
+    def chunks(self, generator: torch.Generator, elements: int) -> Iterator[Tensor]:
+        """Yield the same numbers as a call, flat, about `elements` at a time, each valid until the next is requested.
 
         Small pieces stay in the processor's cache: they are also drawn faster.
         """
@@ -114,7 +113,12 @@ class InitProgram:
         step = max(1, elements // _BLOCK) * _BLOCK
         registers: dict[int, Tensor] = {}
         keywords = {"dtype": new.keywords.get("dtype")}
-        _run(Step("empty.memory_format", ((step + _BLOCK,),), keywords, new.results), registers, generator.device, None)
+        _run(
+            InitStep("empty.memory_format", ((step + _BLOCK,),), keywords, new.results),
+            registers,
+            generator.device,
+            None,
+        )
         left = prod(self.size)
         while left:
             count = left if left < step + _BLOCK else step
@@ -125,7 +129,7 @@ class InitProgram:
 
     def replay(
         self, device: torch.device, generator: torch.Generator | None
-    ) -> Iterator[tuple[Step, dict[int, Tensor]]]:
+    ) -> Iterator[tuple[InitStep, dict[int, Tensor]]]:
         """Run step after step; yield each with the registers that hold a tensor then."""
         registers: dict[int, Tensor] = {}
         last_use = {register: index for index, step in enumerate(self.steps) for register in registers_of(step)}
@@ -139,18 +143,18 @@ class InitProgram:
 
 
 def kept(value: Tensor) -> InitProgram:
-    """Return the draw of a slot that keeps the value it has, which is read when it is asked for, not now."""
+    """Return the init program of a slot that keeps the value it has, which is read when the program runs, not now."""
     return replace(constant(value), kept=True, drawn=_looks_drawn(value))
 
 
 def full(number: Tensor, size: tuple[int, ...]) -> InitProgram:
-    """Return the draw of a slot that starts from one number everywhere."""
-    step = Step("full.default", (size, number.item()), {"dtype": number.dtype}, (0,))
+    """Return the init program of a slot that holds one number everywhere."""
+    step = InitStep("full.default", (size, number.item()), {"dtype": number.dtype}, (0,))
     return InitProgram((step,), 0, size, torch.empty(size, device="meta").stride(), 0)
 
 
 def _looks_drawn(value: Tensor) -> bool:
-    """Whether values are of more than two kinds: zeros, ones, a bias of -4.6 or an identity were meant, not drawn."""
+    """Whether values look random: with at most two different ones (zeros, ones, an identity) they do not."""
     flat = value.detach().reshape(-1)
     if flat.element_size() == 1:
         flat = flat.view(torch.uint8)
@@ -163,8 +167,8 @@ def _mixed(flat: Tensor) -> bool:
 
 
 def constant(value: Tensor) -> InitProgram:
-    """Return the draw of a slot that always starts from `value`."""
-    step = Step("clone.default", (value.detach(),), {"memory_format": torch.contiguous_format}, (0,))
+    """Return the init program of a slot that always holds `value`."""
+    step = InitStep("clone.default", (value.detach(),), {"memory_format": torch.contiguous_format}, (0,))
     return InitProgram((step,), 0, tuple(value.shape), torch.empty(value.shape, device="meta").stride(), 0)
 
 
@@ -189,16 +193,20 @@ def slot_generator(seed: int, name: str, *, stream: str = "") -> torch.Generator
     return torch.Generator("cpu").manual_seed(int.from_bytes(digest, "little") >> 1)
 
 
-def operator_of(step: Step) -> Any:
-    """Look the step's operator up among `torch.ops.aten`."""
+def operator_of(step: InitStep) -> Any:
+    """Return the step's operator from `torch.ops.aten`.
+
+    Raises:
+        GraphError: There is no such operator.
+    """
     packet, _, overload = step.operator.partition(".")
     found = getattr(getattr(torch.ops.aten, packet, None), overload, None)
     if not isinstance(found, torch._ops.OpOverload):
-        raise GraphError(f"Unknown tensor operation {one_line(step.operator)!r} in a slot's draw.")
+        raise GraphError(f"Unknown tensor operation {one_line(step.operator)!r} in a slot's init program.")
     return found
 
 
-def registers_of(step: Step) -> set[int]:
+def registers_of(step: InitStep) -> set[int]:
     """Return the registers that the step reads or makes."""
     named = (value for value in tree_iter((step.arguments, dict(step.keywords))) if isinstance(value, Register))
     return {*(value.index for value in named), *(result for result in step.results if result is not None)}
@@ -209,10 +217,12 @@ def _one_line_errors(operator: str) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, LookupError, TypeError, ValueError, ArithmeticError, AssertionError, AttributeError) as error:
-        raise GraphError(f"A draw's operation {operator!r} fails: {type(error).__name__}: {one_line(error)}") from error
+        raise GraphError(
+            f"An init program's operation {operator!r} fails: {type(error).__name__}: {one_line(error)}"
+        ) from error
 
 
-def _run(step: Step, registers: dict[int, Tensor], device: torch.device, generator: torch.Generator | None) -> None:
+def _run(step: InitStep, registers: dict[int, Tensor], device: torch.device, generator: torch.Generator | None) -> None:
     operator = operator_of(step)
     # A constant that is written to, or of which a view may be, must be the same at the next replay.
     copy = any(argument.alias_info is not None for argument in operator._schema.arguments)

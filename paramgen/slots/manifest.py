@@ -12,7 +12,7 @@ from torch.nn.parameter import is_lazy
 
 from paramgen.slots.init_program import InitProgram
 
-Kind = Literal["parameter", "buffer"]
+SlotKind = Literal["parameter", "buffer"]
 
 
 @final
@@ -23,13 +23,13 @@ class Slot:
     name: str
     shape: tuple[int, ...]
     dtype: torch.dtype
-    kind: Kind
+    kind: SlotKind
     owner: str  # path of the module that holds it; empty for the root
     owner_type: str  # that module's class, with its Python module
     tied_to: str | None = None
     program: InitProgram | None = field(
         default=None, repr=False
-    )  # what the library's constructor draws for it; None where that is not known
+    )  # how the library's constructor fills it; None where that is not known
 
     @property
     def elements(self) -> int:
@@ -46,7 +46,7 @@ class Manifest(Mapping[str, Slot]):
     ) -> None:
         self.unsaved: Mapping[str, InitProgram] = dict(unsaved or {})
         """What the library makes of the buffers that no state dict has: to run a network, they are needed too."""
-        self._asked: tuple[Slot, ...] | None = None
+        self._requested: tuple[Slot, ...] | None = None
         self._slots = {slot.name: slot for slot in slots}
         self._tied: dict[str, list[str]] = {}
         for slot in self._slots.values():
@@ -67,16 +67,16 @@ class Manifest(Mapping[str, Slot]):
 
     @property
     def filled(self) -> tuple[Slot, ...]:
-        """The slots that need a tensor: all but the tied ones; or those of them that were asked for."""
-        if self._asked is not None:
-            return self._asked
+        """The slots that need a tensor: all but the tied ones; or those of them that were requested."""
+        if self._requested is not None:
+            return self._requested
         return tuple(slot for slot in self._slots.values() if slot.tied_to is None)
 
     def only(self, names: Iterable[str]) -> "Manifest":
         """Return the same slots, of which those named are to be filled, in this order."""
-        asked = self.whole()
-        asked._asked = tuple(self._slots[name] for name in names)
-        return asked
+        requested = self.whole()
+        requested._requested = tuple(self._slots[name] for name in names)
+        return requested
 
     def whole(self) -> "Manifest":
         """Return the same slots, of which all are to be filled."""
@@ -98,7 +98,7 @@ class Manifest(Mapping[str, Slot]):
 
 
 def state_of(module: nn.Module) -> dict[str, Tensor]:
-    """Return the tensors of a module's state dict, themselves. Extra state, which only the module understands, is not.
+    """Return the tensors of a module's state dict, not copied, without extra state, which only the module understands.
 
     It is not even asked for: to make it, a module may read values, which tensors on the meta device do not have.
     """
@@ -133,7 +133,7 @@ def read_manifest(
     """Read the manifest of `module`.
 
     Where tensors are tied, the name that `ties` (name -> name whose tensor it shares) does not tie holds the tensor,
-    or else the first in the state dict. `draws` may be under any of the names.
+    or else the first in the state dict. `programs` may be under any of the names.
     """
     owners = dict(module.named_modules(remove_duplicate=False))
     first: dict[int, str] = {}

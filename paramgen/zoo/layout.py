@@ -1,4 +1,4 @@
-"""zoo.json: what all checkpoints of a zoo have in common, read as hostile."""
+"""zoo.json describes what all checkpoints of a zoo have in common; it is validated, as it may be anybody's."""
 
 import hashlib
 import json
@@ -12,30 +12,31 @@ from typing import Any, Final, Literal, final, get_args
 from paramgen.errors import ZooError
 
 NAME: Final = "zoo.json"
-FORMAT: Final = 1
-MAX_BYTES: Final = 4_000_000
+FORMAT_VERSION: Final = 1
+MAX_LAYOUT_BYTES: Final = 4_000_000
 MAX_RANK: Final = 4_096
 MAX_TEXT: Final = 10_000
 FILE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}\.safetensors")
 
-Form = Literal["full", "low_rank"]
-Task = Literal["translation", "classification", "collected"]
+ZooForm = Literal["full", "low_rank"]
+ZooKind = Literal["translation", "classification", "collected"]
 Output = Literal["direct", "residual"]
 
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Layout:
-    """What zoo.json says. Form `low_rank`: `targets` are stored as two factors, `trained` as they are.
+class ZooLayout:
+    """The contents of zoo.json.
 
-    What is neither is the base's. Form `full` has all slots, and no base where nothing is shared. `output` says what
-    the network gives: the image itself, or what is added to the input.
+    In the form `low_rank` a checkpoint stores `targets` as two factors and `trained` slots as they are; all others are
+    the base checkpoint's. In the form `full` it stores all slots, and `base` is None where there is none. `output` says
+    what the network returns: the image itself, or a residual that is added to the input.
     """
 
     spec: str
     config: Mapping[str, Any]
-    task: Task
-    form: Form
+    kind: ZooKind
+    form: ZooForm
     base: str | None = "base.safetensors"
     rank: int = 4
     alpha: float = 4.0
@@ -44,7 +45,7 @@ class Layout:
     trained: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse values that no zoo has."""
+        """Raise ZooError for invalid values."""
         if not 1 <= self.rank <= MAX_RANK:
             raise ZooError(f"{NAME}: rank is {self.rank}; allowed are 1 to {MAX_RANK:,}.")
         if not (math.isfinite(self.alpha) and self.alpha > 0):
@@ -59,21 +60,21 @@ class Layout:
 
     @property
     def scale(self) -> float:
-        """What the product of the factors is multiplied by."""
+        """The factor of the low-rank product: alpha / rank."""
         return self.alpha / self.rank
 
     @property
     def architecture_sha256(self) -> str:
-        """Return a hash that two zoos share exactly if their architectures are the same."""
+        """Return the hash of the architecture: the same for two zoos only if their spec and config are the same."""
         text = json.dumps({"spec": self.spec, "config": self.config}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def to_json(self) -> dict[str, Any]:
-        """Return what zoo.json holds."""
+        """Return the contents of zoo.json."""
         return {
-            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
             "architecture": {"spec": self.spec, "config": dict(self.config)},
-            "task": self.task,
+            "kind": self.kind,
             "base": self.base,
             "form": self.form,
             "rank": self.rank,
@@ -84,17 +85,19 @@ class Layout:
         }
 
     @classmethod
-    def from_json(cls, given: Any) -> "Layout":
-        """Return what a zoo.json says, or say what is wrong with it."""
-        if not isinstance(given, dict) or given.get("format") != FORMAT:
-            found = given.get("format") if isinstance(given, dict) else type(given).__name__
-            raise ZooError(f"{NAME} has the format {found!r}; this version reads format {FORMAT}.")
+    def from_json(cls, given: Any) -> "ZooLayout":
+        """Return the layout of a zoo.json; raise ZooError if it is invalid."""
+        if not isinstance(given, dict) or given.get("format_version") != FORMAT_VERSION:
+            found = given.get("format_version") if isinstance(given, dict) else None
+            raise ZooError(
+                f"{NAME} has the format_version {found!r}; paramgen reads {FORMAT_VERSION}. Make the zoo again."
+            )
         architecture = _typed(given, "architecture", dict)
         return cls(
             spec=_typed(architecture, "spec", str),
             config=_typed(architecture, "config", dict),
-            task=_one_of(given, "task", get_args(Task)),
-            form=_one_of(given, "form", get_args(Form)),
+            kind=_one_of(given, "kind", get_args(ZooKind)),
+            form=_one_of(given, "form", get_args(ZooForm)),
             base=None if given.get("base") is None else _typed(given, "base", str),
             rank=_typed(given, "rank", int),
             alpha=float(_typed(given, "alpha", (int, float))),
@@ -104,12 +107,12 @@ class Layout:
         )
 
 
-def read_layout(folder: Path) -> Layout:
+def read_layout(folder: Path) -> ZooLayout:
     """Read the zoo.json of `folder`."""
     path = folder / NAME
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise ZooError(f"{path} is larger than {MAX_BYTES:,} bytes; that is no zoo's.")
+        if path.stat().st_size > MAX_LAYOUT_BYTES:
+            raise ZooError(f"{path} is larger than {MAX_LAYOUT_BYTES:,} bytes; that is no zoo's.")
         given = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ZooError(
@@ -117,7 +120,7 @@ def read_layout(folder: Path) -> Layout:
         ) from error
     except (OSError, ValueError, RecursionError) as error:
         raise ZooError(f"{path} cannot be read: {type(error).__name__}. Get the zoo again.") from error
-    return Layout.from_json(given)
+    return ZooLayout.from_json(given)
 
 
 def _typed(given: Mapping[str, Any], key: str, kind: type | tuple[type, ...]) -> Any:

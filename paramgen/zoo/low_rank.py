@@ -12,14 +12,14 @@ from torch import Tensor
 
 from paramgen.errors import ZooError
 from paramgen.slots.init_program import slot_generator
-from paramgen.zoo.layout import Layout
+from paramgen.zoo.layout import ZooLayout
 
 LEFT: Final = ".lora_B"  # (out, rank)
 RIGHT: Final = ".lora_A"  # (rank, in * kh * kw)
 
 
 def restore(base: Mapping[str, Tensor], tensors: Mapping[str, Tensor], *, scale: float) -> dict[str, Tensor]:
-    """Return a whole state dict: `base`, its targets moved by their factors, the other trained slots replaced.
+    """Return a whole state dict: `base` plus the low-rank updates, with the other trained slots replaced.
 
     A factor A that `tensors` lacks is the base's, which all checkpoints share. Factors and slots may have further
     leading axes, the same for all: what is returned for them has these axes, too.
@@ -36,7 +36,7 @@ def restore(base: Mapping[str, Tensor], tensors: Mapping[str, Tensor], *, scale:
     return found
 
 
-def shapes(layout: Layout, base: Mapping[str, torch.Size]) -> dict[str, tuple[int, ...]]:
+def shapes(layout: ZooLayout, base: Mapping[str, torch.Size]) -> dict[str, tuple[int, ...]]:
     """Return the name and shape of every tensor that a checkpoint of this layout has, in the base's order."""
     if layout.form == "full":
         return {name: tuple(shape) for name, shape in base.items()}
@@ -58,7 +58,7 @@ def shapes(layout: Layout, base: Mapping[str, torch.Size]) -> dict[str, tuple[in
 
 
 def first_factors(base: Mapping[str, Tensor], targets: Iterable[str], *, rank: int, seed: int) -> dict[str, Tensor]:
-    """Return the factors that every concept starts from, so that they can be compared: A drawn once, B zero."""
+    """Return the initial factors, the same for every task so that updates can be compared: A random, B zero."""
     found = {}
     for name in targets:
         matrix = base[name].flatten(1)

@@ -1,4 +1,4 @@
-"""What a parquet file says of its bytes, read without pyarrow: its footer, and the header of every page.
+"""Read the sizes that a parquet file declares, without pyarrow: its footer, and the header of every page.
 
 pyarrow ends the process at some footers, and takes what a page's header says as memory, up to two gigabytes, whatever
 the footer says. Both are structs in Thrift's compact form (https://github.com/apache/parquet-format).
@@ -32,13 +32,13 @@ _DIFFERS: Final = "its pages are not as its footer says"
 class Chunk:
     """One column of one row group: where its pages begin, and how many bytes they are, packed and unpacked."""
 
-    start: int
+    begin: int
     packed: int
     unpacked: int
 
 
 def chunks_of(path: Path) -> list[Chunk]:
-    """Return what the footer says of every column. Raise ZooError where it says nothing that can be read."""
+    """Return the extent of every column by the footer; raise ZooError if it cannot be read."""
     with open(path, "rb") as file:
         end = file.seek(0, 2) - 8
         file.seek(max(end, 0))
@@ -56,17 +56,17 @@ def chunks_of(path: Path) -> list[Chunk]:
 
 
 def _chunk(metadata: dict[tuple[int, int], Any]) -> Chunk:
-    start = metadata[_DATA]
+    begin = metadata[_DATA]
     dictionary = metadata.get(_DICTIONARY, 0)
-    start = dictionary if 0 < dictionary < start else start
-    return Chunk(start=start, packed=metadata[_ALL_PACKED], unpacked=metadata[_ALL_UNPACKED])
+    begin = dictionary if 0 < dictionary < begin else begin
+    return Chunk(begin=begin, packed=metadata[_ALL_PACKED], unpacked=metadata[_ALL_UNPACKED])
 
 
 def unpacked_bytes(file: IO[bytes], chunks: Sequence[Chunk]) -> Iterator[int]:
     """Yield for each page of each column how many bytes pyarrow would take for it. Raise ZooError where none are."""
     count = 0
     for chunk in chunks:
-        position, end = chunk.start, chunk.start + chunk.packed
+        position, end = chunk.begin, chunk.begin + chunk.packed
         while position < end:
             unpacked, packed, length = _page(file, position)
             position += length + packed

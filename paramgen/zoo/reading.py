@@ -1,4 +1,4 @@
-"""Open a zoo, which may be anybody's: limits first, nothing executed, what is bad skipped by name and counted."""
+"""Open a zoo, which may be anybody's: sizes are limited, nothing is executed, bad checkpoints are skipped by name."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -11,13 +11,13 @@ from torch import Tensor
 
 from paramgen.errors import ZooError, one_line
 from paramgen.zoo.hashes import content_sha256
-from paramgen.zoo.layout import Layout, read_layout
+from paramgen.zoo.layout import ZooLayout, read_layout
 from paramgen.zoo.low_rank import restore, shapes
 from paramgen.zoo.table import Row, read_rows
 
 SHARDS: Final = "shards"
-MAX_FILE: Final = 20_000_000_000  # bytes
-MAX_BASE: Final = 2_000_000_000
+MAX_SHARD_BYTES: Final = 20_000_000_000  # bytes
+MAX_BASE_BYTES: Final = 2_000_000_000
 _FLOATS: Final = ("F32", "F16", "BF16")
 _WITH_COUNTERS: Final = (*_FLOATS, "F64", "I64", "I32", "U8", "BOOL")  # whole networks have buffers, too
 
@@ -34,10 +34,10 @@ class Skipped:
 @final
 @dataclass(slots=True, kw_only=True)
 class Zoo:
-    """Checkpoints that can be read, by id. `skipped` are the others; it grows where values turn out to be bad."""
+    """The usable checkpoints of a folder. `skipped` lists the others, and grows when bad values are read."""
 
     folder: Path
-    layout: Layout
+    layout: ZooLayout
     base: Mapping[str, Tensor]
     rows: tuple[Row, ...]
     shapes: Mapping[str, tuple[int, ...]]
@@ -68,8 +68,8 @@ class Zoo:
         return cls(folder=folder, layout=layout, base=base, rows=tuple(kept), shapes=expected, skipped=skipped)
 
     @property
-    def start(self) -> dict[str, Tensor]:
-        """The shared start as a state dict: the base without the factors that it may carry."""
+    def base_state(self) -> dict[str, Tensor]:
+        """The base checkpoint as a state dict: the base without the shared factors."""
         return restore(self.base, {}, scale=self.layout.scale)
 
     def row(self, id: str) -> Row:
@@ -113,10 +113,10 @@ class Zoo:
         return found
 
 
-def _rows(given: list[Any], layout: Layout) -> tuple[list[Row], list[Skipped]]:
+def _rows(given: list[Any], layout: ZooLayout) -> tuple[list[Row], list[Skipped]]:
     rows: dict[str, Row] = {}
     skipped = []
-    for place, each in enumerate(given):
+    for number, each in enumerate(given):
         name = str(each.get("id", ""))[:200] if isinstance(each, dict) else ""
         try:
             row = Row.from_json(each)
@@ -128,15 +128,15 @@ def _rows(given: list[Any], layout: Layout) -> tuple[list[Row], list[Skipped]]:
                 raise ZooError("its architecture is another than the zoo's")
             rows[row.id] = row
         except ZooError as error:
-            skipped.append(Skipped(name or f"row {place}", str(error)))
+            skipped.append(Skipped(name or f"row {number}", str(error)))
     return list(rows.values()), skipped
 
 
 def _header(path: Path) -> dict[str, tuple[str, tuple[int, ...]]] | str:
     """Return type and shape of every tensor of a shard, or why it cannot be read."""
     try:
-        if path.stat().st_size > MAX_FILE:
-            return f"{path.name} is larger than {MAX_FILE:,} bytes"
+        if path.stat().st_size > MAX_SHARD_BYTES:
+            return f"{path.name} is larger than {MAX_SHARD_BYTES:,} bytes"
         with safe_open(path, framework="pt") as file:
             slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
             return {name: (each.get_dtype(), tuple(each.get_shape())) for name, each in slices.items()}
@@ -180,8 +180,8 @@ def _common(
 
 def _whole(path: Path) -> dict[str, Tensor]:
     try:
-        if path.stat().st_size > MAX_BASE:
-            raise ZooError(f"{path} is larger than {MAX_BASE:,} bytes; that is no zoo's base.")
+        if path.stat().st_size > MAX_BASE_BYTES:
+            raise ZooError(f"{path} is larger than {MAX_BASE_BYTES:,} bytes; that is no zoo's base.")
         with safe_open(path, framework="pt") as file:
             found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
     except (SafetensorError, OSError) as error:

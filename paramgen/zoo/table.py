@@ -1,4 +1,4 @@
-"""index.parquet: a row for each checkpoint, read as hostile."""
+"""index.parquet has a row for each checkpoint; it is validated, as it may be anybody's."""
 
 import json
 import math
@@ -13,7 +13,7 @@ from paramgen.errors import ZooError, one_line
 from paramgen.zoo.pages import chunks_of, unpacked_bytes
 
 NAME: Final = "index.parquet"
-MAX_BYTES: Final = 500_000_000
+MAX_TABLE_BYTES: Final = 500_000_000
 MAX_ROWS: Final = 2_000_000
 MAX_COLUMNS: Final = 1_000
 MAX_GROUPS: Final = 10_000
@@ -31,7 +31,7 @@ _OVERHEAD: Final = 50  # bytes of a value in Python, beside its letters
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One checkpoint. `task` is the concept it was trained for, `texts` are all phrasings of it."""
+    """The row of one checkpoint. `task` is the id of the task it was trained on, `texts` are all its phrasings."""
 
     id: str
     task: str
@@ -89,8 +89,8 @@ def read_rows(folder: Path) -> list[Any]:
     parquet = require("pyarrow.parquet", extra="datasets")
     path = folder / NAME
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise ZooError(f"{path} is larger than {MAX_BYTES:,} bytes; that is no zoo's.")
+        if path.stat().st_size > MAX_TABLE_BYTES:
+            raise ZooError(f"{path} is larger than {MAX_TABLE_BYTES:,} bytes; that is no zoo's.")
         with parquet.ParquetFile(path) as file:
             if file.metadata.num_rows > MAX_ROWS:
                 raise ZooError(f"{path} has {file.metadata.num_rows:,} rows; allowed are {MAX_ROWS:,}.")
@@ -118,8 +118,8 @@ def _refuse_large(metadata: Any, path: Path) -> None:
     try:
         chunks = chunks_of(path)
         size = sum(max(chunk.unpacked, chunk.packed, 0) for chunk in chunks)
-        if size > MAX_BYTES:
-            raise ZooError(f"it has {size:,} bytes once it is decompressed; allowed are {MAX_BYTES:,}")
+        if size > MAX_TABLE_BYTES:
+            raise ZooError(f"it has {size:,} bytes once it is decompressed; allowed are {MAX_TABLE_BYTES:,}")
         with open(path, "rb") as file:
             for nbytes in unpacked_bytes(file, chunks):
                 size -= nbytes
@@ -149,8 +149,8 @@ def _read(file: Any, known: list[str], path: Path) -> list[Any]:
     size = 0
     for batch in _batches(file, known):
         size += sum(_size(column, path) for column in batch.columns)
-        if size > MAX_BYTES or len(rows) + len(batch) > MAX_ROWS:
-            raise ZooError(f"{path} has more than {MAX_BYTES:,} bytes or {MAX_ROWS:,} rows once it is read.")
+        if size > MAX_TABLE_BYTES or len(rows) + len(batch) > MAX_ROWS:
+            raise ZooError(f"{path} has more than {MAX_TABLE_BYTES:,} bytes or {MAX_ROWS:,} rows once it is read.")
         rows += batch.to_pylist()
     return rows
 

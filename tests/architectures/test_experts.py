@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM
 import paramgen
 from paramgen.architectures import Architecture, resolve
 from paramgen.architectures.experts import NAME, run_all_experts
-from paramgen.graphs.analysis.roles import parts_of
+from paramgen.graphs.analysis.roles import linear_maps_of
 from paramgen.graphs.analysis.slot_roles import elements_by_role
 from paramgen.graphs.tracing.fallbacks import graph_of
 from paramgen.output.planning import plan_folder, planned
@@ -30,7 +30,7 @@ def test_experts_are_stacked_maps_of_the_right_fan_in(kind: str) -> None:
     graph = graph_of(architecture)
     assert (graph.traced_by, graph.failures, graph.unreachable()) == ("fake tensors", (), [])
     assert elements_by_role(graph, architecture.manifest)["stacked linear maps"] == 2 * 4 * (48 * 32 + 32 * 24)
-    parts = parts_of(graph, architecture.manifest)
+    parts = linear_maps_of(graph, architecture.manifest)
     inner, outer = (parts[f"model.layers.1.mlp.experts.{name}"] for name in ("gate_up_proj", "down_proj"))
     assert (inner.groups, inner.out, inner.fan_in, inner.followed_by) == (4, 48, 32, "silu")
     assert (outer.groups, outer.out, outer.fan_in, outer.last_of_branch) == (4, 32, 24, True)

@@ -8,7 +8,7 @@ import pytest
 
 import paramgen
 from paramgen.architectures import Architecture, resolve
-from paramgen.architectures.followed import PADDING, Tokens, changes
+from paramgen.architectures.followed import PADDING, TokenizerVocabulary, changes
 
 if TYPE_CHECKING:
     from conftest import Command
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 GPT2 = "transformers:gpt2?n_embd=16&n_layer=1&n_head=2&n_positions=16"
 BERT = {"model_type": "bert", "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
 CLIP = "transformers:clip?text_config.num_hidden_layers=1&vision_config.num_hidden_layers=1"
-TOKENS = Tokens(name="it", rows=40, special={"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": None})
+TOKENS = TokenizerVocabulary(name="it", rows=40, special={"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": None})
 pytestmark = pytest.mark.filterwarnings("default")
 
 

@@ -9,7 +9,7 @@ import pytest
 
 import paramgen
 from paramgen._torchvision import ensure_torchvision
-from paramgen.architectures import Layout
+from paramgen.architectures import FolderLayout
 from paramgen.architectures.processors import companions
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def test_a_vocabulary_that_is_too_small_is_explained_and_a_larger_one_is_not_ref
 
 
 def test_a_nested_vocabulary_is_named(words: Path) -> None:
-    layout = Layout(source="transformers", config={"text_config": {"vocab_size": 5}})
+    layout = FolderLayout(source="transformers", config={"text_config": {"vocab_size": 5}})
     with pytest.raises(paramgen.ParamgenError, match=r"overrides=\{'text_config\.vocab_size': 6\}"):
         companions(layout, tokenizer=str(words), image_processor=None)
 

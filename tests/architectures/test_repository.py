@@ -9,7 +9,7 @@ from huggingface_hub import constants
 
 import paramgen
 from paramgen.architectures import resolve
-from paramgen.architectures.followed import Tokens
+from paramgen.architectures.followed import TokenizerVocabulary
 from paramgen.errors import ArchitectureError, OptionError, ParamgenError
 from tests.support.hub.connected import connected
 from tests.support.hub.server import Hub
@@ -53,7 +53,9 @@ def test_each_librarys_config_is_built(
 
 
 def test_its_config_follows_a_tokenizer(hub: Hub) -> None:
-    tokens = Tokens(name="it", rows=2000, special={"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": None})
+    tokens = TokenizerVocabulary(
+        name="it", rows=2000, special={"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": None}
+    )
     commit = fill(hub, GPT2)
     followed = resolve("me/model", tokens=tokens)
     assert followed.manifest["transformer.wte.weight"].shape == (2000, 8) and "vocab_size 2,000" in followed.notes[0]

@@ -9,8 +9,8 @@ from typer.testing import CliRunner, Result
 
 from checkpoints.__main__ import app
 from checkpoints.recipes import smoke
-from checkpoints.sheet import MAGNIFIED, Line, sheet
-from checkpoints.train import read_concepts, train_zoo
+from checkpoints.sheet import MAGNIFIED, SheetRow, sheet
+from checkpoints.train import read_edit_tasks, train_zoo
 from paramgen.zoo import Zoo
 
 
@@ -58,18 +58,18 @@ def test_verify_ends_with_two_where_something_is_damaged(zoo: Path, tmp_path: Pa
         shard.write_bytes(content)
 
 
-def test_the_sheet_has_a_row_for_each_concept_and_shows_predictions(zoo: Path, tmp_path: Path) -> None:
+def test_the_sheet_has_a_row_for_each_task_and_shows_predictions(zoo: Path, tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
-    concept = next(concept for concept in read_concepts(zoo) if concept.split == "test")
-    (tmp_path / "predicted" / concept.id).mkdir(parents=True)
-    save_file(Zoo.open(zoo).start, tmp_path / "predicted" / concept.id / "diffusion_pytorch_model.safetensors")
+    task = next(task for task in read_edit_tasks(zoo) if task.split == "test")
+    (tmp_path / "predicted" / task.id).mkdir(parents=True)
+    save_file(Zoo.open(zoo).base_state, tmp_path / "predicted" / task.id / "diffusion_pytorch_model.safetensors")
     options = ("--data", "drawn", "--steps", 1, "--count", 1, "--json")
     done = run("sheet", zoo, *options, "--predicted", tmp_path / "predicted", "--out", tmp_path / "sheet.png")
     assert done.exit_code == 0, done.output
     distances = json.loads(done.stdout)["distances"]
-    assert distances.keys() == {"from scratch", "shared start", "predicted"}
-    assert distances["predicted"] == distances["shared start"] != distances["from scratch"]
+    assert distances.keys() == {"from scratch", "base checkpoint", "predicted"}
+    assert distances["predicted"] == distances["base checkpoint"] != distances["from scratch"]
     with Image.open(tmp_path / "sheet.png") as picture:
         assert picture.height > 32 * MAGNIFIED and len(picture.convert("RGB").getcolors(1 << 24) or ()) > 500
     wrong = run("sheet", zoo, *options, "--predicted", tmp_path / "none", "--out", tmp_path / "none.png")
@@ -80,6 +80,6 @@ def test_a_cell_is_where_its_column_says() -> None:
     import torch
 
     cells = {"dark": torch.full((3, 8, 8), -1.0), "light": torch.full((3, 8, 8), 1.0)}
-    drawn = sheet([Line(text="one two", cells=cells)], ["light", "none", "dark"])
+    drawn = sheet([SheetRow(text="one two", cells=cells)], ["light", "none", "dark"])
     row = [drawn.getpixel((x, drawn.height - 20)) for x in range(250, drawn.width, 8 * MAGNIFIED + 8)]
     assert row == [(255, 255, 255), (0xDD, 0xDD, 0xDD), (0, 0, 0)]

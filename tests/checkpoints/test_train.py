@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from checkpoints.concepts import concepts
 from checkpoints.ensemble import Ensemble, Pairs, stack
 from checkpoints.generator import generator
 from checkpoints.networks import targets
 from checkpoints.pictures import edited, pictures
-from checkpoints.recipe import Recipe
+from checkpoints.recipe import ZooRecipe
 from checkpoints.recipes import smoke
-from checkpoints.train import read_concepts, train_zoo
+from checkpoints.tasks import edit_tasks
+from checkpoints.train import read_edit_tasks, train_zoo
 from checkpoints.units import first_tensors, units
 from checkpoints.verify import verify
 from paramgen.errors import OptionError
@@ -43,14 +43,14 @@ def zoo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def trained_alone(recipe: Recipe, names: list[int]) -> dict[int, dict[str, torch.Tensor]]:
-    given = pictures("drawn", recipe.pictures + recipe.judged)
-    chosen = [concepts(train=9, validation=0, test=0)[name] for name in names]
-    pairs = Pairs(inputs=given, targets=torch.stack([edited(concept, given) for concept in chosen]))
+def trained_alone(recipe: ZooRecipe, names: list[int]) -> dict[int, dict[str, torch.Tensor]]:
+    given = pictures("drawn", recipe.pictures + recipe.held_out)
+    chosen = [edit_tasks(train=9, validation=0, test=0)[name] for name in names]
+    pairs = Pairs(inputs=given, targets=torch.stack([edited(task, given) for task in chosen]))
     base = {name: each.detach() for name, each in generator().state_dict().items()}
     ensemble = Ensemble(generator(), base, stack(first_tensors(recipe, base), len(names)), pairs, recipe)
     last = list(ensemble.run(recipe.pictures, seed=0))[-1]
-    return {name: {key: each[place] for key, each in last.tensors.items()} for place, name in enumerate(names)}
+    return {name: {key: each[index] for key, each in last.tensors.items()} for index, name in enumerate(names)}
 
 
 @pytest.mark.parametrize("form", ["full", "low_rank"])
@@ -65,17 +65,17 @@ def test_a_network_trains_in_company_as_it_does_alone(form: str) -> None:
 def test_checkpoints_have_words_metrics_and_weights_that_fit(zoo: Path) -> None:
     opened = Zoo.open(zoo)
     rows = {row.id: row for row in opened.rows}
-    own = [concept for concept in read_concepts(zoo) if concept.split != "test"]
-    expected = {f"{concept.id}.s0.{step:05d}" for concept in own for step in RECIPE.snapshots}
+    own = [task for task in read_edit_tasks(zoo) if task.split != "test"]
+    expected = {f"{task.id}.s0.{step:05d}" for task in own for step in RECIPE.snapshots}
     assert expected <= rows.keys() and not opened.skipped
     assert len([row for row in rows.values() if row.seed]) == 2 * RECIPE.repeated * len(RECIPE.snapshots)
     assert {row.split for row in rows.values()} == {"train", "validation"}
     for row in rows.values():
-        assert row.metrics.keys() == {"distance", "start", "nothing"} and row.texts and row.licence
+        assert row.metrics.keys() == {"distance", "base", "identity"} and row.texts and row.licence
     shared = [name for name in opened.base if name.endswith(RIGHT)]
     assert len(shared) == len(opened.layout.targets) and not any(name in opened.shapes for name in shared)
     generator().load_state_dict(opened.restore(opened.rows[0].id))
-    generator().load_state_dict(opened.start)
+    generator().load_state_dict(opened.base_state)
 
 
 def test_the_first_tensors_change_nothing(zoo: Path) -> None:
@@ -111,7 +111,7 @@ def test_a_folder_is_not_mixed_up(zoo: Path, tmp_path: Path) -> None:
     before = files(zoo)
     with pytest.raises(OptionError, match="Add --resume"):
         train_zoo("smoke", RECIPE, "drawn", zoo, resume=False, ray=False, report=quiet)
-    with pytest.raises(OptionError, match="begun with another identity and settings"):
+    with pytest.raises(OptionError, match="begun with other settings and sha256"):
         train_zoo("smoke", replace(RECIPE, rank=2), "drawn", zoo, resume=True, ray=False, report=quiet)
     (tmp_path / "letter.txt").write_text("mine")
     with pytest.raises(OptionError, match="is not empty"):
@@ -134,20 +134,20 @@ def test_verify_measures_what_the_table_says_and_finds_a_changed_value(zoo: Path
     assert damaged.whole == found.whole - 1 and "its hash differs" in damaged.skipped[0].reason
 
 
-def test_units_cover_every_concept_once_and_the_repeated_ones_three_times() -> None:
+def test_units_cover_every_task_once_and_the_repeated_ones_three_times() -> None:
     recipe = replace(RECIPE, train=10, validation=2, repeated=4, group=5)
-    chosen = concepts(train=10, validation=2, test=3)
+    chosen = edit_tasks(train=10, validation=2, test=3)
     found = units(recipe, chosen)
     assert [unit.number for unit in found] == list(range(len(found)))
-    seen = [(concept.id, unit.seed) for unit in found for concept in unit.concepts]
+    seen = [(task.id, unit.seed) for unit in found for task in unit.tasks]
     assert len(seen) == len(set(seen)) == 12 + 2 * 4
-    assert not {concept.id for concept in chosen if concept.split == "test"} & {name for name, _ in seen}
+    assert not {task.id for task in chosen if task.split == "test"} & {name for name, _ in seen}
 
 
 def test_first_factors_differ_between_slots_of_one_shape() -> None:
     base = dict(generator().state_dict())
     first = first_factors(base, targets(base), rank=2, seed=0)
-    one, other = (first[f"mid_block.resnets.{place}.conv1.weight{RIGHT}"] for place in (0, 1))
+    one, other = (first[f"mid_block.resnets.{index}.conv1.weight{RIGHT}"] for index in (0, 1))
     assert one.shape == other.shape and not torch.equal(one, other)
 
 

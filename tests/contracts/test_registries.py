@@ -76,7 +76,7 @@ def transplanted(language: tuple[Architecture, Graph, Path]) -> tuple[Architectu
 @pytest.fixture(scope="module")
 def denoised(pipeline_folder: Path) -> tuple[Architecture, Graph]:
     """The one architecture that a pipeline makes weights for."""
-    return describe(str(pipeline_folder / "start"))
+    return describe(str(pipeline_folder / "base"))
 
 
 @pytest.fixture

@@ -46,8 +46,8 @@ def test_normalized_values_come_back_to_a_millionth(
     assert codec.fit(updates) == 1.0
     for update in updates:
         found = codec.decode(codec.encode(update))
-        for place, (name, tensor) in enumerate(sorted(update.items())):
-            scale = tensor.abs() + codec.mean[place].abs() + codec.deviation[place]
+        for index, (name, tensor) in enumerate(sorted(update.items())):
+            scale = tensor.abs() + codec.mean[index].abs() + codec.std[index]
             assert bool(((found[name] - tensor).abs() <= 1e-6 * scale).all())
     inside = torch.cat([codec.encode(update).flatten() for update in updates])
     assert float(inside.abs().max()) < 50

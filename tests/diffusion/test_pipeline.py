@@ -30,13 +30,13 @@ def drawn(pipeline: WeightDiffusionPipeline, seed: int = 0, **options: object) -
     return output.states[0]
 
 
-def test_a_state_is_whole_and_the_start_stays(pipeline: WeightDiffusionPipeline) -> None:
-    before = {name: tensor.clone() for name, tensor in pipeline.start.state_dict().items()}
+def test_a_state_is_whole_and_the_base_stays(pipeline: WeightDiffusionPipeline) -> None:
+    before = {name: tensor.clone() for name, tensor in pipeline.base.state_dict().items()}
     state = drawn(pipeline)
     assert {name: tensor.shape for name, tensor in state.items()} == {n: t.shape for n, t in before.items()}
     changed = {name for name, tensor in state.items() if not torch.equal(tensor, before[name])}
     assert changed == {name for name in before if "conv" in name}
-    assert states_equal(dict(pipeline.start.state_dict()), before)
+    assert states_equal(dict(pipeline.base.state_dict()), before)
 
 
 def test_the_seed_and_the_words_decide(pipeline: WeightDiffusionPipeline) -> None:
@@ -92,12 +92,14 @@ def test_a_callback_sees_every_step_and_may_change_it(pipeline: WeightDiffusionP
 
 
 def test_guidance_follows_its_formulas(pipeline: WeightDiffusionPipeline) -> None:
-    worded, wordless = torch.randn(2, 4, 3, generator=torch.Generator().manual_seed(0)).unsqueeze(1)
-    assert torch.equal(guided(worded, wordless, scale=1.0), worded)
-    assert torch.allclose(guided(worded, wordless, scale=3.0), wordless + 3 * (worded - wordless), atol=1e-5)
-    share = (worded * wordless).sum() / wordless.square().sum()
-    optimized = guided(worded, wordless, scale=3.0, optimized=True)
-    assert torch.allclose(optimized, share * wordless + 3 * (worded - share * wordless), atol=1e-5)
+    conditional, unconditional = torch.randn(2, 4, 3, generator=torch.Generator().manual_seed(0)).unsqueeze(1)
+    assert torch.equal(guided(conditional, unconditional, scale=1.0), conditional)
+    assert torch.allclose(
+        guided(conditional, unconditional, scale=3.0), unconditional + 3 * (conditional - unconditional), atol=1e-5
+    )
+    share = (conditional * unconditional).sum() / unconditional.square().sum()
+    optimized = guided(conditional, unconditional, scale=3.0, optimized=True)
+    assert torch.allclose(optimized, share * unconditional + 3 * (conditional - share * unconditional), atol=1e-5)
     assert not states_equal(drawn(pipeline), drawn(pipeline, guidance_scale=3.0))
 
 
@@ -115,7 +117,7 @@ def test_steps_that_are_not_followed_leave_the_noise(pipeline: WeightDiffusionPi
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"num_inference_steps": 0}, "0 steps"),
+        ({"num_inference_steps": 0}, "number of steps is 0"),
         ({"guidance_scale": float("nan")}, "guidance is nan"),
         ({"num_inference_steps": 2, "zero_init_steps": 2}, "allowed are 0 to 1"),
         ({"output_type": "pil"}, "Allowed: state"),

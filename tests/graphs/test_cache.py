@@ -21,7 +21,7 @@ SMALL = "timm:vit_tiny_patch16_224?depth=1"
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv(cache.PLACE, str(tmp_path / "graphs"))
+    monkeypatch.setenv(cache.CACHE_VARIABLE, str(tmp_path / "graphs"))
     return tmp_path / "graphs"
 
 
@@ -130,19 +130,19 @@ def test_writers_do_not_meet(folder: Path, architecture: Architecture) -> None:
 
 
 def test_only_so_many_are_kept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache, "MAX_FILES", 3)
+    monkeypatch.setattr(cache, "MAX_CACHED_GRAPHS", 3)
     names = [f"{number:064x}.json" for number in range(5)]
     for number, name in enumerate(names):
         cache._keep(folder / name, "{}")
         os.utime(folder / name, (number, number))
     assert sorted(os.listdir(folder)) == names[2:]
-    monkeypatch.setattr(cache, "MAX_BYTES", 1)
+    monkeypatch.setattr(cache, "MAX_CACHED_BYTES", 1)
     cache._keep(folder / "large.json", "{}")
     assert not (folder / "large.json").exists()
 
 
 def test_what_is_somebodys_stays(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache, "MAX_FILES", 2)
+    monkeypatch.setattr(cache, "MAX_CACHED_GRAPHS", 2)
     folder.mkdir(parents=True, exist_ok=True)
     mine = [f"thesis{number}.json" for number in range(9)]
     for name in mine:
@@ -167,7 +167,7 @@ def test_without_a_place_everything_is_traced(
 ) -> None:
     (tmp_path / "file").write_text("")
     for place in ("off", str(tmp_path / "file" / "graphs")):
-        monkeypatch.setenv(cache.PLACE, place)
+        monkeypatch.setenv(cache.CACHE_VARIABLE, place)
         cached_graph(architecture)
     assert len(traced) == 2 and [file.name for file in tmp_path.iterdir()] == ["file"]
 

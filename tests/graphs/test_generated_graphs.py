@@ -15,9 +15,9 @@ from benchmarks.serving.graph_fuzz import attempt, starts, tried
 from paramgen.errors import GraphError, OptionError, ParamgenError
 from paramgen.graphs.analysis import roles
 from paramgen.graphs.analysis.attention import attentions_of
-from paramgen.graphs.analysis.kinds import family_of
+from paramgen.graphs.analysis.model_family import family_of
 from paramgen.graphs.analysis.neighbours import Neighbours
-from paramgen.graphs.analysis.roles import parts_of
+from paramgen.graphs.analysis.roles import linear_maps_of
 from paramgen.graphs.graph_json import graph_from_json
 from paramgen.graphs.schema import Graph, Node
 from paramgen.initializers import initializer_of
@@ -113,7 +113,7 @@ REFUSED = {
 
 
 def graph_of(nodes: list[dict[str, Any]], edges: list[list[int]]) -> str:
-    plain = {**BASE["slots"][0], "draw": None}
+    plain = {**BASE["slots"][0], "init_program": None}
     named = {item["slot"]: item["shape"] for item in nodes if item["slot"] is not None}
     slots = [{**plain, "name": name, "shape": shape} for name, shape in named.items()]
     return json.dumps({**BASE, "nodes": nodes, "edges": edges, "slots": slots})
@@ -171,7 +171,7 @@ def test_long_chains_are_walked_once() -> None:
     graph, manifest = network(nodes, edges)
     near = Neighbours(graph)
     assert near.mixes_tokens(len(nodes) - 1) is near.mixes_tokens(2)
-    assert near.scale(len(nodes) - 1) == "0" and len(parts_of(graph, manifest)) == 8001
+    assert near.scale(len(nodes) - 1) == 0 and len(linear_maps_of(graph, manifest)) == 8001
     assert family_of(graph) == "other" and not attentions_of(graph, manifest)
 
 
@@ -208,7 +208,7 @@ def test_paths_that_no_network_has_are_refused_instead_of_followed(monkeypatch: 
     edges += [edge for at in range(weight + 1, len(nodes)) for edge in ((2, at), (weight, at))]
     graph, manifest = network(nodes, sorted(edges))
     with pytest.raises(ParamgenError, match="takes too long"):
-        parts_of(graph, manifest)
+        linear_maps_of(graph, manifest)
 
 
 def test_more_heads_than_any_network_has_are_no_attention() -> None:

@@ -92,7 +92,7 @@ def test_a_kept_value_cannot_travel() -> None:
         graph_to_json(architecture, graphed(architecture))
 
 
-def test_of_a_live_module_plain_values_and_its_layers_own_draws_travel() -> None:
+def test_of_a_live_module_plain_values_and_its_layers_own_programs_travel() -> None:
     module = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Linear(4, 2, bias=False))
     nn.init.zeros_(module[2].weight)
     nn.init.constant_(module[0].bias, -4.6)
@@ -135,7 +135,7 @@ BASE: dict[str, Any] = {
             "owner": "",
             "owner_type": "",
             "tied_to": None,
-            "draw": {
+            "init_program": {
                 "steps": [EMPTY, ["normal_.default", [{"register": 0}, 0.0, 1.0], {}, [0]]],
                 "result": 0,
                 "size": [4, 4],
@@ -157,9 +157,9 @@ def at(place: str, index: int, **entries: Any) -> str:
     return json.dumps(data)
 
 
-def drawing(*steps: Any, result: int = 0, **entries: Any) -> str:
+def with_program(*steps: Any, result: int = 0, **entries: Any) -> str:
     program = {"steps": list(steps), "result": result, "size": [4, 4], "stride": [4, 1], "offset": 0, **entries}
-    return at("slots", 0, program=program)
+    return at("slots", 0, init_program=program)
 
 
 def op(name: str, *arguments: Any, out: Any = 1, **keywords: Any) -> list[Any]:
@@ -240,64 +240,66 @@ HOSTILE: dict[str, str] = {
     "another way to tie": changed(layout={**BASE["layout"], "tied": ["once"]}),
     "a config of pairs": changed(layout={**BASE["layout"], "config": [["a", 1]]}),
     "a dtype key that is none": changed(layout={**BASE["layout"], "dtype_key": [1]}),
-    "a draw that is none": at("slots", 0, program=[1]),
-    "draw: unknown operation": drawing(op("foo.default", out=0)),
-    "draw: forbidden operation": drawing(op("from_file.default", "x", out=0)),
-    "draw: an attribute for an overload": drawing(op("empty.__class__", out=0)),
-    "draw: no steps": drawing(),
-    "draw: too many steps": drawing(*[EMPTY] * 10_001),
-    "draw: half a step": drawing(["empty.memory_format"]),
-    "draw: register before it is made": drawing(op("normal_.default", R1, out=0)),
-    "draw: a result nobody makes": drawing(EMPTY, result=9),
-    "draw: more results than it has": drawing([*EMPTY[:3], [0, 1]]),
-    "draw: another device": drawing(op("empty.memory_format", [4, 4], out=0, device="cuda")),
-    "draw: pinned memory": drawing(op("empty.memory_format", [4, 4], out=0, pin_memory=True)),
-    "draw: another dtype": drawing(op("empty.memory_format", [4, 4], out=0, dtype={"dtype": "float64"})),
-    "draw: a huge integer": drawing(op("full.default", [4, 4], 10**400, out=0, **F32)),
-    "draw: expand": drawing(EMPTY, op("expand.default", R0, [10**12, 4, 4])),
-    "draw: repeat": drawing(EMPTY, op("repeat.default", R0, [10**6, 10**6])),
-    "draw: pad": drawing(EMPTY, op("constant_pad_nd.default", R0, [10**9, 0, 10**9, 0])),
-    "draw: arange": drawing(op("arange.default", 10**13, out=0, **F32)),
-    "draw: fine arange": drawing(op("arange.start_step", 0, 1, 1e-13, out=0, **F32)),
-    "draw: eye": drawing(op("eye.default", 10**7, out=0, **F32)),
-    "draw: linspace": drawing(op("linspace.default", 0, 1, 10**13, out=0, **F32)),
-    "draw: randperm": drawing(op("randperm.default", 10**12, out=0)),
-    "draw: full": drawing(op("full.default", [10**6, 10**7], 1.0, out=0, **F32)),
-    "draw: outer sum": drawing(BIG, op("unsqueeze.default", R0, 1), op("add.Tensor", R0, R1, out=2)),
-    "draw: diagonal matrix": drawing(BIG, op("diag.default", R0)),
-    "draw: ten million parts": drawing(BIG, op("unbind.int", R0)),
-    "draw: ten million splits": drawing(BIG, op("split.Tensor", R0, 1)),
-    "draw: doubling": drawing(
+    "an init program that is none": at("slots", 0, init_program=[1]),
+    "program: unknown operation": with_program(op("foo.default", out=0)),
+    "program: forbidden operation": with_program(op("from_file.default", "x", out=0)),
+    "program: an attribute for an overload": with_program(op("empty.__class__", out=0)),
+    "program: no steps": with_program(),
+    "program: too many steps": with_program(*[EMPTY] * 10_001),
+    "program: half a step": with_program(["empty.memory_format"]),
+    "program: register before it is made": with_program(op("normal_.default", R1, out=0)),
+    "program: a result nobody makes": with_program(EMPTY, result=9),
+    "program: more results than it has": with_program([*EMPTY[:3], [0, 1]]),
+    "program: another device": with_program(op("empty.memory_format", [4, 4], out=0, device="cuda")),
+    "program: pinned memory": with_program(op("empty.memory_format", [4, 4], out=0, pin_memory=True)),
+    "program: another dtype": with_program(op("empty.memory_format", [4, 4], out=0, dtype={"dtype": "float64"})),
+    "program: a huge integer": with_program(op("full.default", [4, 4], 10**400, out=0, **F32)),
+    "program: expand": with_program(EMPTY, op("expand.default", R0, [10**12, 4, 4])),
+    "program: repeat": with_program(EMPTY, op("repeat.default", R0, [10**6, 10**6])),
+    "program: pad": with_program(EMPTY, op("constant_pad_nd.default", R0, [10**9, 0, 10**9, 0])),
+    "program: arange": with_program(op("arange.default", 10**13, out=0, **F32)),
+    "program: fine arange": with_program(op("arange.start_step", 0, 1, 1e-13, out=0, **F32)),
+    "program: eye": with_program(op("eye.default", 10**7, out=0, **F32)),
+    "program: linspace": with_program(op("linspace.default", 0, 1, 10**13, out=0, **F32)),
+    "program: randperm": with_program(op("randperm.default", 10**12, out=0)),
+    "program: full": with_program(op("full.default", [10**6, 10**7], 1.0, out=0, **F32)),
+    "program: outer sum": with_program(BIG, op("unsqueeze.default", R0, 1), op("add.Tensor", R0, R1, out=2)),
+    "program: diagonal matrix": with_program(BIG, op("diag.default", R0)),
+    "program: ten million parts": with_program(BIG, op("unbind.int", R0)),
+    "program: ten million splits": with_program(BIG, op("split.Tensor", R0, 1)),
+    "program: doubling": with_program(
         EMPTY, *[op("cat.default", [{"register": i}] * 2, out=i + 1) for i in range(40)], result=40
     ),
-    "draw: a thousand live tensors": drawing(BIG, *[op("add.Tensor", R0, R0, out=i + 1) for i in range(1000)]),
-    "draw: work without end": drawing(BIG, *[op("erfinv_.default", R0, out=0) for _ in range(9000)]),
-    "draw: sums without end": drawing(BIG, *[op("sum.default", R0, out=1) for _ in range(9000)]),
-    "draw: factorizations without end": drawing(
+    "program: a thousand live tensors": with_program(BIG, *[op("add.Tensor", R0, R0, out=i + 1) for i in range(1000)]),
+    "program: work without end": with_program(BIG, *[op("erfinv_.default", R0, out=0) for _ in range(9000)]),
+    "program: sums without end": with_program(BIG, *[op("sum.default", R0, out=1) for _ in range(9000)]),
+    "program: factorizations without end": with_program(
         ["empty.memory_format", [[3000, 3000]], F32, [0]],
         *[op("linalg_qr.default", R0, out=[1, 2]) for _ in range(50)],
     ),
-    "draw: view beyond memory": drawing(EMPTY, op("as_strided.default", R0, [4, 4], [100, 1], 10**6), result=1),
-    "draw: result beyond memory": drawing(EMPTY, offset=1),
-    "draw: result of long strides": drawing(EMPTY, stride=[100, 1]),
-    "draw: result of negative strides": drawing(EMPTY, stride=[-1, 1]),
-    "draw: strides too few": drawing(EMPTY, stride=[4]),
-    "draw: size of another slot": drawing(EMPTY, size=[4, 5]),
-    "draw: index beyond": drawing(
+    "program: view beyond memory": with_program(EMPTY, op("as_strided.default", R0, [4, 4], [100, 1], 10**6), result=1),
+    "program: result beyond memory": with_program(EMPTY, offset=1),
+    "program: result of long strides": with_program(EMPTY, stride=[100, 1]),
+    "program: result of negative strides": with_program(EMPTY, stride=[-1, 1]),
+    "program: strides too few": with_program(EMPTY, stride=[4]),
+    "program: size of another slot": with_program(EMPTY, size=[4, 5]),
+    "program: index beyond": with_program(
         EMPTY, op("index_put_.default", R0, [FAR], constant(torch.ones(1), "float32", [1]), out=0)
     ),
-    "draw: scatter beyond": drawing(EMPTY, op("scatter_.value", R0, 0, {**FAR, "shape": [1, 1]}, 5.0, out=0)),
-    "draw: probability of 7": drawing(EMPTY, op("bernoulli_.float", R0, 7.0, out=0)),
-    "draw: deviation of -1": drawing(EMPTY, op("normal_.default", R0, 0.0, -1.0, out=0)),
-    "draw: constant of too few bytes": drawing(op("clone.default", constant(torch.ones(1), "float32", [4, 4]), out=0)),
-    "draw: constant of no base64": drawing(
+    "program: scatter beyond": with_program(EMPTY, op("scatter_.value", R0, 0, {**FAR, "shape": [1, 1]}, 5.0, out=0)),
+    "program: probability of 7": with_program(EMPTY, op("bernoulli_.float", R0, 7.0, out=0)),
+    "program: deviation of -1": with_program(EMPTY, op("normal_.default", R0, 0.0, -1.0, out=0)),
+    "program: constant of too few bytes": with_program(
+        op("clone.default", constant(torch.ones(1), "float32", [4, 4]), out=0)
+    ),
+    "program: constant of no base64": with_program(
         op("clone.default", {"tensor": "!", "dtype": "float32", "shape": [4, 4]}, out=0)
     ),
-    "draw: constant that is a number": drawing(
+    "program: constant that is a number": with_program(
         op("clone.default", {"tensor": 5, "dtype": "float32", "shape": [4, 4]}, out=0)
     ),
-    "draw: unknown value": drawing(op("empty.memory_format", {"what": 1}, out=0)),
-    "draw: a float that is none": drawing(op("full.default", [4, 4], {"float": "zz"}, out=0, **F32)),
+    "program: unknown value": with_program(op("empty.memory_format", {"what": 1}, out=0)),
+    "program: a float that is none": with_program(op("full.default", [4, 4], {"float": "zz"}, out=0, **F32)),
 }
 
 

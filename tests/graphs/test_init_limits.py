@@ -29,7 +29,7 @@ def graph_of(*steps: Any, size: tuple[int, ...] = (4096,), dtype: str = "uint8",
     """Return a graph of one slot that these steps make."""
     stride = [int(step) for step in torch.empty(size, device="meta").stride()]
     program = {"steps": list(steps), "result": result, "size": list(size), "stride": stride, "offset": 0}
-    slot = {**BASE["slots"][0], "shape": list(size), "dtype": dtype, "kind": "buffer", "draw": program}
+    slot = {**BASE["slots"][0], "shape": list(size), "dtype": dtype, "kind": "buffer", "init_program": program}
     return {**BASE, "nodes": BASE["nodes"][:1], "edges": [], "slots": [slot]}
 
 
@@ -173,7 +173,7 @@ def test_what_a_draw_may_not_do_is_refused_in_one_line(name: str) -> None:
 
 
 def test_memory_is_bounded_by_the_bytes_of_the_slot() -> None:
-    """Whatever a slot's elements are: of bytes, a draw of doubles has no more than of doubles themselves."""
+    """Whatever a slot's elements are: of bytes, a program of doubles has no more than of doubles themselves."""
     elements = draw_limits.MEMORY_CONSTANT // 8
     steps = [op("full.default", [elements], 1.0, out=register, **DOUBLES) for register in range(1, 5)]
     ends = [op("detach.default", {"register": register}, out=10 + register) for register in range(1, 5)]

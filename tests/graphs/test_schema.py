@@ -35,7 +35,7 @@ def test_knows_first_uses_and_what_is_unreachable() -> None:
         ([(1, 1)], "runs backwards"),
         ([(0, 4)], "leaves the 4 nodes"),
         ([(-1, 1)], "leaves the 4 nodes"),
-        ([(0, 1), (0, 1)], "stands twice"),
+        ([(0, 1), (0, 1)], "given twice"),
     ],
 )
 def test_edges_go_forward_once(edges: list[tuple[int, int]], message: str) -> None:

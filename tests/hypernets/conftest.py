@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from paramgen.graphs.views.view import Request, View
+from paramgen.graphs.views.view import SlotRequest, View
 from paramgen.hypernets.config import HypernetConfig, first_light
 from paramgen.hypernets.decoders.conv import ConvConfig
 from paramgen.hypernets.decoders.low_rank import LowRankConfig
@@ -19,7 +19,7 @@ def encoder() -> GraphormerConfig:
 
 
 @pytest.fixture
-def departing(encoder: GraphormerConfig) -> HypernetConfig:
+def residual_config(encoder: GraphormerConfig) -> HypernetConfig:
     """A small hypernet of our own kind."""
     decoder = LowRankConfig(rank=4, width=64, max_out=32, max_in=32, scaled=True)
     return replace(first_light(), encoder=encoder, decoder=decoder)
@@ -34,7 +34,7 @@ def published(encoder: GraphormerConfig) -> HypernetConfig:
         normalization=FanIn(spare_tables=True),
         vocabulary="published",
         roles=("weight", "scale", "bias", "embedding", "position", "class_weight", "class_bias"),
-        departure=False,
+        residual=False,
     )
 
 
@@ -51,17 +51,17 @@ def view() -> View:
         shapes=(None, (24, 3, 3, 3), (24,), (40, 24), (40,), (5, 9, 3)),
         distances=distances,
         requests=(
-            Request("conv.weight", 1, "weight", (24, 3, 3, 3)),
-            Request("norm.weight", 2, "scale", (24,)),
-            Request("norm.bias", 2, "bias", (24,)),
-            Request("linear.weight", 3, "weight", (24, 40), in_out=True),
-            Request("linear.bias", 4, "bias", (40,)),
-            Request("conv1d.weight", 5, "weight", (5, 9, 3)),
+            SlotRequest("conv.weight", 1, "weight", (24, 3, 3, 3)),
+            SlotRequest("norm.weight", 2, "scale", (24,)),
+            SlotRequest("norm.bias", 2, "bias", (24,)),
+            SlotRequest("linear.weight", 3, "weight", (24, 40), in_out=True),
+            SlotRequest("linear.bias", 4, "bias", (40,)),
+            SlotRequest("conv1d.weight", 5, "weight", (5, 9, 3)),
         ),
     )
 
 
 @pytest.fixture
-def start(view: View) -> dict[str, torch.Tensor]:
+def default(view: View) -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     return {request.slot: torch.randn(request.shape, generator=generator) for request in view.requests}

@@ -11,9 +11,9 @@ from paramgen.hypernets.hypernet import empty_hypernet
 from paramgen.hypernets.normalization import InitializerRange
 
 
-def test_json_and_back_is_the_same(departing: HypernetConfig, published: HypernetConfig) -> None:
+def test_json_and_back_is_the_same(residual_config: HypernetConfig, published: HypernetConfig) -> None:
     others = (published, replace(published, normalization=InitializerRange(otherwise=0.02)))
-    for config in (first_light(), departing, *others):
+    for config in (first_light(), residual_config, *others):
         assert HypernetConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
 
 
@@ -54,10 +54,10 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("roles", ["weight", "weight"], "none twice"),
         ("roles", [], "at least one"),
         ("roles", ["weights"], r"roles\[0\] is 'weights'"),
-        ("roles", ["weight", "position"], "departures exist for"),
+        ("roles", ["weight", "position"], "with 'residual', allowed are"),
         ("vocabulary", "ours", "allowed are native, published"),
         ("format_version", 2, "git pull"),
-        ("departure", 1, "must be of type bool"),
+        ("residual", 1, "must be of type bool"),
     ],
 )
 def test_what_is_wrong_is_named_in_one_line(path: str, value: Any, message: str) -> None:

@@ -1,7 +1,7 @@
 import pytest
 
 from paramgen.errors import HypernetError
-from paramgen.graphs.views.view import Request
+from paramgen.graphs.views.view import SlotRequest
 from paramgen.hypernets.grouping import Key, grouped, kernel_shape, key_of, rounded
 
 
@@ -15,12 +15,12 @@ def test_rounding_is_the_published_one(size: int, limit: int, expected: int) -> 
 
 def test_slots_of_one_decoded_size_share_a_batch() -> None:
     requests = (
-        Request("a", 0, "weight", (64, 3, 7, 7)),
-        Request("b", 1, "scale", (64,)),
-        Request("c", 1, "bias", (64,)),
-        Request("d", 2, "weight", (128, 3, 7, 7)),
-        Request("e", 3, "class_weight", (10, 128)),
-        Request("f", 4, "class_bias", (10,)),
+        SlotRequest("a", 0, "weight", (64, 3, 7, 7)),
+        SlotRequest("b", 1, "scale", (64,)),
+        SlotRequest("c", 1, "bias", (64,)),
+        SlotRequest("d", 2, "weight", (128, 3, 7, 7)),
+        SlotRequest("e", 3, "class_weight", (10, 128)),
+        SlotRequest("f", 4, "class_bias", (10,)),
     )
     groups = grouped(requests, (32, 32))
     assert [[request.slot for request in group] for group in groups.values()] == [["a", "d"], ["b", "c"], ["e"], ["f"]]
@@ -28,24 +28,24 @@ def test_slots_of_one_decoded_size_share_a_batch() -> None:
 
 
 def test_position_tables_keep_their_width() -> None:
-    assert key_of(Request("p", 0, "position", (1, 197, 768)), (32, 32)) == Key(False, False, 1, 768, 14, 14)
+    assert key_of(SlotRequest("p", 0, "position", (1, 197, 768)), (32, 32)) == Key(False, False, 1, 768, 14, 14)
 
 
 def test_weights_are_seen_as_out_in_kh_kw() -> None:
-    assert kernel_shape(Request("a", 0, "weight", (4, 6), in_out=True)) == (6, 4, 1, 1)
-    assert kernel_shape(Request("a", 0, "weight", (4, 6, 5))) == (4, 6, 1, 5)
+    assert kernel_shape(SlotRequest("a", 0, "weight", (4, 6), in_out=True)) == (6, 4, 1, 1)
+    assert kernel_shape(SlotRequest("a", 0, "weight", (4, 6, 5))) == (4, 6, 1, 5)
 
 
 @pytest.mark.parametrize(
     "request_",
     [
-        Request("a", 0, "weight", (4,)),
-        Request("a", 0, "weight", (4, 3, 1, 1, 1)),
-        Request("a", 0, "weight", (4, 3, 2), in_out=True),
-        Request("a", 0, "bias", (4, 3)),
-        Request("a", 0, "position", (2, 4, 3)),
+        SlotRequest("a", 0, "weight", (4,)),
+        SlotRequest("a", 0, "weight", (4, 3, 1, 1, 1)),
+        SlotRequest("a", 0, "weight", (4, 3, 2), in_out=True),
+        SlotRequest("a", 0, "bias", (4, 3)),
+        SlotRequest("a", 0, "position", (2, 4, 3)),
     ],
 )
-def test_refuses_shapes_that_a_role_does_not_have(request_: Request) -> None:
+def test_refuses_shapes_that_a_role_does_not_have(request_: SlotRequest) -> None:
     with pytest.raises(HypernetError, match="'a' of shape"):
         key_of(request_, (32, 32))

@@ -5,16 +5,16 @@ import torch
 from torch import Tensor
 
 from paramgen.errors import HypernetError
-from paramgen.graphs.views.view import Request, View
+from paramgen.graphs.views.view import SlotRequest, View
 from paramgen.hypernets import hypernet as module
 from paramgen.hypernets.config import HypernetConfig, first_light
 from paramgen.hypernets.hypernet import Hypernet
 
 
 @pytest.fixture
-def native(departing: HypernetConfig) -> Hypernet:
+def native(residual_config: HypernetConfig) -> Hypernet:
     torch.manual_seed(0)
-    return Hypernet(departing).eval()
+    return Hypernet(residual_config).eval()
 
 
 @pytest.fixture
@@ -24,57 +24,59 @@ def absolute(published: HypernetConfig) -> Hypernet:
 
 
 def open_gates(hypernet: Hypernet, scale: float = 0.0, gate: float = 1.0) -> None:
-    assert hypernet.departure is not None
-    hypernet.departure.head.bias.data = torch.tensor([scale, gate])
+    assert hypernet.residual is not None
+    hypernet.residual.head.bias.data = torch.tensor([scale, gate])
 
 
 def test_an_untrained_hypernet_returns_the_start_exactly(
-    native: Hypernet, view: View, start: dict[str, Tensor]
+    native: Hypernet, view: View, default: dict[str, Tensor]
 ) -> None:
     with torch.no_grad():
-        weights = list(native(view, start.__getitem__))
-    assert sorted(name for name, _ in weights) == sorted(start)
+        weights = list(native(view, default.__getitem__))
+    assert sorted(name for name, _ in weights) == sorted(default)
     for name, weight in weights:
-        assert torch.equal(weight, start[name]) and weight.is_contiguous()
+        assert torch.equal(weight, default[name]) and weight.is_contiguous()
 
 
-def test_prediction_leaves_the_start_untouched(native: Hypernet, view: View, start: dict[str, Tensor]) -> None:
+def test_prediction_leaves_the_default_untouched(native: Hypernet, view: View, default: dict[str, Tensor]) -> None:
     open_gates(native)
-    before = {name: tensor.clone() for name, tensor in start.items()}
+    before = {name: tensor.clone() for name, tensor in default.items()}
     with torch.no_grad():
-        weights = dict(native(view, start.__getitem__))
-    assert all(torch.equal(start[name], before[name]) for name in before)
+        weights = dict(native(view, default.__getitem__))
+    assert all(torch.equal(default[name], before[name]) for name in before)
     assert not any(torch.equal(weights[name], before[name]) for name in before)
 
 
-def test_departures_rescale_and_add(native: Hypernet, view: View, start: dict[str, Tensor]) -> None:
-    zeros = {name: torch.zeros_like(tensor) for name, tensor in start.items()}
+def test_a_residual_rescales_and_adds(native: Hypernet, view: View, default: dict[str, Tensor]) -> None:
+    zeros = {name: torch.zeros_like(tensor) for name, tensor in default.items()}
     with torch.no_grad():
         open_gates(native)
         directions = dict(native(view, zeros.__getitem__))
         open_gates(native, scale=1.0, gate=0.5)
-        weights = dict(native(view, start.__getitem__))
+        weights = dict(native(view, default.__getitem__))
     factor = torch.tensor(0.5).tanh().mul(2).exp()
-    torch.testing.assert_close(weights["conv.weight"], start["conv.weight"] * factor + 0.5 * directions["conv.weight"])
-    torch.testing.assert_close(weights["norm.bias"], start["norm.bias"] + 0.5 * directions["norm.bias"])
+    torch.testing.assert_close(
+        weights["conv.weight"], default["conv.weight"] * factor + 0.5 * directions["conv.weight"]
+    )
+    torch.testing.assert_close(weights["norm.bias"], default["norm.bias"] + 0.5 * directions["norm.bias"])
     assert directions["norm.bias"].abs().max() <= 1
 
 
 def test_with_and_without_gradients_the_weights_are_the_same(
-    native: Hypernet, absolute: Hypernet, view: View, start: dict[str, Tensor]
+    native: Hypernet, absolute: Hypernet, view: View, default: dict[str, Tensor]
 ) -> None:
     open_gates(native, scale=-0.5)
     for hypernet, seen in ((native, view), (absolute, replace(view, vocabulary="published"))):
         with torch.no_grad():
-            quick = dict(hypernet(seen, start.__getitem__))
-        for name, weight in hypernet(seen, start.__getitem__):
+            quick = dict(hypernet(seen, default.__getitem__))
+        for name, weight in hypernet(seen, default.__getitem__):
             assert weight.requires_grad
             torch.testing.assert_close(weight, quick[name])
 
 
-def test_gradients_reach_every_part(native: Hypernet, view: View, start: dict[str, Tensor]) -> None:
+def test_gradients_reach_every_part(native: Hypernet, view: View, default: dict[str, Tensor]) -> None:
     open_gates(native.train(), gate=0.3)
-    sum((weight**2).sum() for _, weight in native(view, start.__getitem__)).backward()
+    sum((weight**2).sum() for _, weight in native(view, default.__getitem__)).backward()
     for name, parameter in native.named_parameters():
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
 
@@ -103,10 +105,10 @@ def test_rows_that_are_inputs_are_predicted_transposed(native: Hypernet, view: V
 def test_every_published_role_is_filled(absolute: Hypernet, view: View) -> None:
     requests = (
         *view.requests,
-        Request("table", 3, "embedding", (50, 12)),
-        Request("position", 5, "position", (1, 17, 12)),
-        Request("head.weight", 3, "class_weight", (10, 24)),
-        Request("head.bias", 4, "class_bias", (10,)),
+        SlotRequest("table", 3, "embedding", (50, 12)),
+        SlotRequest("position", 5, "position", (1, 17, 12)),
+        SlotRequest("head.weight", 3, "class_weight", (10, 24)),
+        SlotRequest("head.bias", 4, "class_bias", (10,)),
     )
     seen = replace(view, requests=requests, vocabulary="published")
     with torch.no_grad():
@@ -115,8 +117,8 @@ def test_every_published_role_is_filled(absolute: Hypernet, view: View) -> None:
     assert (weights["norm.weight"] - 1).abs().max() < 1 and weights["norm.weight"].mean() > 0.5
 
 
-def test_position_tables_take_the_class_token_from_the_start(absolute: Hypernet, view: View) -> None:
-    request, table = Request("position", 5, "position", (1, 17, 12)), torch.randn(1, 17, 12)
+def test_position_tables_take_the_class_token_from_the_default(absolute: Hypernet, view: View) -> None:
+    request, table = SlotRequest("position", 5, "position", (1, 17, 12)), torch.randn(1, 17, 12)
     seen = replace(view, requests=(request,), vocabulary="published")
     with torch.no_grad():
         assert torch.equal(dict(absolute(seen, lambda slot: table))["position"][:, :1], table[:, :1])
@@ -124,8 +126,8 @@ def test_position_tables_take_the_class_token_from_the_start(absolute: Hypernet,
     assert torch.equal(first, second)
 
 
-def test_fills_only_its_roles(native: Hypernet, departing: HypernetConfig, view: View) -> None:
-    hypernet = Hypernet(replace(departing, roles=("scale",)))
+def test_fills_only_its_roles(native: Hypernet, residual_config: HypernetConfig, view: View) -> None:
+    hypernet = Hypernet(replace(residual_config, roles=("scale",)))
     assert [request.slot for request in hypernet.requests(view)] == ["norm.weight"]
     assert len(native.requests(view)) == 6
 
@@ -134,29 +136,29 @@ def test_new_directions_have_the_size_of_he_initialization(view: View) -> None:
     torch.manual_seed(0)
     hypernet = Hypernet(first_light()).eval()
     open_gates(hypernet)
-    request = Request("linear", 3, "weight", (256, 512))
+    request = SlotRequest("linear", 3, "weight", (256, 512))
     with torch.no_grad():
         weight = dict(hypernet(replace(view, requests=(request,)), lambda slot: torch.zeros(256, 512)))["linear"]
     assert 0.6 < float(weight.pow(2).mean().sqrt()) / (2 / 512) ** 0.5 < 1.6
 
 
-def test_refuses_a_graph_in_another_vocabulary(native: Hypernet, view: View, start: dict[str, Tensor]) -> None:
+def test_refuses_a_graph_in_another_vocabulary(native: Hypernet, view: View, default: dict[str, Tensor]) -> None:
     with pytest.raises(HypernetError, match="published vocabulary; this hypernet reads the native one"):
-        native(replace(view, vocabulary="published"), start.__getitem__)
+        native(replace(view, vocabulary="published"), default.__getitem__)
 
 
-def test_departures_need_a_start_of_the_right_shape(native: Hypernet, view: View) -> None:
+def test_a_residual_needs_a_default_of_the_right_shape(native: Hypernet, view: View) -> None:
     with pytest.raises(HypernetError, match="pass `base`"):
         native(view)
-    with pytest.raises(HypernetError, match=r"start of 'conv.weight' is of shape \(2,\)"):
+    with pytest.raises(HypernetError, match=r"default initialization of 'conv.weight' is of shape \(2,\)"):
         list(native(view, lambda slot: torch.zeros(2)))
 
 
 def test_predictions_that_are_not_finite_are_refused_except_in_training(
-    native: Hypernet, view: View, start: dict[str, Tensor]
+    native: Hypernet, view: View, default: dict[str, Tensor]
 ) -> None:
     open_gates(native)
     native.decoder.expand.weight.data.fill_(float("nan"))
     with torch.no_grad(), pytest.raises(HypernetError, match=r"not finite for 'conv.weight'"):
-        list(native(view, start.__getitem__))
-    assert len(list(native.train()(view, start.__getitem__))) == 6
+        list(native(view, default.__getitem__))
+    assert len(list(native.train()(view, default.__getitem__))) == 6

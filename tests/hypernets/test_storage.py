@@ -17,9 +17,9 @@ VISION = Path(str(paramgen.__file__)).parent / "pretrained" / "vision"
 
 
 @pytest.fixture
-def folder(departing: HypernetConfig, tmp_path: Path) -> Path:
+def folder(residual_config: HypernetConfig, tmp_path: Path) -> Path:
     torch.manual_seed(0)
-    Hypernet(departing).save_pretrained(tmp_path / "hypernet")
+    Hypernet(residual_config).save_pretrained(tmp_path / "hypernet")
     return tmp_path / "hypernet"
 
 
@@ -28,11 +28,11 @@ def change(folder: Path, **tensors: torch.Tensor | None) -> None:
     save_file({name: tensor for name, tensor in state.items() if tensor is not None}, folder / "model.safetensors")
 
 
-def test_saved_and_read_is_the_same(folder: Path, departing: HypernetConfig) -> None:
+def test_saved_and_read_is_the_same(folder: Path, residual_config: HypernetConfig) -> None:
     torch.manual_seed(0)
-    expected = Hypernet(departing).state_dict()
+    expected = Hypernet(residual_config).state_dict()
     hypernet = Hypernet.from_pretrained(folder)
-    assert hypernet.config == departing and not hypernet.training
+    assert hypernet.config == residual_config and not hypernet.training
     assert hypernet.state_dict().keys() == expected.keys()
     assert all(torch.equal(tensor, expected[name]) for name, tensor in hypernet.state_dict().items())
     assert all(parameter.requires_grad for parameter in hypernet.parameters())
@@ -46,12 +46,12 @@ def test_reading_draws_no_random_numbers(folder: Path) -> None:
     assert torch.equal(torch.rand(1), expected)
 
 
-def test_the_config_is_readable_json_and_the_folder_has_a_card(folder: Path, departing: HypernetConfig) -> None:
-    assert json.loads((folder / "config.json").read_text()) == departing.to_json()
+def test_the_config_is_readable_json_and_the_folder_has_a_card(folder: Path, residual_config: HypernetConfig) -> None:
+    assert json.loads((folder / "config.json").read_text()) == residual_config.to_json()
     assert "hypernet of paramgen" in (folder / "README.md").read_text()
 
 
-def test_bfloat16_files_are_read_as_float32(folder: Path, departing: HypernetConfig) -> None:
+def test_bfloat16_files_are_read_as_float32(folder: Path, residual_config: HypernetConfig) -> None:
     state = load_file(folder / "model.safetensors")
     save_file({name: tensor.bfloat16() for name, tensor in state.items()}, folder / "model.safetensors")
     hypernet = Hypernet.from_pretrained(folder)
@@ -73,28 +73,28 @@ def test_processes_share_the_pages_of_the_file(stored: str, folder: Path) -> Non
         assert any(int(first, 16) <= parameter.data_ptr() < int(last, 16) for first, last in ranges)
 
 
-def test_the_hash_is_that_of_the_file(folder: Path, departing: HypernetConfig) -> None:
+def test_the_hash_is_that_of_the_file(folder: Path, residual_config: HypernetConfig) -> None:
     expected = sha256((folder / "model.safetensors").read_bytes()).hexdigest()
     assert Hypernet.from_pretrained(folder).sha256 == expected
-    assert Hypernet(departing).sha256 is None
+    assert Hypernet(residual_config).sha256 is None
 
 
 def test_copies_are_independent(folder: Path) -> None:
     hypernet = Hypernet.from_pretrained(folder)
     copy = deepcopy(hypernet)
-    copy.departure.head.weight.data.fill_(1)
-    assert hypernet.departure.head.weight.abs().sum() == 0
+    copy.residual.head.weight.data.fill_(1)
+    assert hypernet.residual.head.weight.abs().sum() == 0
     assert copy.config == hypernet.config
 
 
 @pytest.mark.parametrize(
     ("tensors", "message"),
     [
-        ({"departure.head.bias": torch.tensor([0.0, float("nan")])}, "departure.head.bias holds values that are not"),
-        ({"departure.head.bias": torch.tensor([0.0, float("inf")])}, "departure.head.bias holds values that are not"),
-        ({"departure.head.bias": torch.zeros(3)}, r"is F32 of shape \(3,\); config.json asks for \(2,\)"),
-        ({"departure.head.bias": torch.zeros(2, dtype=torch.int64)}, "is I64 of shape"),
-        ({"departure.head.bias": None}, "lacks 1 tensors"),
+        ({"residual.head.bias": torch.tensor([0.0, float("nan")])}, "residual.head.bias holds values that are not"),
+        ({"residual.head.bias": torch.tensor([0.0, float("inf")])}, "residual.head.bias holds values that are not"),
+        ({"residual.head.bias": torch.zeros(3)}, r"is F32 of shape \(3,\); config.json asks for \(2,\)"),
+        ({"residual.head.bias": torch.zeros(2, dtype=torch.int64)}, "is I64 of shape"),
+        ({"residual.head.bias": None}, "lacks 1 tensors"),
         ({"surplus": torch.zeros(1)}, "does not ask for, first 'surplus'"),
     ],
 )

@@ -29,9 +29,9 @@ def test_small_kernels_are_resized() -> None:
 
 @pytest.mark.parametrize("tokens", [9, 10, 11])
 def test_position_tables_keep_the_start_of_extra_tokens(tokens: int) -> None:
-    raw, start = torch.randn(1, 4, 3, 3), torch.randn(1, tokens, 6)
-    table = fit_table(raw, start)
-    assert torch.equal(table[:, : tokens - 9], start[:, : tokens - 9])
+    raw, default = torch.randn(1, 4, 3, 3), torch.randn(1, tokens, 6)
+    table = fit_table(raw, default)
+    assert torch.equal(table[:, : tokens - 9], default[:, : tokens - 9])
     for token in range(9):
         expected = raw[0, [0, 1, 2, 3, 0, 1], token // 3, token % 3]
         assert torch.equal(table[0, tokens - 9 + token], expected)

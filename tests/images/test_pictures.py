@@ -45,7 +45,7 @@ def test_limits_come_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyP
         (tmp_path / name).mkdir()
         for index in range(2):
             (tmp_path / name / f"{index}.png").write_bytes(stored(Image.new("RGB", (4, 4)), "PNG"))
-    monkeypatch.setattr(pictures, "MAX_BYTES", 10)
+    monkeypatch.setattr(pictures, "MAX_PICTURE_BYTES", 10)
     found = folder_images(tmp_path)
     with pytest.raises(OptionError, match="bytes; allowed are 1 to 10"):
         list(found.train.read([0]))

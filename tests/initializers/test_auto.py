@@ -13,7 +13,7 @@ from torch import nn
 
 import paramgen
 from paramgen.errors import ParamgenError
-from paramgen.graphs.analysis.kinds import FAMILIES
+from paramgen.graphs.analysis.model_family import MODEL_FAMILIES
 from paramgen.initializers import ResolvedInitializer, auto, initializer_of
 from paramgen.initializers.auto import Table
 from paramgen.prediction import prepare
@@ -37,7 +37,11 @@ def content(*scores: tuple[str, float | None], **changes: Any) -> dict[str, Any]
     ranked = [{"init": init, "accuracy": accuracy} for init, accuracy in scores]
     own = {"initializers": ranked, "networks": ["a", "b"], "data": ["CIFAR-10"], "steps": 500, "seeds": 3}
     own |= {"largest": 1_000, **changes}
-    return {"results": ["r.json"], "hypernets": {}, "families": {**dict.fromkeys(FAMILIES, nothing), "plain_cnn": own}}
+    return {
+        "results": ["r.json"],
+        "hypernets": {},
+        "families": {**dict.fromkeys(MODEL_FAMILIES, nothing), "plain_cnn": own},
+    }
 
 
 @pytest.fixture
@@ -137,7 +141,7 @@ def test_an_unknown_family_is_refused() -> None:
 
 def test_the_table_in_the_wheel_is_whole_and_its_result_is_kept() -> None:
     shipped = auto.table()
-    assert tuple(shipped.families) == FAMILIES
+    assert tuple(shipped.families) == MODEL_FAMILIES
     results = Path(__file__).parents[2] / "cards" / "results"
     assert shipped.results and all((results / result).is_file() for result in shipped.results)
     assert any("hypernet" in measured.scores for measured in shipped.families.values()) and shipped.hypernets

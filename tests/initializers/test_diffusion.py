@@ -17,7 +17,7 @@ from tests.support.diffusion import states_equal
 
 @pytest.fixture(scope="module")
 def own(pipeline_folder: Path) -> tuple[Architecture, Graph]:
-    architecture = resolve(str(pipeline_folder / "start"))
+    architecture = resolve(str(pipeline_folder / "base"))
     return architecture, graph_of(architecture)
 
 
@@ -36,7 +36,7 @@ def test_a_prompt_is_enough_for_a_folder_that_diffusers_loads(
     done = command("predict", "--init", init, "--prompt", 'pencil & "paper"?', "--out", "d", "--json")
     assert done.status == 0, done
     said = json.loads(done.out)
-    assert said["by_rule"].keys() == {"diffusion", "shared start"} and said["loaded_by"] == "diffusers"
+    assert said["by_rule"].keys() == {"diffusion", "base checkpoint"} and said["loaded_by"] == "diffusers"
     assert len(said["remarks"]) == 1 and "far from what the pipeline was trained on" in said["remarks"][0]
     record = json.loads((tmp_path / "d" / "paramgen.json").read_text())["initializer"]
     assert record["prompt"] == 'pencil & "paper"?' and record["far"] is True and -1 <= record["similarity"] <= 1
@@ -69,7 +69,7 @@ def test_the_best_of_several_draws_is_nearest_to_the_pairs(
                 tmp_path / part / f"{number}.png"
             )
     pipeline = open_pipeline(str(pipeline_folder)).pipeline
-    pairs = pairs_of(tmp_path, pipeline.start)
+    pairs = pairs_of(tmp_path, pipeline.base)
     assert float(pairs[0][0, 0].mean()) == pytest.approx(200 / 127.5 - 1)
     best = distance(pipeline, drawn(pipeline_folder, more=f"?best_of=4&pairs={tmp_path}", own=own), pairs)
     assert best < distance(pipeline, drawn(pipeline_folder, own=own), pairs)

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 import paramgen
-from paramgen.graphs.analysis.roles import parts_of
+from paramgen.graphs.analysis.roles import linear_maps_of
 from paramgen.prediction import prepare
 
 
@@ -39,7 +39,7 @@ def test_thirty_rectified_layers_keep_the_scale() -> None:
 def test_every_weight_has_the_variance_of_what_follows(options: str, fan: str) -> None:
     for arch, overrides in (("timm:test_resnet", {}), ("gpt2", {"n_layer": 1, "n_embd": 64, "n_head": 2})):
         prediction = prepare(arch, init=f"he{options}", overrides=overrides)
-        state, parts = prediction.state_dict(), parts_of(prediction.graph, prediction.architecture.manifest)
+        state, parts = prediction.state_dict(), linear_maps_of(prediction.graph, prediction.architecture.manifest)
         assert {part.followed_by for part in parts.values()} >= {"", "relu" if arch.startswith("timm") else "gelu"}
         for name, part in parts.items():
             assert prediction.rules[name] == "he"

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 import paramgen
-from paramgen.graphs.analysis.roles import Part, parts_of
+from paramgen.graphs.analysis.roles import LinearMap, linear_maps_of
 from paramgen.prediction import prepare
 
 
@@ -24,7 +24,7 @@ class Circular(nn.Module):
         return images
 
 
-def rows_of(weight: Tensor, part: Part) -> Tensor:
+def rows_of(weight: Tensor, part: LinearMap) -> Tensor:
     if part.in_out:
         weight = weight.T
     return weight.reshape(part.groups, part.out, -1)
@@ -40,7 +40,7 @@ def rows_of(weight: Tensor, part: Part) -> Tensor:
 )
 def test_rows_or_columns_are_orthonormal_times_the_gain(arch: str, overrides: dict[str, int]) -> None:
     prediction = prepare(arch, init="orthogonal", overrides=overrides)
-    state, parts = prediction.state_dict(), parts_of(prediction.graph, prediction.architecture.manifest)
+    state, parts = prediction.state_dict(), linear_maps_of(prediction.graph, prediction.architecture.manifest)
     for name, part in parts.items():
         matrices = rows_of(state[name], part)
         small = matrices if matrices.shape[1] <= matrices.shape[2] else matrices.transpose(1, 2)

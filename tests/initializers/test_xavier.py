@@ -5,14 +5,14 @@ import torch
 from torch import Tensor, nn
 
 import paramgen
-from paramgen.graphs.analysis.roles import parts_of
+from paramgen.graphs.analysis.roles import linear_maps_of
 from paramgen.prediction import prepare
 
 
 @pytest.mark.parametrize("distribution", ["uniform", "normal"])
 def test_every_weight_has_the_variance_of_both_fans(distribution: str) -> None:
     prediction = prepare("timm:test_convnext", init=f"xavier:{distribution}")
-    state, parts = prediction.state_dict(), parts_of(prediction.graph, prediction.architecture.manifest)
+    state, parts = prediction.state_dict(), linear_maps_of(prediction.graph, prediction.architecture.manifest)
     assert {part.kind for part in parts.values()} == {"conv", "depthwise", "linear"}
     for name, part in parts.items():
         wanted = (2 / (part.fan_in + part.fan_out)) ** 0.5

@@ -30,7 +30,7 @@ def test_one_call_checks_plans_matches_and_hashes_once(
         return counting
 
     monkeypatch.setattr(planning, "plan", counted("plan", planning.plan))
-    monkeypatch.setattr(supernet, "matched", counted("matched", supernet.matched))
+    monkeypatch.setattr(supernet, "match_addresses", counted("matched", supernet.match_addresses))
     monkeypatch.setattr(folder, "checked_target", counted("checked_target", folder.checked_target))
     monkeypatch.setattr("paramgen.output.write.checked_target", folder.checked_target)
     monkeypatch.setattr(digest.hashlib, "file_digest", counted("hash", hashlib.file_digest))

@@ -78,7 +78,7 @@ class Tied(nn.Module):
 @pytest.mark.parametrize("dtype", [None, "bfloat16"])
 def test_pieces_are_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: str | None) -> None:
     in_pieces: list[str] = []
-    pieces = InitProgram.pieces
+    pieces = InitProgram.chunks
 
     def counted(self: InitProgram, *given: Any) -> Iterator[Tensor]:
         in_pieces.append(str(self.size))

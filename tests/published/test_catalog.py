@@ -7,7 +7,7 @@ import pytest
 
 from paramgen.hypernets.hypernet import empty_hypernet
 from paramgen.published import published
-from paramgen.published.convert import FAMILIES
+from paramgen.published.convert import PUBLISHED_FAMILIES
 from paramgen.published.families import Settings
 from paramgen.published.ghn3 import GHN3
 
@@ -32,7 +32,7 @@ def test_every_file_says_what_it_is_and_where(catalog: dict[str, Any]) -> None:
     for entry in catalog["files"]:
         assert REQUIRED <= entry.keys() <= KNOWN, entry
         assert ("url" in entry) != ("repo" in entry and "revision" in entry), entry
-        assert entry["family"] in {family.name for family in FAMILIES}
+        assert entry["family"] in {family.name for family in PUBLISHED_FAMILIES}
         assert re.fullmatch(r"https://arxiv\.org/abs/\d{4}\.\d{5}", entry["paper"])
         assert re.fullmatch(r"main|[0-9a-f]{40}", entry.get("revision", "main"))
         assert re.fullmatch(r"[0-9a-f]{64}", entry.get("sha256", "0" * 64))

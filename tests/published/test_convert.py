@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from paramgen.errors import ForeignError, OutputError, ParamgenError
-from paramgen.graphs.views.view import Request, View
+from paramgen.graphs.views.view import SlotRequest, View
 from paramgen.hypernets.config import HypernetConfig
 from paramgen.hypernets.decoders.conv import ConvConfig
 from paramgen.hypernets.decoders.low_rank import LowRankConfig
@@ -17,7 +17,7 @@ from paramgen.hypernets.encoders.gated_gnn import GatedGnnConfig
 from paramgen.hypernets.encoders.graphormer import GraphormerConfig
 from paramgen.hypernets.hypernet import Hypernet
 from paramgen.hypernets.normalization import AsDecoded, FanIn, InitializerRange
-from paramgen.published.convert import FAMILIES, convert, load
+from paramgen.published.convert import PUBLISHED_FAMILIES, convert, load
 from paramgen.published.origin import RECORD
 from paramgen.published.reader import read
 from tests.support.published import hostile, published
@@ -104,12 +104,12 @@ def put(tmp_path: Path) -> Callable[[bytes], Path]:
 
 def view(*, class_layer: bool) -> View:
     requests = [
-        Request("conv.weight", 1, "weight", (12, 3, 3, 5)),
-        Request("norm.weight", 2, "scale", (12,)),
-        Request("norm.bias", 2, "bias", (12,)),
-        Request("pos", 3, "position", (1, 5, 12)),
-        Request("head.weight", 4, "class_weight" if class_layer else "weight", (CLASSES, 12)),
-        Request("head.bias", 5, "class_bias" if class_layer else "bias", (CLASSES,)),
+        SlotRequest("conv.weight", 1, "weight", (12, 3, 3, 5)),
+        SlotRequest("norm.weight", 2, "scale", (12,)),
+        SlotRequest("norm.bias", 2, "bias", (12,)),
+        SlotRequest("pos", 3, "position", (1, 5, 12)),
+        SlotRequest("head.weight", 4, "class_weight" if class_layer else "weight", (CLASSES, 12)),
+        SlotRequest("head.bias", 5, "class_bias" if class_layer else "bias", (CLASSES,)),
     ]
     distances = torch.triu(torch.arange(6) - torch.arange(6)[:, None], diagonal=1).to(torch.uint8)
     shapes = (None, (12, 3, 3, 5), (12,), (1, 5, 12), (CLASSES, 12), (CLASSES,))
@@ -144,7 +144,7 @@ def test_every_tensor_is_the_published_one(name: str, put: Callable[[bytes], Pat
 
 
 def test_all_families_are_tried() -> None:
-    assert {case.family for case in CASES.values()} == {family.name for family in FAMILIES}
+    assert {case.family for case in CASES.values()} == {family.name for family in PUBLISHED_FAMILIES}
 
 
 def test_the_record_says_where_a_hypernet_is_from(put: Callable[[bytes], Path], tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from paramgen.output.verify import parameter_norm
 from paramgen.published import published as module
 from paramgen.published.convert import convert
 from paramgen.published.origin import Origin
-from paramgen.published.published import Catalog, PublishedFile, compare, told
+from paramgen.published.published import Catalog, PublishedFile, compare, identify
 from tests.support.published import hostile, published
 
 if TYPE_CHECKING:
@@ -54,14 +54,14 @@ def known(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_a_file_is_told(origin: Origin, entry: PublishedFile, by: str, sure: bool) -> None:
-    found = told(origin)
+    found = identify(origin)
     assert found is not None
     assert (found.entry, found.sure) == (entry, sure) and found.by.endswith(by)
 
 
 @pytest.mark.parametrize("origin", [replace(ORIGIN, parameters=501), replace(ORIGIN, family="logah")])
 def test_a_file_like_no_other(origin: Origin) -> None:
-    assert told(origin) is None
+    assert identify(origin) is None
 
 
 def record(origin: Origin, **changed: Any) -> dict[str, Any]:
@@ -156,7 +156,7 @@ def test_a_folder_that_holds_the_published_prediction(
     norm = catalogued(0.005)
     found = paramgen.check(predicted, memory=memory).published
     assert found is not None and found.verdict == "the same"
-    assert found.norm == round(norm, 4) and found.told_by == "its sha256"
+    assert found.norm == round(norm, 4) and found.identified_by == "its sha256"
 
 
 def test_the_norm_is_of_parameters_alone(tmp_path: Path) -> None:

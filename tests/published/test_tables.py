@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from paramgen.errors import ForeignError
-from paramgen.published.families import Family, Settings
+from paramgen.published.families import PublishedFamily, Settings
 from paramgen.published.ghn2 import GHN2
 from paramgen.published.ghn3 import GHN3
 from paramgen.published.logah import LOGAH
@@ -20,7 +20,7 @@ SETTINGS = {
 }
 
 
-def table(family: Family, *, pretrained: bool = False, vectors: bool = False) -> KeyTable:
+def table(family: PublishedFamily, *, pretrained: bool = False, vectors: bool = False) -> KeyTable:
     settings = Settings(hid=8, max_shape=(1, 1, 1, 1), pretrained=pretrained, use_1d_decoder=vectors)
     return family.table(settings)
 

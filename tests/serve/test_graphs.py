@@ -69,10 +69,10 @@ LONG: dict[str, Any] = {
         (("slots", 0, "name"), "blocks.0.weight"),
         (("slots", 0, "name"), "x" * 20_000),
         (("slots", 0, "tied_to"), "stem.weight"),
-        (("slots", 0, "draw"), HUGE),
-        (("slots", 0, "draw"), LONG),
-        (("slots", 0, "draw"), {"steps": [["set_.default", [], {}, [0]]], **FOOTPRINT}),
-        (("slots", 0, "draw"), {"steps": 1}),
+        (("slots", 0, "init_program"), HUGE),
+        (("slots", 0, "init_program"), LONG),
+        (("slots", 0, "init_program"), {"steps": [["set_.default", [], {}, [0]]], **FOOTPRINT}),
+        (("slots", 0, "init_program"), {"steps": 1}),
         (("slots",), {}),
         (("layout", "weights_file"), "../../etc/passwd"),
         (("layout", "tied"), "never"),
@@ -135,8 +135,15 @@ def test_what_a_draw_does_not_write_is_zero_and_no_memory_of_ours(graph: dict[st
     from safetensors.torch import load
 
     steps = [["empty.memory_format", [[4096]], {"dtype": {"dtype": "uint8"}}, [0]]]
-    draw = {"steps": steps, "result": 0, "size": [4096], "stride": [1], "offset": 0}
-    slot = {**graph["slots"][0], "name": "blank", "shape": [4096], "dtype": "uint8", "kind": "buffer", "draw": draw}
+    program = {"steps": steps, "result": 0, "size": [4096], "stride": [1], "offset": 0}
+    slot = {
+        **graph["slots"][0],
+        "name": "blank",
+        "shape": [4096],
+        "dtype": "uint8",
+        "kind": "buffer",
+        "init_program": program,
+    }
     blank = {**graph, "slots": [*graph["slots"], slot]}
     torch.use_deterministic_algorithms(True)  # fills what it hands out with 255
     try:
@@ -157,7 +164,7 @@ def test_what_a_draw_does_not_write_is_zero_and_no_memory_of_ours(graph: dict[st
     ],
 )
 def test_operations_that_hurt_torch_are_refused(step: list[Any], graph: dict[str, Any], running: Any) -> None:
-    odd = changed(graph, ("slots", 0, "draw", "steps"), [["empty.memory_format", [[9_999_999]], {}, [0]], step])
+    odd = changed(graph, ("slots", 0, "init_program", "steps"), [["empty.memory_format", [[9_999_999]], {}, [0]], step])
     answer = running.predict({"graph": odd, "init": "library"})
     assert answer.status_code == 422 and "cannot be run" in answer.json()["detail"]
 

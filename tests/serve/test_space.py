@@ -37,7 +37,7 @@ def space(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
      ("vit_ti16", "hypernet:evil/repo"), ("vit_ti16", "diffusion"), ("", "")],
 )  # fmt: skip
 def test_only_what_is_listed(space: ModuleType, arch: str, init: str) -> None:
-    with pytest.raises(Told, match="of the lists"):
+    with pytest.raises(Told, match="from the lists"):
         space.predict(arch, init, 0)
     assert not space.MADE.exists()
 

@@ -284,7 +284,14 @@ def test_what_a_draw_does_not_write_is_zero(graph: dict[str, Any]) -> None:
 
     steps = [["empty.memory_format", [[4096]], {"dtype": {"dtype": "uint8"}}, [0]]]
     program = {"steps": steps, "result": 0, "size": [4096], "stride": [1], "offset": 0}
-    slot = {**graph["slots"][0], "name": "blank", "shape": [4096], "dtype": "uint8", "kind": "buffer", "draw": program}
+    slot = {
+        **graph["slots"][0],
+        "name": "blank",
+        "shape": [4096],
+        "dtype": "uint8",
+        "kind": "buffer",
+        "init_program": program,
+    }
     blank = {**graph, "slots": [*graph["slots"], slot]}
     torch.use_deterministic_algorithms(True)  # fills what it hands out with 255
     try:

@@ -9,25 +9,25 @@ from torch import nn, zeros
 import paramgen.serving.memory
 from paramgen.prediction import Prediction, prepare
 from paramgen.serving.memory import BASE, machine_memory, peak_memory, program_memory
-from paramgen.slots.init_program import InitProgram, Register, Step
+from paramgen.slots.init_program import InitProgram, InitStep, Register
 
 KILO = (1000,)
 
 
-def program(*steps: Step, result: int = 0) -> InitProgram:
+def program(*steps: InitStep, result: int = 0) -> InitProgram:
     return InitProgram(steps, result, KILO, (1,), 0)
 
 
-def filled(register: int) -> Step:
-    return Step("full.default", (KILO, 1.0), {"dtype": torch.float64}, (register,))
+def filled(register: int) -> InitStep:
+    return InitStep("full.default", (KILO, 1.0), {"dtype": torch.float64}, (register,))
 
 
-EMPTY = Step("empty.memory_format", (KILO,), {}, (0,))
+EMPTY = InitStep("empty.memory_format", (KILO,), {}, (0,))
 
 
 def test_an_init_program_takes_what_is_alive_at_once() -> None:
-    assert program_memory(program(EMPTY, Step("normal_.default", (Register(0),), {}, (0,)))) == 4000
-    later = [Step("detach.default", (Register(number),), {}, (10 + number,)) for number in (1, 2, 3)]
+    assert program_memory(program(EMPTY, InitStep("normal_.default", (Register(0),), {}, (0,)))) == 4000
+    later = [InitStep("detach.default", (Register(number),), {}, (10 + number,)) for number in (1, 2, 3)]
     together = program(filled(1), filled(2), filled(3), EMPTY, *later)
     assert program_memory(together) == 3 * 8000 + 4000 + 8000  # all of them, and a copy of the largest
     dropped = program(filled(1), filled(2), filled(3), EMPTY)  # nobody reads them again
@@ -35,8 +35,8 @@ def test_an_init_program_takes_what_is_alive_at_once() -> None:
 
 
 def test_views_share_what_they_show() -> None:
-    views = [Step("view.default", (Register(0), (10, 100)), {}, (number,)) for number in (1, 2, 3)]
-    last = [Step("detach.default", (Register(number),), {}, (number,)) for number in (1, 2, 3)]
+    views = [InitStep("view.default", (Register(0), (10, 100)), {}, (number,)) for number in (1, 2, 3)]
+    last = [InitStep("detach.default", (Register(number),), {}, (number,)) for number in (1, 2, 3)]
     assert program_memory(program(EMPTY, *views, *last)) == 4000 + 4000
 
 

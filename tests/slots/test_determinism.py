@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from paramgen.slots.determinism import alone, settled_randomness, undisturbed
+from paramgen.slots.determinism import alone, seeded_randomness, undisturbed
 from paramgen.slots.init_program import one_thread
 
 if TYPE_CHECKING:
@@ -78,11 +78,12 @@ def meet():
 with ThreadPoolExecutor(1) as pool:
     tracing = pool.submit(traced, meet)
     assert entered.wait({PATIENCE})
-    module, draws = record(lambda: nn.Linear(3, 3))
+    module, programs = record(lambda: nn.Linear(3, 3))
     built.set()
     assert not tracing.result().failures
 assert passes == [True] and module.weight.is_meta
-assert [draw.steps for draw in draws.values()] == [draw.steps for draw in record(lambda: nn.Linear(3, 3))[1].values()]
+again = record(lambda: nn.Linear(3, 3))[1]
+assert [each.steps for each in programs.values()] == [each.steps for each in again.values()]
 assert state() == before
 """
 
@@ -147,7 +148,7 @@ def test_inside_each_other() -> None:
     first = random.Random(0)
     wanted = [first.random(), random.Random(0).random(), first.random()]
     assert outer() == wanted
-    with settled_randomness():
+    with seeded_randomness():
         assert inner() == wanted[0]
     assert state() == before
 

@@ -8,14 +8,14 @@ import pytest
 import torch
 
 from paramgen.errors import GraphError
-from paramgen.slots.determinism import settled_randomness
-from paramgen.slots.init_program import InitProgram, Register, Step, constant, kept, slot_generator
+from paramgen.slots.determinism import seeded_randomness
+from paramgen.slots.init_program import InitProgram, InitStep, Register, constant, kept, slot_generator
 
-EMPTY = Step("empty.memory_format", ((3, 4),), {"dtype": torch.float32}, (0,))
-NORMAL = Step("normal_.default", (Register(0), 0.0, 1.0), {}, (0,))
+EMPTY = InitStep("empty.memory_format", ((3, 4),), {"dtype": torch.float32}, (0,))
+NORMAL = InitStep("normal_.default", (Register(0), 0.0, 1.0), {}, (0,))
 
 
-def program(*steps: Step, result: int = 0, stride: tuple[int, ...] = (4, 1), offset: int = 0) -> InitProgram:
+def program(*steps: InitStep, result: int = 0, stride: tuple[int, ...] = (4, 1), offset: int = 0) -> InitProgram:
     return InitProgram(steps, result, (3, 4), stride, offset)
 
 
@@ -31,8 +31,8 @@ def test_seed_name_and_stream_decide_the_bytes() -> None:
 
 
 def test_the_global_state_is_neither_used_nor_changed() -> None:
-    dropout = Step("native_dropout.default", (Register(0), 0.5, True), {}, (1, None))  # takes no generator
-    steps = program(EMPTY, Step("fill_.Scalar", (Register(0), 1.0), {}, (0,)), dropout, result=1)
+    dropout = InitStep("native_dropout.default", (Register(0), 0.5, True), {}, (1, None))  # takes no generator
+    steps = program(EMPTY, InitStep("fill_.Scalar", (Register(0), 1.0), {}, (0,)), dropout, result=1)
     before = torch.get_rng_state()
     first = steps(slot_generator(0, "x"))
     assert torch.equal(torch.get_rng_state(), before)
@@ -44,12 +44,12 @@ def test_the_global_state_is_neither_used_nor_changed() -> None:
 @pytest.mark.parametrize(
     "step",
     [
-        Step("randint.low", (-5, 5, (3, 4)), {"dtype": torch.int64}, (0,)),
-        Step("rand.default", ((3, 4),), {}, (0,)),
-        Step("randn.default", ((3, 4),), {}, (0,)),
+        InitStep("randint.low", (-5, 5, (3, 4)), {"dtype": torch.int64}, (0,)),
+        InitStep("rand.default", ((3, 4),), {}, (0,)),
+        InitStep("randn.default", ((3, 4),), {}, (0,)),
     ],
 )
-def test_factories_take_the_generator(step: Step) -> None:
+def test_factories_take_the_generator(step: InitStep) -> None:
     before = torch.get_rng_state()
     first = program(step)(slot_generator(0, "x"))
     assert torch.equal(torch.get_rng_state(), before)
@@ -60,7 +60,7 @@ def test_factories_take_the_generator(step: Step) -> None:
 
 def test_a_constant_that_a_step_writes_to_stays_what_it_was() -> None:
     values = torch.ones(3, 4)
-    doubled = program(Step("mul_.Tensor", (values, 2.0), {}, (0,)))
+    doubled = program(InitStep("mul_.Tensor", (values, 2.0), {}, (0,)))
     for _ in range(2):
         assert torch.equal(doubled(slot_generator(0, "x")), torch.full((3, 4), 2.0))
     assert torch.equal(values, torch.ones(3, 4))
@@ -75,12 +75,12 @@ def test_constants_and_kept_values_come_back_contiguous_and_as_copies() -> None:
 
 
 def test_views_are_cut_out_of_their_register() -> None:
-    part = InitProgram((Step("arange.default", (20,), {}, (0,)),), 0, (2, 3), (6, 2), 1)
+    part = InitProgram((InitStep("arange.default", (20,), {}, (0,)),), 0, (2, 3), (6, 2), 1)
     assert part(slot_generator(0, "x")).tolist() == [[1, 3, 5], [7, 9, 11]]
 
 
 def test_registers_are_freed_after_their_last_use() -> None:
-    chain = [EMPTY] + [Step("clone.default", (Register(i),), {}, (i + 1,)) for i in range(5)]
+    chain = [EMPTY] + [InitStep("clone.default", (Register(i),), {}, (i + 1,)) for i in range(5)]
     held = [len(registers) for _, registers in program(*chain, result=5).replay(torch.device("meta"), None)]
     assert max(held) == 2
 
@@ -89,17 +89,17 @@ def test_registers_are_freed_after_their_last_use() -> None:
     "steps",
     [
         (),
-        (Step("normal_.default", (Register(3),), {}, (0,)),),
-        (Step("nonsense.default", (), {}, (0,)),),
-        (Step("empty.__class__", (), {}, (0,)),),
-        (Step("empty.overloads", (), {}, (0,)),),
-        (Step("full.default", ((3, 4), 10**400), {}, (0,)),),
-        (EMPTY, Step("index_select.default", (Register(0), 0, torch.tensor([100])), {}, (0,))),
-        (EMPTY, Step("as_strided.default", (Register(0), (3, 4), (100, 1), 0), {}, (0,))),
-        (EMPTY, Step("clone.default", (Register(0),), {}, (0, 1))),
+        (InitStep("normal_.default", (Register(3),), {}, (0,)),),
+        (InitStep("nonsense.default", (), {}, (0,)),),
+        (InitStep("empty.__class__", (), {}, (0,)),),
+        (InitStep("empty.overloads", (), {}, (0,)),),
+        (InitStep("full.default", ((3, 4), 10**400), {}, (0,)),),
+        (EMPTY, InitStep("index_select.default", (Register(0), 0, torch.tensor([100])), {}, (0,))),
+        (EMPTY, InitStep("as_strided.default", (Register(0), (3, 4), (100, 1), 0), {}, (0,))),
+        (EMPTY, InitStep("clone.default", (Register(0),), {}, (0, 1))),
     ],
 )
-def test_steps_that_cannot_run_are_one_line(steps: tuple[Step, ...]) -> None:
+def test_steps_that_cannot_run_are_one_line(steps: tuple[InitStep, ...]) -> None:
     with pytest.raises(GraphError) as caught:
         program(*steps)(slot_generator(0, "x"))
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 500
@@ -110,16 +110,16 @@ def test_a_view_beyond_its_register_is_refused() -> None:
         program(EMPTY, offset=5)(slot_generator(0, "x"))
 
 
-def test_settled_randomness_repeats_and_puts_the_state_back() -> None:
+def test_seeded_randomness_repeats_and_puts_the_state_back() -> None:
     def numbers() -> tuple[float, float, float]:
         return random.random(), float(np.random.rand()), float(torch.rand(()))
 
     random.seed(1), np.random.seed(1), torch.manual_seed(1)
     expected = numbers()
     random.seed(1), np.random.seed(1), torch.manual_seed(1)
-    with settled_randomness():
+    with seeded_randomness():
         first = numbers()
-    with pytest.raises(KeyError), settled_randomness():
+    with pytest.raises(KeyError), seeded_randomness():
         assert numbers() == first
         raise KeyError
     assert numbers() == expected
@@ -129,22 +129,22 @@ def test_settled_randomness_repeats_and_puts_the_state_back() -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 def test_pieces_are_the_same_numbers(operator: str, dtype: torch.dtype) -> None:
     for size in ((1, 7), (16, 1), (5, 13), (8, 16), (9, 17), (3, 5, 31)):
-        new = Step("empty.memory_format", (size,), {"dtype": dtype, "device": "meta"}, (0,))
+        new = InitStep("empty.memory_format", (size,), {"dtype": dtype, "device": "meta"}, (0,))
         program = InitProgram(
-            (new, Step(operator, (Register(0), 0.0, 0.5), {}, (1,))), 0, size, torch.empty(size).stride(), 0
+            (new, InitStep(operator, (Register(0), 0.0, 0.5), {}, (1,))), 0, size, torch.empty(size).stride(), 0
         )
-        pieces = [piece.clone() for piece in program.pieces(slot_generator(0, "a"), 32)]
+        pieces = [piece.clone() for piece in program.chunks(slot_generator(0, "a"), 32)]
         assert program.piecewise and all(len(piece) <= 48 for piece in pieces)
         assert torch.equal(torch.cat(pieces).view(size), program(slot_generator(0, "a")))
 
 
 def test_what_is_more_than_one_fill_has_no_pieces() -> None:
-    new = Step("empty.memory_format", ((4, 6),), {}, (0,))
-    fill = Step("normal_.default", (Register(0), 0.0, 1.0), {}, (1,))
+    new = InitStep("empty.memory_format", ((4, 6),), {}, (0,))
+    fill = InitStep("normal_.default", (Register(0), 0.0, 1.0), {}, (1,))
     program = InitProgram((new, fill), 0, (4, 6), (6, 1), 0)
     assert program.piecewise
     for other in (
-        replace(program, steps=(new, fill, Step("erfinv_.default", (Register(1),), {}, (1,)))),
+        replace(program, steps=(new, fill, InitStep("erfinv_.default", (Register(1),), {}, (1,)))),
         replace(program, steps=(new, replace(fill, operator="bernoulli_.float"))),
         replace(program, size=(6, 4), stride=(1, 6)),
         replace(program, size=(2, 6), offset=12),

@@ -49,7 +49,7 @@ def test_a_library_decides_which_name_holds_a_tie() -> None:
     )
     assert manifest["embed.weight"].tied_to == "head.weight"
     assert manifest["head.weight"].tied_to is None
-    assert manifest["head.weight"].program is drawn  # a draw is known under any of the names
+    assert manifest["head.weight"].program is drawn  # a program is known under any of the names
 
 
 def test_zero_dimensional_and_empty_slots_have_elements() -> None:

@@ -38,10 +38,10 @@ def network() -> torch.nn.Module:
 
 
 def pipeline_of(
-    start: torch.nn.Module, scheduler: object, *, components: int = 0, slots: dict[str, list[int]] | None = None
+    base: torch.nn.Module, scheduler: object, *, components: int = 0, slots: dict[str, list[int]] | None = None
 ) -> WeightDiffusionPipeline:
     """Return an untrained pipeline whose denoiser answers to its words; it makes the convolutions, or what is named."""
-    convolutions = {name: list(tensor.shape) for name, tensor in start.state_dict().items() if "conv" in name}
+    convolutions = {name: list(tensor.shape) for name, tensor in base.state_dict().items() if "conv" in name}
     slots = convolutions if slots is None else slots
     torch.manual_seed(1)
     codec = WeightCodec(slots, 64, components)
@@ -52,7 +52,7 @@ def pipeline_of(
     torch.nn.init.normal_(denoiser.write.weight, std=0.5)
     prompts = KnownPrompts(TEXTS)
     prompts.embeddings.copy_(torch.nn.functional.normalize(torch.randn(3, 384), dim=1))
-    return WeightDiffusionPipeline(denoiser.eval(), codec, start, prompts, scheduler)
+    return WeightDiffusionPipeline(denoiser.eval(), codec, base, prompts, scheduler)
 
 
 def spoil(path: Path, **changes: object) -> None:

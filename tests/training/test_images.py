@@ -9,9 +9,9 @@ import torch
 from PIL import Image
 
 from paramgen.errors import OptionError
-from training.config import Task
+from training.config import DatasetConfig
+from training.data.datasets import dataset_paths, load_dataset
 from training.data.images import load_images, load_set
-from training.data.tasks import load_task, places
 
 
 def picture(colour: int, side: int = 32) -> bytes:
@@ -23,11 +23,11 @@ def picture(colour: int, side: int = 32) -> bytes:
 def folder(root: Path) -> Path:
     for split in ("train", "test"):
         for number, name in enumerate(("bee", "ant")):
-            place = root / split / name / "images"
-            place.mkdir(parents=True)
+            target = root / split / name / "images"
+            target.mkdir(parents=True)
             for index in range(3):
-                (place / f"{index}.png").write_bytes(picture(100 * number + index))
-            (place / "notes.txt").write_text("no image")
+                (target / f"{index}.png").write_bytes(picture(100 * number + index))
+            (target / "notes.txt").write_text("no image")
     return root
 
 
@@ -76,9 +76,9 @@ def test_members_that_leave_the_archive_are_not_read_and_nothing_is_extracted(tm
 def test_tiny_imagenet_s_layout_is_read_from_inside_one_outer_folder(tmp_path: Path) -> None:
     root = tmp_path / "set" / "tiny"
     for number, name in enumerate(("n01", "n02")):
-        place = root / "train" / name / "images"
-        place.mkdir(parents=True)
-        (place / f"{name}_0.JPEG").write_bytes(picture(100 * number))
+        target = root / "train" / name / "images"
+        target.mkdir(parents=True)
+        (target / f"{name}_0.JPEG").write_bytes(picture(100 * number))
         (root / "train" / name / f"{name}_boxes.txt").write_text("")
     for split in ("val", "test"):
         (root / split / "images").mkdir(parents=True)
@@ -118,21 +118,23 @@ def test_one_pass_serves_every_size(tmp_path: Path) -> None:
     }
 
 
-def test_each_task_finds_its_place() -> None:
-    one, two = (Task(name="one"),), (Task(name="one"), Task(name="two"))
-    assert places(["some/folder"], one) == places(["one=some/folder"], one) == {"one": Path("some/folder")}
-    assert places(["two=b", "one=a=b"], two) == {"one": Path("a=b"), "two": Path("b")}
+def test_each_data_set_gets_its_path() -> None:
+    one, two = (DatasetConfig(name="one"),), (DatasetConfig(name="one"), DatasetConfig(name="two"))
+    assert (
+        dataset_paths(["some/folder"], one) == dataset_paths(["one=some/folder"], one) == {"one": Path("some/folder")}
+    )
+    assert dataset_paths(["two=b", "one=a=b"], two) == {"one": Path("a=b"), "two": Path("b")}
     for given in ([], ["a"], ["one=a"], ["one=a", "one=b"], ["one=a", "three=b"], ["one=", "two=b"]):
         with pytest.raises(OptionError, match="this recipe needs: ") as caught:
-            places(given, two)
+            dataset_paths(given, two)
         assert "this recipe needs: --data one=PATH --data two=PATH" in caught.value.message
 
 
-def test_a_task_says_how_many_classes_it_has(tmp_path: Path) -> None:
+def test_a_data_set_says_how_many_classes_it_has(tmp_path: Path) -> None:
     root, device = folder(tmp_path / "set"), torch.device("cpu")
-    assert load_task(Task(), root, tmp_path / "cache", device).classes == 2
+    assert load_dataset(DatasetConfig(), root, tmp_path / "cache", device).classes == 2
     with pytest.raises(OptionError, match="has 2 classes; the recipe's cifar10 has 10"):
-        load_task(Task(name="cifar10", classes=10), root, tmp_path / "cache", device)
+        load_dataset(DatasetConfig(name="cifar10", classes=10), root, tmp_path / "cache", device)
 
 
 def test_errors_say_what_to_type(tmp_path: Path) -> None:

@@ -5,24 +5,24 @@ import torch
 
 from paramgen.hypernets.hypernet import Hypernet
 from training.__main__ import recipe
-from training.clock import Clock
 from training.config import Objective
 from training.learning import Sampled, learn
-from training.losses import departure
+from training.losses import relative_residual
 from training.spaces import pool
-from training.targets import Target, view_of_design
+from training.step_timer import StepTimer
+from training.targets import TargetNetwork, view_of_design
 
 CPU = torch.device("cpu")
 
 
 def sampled(count: int) -> list[Sampled]:
     networks = []
-    for place, design in enumerate(pool(2, count, among=("mlp", "vit"))):
-        generator = torch.Generator().manual_seed(place)
+    for index, design in enumerate(pool(2, count, among=("mlp", "vit"))):
+        generator = torch.Generator().manual_seed(index)
         images = torch.randn(4, 3, design.resolution, design.resolution, generator=generator)
         batch = (images, torch.randint(10, (4,), generator=generator))
-        target = Target.of(design.build, view_of_design(design), seed=place, device=CPU)
-        networks.append(Sampled(place, 0, target, [batch, batch]))
+        target = TargetNetwork.of(design.build, view_of_design(design), seed=index, device=CPU)
+        networks.append(Sampled(index, 0, target, [batch, batch]))
     return networks
 
 
@@ -36,13 +36,13 @@ def hypernet() -> Hypernet:
 
 def gradients(networks: list[Sampled], share: float, made: Hypernet, objective: Objective) -> list[torch.Tensor]:
     precision = contextlib.nullcontext()
-    learn(made, networks, objective, share=share, clock=Clock(CPU), precision=precision)
+    learn(made, networks, objective, share=share, clock=StepTimer(CPU), precision=precision)
     return [each.grad.clone() for each in made.parameters() if each.grad is not None]
 
 
 def test_networks_predicted_together_are_those_predicted_alone() -> None:
     made, networks = hypernet(), sampled(4)
-    together = made.together([(each.target.view, each.target.start) for each in networks])
+    together = made.together([(each.target.view, each.target.initial) for each in networks])
     for each, found in zip(networks, together, strict=True):
         alone = each.target.predict(made)
         assert found.keys() == alone.keys()
@@ -51,7 +51,7 @@ def test_networks_predicted_together_are_those_predicted_alone() -> None:
 
 
 def test_the_gradient_of_a_step_is_the_mean_over_its_networks() -> None:
-    objective = Objective(departure=0.1, inner_steps=1)
+    objective = Objective(residual=0.1, inner_steps=1)
     networks = sampled(2)
     whole = gradients(networks, 0.5, hypernet(), objective)
     made = hypernet()
@@ -61,9 +61,9 @@ def test_the_gradient_of_a_step_is_the_mean_over_its_networks() -> None:
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-5)
 
 
-def test_the_gradient_is_that_of_task_loss_and_departure() -> None:
+def test_the_gradient_is_that_of_task_loss_and_residual() -> None:
     networks = [replace(each, batches=each.batches[:1]) for each in sampled(1)]
-    objective = Objective(lookahead=0.0, label_smoothing=0.0, departure=3.0)
+    objective = Objective(lookahead=0.0, label_smoothing=0.0, residual=3.0)
     found = gradients(networks, 0.5, hypernet(), objective)
     made, (each,) = hypernet(), networks
     images, labels = each.batches[0]
@@ -71,7 +71,7 @@ def test_the_gradient_is_that_of_task_loss_and_departure() -> None:
     state = {**each.target.state, **weights}
     logits = torch.func.functional_call(each.target.network, state, (images,))
     loss = torch.nn.functional.cross_entropy(logits, labels)
-    (0.5 * (loss + 3.0 * departure(weights, each.target.state))).backward()
+    (0.5 * (loss + 3.0 * relative_residual(weights, each.target.state))).backward()
     expected = [parameter.grad for parameter in made.parameters() if parameter.grad is not None]
     for ours, theirs in zip(found, expected, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-5)

@@ -2,7 +2,7 @@ import torch
 from torch import nn
 
 from training.config import Objective
-from training.losses import Batch, departure, descend, use_batch_statistics
+from training.losses import Batch, descend, relative_residual, use_batch_statistics
 
 
 def network() -> nn.Module:
@@ -40,7 +40,7 @@ def test_without_lookahead_it_is_the_gradient_of_the_task() -> None:
 def test_lookahead_takes_the_gradient_after_the_inner_steps() -> None:
     module = use_batch_statistics(network())
     state, weights = split(module)
-    objective = Objective(task=0.0, lookahead=1.0, inner_optimizer="sgd", inner_rate=0.1)
+    objective = Objective(task=0.0, lookahead=1.0, inner_optimizer="sgd", inner_lr=0.1)
     outcome = descend(module, state, weights, batches(2), objective)
     optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
     for images, labels in batches(2):
@@ -56,7 +56,7 @@ def test_descending_leaves_the_prediction_as_it_was() -> None:
     module = use_batch_statistics(network())
     _, weights = split(module)
     before = {name: weight.clone() for name, weight in weights.items()}
-    outcome = descend(module, split(module)[0], weights, batches(4), Objective(inner_rate=0.1))
+    outcome = descend(module, split(module)[0], weights, batches(4), Objective(inner_lr=0.1))
     assert all(torch.equal(weight, before[name]) for name, weight in weights.items())
     assert len(outcome.losses) == 4 and outcome.losses[0] != outcome.losses[-1]
     assert outcome.finite
@@ -69,8 +69,8 @@ def test_what_is_not_finite_is_noticed() -> None:
     assert not outcome.finite
 
 
-def test_departure_is_zero_at_the_base_and_grows_with_the_distance() -> None:
+def test_the_residual_is_zero_at_the_base_and_grows_with_the_distance() -> None:
     state = {"weight": torch.ones(2, 2), "bias": torch.ones(2), "head": torch.zeros(2, 2)}
-    assert float(departure(state, state)) == 0
-    assert float(departure({"weight": 2 * torch.ones(2, 2)}, state)) == torch.tensor(2.0).log()
-    assert float(departure({"weight": torch.ones(2, 2), "head": torch.ones(2, 2)}, state)) == 0
+    assert float(relative_residual(state, state)) == 0
+    assert float(relative_residual({"weight": 2 * torch.ones(2, 2)}, state)) == torch.tensor(2.0).log()
+    assert float(relative_residual({"weight": torch.ones(2, 2), "head": torch.ones(2, 2)}, state)) == 0

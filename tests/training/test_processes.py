@@ -12,7 +12,7 @@ import torch
 from paramgen.errors import OptionError
 from tests.conftest import Command, application
 from training import checkpoint
-from training.processes import asked_for
+from training.processes import requested_processes
 
 
 def launched(*command: str, cpu: bool = True, **environment: str) -> "subprocess.CompletedProcess[str]":
@@ -40,13 +40,13 @@ TORCHRUN = ("torch.distributed.run", "--nproc-per-node", "2", "--standalone", "-
 
 
 def test_what_was_asked_for_is_said_by_the_option_or_the_launcher() -> None:
-    assert asked_for(None, {}) == 1
-    assert asked_for(None, {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}) == 2
-    assert asked_for(3, {"WORLD_SIZE": "2"}) == 3
+    assert requested_processes(None, {}) == 1
+    assert requested_processes(None, {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}) == 2
+    assert requested_processes(3, {"WORLD_SIZE": "2"}) == 3
     with pytest.raises(OptionError, match="started one"):
-        asked_for(None, {"MASTER_ADDR": "127.0.0.1"})
+        requested_processes(None, {"MASTER_ADDR": "127.0.0.1"})
     with pytest.raises(OptionError, match="at least 1"):
-        asked_for(0, {})
+        requested_processes(0, {})
 
 
 @pytest.mark.slow
@@ -68,17 +68,19 @@ def test_two_processes_train_what_one_trains(data: Path, tmp_path: Path, command
 
 @pytest.mark.slow
 def test_a_run_that_was_not_started_as_asked_stops(data: Path, tmp_path: Path, command: Command) -> None:
-    place = ("--out", str(tmp_path / "run"), "--data", str(data))
-    few = command("smoke", *place, "--processes", "2", **ALONE)
+    arguments = ("--out", str(tmp_path / "run"), "--data", str(data))
+    few = command("smoke", *arguments, "--processes", "2", **ALONE)
     assert few.refusal == (
-        "Started processes: 1, asked for: 2. "
+        "Started processes: 1, requested: 2. "
         f"Type: {'' if torch.cuda.is_available() else 'ACCELERATE_USE_CPU=true '}"
         "torchrun --nproc-per-node 2 -m training ..."
     )
-    many = launched(*TORCHRUN, *place, "--processes", "1")
-    assert many.returncode != 0 and "error: Started processes: 2, asked for: 1. Type: --processes 2" in many.stderr
-    silent = launched("accelerate.commands.launch", "--cpu", "--num_processes", "2", "-m", "training", "smoke", *place)
-    assert silent.returncode != 0 and "error: The launcher was asked for several processes and started" in silent.stderr
-    other = command("smoke", *place, ACCELERATE_MIXED_PRECISION="bf16", **ALONE)
+    many = launched(*TORCHRUN, *arguments, "--processes", "1")
+    assert many.returncode != 0 and "error: Started processes: 2, requested: 1. Type: --processes 2" in many.stderr
+    silent = launched(
+        "accelerate.commands.launch", "--cpu", "--num_processes", "2", "-m", "training", "smoke", *arguments
+    )
+    assert silent.returncode != 0 and "error: The launcher was to start several processes and started" in silent.stderr
+    other = command("smoke", *arguments, ACCELERATE_MIXED_PRECISION="bf16", **ALONE)
     assert "Type: --precision bf16" in other.refusal
     assert not (tmp_path / "run").exists()

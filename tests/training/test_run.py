@@ -19,15 +19,15 @@ from tests.conftest import Command, application
 from tests.support.killing import KILLED
 from training import checkpoint, learning
 from training.__main__ import main, recipe
-from training.config import Config, Optimization, Task
+from training.config import Config, DatasetConfig, Optimization
 from training.export import export
 from training.log import Log
-from training.loop import MILESTONES, Run, rate_at
+from training.loop import MILESTONES, HypernetRun, lr_at
 from training.losses import Outcome
 
 
-def started(config: Config, folder: Path, data: Path, *, resume: bool = False) -> Run:
-    return Run(config, folder, {"images": data}, resume=resume)
+def started(config: Config, folder: Path, data: Path, *, resume: bool = False) -> HypernetRun:
+    return HypernetRun(config, folder, {"images": data}, resume=resume)
 
 
 def seen(folder: Path) -> list[object]:
@@ -53,12 +53,12 @@ def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_run_logs_every_step_and_judges(whole: Path) -> None:
+def test_a_run_logs_every_step_and_evaluates(whole: Path) -> None:
     lines = seen(whole)
     steps = [line["step"] for line in lines if "loss" in line]  # type: ignore[call-overload,operator,index]
     assert steps == list(range(12))
-    judged = [line for line in lines if "judged" in line]  # type: ignore[operator]
-    assert len(judged) == 2
+    evaluations = [line for line in lines if "evaluation" in line]  # type: ignore[operator]
+    assert len(evaluations) == 2
 
 
 def test_resuming_repeats_what_was_lost_and_ends_alike(whole: Path, data: Path, tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_tensorboard_reads_the_log(whole: Path) -> None:
     events.Reload()
     logged = {line["step"]: sum(line["loss"]) / len(line["loss"]) for line in steps_of(whole)}
     assert {event.step: event.value for event in events.Scalars("loss")} == pytest.approx(logged)
-    assert any(tag.startswith("judged/") for tag in events.Tags()["scalars"])
+    assert any(tag.startswith("evaluation/") for tag in events.Tags()["scalars"])
 
 
 def test_one_broken_network_does_not_stop_the_others(
@@ -196,21 +196,21 @@ def test_mixed_precision_trains_wide_weights(data: Path, tmp_path: Path) -> None
 
 @pytest.mark.slow
 def test_a_run_of_several_data_sets_draws_them_in_turn(data: Path, tmp_path: Path) -> None:
-    tasks = (Task(name="ten", classes=10, share=2.0), Task(name="four"))
+    tasks = (DatasetConfig(name="ten", classes=10, share=2.0), DatasetConfig(name="four"))
     four = tmp_path / "four"
     for split in ("train", "test"):
         for number in range(4):
             (four / split / f"{number}").mkdir(parents=True)
             for index in range(16):
                 Image.new("RGB", (8, 8), (60 * number, 0, 0)).save(four / split / f"{number}" / f"{index}.png")
-    config = replace(recipe("smoke"), tasks=tasks)
-    run = Run(config, tmp_path / "run", {"ten": data, "four": four}, resume=False)
+    config = replace(recipe("smoke"), datasets=tasks)
+    run = HypernetRun(config, tmp_path / "run", {"ten": data, "four": four}, resume=False)
     for _ in range(6):
         run.advance()
     assert {line["task"] for line in steps_of(tmp_path / "run")} == {"ten", "four"}
     run.save()
     with pytest.raises(OptionError, match="not what the run had"):
-        Run(config, tmp_path / "run", {"ten": data, "four": data}, resume=True)
+        HypernetRun(config, tmp_path / "run", {"ten": data, "four": data}, resume=True)
 
 
 def test_unknown_recipes_offer_the_nearest() -> None:
@@ -223,9 +223,9 @@ def test_recipes_have_a_json_form(name: str) -> None:
     assert json.loads(recipe(name).to_json())["hypernet"] == recipe(name).hypernet.to_json()
 
 
-def test_the_rate_warms_up_and_ends_at_the_floor() -> None:
-    optimization = Optimization(steps=100, warmup=10, rate=1.0, floor=0.1)
-    assert rate_at(0, optimization) == pytest.approx(0.1)
-    assert rate_at(10, optimization) == pytest.approx(1.0)
-    assert rate_at(100, optimization) == pytest.approx(0.1)
-    assert rate_at(100, replace(optimization, schedule="constant")) == 1.0
+def test_the_learning_rate_warms_up_and_ends_at_the_floor() -> None:
+    optimization = Optimization(steps=100, warmup=10, lr=1.0, floor=0.1)
+    assert lr_at(0, optimization) == pytest.approx(0.1)
+    assert lr_at(10, optimization) == pytest.approx(1.0)
+    assert lr_at(100, optimization) == pytest.approx(0.1)
+    assert lr_at(100, replace(optimization, schedule="constant")) == 1.0

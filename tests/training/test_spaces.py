@@ -10,7 +10,7 @@ from training.spaces.cells import OPS, Cells
 from training.spaces.design import Design, Span
 from training.spaces.mlp import Mlp
 from training.spaces.vit import Vit
-from training.targets import Target, view_of_design
+from training.targets import TargetNetwork, view_of_design
 
 
 def draw(family: str, seed: int, *, span: Span = "small") -> Design:
@@ -92,7 +92,7 @@ def test_a_pool_gives_every_family_its_share() -> None:
 @pytest.mark.parametrize("family", families_of("images"))
 def test_an_untrained_hypernet_predicts_the_library_s_own_start(family: str) -> None:
     design = draw(family, 1)
-    target = Target.of(design.build, view_of_design(design), seed=4, device=torch.device("cpu"))
+    target = TargetNetwork.of(design.build, view_of_design(design), seed=4, device=torch.device("cpu"))
     with torch.no_grad():
         weights = target.predict(Hypernet(first_light()))
     matrices = {name for name, parameter in target.network.named_parameters() if parameter.dim() in (2, 4)}

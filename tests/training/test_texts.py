@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from paramgen.errors import OptionError
-from training.data.tasks import TaskData
-from training.data.texts import NOT_ASKED, load_texts
+from training.data.datasets import Dataset
+from training.data.texts import IGNORED, load_texts
 from training.spaces.bert import Bert
 
 TEXT = "".join(f"The {number}th of so many lines, and none like another.\n" for number in range(400))
@@ -39,23 +39,23 @@ def test_subwords_are_made_of_the_text_and_know_their_spelling(file: Path) -> No
 
 
 @pytest.mark.parametrize("vocabulary", [256, 300])
-def test_hidden_tokens_are_asked_and_no_others(file: Path, vocabulary: int) -> None:
+def test_hidden_tokens_are_maskedand_no_others(file: Path, vocabulary: int) -> None:
     texts, spelling = load_texts(file, vocabulary, (64,))
-    task = TaskData("text", vocabulary, texts, spelling)
+    dataset = Dataset("text", vocabulary, texts, spelling)
     bert = Bert(resolution=64, width=32, depth=1, heads=2, expansion=2)
-    seen, answers = task.drawn(bert, 100, torch.Generator().manual_seed(0))
-    asked = answers != NOT_ASKED
+    seen, answers = dataset.train_batch(bert, 100, torch.Generator().manual_seed(0))
+    masked = answers != IGNORED
     hidden = [spelling[token][spelling[token] >= 0].tolist() == [0] for token in seen.flatten().tolist()]
     share = torch.tensor(hidden).float().mean()
-    assert abs(asked.float().mean() - 0.15) < 0.02 and abs(share - 0.12) < 0.02
+    assert abs(masked.float().mean() - 0.15) < 0.02 and abs(share - 0.12) < 0.02
     tokens, _ = texts["train", 64].draw(100, torch.Generator().manual_seed(0))
-    assert torch.equal(seen[~asked], tokens[~asked]) and torch.equal(answers[asked], tokens[asked])
-    first, again = (list(task.judged(bert, 4, limit=4)) for _ in range(2))
+    assert torch.equal(seen[~masked], tokens[~masked]) and torch.equal(answers[masked], tokens[masked])
+    first, again = (list(dataset.test_batches(bert, 4, limit=4)) for _ in range(2))
     assert torch.equal(first[0][0], again[0][0])
 
 
 @pytest.mark.parametrize(
-    ("vocabulary", "length", "words"), [(9, 8, "not even"), (5000, 8, "asked were 5000"), (256, 9000, "Give more")]
+    ("vocabulary", "length", "words"), [(9, 8, "not even"), (5000, 8, "requested were 5000"), (256, 9000, "Give more")]
 )
 def test_a_text_that_is_too_short_is_refused(file: Path, vocabulary: int, length: int, words: str) -> None:
     with pytest.raises(OptionError, match=words):

@@ -17,7 +17,7 @@ from checkpoints.writing import write_layout, write_shard
 from paramgen.diffusion.loading import open_pipeline
 from paramgen.diffusion.text import MINILM, REVISION, text_encoder
 from paramgen.errors import OptionError
-from paramgen.zoo import Layout, Row
+from paramgen.zoo import Row, ZooLayout
 from paramgen.zoo.hashes import content_sha256
 from tests.conftest import Command
 from tests.support.diffusion import network
@@ -44,7 +44,7 @@ def zoo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("zoos") / "linear"
     base = {name: tensor.detach() for name, tensor in network().state_dict().items()}
     config = {key: value for key, value in dict(network().config).items() if not key.startswith("_")}
-    layout = Layout(spec="diffusers:UNet2DModel", config=config, task="translation", form="full")
+    layout = ZooLayout(spec="diffusers:UNet2DModel", config=config, kind="translation", form="full")
     write_layout(folder, layout, base)
     draw = torch.Generator().manual_seed(0)
     embeddings = text_encoder(MINILM, REVISION)(TASKS)
@@ -60,7 +60,7 @@ def zoo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def _row(number: int, task: str, layout: Layout, tensors: dict[str, torch.Tensor]) -> Row:
+def _row(number: int, task: str, layout: ZooLayout, tensors: dict[str, torch.Tensor]) -> Row:
     return Row(
         id=f"task-{number}",
         task=task.replace(" ", "-"),
@@ -81,10 +81,10 @@ def _row(number: int, task: str, layout: Layout, tensors: dict[str, torch.Tensor
 
 def small(steps: int = 12, **changes: Any) -> WeightsConfig:
     return WeightsConfig(
-        optimization=Optimization(steps=steps, batch=16, rate=3e-3, warmup=5, average=0.98),
+        optimization=Optimization(steps=steps, batch=16, lr=3e-3, warmup=5, average=0.98),
         blocks=Blocks(width=8, components=24, whitening=0.5),
         denoiser=Denoiser(hidden=32, depth=1, heads=2, dropout=0.1),
-        judge_every=4,
+        evaluate_every=4,
         save_every=0.0,
         **changes,
     )
@@ -144,14 +144,14 @@ def test_options_of_hypernets_are_refused(zoo: Path, tmp_path: Path, capsys: pyt
 @pytest.mark.slow
 @pytest.mark.parametrize("prediction", ["sample", "v_prediction", "flow"])
 def test_unseen_words_give_the_weights_that_belong_to_them(prediction: Any, zoo: Path, tmp_path: Path) -> None:
-    config = replace(small(300, prediction=prediction), judge_every=300)
+    config = replace(small(300, prediction=prediction), evaluate_every=300)
     WeightsRun(config, tmp_path / "run", zoo, resume=False).run()
-    judged = next(line["judged"] for line in seen(tmp_path / "run") if "judged" in line)
-    assert judged["denoised"] < 0.9 and judged["denoised"] < judged["nearest"]
+    evaluations = next(line["evaluation"] for line in seen(tmp_path / "run") if "evaluation" in line)
+    assert evaluations["denoised"] < 0.9 and evaluations["denoised"] < evaluations["nearest"]
     export(tmp_path / "run", tmp_path / "pipeline", data=zoo)
     pipeline = open_pipeline(str(tmp_path / "pipeline")).pipeline
     state = pipeline("red and sharp", num_inference_steps=4, generator=torch.Generator().manual_seed(0)).states[0]
-    assert state.keys() == pipeline.start.state_dict().keys()
+    assert state.keys() == pipeline.base.state_dict().keys()
     text, similarity = pipeline.prompts.nearest(pipeline.embed("blue and bright")[0])[0]
     assert text == "blue and bright" and similarity > 0.99
 

@@ -5,7 +5,7 @@ import torch
 
 from paramgen.errors import OptionError, UnknownNameError
 from training.__main__ import recipe
-from training.config import Objective, Stage, Task
+from training.config import DatasetConfig, Objective, Stage
 from training.window import Window, first_design
 
 OBJECTIVE = Objective()
@@ -49,7 +49,7 @@ def test_a_recipe_is_refused_for_what_it_misnames() -> None:
     with pytest.raises(UnknownNameError, match="'resnet'"):
         replace(CONFIG, families=("resnets",))
     with pytest.raises(OptionError, match="no name twice"):
-        replace(CONFIG, tasks=(Task(), Task()))
+        replace(CONFIG, datasets=(DatasetConfig(), DatasetConfig()))
 
 
 def test_stages_must_reach_the_last_step() -> None:

@@ -68,7 +68,7 @@ def test_a_page_that_becomes_more_than_the_footer_says(tmp_path: Path) -> None:
 
 def test_an_honest_table_that_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written(tmp_path, [ROW | {"source": "x" * 10_000} for _ in range(300)], compression="zstd", use_dictionary=False)
-    monkeypatch.setattr(table, "MAX_BYTES", 1_000_000)
+    monkeypatch.setattr(table, "MAX_TABLE_BYTES", 1_000_000)
     with pytest.raises(ZooError, match="bytes once it is decompressed; allowed are 1,000,000"):
         read_rows(tmp_path)
 

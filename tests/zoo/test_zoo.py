@@ -13,16 +13,16 @@ from torch import Tensor
 from checkpoints.index import index
 from checkpoints.writing import write_layout, write_shard
 from paramgen.errors import ZooError
-from paramgen.zoo import Layout, Row, Zoo, restore
+from paramgen.zoo import Row, Zoo, ZooLayout, restore
 from paramgen.zoo.hashes import content_sha256
 from paramgen.zoo.low_rank import LEFT, RIGHT, first_factors
 
 CONFIG = {"in_channels": 3}
 BASE = {"conv.weight": torch.ones(4, 3, 3, 3), "conv.bias": torch.zeros(4), "out.weight": torch.ones(2, 4)}
-LAYOUT = Layout(
+LAYOUT = ZooLayout(
     spec="diffusers:UNet2DModel",
     config=CONFIG,
-    task="translation",
+    kind="translation",
     form="low_rank",
     rank=2,
     alpha=4.0,
@@ -61,9 +61,9 @@ def row(number: int, tensors: dict[str, Tensor], shard: str) -> Row:
 def write(folder: Path, change: Callable[[int, Row, dict[str, Tensor]], Row] | None = None) -> Path:
     """Write four checkpoints in two shards; `change` may spoil one."""
     write_layout(folder, LAYOUT, BASE)
-    for place, shard in enumerate(SHARDS):
+    for shard_number, shard in enumerate(SHARDS):
         made = []
-        for number in (2 * place, 2 * place + 1):
+        for number in (2 * shard_number, 2 * shard_number + 1):
             tensors = checkpoint(number)
             own = row(number, tensors, shard)
             made.append((own if change is None else change(number, own, tensors), tensors))
@@ -94,9 +94,9 @@ def test_an_ensemble_is_restored_like_its_members() -> None:
     members = [checkpoint(number) for number in range(3)]
     stacked = {name: torch.stack([member[name] for member in members]) for name in members[0]}
     together = restore(BASE, stacked, scale=2.0)
-    for place, member in enumerate(members):
+    for number, member in enumerate(members):
         for name, each in restore(BASE, member, scale=2.0).items():
-            torch.testing.assert_close(together[name][place], each)
+            torch.testing.assert_close(together[name][number], each)
 
 
 def test_the_first_factors_leave_the_base_as_it_is_and_are_the_same_for_all() -> None:
@@ -187,7 +187,7 @@ def test_the_index_leaves_out_what_has_no_licence_or_is_there_already(tmp_path: 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": 2}, "has the format 2; this version reads format 1"),
+        ({"format_version": 2}, "has the format_version 2; paramgen reads 1"),
         ({"form": "sparse"}, "form is 'sparse'; allowed are full, low_rank"),
         ({"rank": 10**9}, "rank is 1000000000"),
         ({"alpha": float("nan")}, "alpha is nan"),
@@ -264,7 +264,7 @@ def test_what_a_table_would_take_is_limited_by_its_footer_and_by_its_rows(
     parquet.write_table(pyarrow.Table.from_pylist([one] * 500), tmp_path / module.NAME)
     assert len(module.read_rows(tmp_path)) == 500
     size = (tmp_path / module.NAME).stat().st_size
-    monkeypatch.setattr(module, "MAX_BYTES", size)
+    monkeypatch.setattr(module, "MAX_TABLE_BYTES", size)
     with pytest.raises(ZooError, match=r"bytes or .* rows once it is read"):
         module.read_rows(tmp_path)
     monkeypatch.setattr(module, "MAX_COLUMNS", 5)

@@ -1,1 +1,1 @@
-"""What hypernets are trained and judged on."""
+"""What hypernets are trained and evaluated on."""

@@ -23,7 +23,7 @@ from paramgen.images.sets import decode
 Split = Literal["train", "test"]
 
 MEAN: Final = (0.4914, 0.4822, 0.4465)
-DEVIATION: Final = (0.2470, 0.2435, 0.2616)
+STD: Final = (0.2470, 0.2435, 0.2616)
 _SPLITS: Final[tuple[Split, ...]] = ("train", "test")
 
 
@@ -81,7 +81,7 @@ def load_set(source: Path, sizes: Sequence[int], cache: Path) -> dict[tuple[Spli
 
 
 def fingerprint(source: Path) -> str:
-    """Tell sources apart by place, size and time of change; a folder by those of all its files."""
+    """Return a fingerprint of path, size and time of change; of a folder, of those of all its files."""
     if not source.exists():
         raise OptionError(f"--data {source} does not exist; it is a folder or tar of train/<class>/*.jpg.")
     digest = hashlib.sha256(str(source.resolve()).encode())
@@ -124,8 +124,8 @@ def _keep(stem: Path, pixels: UInt8[np.ndarray, "batch 3 size size"], descriptio
 
 def _normalize(pixels: UInt8[Tensor, "batch 3 size size"]) -> Float[Tensor, "batch 3 size size"]:
     mean = torch.tensor(MEAN, device=pixels.device).view(1, 3, 1, 1)
-    deviation = torch.tensor(DEVIATION, device=pixels.device).view(1, 3, 1, 1)
-    return (pixels.float().div_(255) - mean) / deviation
+    std = torch.tensor(STD, device=pixels.device).view(1, 3, 1, 1)
+    return (pixels.float().div_(255) - mean) / std
 
 
 def _shift(images: Tensor, reach: int, generator: torch.Generator) -> Tensor:

@@ -15,8 +15,8 @@ from paramgen.errors import OptionError
 from paramgen.hypernets.spelled import BYTES, LETTERS, byte_spelling
 from training.data.images import Split
 
-NOT_ASKED: Final = -100  # torch's own sign for an answer that counts for nothing
-_ASKED: Final = 0.15
+IGNORED: Final = -100  # the label that torch's cross entropy ignores
+_MASKED_SHARE: Final = 0.15
 SPLITS: Final[tuple[Split, ...]] = ("train", "test")
 
 
@@ -36,20 +36,20 @@ class Texts:
         return replace(self, tokens=self.tokens.to(device))
 
     def draw(self, count: int, generator: torch.Generator) -> tuple[Int64[Tensor, "batch length"], Tensor]:
-        """Return `count` windows from random places, and each one's next tokens."""
-        starts = torch.randint(len(self) - self.length, (count, 1), generator=generator)
-        return self._windows(starts)
+        """Return `count` windows from random positions, and each one's next tokens."""
+        begins = torch.randint(len(self) - self.length, (count, 1), generator=generator)
+        return self._windows(begins)
 
     def batches(self, size: int, *, limit: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield windows side by side, spread over the text, at most `limit` of them."""
-        starts = torch.arange(0, len(self) - self.length, self.length)
-        every = max(1, len(starts) // (limit or len(starts)))
-        for chosen in starts[::every][:limit].split(size):
+        begins = torch.arange(0, len(self) - self.length, self.length)
+        every = max(1, len(begins) // (limit or len(begins)))
+        for chosen in begins[::every][:limit].split(size):
             yield self._windows(chosen[:, None])
 
-    def _windows(self, starts: Int64[Tensor, "batch 1"]) -> tuple[Tensor, Tensor]:
-        places = (starts + torch.arange(self.length + 1)).to(self.tokens.device)
-        windows = self.tokens[places]
+    def _windows(self, begins: Int64[Tensor, "batch 1"]) -> tuple[Tensor, Tensor]:
+        positions = (begins + torch.arange(self.length + 1)).to(self.tokens.device)
+        windows = self.tokens[positions]
         return windows[:, :-1], windows[:, 1:]
 
 
@@ -76,9 +76,9 @@ def load_texts(
 def masked(
     tokens: Int64[Tensor, "batch length"], spelling: Int64[Tensor, "rows letters"], generator: torch.Generator
 ) -> tuple[Int64[Tensor, "batch length"], Tensor]:
-    """Hide some tokens, and return what is seen with what was there; what was not hidden is not asked, -100.
+    """Mask some tokens; return the masked text and the labels, which are -100 where nothing is masked.
 
-    Of every hundred tokens 15 are asked: 12 become the token that stands for the byte 0, which no text has, 1.5
+    Of every hundred tokens 15 are masked: 12 become the token that stands for the byte 0, which no text has, 1.5
     another one, and 1.5 stay (BERT, Devlin et al., 2019, arXiv:1810.04805, §3.1).
     """
     nothing = torch.full_like(spelling[0], -1)
@@ -86,8 +86,8 @@ def masked(
     hider = (spelling == nothing).all(1).nonzero()[0]
     lots = torch.rand(tokens.shape, generator=generator).to(tokens.device)
     others = torch.randint(len(spelling), tokens.shape, generator=generator).to(tokens.device)
-    seen = torch.where(lots < _ASKED * 0.8, hider, torch.where(lots < _ASKED * 0.9, others, tokens))
-    return seen, torch.where(lots < _ASKED, tokens, NOT_ASKED)
+    seen = torch.where(lots < _MASKED_SHARE * 0.8, hider, torch.where(lots < _MASKED_SHARE * 0.9, others, tokens))
+    return seen, torch.where(lots < _MASKED_SHARE, tokens, IGNORED)
 
 
 def _subwords(parts: dict[str, str], vocabulary: int) -> tuple[dict[str, Tensor], Tensor]:
@@ -99,7 +99,7 @@ def _subwords(parts: dict[str, str], vocabulary: int) -> tuple[dict[str, Tensor]
     tokenizer.train_from_iterator(parts["train"].splitlines(keepends=True), vocab_size=vocabulary, show_progress=False)
     if tokenizer.get_vocab_size() != vocabulary:
         raise OptionError(
-            f"The text makes a vocabulary of {tokenizer.get_vocab_size()}; asked were {vocabulary}. Give more."
+            f"The text makes a vocabulary of {tokenizer.get_vocab_size()}; requested were {vocabulary}. Give more."
         )
     tokens = {
         which: torch.tensor(

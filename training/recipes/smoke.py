@@ -18,14 +18,14 @@ def config() -> Config:
             encoder=replace(cast(GraphormerConfig, hypernet.encoder), hidden=8, layers=1, heads=2),
             decoder=LowRankConfig(rank=4, width=256, max_out=128, max_in=128, scaled=True),
         ),
-        optimization=Optimization(steps=12, batch=8, rate=1e-2, warmup=2),
+        optimization=Optimization(steps=12, batch=8, lr=1e-2, warmup=2),
         stages=(
-            Stage(until=6, objective=Objective(inner_steps=2, departure=0.1), networks=1),
+            Stage(until=6, objective=Objective(inner_steps=2, residual=0.1), networks=1),
             Stage(until=12, objective=Objective(inner_steps=1), networks=2, span="wide", renewed=1),
         ),
         families=("mlp", "resnet", "vit"),
         pool=6,
-        judged=1,
-        judge_every=6,
+        evaluated=1,
+        evaluate_every=6,
         save_every=0.0,
     )

@@ -1,4 +1,4 @@
-"""The recipe `weights`, asked for the velocity in place of the sample (Salimans & Ho, 2022, arXiv:2202.00512)."""
+"""The recipe `weights` with velocity instead of sample prediction (Salimans & Ho, 2022, arXiv:2202.00512)."""
 
 from dataclasses import replace
 

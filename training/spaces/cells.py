@@ -11,11 +11,22 @@ import torch
 from torch import Tensor, nn
 
 from training.spaces import families
-from training.spaces.design import ACTIVATIONS, Design, Gate, Norm, Span, Stem, activation, norm, pick, stem
+from training.spaces.design import (
+    ACTIVATIONS,
+    Design,
+    Norm,
+    Span,
+    SqueezeExcitation,
+    Stem,
+    activation,
+    norm,
+    pick,
+    stem,
+)
 
 Op = Literal["sep_conv", "dil_conv", "conv", "max_pool", "average_pool", "skip", "squeeze", "attention"]
-Node = tuple[tuple[Op, int], tuple[Op, int]]
-"""Two operations, each with the place of its input: 0 and 1 the cells before, from 2 on this cell's nodes."""
+CellNode = tuple[tuple[Op, int], tuple[Op, int]]
+"""Two operations, each with the index of its input: 0 and 1 the cells before, from 2 on this cell's nodes."""
 
 OPS: Final[tuple[Op, ...]] = (
     *("sep_conv", "sep_conv", "dil_conv", "conv", "conv", "max_pool", "average_pool"),
@@ -40,8 +51,8 @@ class Cells(Design):
 
     width: int
     depth: int
-    normal: tuple[Node, ...]
-    reduction: tuple[Node, ...]
+    normal: tuple[CellNode, ...]
+    reduction: tuple[CellNode, ...]
     norm: Norm
     stem: Stem
 
@@ -53,7 +64,7 @@ class Cells(Design):
         return cls(
             resolution=resolution,
             activation=pick(generator, (*ACTIVATIONS, "relu")),
-            start=pick(generator, ("library", "he")),
+            initialization=pick(generator, ("library", "he")),
             width=pick(generator, WIDTHS[span]),
             depth=pick(generator, DEPTHS[span]),
             normal=_cell(generator, nodes),
@@ -67,11 +78,11 @@ class Cells(Design):
         return _Network(self)
 
 
-def _cell(generator: torch.Generator, nodes: int) -> tuple[Node, ...]:
+def _cell(generator: torch.Generator, nodes: int) -> tuple[CellNode, ...]:
     """Draw the nodes of a cell; the inputs of one node differ."""
-    drawn: list[Node] = []
-    for place in range(2, 2 + nodes):
-        first, second = torch.randperm(place, generator=generator)[:2].tolist()
+    drawn: list[CellNode] = []
+    for index in range(2, 2 + nodes):
+        first, second = torch.randperm(index, generator=generator)[:2].tolist()
         drawn.append(((pick(generator, OPS), first), (pick(generator, OPS), second)))
     return tuple(drawn)
 
@@ -121,7 +132,7 @@ def _operation(op: Op, width: int, stride: int, design: Cells) -> nn.Module:
         return nn.AvgPool2d(3, stride, 1)
     if op == "skip":
         return nn.Identity() if stride == 1 else _Convolution(width, width, design, kernel=1, stride=stride)
-    mixing = Gate(width, design.activation) if op == "squeeze" else _Attention(width)
+    mixing = SqueezeExcitation(width, design.activation) if op == "squeeze" else _Attention(width)
     return mixing if stride == 1 else nn.Sequential(nn.AvgPool2d(2), mixing)
 
 

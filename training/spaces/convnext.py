@@ -36,7 +36,7 @@ class ConvNext(Design):
         return cls(
             resolution=resolution,
             activation=pick(generator, (*ACTIVATIONS, "gelu", "gelu")),
-            start=pick(generator, ("library", "truncated", "truncated")),
+            initialization=pick(generator, ("library", "truncated", "truncated")),
             width=pick(generator, WIDTHS[span]),
             depths=tuple(pick(generator, DEPTHS[span]) for _ in range(pick(generator, (2, 3)))),
             kernel=pick(generator, (5, 7)),

@@ -1,4 +1,4 @@
-"""The abstract design, and the pieces that the families share: activations, norms, stems, starts."""
+"""The abstract design, and the pieces that the families share: activations, norms, stems, initializations."""
 
 import abc
 import contextlib
@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 T = TypeVar("T")
 Activation = Literal["relu", "gelu", "silu"]
 Norm = Literal["batch", "group", "none"]
-Start = Literal["library", "he", "truncated"]
+Initialization = Literal["library", "he", "truncated"]
 Span = Literal["small", "wide", "held_out"]
 """Which sizes to draw: a few small ones, all between those, or ones beyond anything in training."""
 Takes = Literal["images", "text"]
@@ -41,7 +41,7 @@ class Design(abc.ABC):
 
     resolution: int = 16
     activation: Activation = "relu"
-    start: Start = "library"
+    initialization: Initialization = "library"
     classes: int = CLASSES
 
     @classmethod
@@ -51,12 +51,12 @@ class Design(abc.ABC):
 
     @abc.abstractmethod
     def network(self) -> nn.Module:
-        """Build the network with its modules' own start."""
+        """Build the network with the default initialization of its modules."""
 
     def build(self) -> nn.Module:
-        """Build the network and apply its start; the numbers come from torch's global generator."""
+        """Build and initialize the network with torch's global generator."""
         network = self.network()
-        apply_start(network, self.start)
+        initialize(network, self.initialization)
         return network
 
     def example(self, count: int, device: str) -> Tensor:
@@ -123,7 +123,7 @@ def stem(kind: Stem, width: int, *, norm_kind: Norm, act: Activation) -> nn.Sequ
     return layers
 
 
-class Gate(nn.Module):
+class SqueezeExcitation(nn.Module):
     """Squeeze-excitation (Hu et al., 2018, arXiv:1709.01507)."""
 
     def __init__(self, width: int, act: Activation) -> None:
@@ -145,14 +145,14 @@ class ChannelNorm(nn.LayerNorm):
         return super().forward(images.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
-def apply_start(network: nn.Module, start: Start) -> None:
-    """Draw weights anew as the libraries' constructors of that kind do; `library` keeps torch's own."""
-    if start == "library":
+def initialize(network: nn.Module, initialization: Initialization) -> None:
+    """Initialize again in the manner of common libraries; `library` keeps torch's default initialization."""
+    if initialization == "library":
         return
     for module in network.modules():
-        if isinstance(module, nn.Conv2d) and start == "he":
+        if isinstance(module, nn.Conv2d) and initialization == "he":
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        elif isinstance(module, (nn.Conv2d, nn.Linear)) and start == "truncated":
+        elif isinstance(module, (nn.Conv2d, nn.Linear)) and initialization == "truncated":
             nn.init.trunc_normal_(module.weight, std=0.02)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)

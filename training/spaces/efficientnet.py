@@ -40,7 +40,7 @@ class EfficientNet(Design):
         return cls(
             resolution=resolution,
             activation="silu",
-            start=pick(generator, ("library", "he", "he")),
+            initialization=pick(generator, ("library", "he", "he")),
             width=pick(generator, WIDTHS[span]),
             depths=tuple(between(generator, *((4, 5) if span == "held_out" else (1, 3))) for _ in range(stages)),
             kernels=tuple(pick(generator, (3, 3, 5)) for _ in range(stages)),

@@ -34,7 +34,7 @@ class Mixer(Design):
         return cls(
             resolution=resolution,
             activation=pick(generator, (*ACTIVATIONS, "gelu", "gelu")),
-            start=pick(generator, ("library", "truncated")),
+            initialization=pick(generator, ("library", "truncated")),
             width=pick(generator, WIDTHS[span]),
             depth=pick(generator, (7, 8, 9) if span == "held_out" else (2, 3, 4, 5, 6)),
             expansion=pick(generator, (2, 4)),

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from training.spaces import families
 from training.spaces.design import ACTIVATIONS, Design, Span, activation, pick
 
-Kind = Literal["batch", "layer", "none"]
+MlpNorm = Literal["batch", "layer", "none"]
 
 WIDTHS: Final[dict[Span, tuple[int, ...]]] = {
     "small": (32, 64, 96, 128, 192),
@@ -27,7 +27,7 @@ class Mlp(Design):
     width: int
     depth: int
     patch: int
-    norm: Kind
+    norm: MlpNorm
     residual: bool
 
     @classmethod
@@ -37,7 +37,7 @@ class Mlp(Design):
         return cls(
             resolution=resolution,
             activation=pick(generator, ACTIVATIONS),
-            start=pick(generator, ("library", "library", "truncated")),
+            initialization=pick(generator, ("library", "library", "truncated")),
             width=pick(generator, WIDTHS[span]),
             depth=pick(generator, (6, 7, 8) if span == "held_out" else (1, 2, 3, 4, 5)),
             patch=pick(generator, (0, 0, resolution // 4)),
@@ -55,7 +55,7 @@ class _Layer(nn.Module):
         super().__init__()
         self.residual = design.residual and width == out
         self.fc = nn.Linear(width, out)
-        # Batch norm wants vectors, or channels in the second place: patches are moved behind the channels.
+        # Batch norm wants vectors, or channels in the second axis: patches are moved behind the channels.
         self.norm = _norm(design.norm, out)
         self.swapped = design.norm == "batch" and design.patch > 0
         self.act = activation(design.activation)
@@ -67,7 +67,7 @@ class _Layer(nn.Module):
         return features + branch if self.residual else branch
 
 
-def _norm(kind: Kind, width: int) -> nn.Module:
+def _norm(kind: MlpNorm, width: int) -> nn.Module:
     if kind == "none":
         return nn.Identity()
     return nn.BatchNorm1d(width) if kind == "batch" else nn.LayerNorm(width)

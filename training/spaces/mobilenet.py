@@ -40,7 +40,7 @@ class MobileNet(Design):
         return cls(
             resolution=resolution,
             activation=pick(generator, ACTIVATIONS),
-            start=pick(generator, ("library", "he", "he")),
+            initialization=pick(generator, ("library", "he", "he")),
             width=pick(generator, WIDTHS[span]),
             depths=tuple(
                 between(generator, *((4, 5) if span == "held_out" else (1, 3))) for _ in range(pick(generator, (2, 3)))

@@ -38,7 +38,7 @@ class ResNet(Design):
         return cls(
             resolution=resolution,
             activation=pick(generator, ACTIVATIONS),
-            start=pick(generator, ("library", "he", "he")),
+            initialization=pick(generator, ("library", "he", "he")),
             width=pick(generator, WIDTHS[span]),
             depths=tuple(pick(generator, DEPTHS[span]) for _ in range(stages)),
             block=pick(generator, ("basic", "basic", "bottleneck")),
@@ -52,7 +52,7 @@ class ResNet(Design):
         return _Network(self)
 
     def build(self) -> nn.Module:
-        """Build the network, apply its start, and set the last scales to zero where asked."""
+        """Build and initialize the network, and set the last scales to zero where asked."""
         network = super().build()
         for block in network.modules():
             if self.zero_last and isinstance(block, (_Basic, _Bottleneck)):

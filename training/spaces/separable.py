@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from training.spaces import families
-from training.spaces.design import ACTIVATIONS, Design, Gate, Norm, Span, activation, norm, pick, stem
+from training.spaces.design import ACTIVATIONS, Design, Norm, Span, SqueezeExcitation, activation, norm, pick, stem
 
 WIDTHS: Final[dict[Span, tuple[int, ...]]] = {
     "small": (8, 12, 16, 24),
@@ -39,7 +39,7 @@ class Separable(Design):
         return cls(
             resolution=pick(generator, (16, 16, 32)),
             activation=pick(generator, ACTIVATIONS),
-            start=pick(generator, ("library", "he")),
+            initialization=pick(generator, ("library", "he")),
             width=pick(generator, WIDTHS[span]),
             depths=tuple(pick(generator, DEPTHS[span]) for _ in range(pick(generator, (3, 4, 5)))),
             kernel=pick(generator, (3, 5)),
@@ -59,7 +59,7 @@ def _block(width: int, out: int, stride: int, design: Separable, *, late: bool, 
         nn.Conv2d(width, width, kernel, stride, kernel // 2, groups=width, bias=False),
         norm(design.norm, width),
         activation(design.activation),
-        *([Gate(width, design.activation)] if gated else []),
+        *([SqueezeExcitation(width, design.activation)] if gated else []),
         nn.Conv2d(width, out, 1, bias=False),
         norm(design.norm, out),
         activation(design.activation),

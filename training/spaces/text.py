@@ -38,7 +38,7 @@ class TextDesign(Design):
         return torch.zeros(count, self.resolution, dtype=torch.int64, device=device)
 
 
-class Sizes(TypedDict):
+class DrawnSizes(TypedDict):
     """What is drawn of a design whose MLP is a multiple of its width."""
 
     resolution: int
@@ -48,10 +48,10 @@ class Sizes(TypedDict):
     expansion: int
 
 
-def sizes(generator: torch.Generator, span: Span) -> Sizes:
+def sizes(generator: torch.Generator, span: Span) -> DrawnSizes:
     """Draw them, in this order: width, resolution, depth, width of a head, expansion."""
     width = pick(generator, WIDTHS[span])
-    return Sizes(
+    return DrawnSizes(
         resolution=pick(generator, LENGTHS),
         width=width,
         depth=pick(generator, DEPTHS[span]),
@@ -68,6 +68,6 @@ class Logits(nn.Module):
         self.model, self.options = model, options
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Return the scores of the next token, or of the hidden one, at every place."""
+        """Return the scores of the next token, or of the hidden one, at every position."""
         scores: Tensor = self.model(input_ids=tokens, **self.options).logits
         return scores

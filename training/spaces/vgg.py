@@ -37,7 +37,7 @@ class Vgg(Design):
         return cls(
             resolution=resolution,
             activation=pick(generator, ACTIVATIONS),
-            start=pick(generator, ("library", "he")),
+            initialization=pick(generator, ("library", "he")),
             widths=tuple(min(width * 2**stage, 256) for stage in range(stages)),
             depths=tuple(pick(generator, DEPTHS[span]) for _ in range(stages)),
             norm=pick(generator, ("batch", "batch", "none", "group")),

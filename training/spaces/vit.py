@@ -38,7 +38,7 @@ class Vit(Design):
         return cls(
             resolution=resolution,
             activation=pick(generator, (*ACTIVATIONS, "gelu", "gelu")),
-            start=pick(generator, ("library", "truncated", "truncated")),
+            initialization=pick(generator, ("library", "truncated", "truncated")),
             width=width,
             depth=pick(generator, (7, 8, 9) if span == "held_out" else (2, 3, 4, 5, 6)),
             heads=pick(generator, (2, 4) if width < 96 else (4, 8)),

@@ -1,4 +1,4 @@
-"""What a recipe for a zoo returns: everything a run depends on, as one frozen value with a JSON form."""
+"""The configuration of a denoiser's run, which its recipe returns: everything that decides the result."""
 
 import dataclasses
 import json
@@ -8,7 +8,7 @@ from typing import Literal, final
 from paramgen.errors import OptionError
 from training.config import Optimization
 
-Prediction = Literal["sample", "v_prediction", "epsilon", "flow"]
+PredictionType = Literal["sample", "v_prediction", "epsilon", "flow"]
 
 
 @final
@@ -35,23 +35,23 @@ class Blocks:
 @final
 @dataclass(frozen=True, kw_only=True)
 class WeightsConfig:
-    """A whole run."""
+    """The configuration of a run."""
 
     optimization: Optimization
     blocks: Blocks = Blocks()
     denoiser: Denoiser = Denoiser()
-    prediction: Prediction = "sample"  # what the denoiser is asked for; `flow` is flow matching
-    snapshots: Literal["last", "all"] = "last"  # which of a training run's checkpoints are learned from
-    wordless: float = 0.1  # share of checkpoints whose words are withheld, for guidance
+    prediction: PredictionType = "sample"  # the prediction type of diffusers; `flow` is flow matching
+    snapshots: Literal["last", "all"] = "last"  # which checkpoints of each of the zoo's training runs are trained on
+    prompt_dropout: float = 0.1  # share of checkpoints trained without their prompt, for classifier-free guidance
     jitter: float = 0.0  # how far the embedding of a text is moved, relative to its length
-    judge_every: int = 500  # steps between judgements
-    judge_steps: int = 8  # of denoising, when judged
+    evaluate_every: int = 500  # steps between evaluations
+    evaluate_steps: int = 8  # of denoising, in evaluations
     save_every: float = 60.0  # seconds between checkpoints
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not (0 <= self.wordless < 1 and 0 <= self.denoiser.dropout < 1 and self.jitter >= 0):
-            raise OptionError("wordless and dropout are shares below 1, jitter is 0 or more. Mend the recipe.")
+        if not (0 <= self.prompt_dropout < 1 and 0 <= self.denoiser.dropout < 1 and self.jitter >= 0):
+            raise OptionError("prompt_dropout and dropout must be in [0, 1), and jitter 0 or more. Change the recipe.")
 
     def to_json(self) -> str:
         """Return the whole as JSON; equal text means equal runs."""

@@ -1,4 +1,4 @@
-"""A run's averaged denoiser as a pipeline: the large parts in bfloat16, what they are relative to in float32."""
+"""Export a run's averaged denoiser as a pipeline, with its large parts in bfloat16."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ from training.weights.noising import scheduler_of
 
 
 def export(run: Path, out: Path, zoo: Path) -> None:
-    """Write the pipeline that a run's folder describes, with the start of its zoo."""
+    """Write the pipeline that a run's folder describes, with the base checkpoint of its zoo."""
     given = json.loads((run / CONFIG_NAME).read_text(encoding="utf-8"))
     codec = WeightCodec.from_pretrained(run / PARTS / "codec")
     prompts = KnownPrompts.from_pretrained(run / PARTS / "prompts")
@@ -31,7 +31,7 @@ def export(run: Path, out: Path, zoo: Path) -> None:
     pipeline = WeightDiffusionPipeline(
         denoiser=narrow(denoiser),
         codec=narrow(codec, only="directions"),
-        start=start_of(opened),
+        base=base_of(opened),
         prompts=narrow(prompts),
         scheduler=scheduler_of(given["prediction"]),
         output=opened.layout.output,
@@ -50,11 +50,11 @@ def narrow(part: Any, *, only: str = "") -> Any:
     return part
 
 
-def start_of(zoo: Zoo) -> Any:
-    """Return the network that all checkpoints of a zoo began from, with its weights."""
+def base_of(zoo: Zoo) -> Any:
+    """Return the network with the weights of the zoo's base checkpoint."""
     if not zoo.base:
-        raise OptionError(f"The zoo {str(zoo.folder)!r} has no shared start, which a pipeline's updates are added to.")
+        raise OptionError(f"The zoo {str(zoo.folder)!r} has no base checkpoint to update. Type one of train-zoo.")
     module = resolve(zoo.layout.spec, zoo.layout.config).module
     assert module is not None
-    module.load_state_dict(zoo.start, assign=True)
+    module.load_state_dict(zoo.base_state, assign=True)
     return module

@@ -1,4 +1,4 @@
-"""What a denoiser is trained on: blocks with noise at a random time, and what it is to say of them."""
+"""Noisy blocks at random timesteps, and the target of each prediction type, for the training of a denoiser."""
 
 from typing import Any, Final
 
@@ -7,31 +7,31 @@ from jaxtyping import Float
 from torch import Tensor
 
 from paramgen._torchvision import ensure_torchvision
-from training.weights.config import Prediction
+from training.weights.config import PredictionType
 
-TIMES: Final = 1_000
+TIMESTEPS: Final = 1_000
 
 
-def scheduler_of(prediction: Prediction) -> Any:
-    """Return the scheduler that samples what such a prediction was trained on; the Diffusers library knows others."""
+def scheduler_of(prediction: PredictionType) -> Any:
+    """Return the scheduler of diffusers for a prediction type."""
     ensure_torchvision()
     from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler
 
     if prediction == "flow":
-        return FlowMatchEulerDiscreteScheduler(num_train_timesteps=TIMES)
+        return FlowMatchEulerDiscreteScheduler(num_train_timesteps=TIMESTEPS)
     return DDIMScheduler(
-        num_train_timesteps=TIMES,
+        num_train_timesteps=TIMESTEPS,
         beta_schedule="squaredcos_cap_v2",
         prediction_type=prediction,
         clip_sample=False,
-        timestep_spacing="trailing",  # the first step sees pure noise, as sampling begins
+        timestep_spacing="trailing",  # the first step is at pure noise
     )
 
 
 def noised(
-    scheduler: Any, blocks: Float[Tensor, "batch blocks width"], prediction: Prediction, generator: torch.Generator
+    scheduler: Any, blocks: Float[Tensor, "batch blocks width"], prediction: PredictionType, generator: torch.Generator
 ) -> tuple[Tensor, Float[Tensor, " batch"], Tensor]:
-    """Return blocks with noise, their times, and the target of the prediction.
+    """Return noisy blocks, their timesteps, and the target of the prediction.
 
     Flow matching mixes on a straight line and predicts its direction (Lipman et al., 2023, arXiv:2210.02747); the
     others are those of DDPM (Ho et al., 2020, arXiv:2006.11239) and of progressive distillation (Salimans & Ho, 2022).
@@ -40,8 +40,8 @@ def noised(
     if prediction == "flow":
         share = torch.rand(len(blocks), generator=generator)
         mixed = torch.lerp(blocks, noise, share[:, None, None])
-        return mixed, share * TIMES, noise - blocks
-    times = torch.randint(TIMES, (len(blocks),), generator=generator)
+        return mixed, share * TIMESTEPS, noise - blocks
+    times = torch.randint(TIMESTEPS, (len(blocks),), generator=generator)
     mixed = scheduler.add_noise(blocks, noise, times)
     targets = {"sample": blocks, "epsilon": noise}
     target = targets[prediction] if prediction in targets else scheduler.get_velocity(blocks, noise, times)

@@ -1,7 +1,7 @@
 """Where a network attends to itself: which rows of which weights make queries, keys and values, and what comes after.
 
 Structure decides: an attention node (or softmax between two products), the linear weights that feed it, the first one
-behind it. Names decide only what the graph cannot tell, by the two tables here: which of three equal weights makes the
+behind it. Names decide only what no graph shows, by the two tables here: which of three equal weights makes the
 values, and the few classes that store queries, keys and values of one weight head by head.
 """
 
@@ -14,7 +14,7 @@ from paramgen.graphs.ops import WEIGHTS
 from paramgen.graphs.schema import Graph
 from paramgen.slots.manifest import Manifest
 
-WORDS: Final[Mapping[str, frozenset[str]]] = {
+PROJECTION_NAMES: Final[Mapping[str, frozenset[str]]] = {
     "query": frozenset(("q", "wq", "query", "q_proj", "to_q", "q_lin", "query_proj", "q_proj_weight")),
     "key": frozenset(("k", "wk", "key", "k_proj", "to_k", "k_lin", "key_proj", "k_proj_weight")),
     "value": frozenset(("v", "wv", "value", "v_proj", "to_v", "v_lin", "value_proj", "v_proj_weight")),
@@ -70,8 +70,8 @@ class Attention:
 def attentions_of(graph: Graph, manifest: Manifest) -> list[Attention]:
     """Return every self-attention whose queries and keys are linear maps of one and the same input, in forward order.
 
-    Left out are cross-attention, and attention whose weights convolve, are shared in odd shapes or cannot be told
-    apart. A weight that is used by several attentions counts for the first.
+    Left out are cross-attention, and attention whose weights convolve, are shared in odd shapes or cannot be
+    distinguished. A weight that is used by several attentions counts for the first.
     """
     flow, found, taken = Flow(graph), [], set[str]()
     for index, node in enumerate(graph.nodes):
@@ -87,39 +87,39 @@ def attentions_of(graph: Graph, manifest: Manifest) -> list[Attention]:
     return found
 
 
-def _attending(flow: Flow, index: int) -> "_Place | None":
+def _attending(flow: Flow, index: int) -> "_AttentionNodes | None":
     """Return where an attention is, if one ends at the node: a fused one, or the product behind a softmax."""
     op, shape = flow.op(index), flow.nodes[index].shape
     if len(shape) < 3:
         return None
     heads = shape[-3] if len(shape) > 3 else None
     if op == "attention":
-        return _Place(index, index, heads)
+        return _AttentionNodes(index, index, heads)
     if op == "matmul":
         for source in flow.before[index]:
             if flow.op(source) == "softmax":
-                return _Place(index, source, heads)
+                return _AttentionNodes(index, source, heads)
     return None
 
 
 @final
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _AttentionNodes:
     end: int
     scores: int  # the node that has queries and keys behind it, and values only where it is `end`
     heads: int | None
 
 
-def _group(flow: Flow, manifest: Manifest, head_width: int, place: _Place) -> Attention | None:
-    weights = _feeding(flow, place.end)
+def _group(flow: Flow, manifest: Manifest, head_width: int, found: _AttentionNodes) -> Attention | None:
+    weights = _feeding(flow, found.end)
     slots = [slot for index in weights if (slot := flow.nodes[index].slot) is not None]
     if not weights or len(set(slots)) != len(weights) or any(len(manifest[slot].shape) != 2 for slot in slots):
         return None
     if len(weights) == 1:
-        shares = _fused(flow, weights[0], head_width, place.heads)
+        shares = _fused(flow, weights[0], head_width, found.heads)
         sources = [flow.before[weights[0]]] * 3
     elif len(weights) == 3:
-        ordered = _told_apart(flow, weights, place)
+        ordered = _by_projection(flow, weights, found)
         if _sizes(flow, ordered[0])[1] != _sizes(flow, ordered[1])[1]:  # only a graph that no network has
             return None
         shares = _whole(flow, ordered, head_width)
@@ -141,12 +141,12 @@ def _group(flow: Flow, manifest: Manifest, head_width: int, place: _Place) -> At
         query=query,
         key=key,
         value=value if reads_same else None,
-        project=_projection(flow, place.end, len(query.rows) * head_width, width) if reads_same else None,
+        project=_projection(flow, found.end, len(query.rows) * head_width, width) if reads_same else None,
     )
 
 
 def _feeding(flow: Flow, end: int) -> list[int]:
-    """Return the weights that data passes last on its way into an attention, if all of them are linear."""
+    """Return the weights that data passes last before an attention, if all of them are linear."""
     through = _BETWEEN | {flow.op(end), "softmax"}
     met = flow.reach(flow.before, flow.before[end], through=through)
     weights = sorted(node for node in met if flow.op(node) in WEIGHTS and flow.before[node])
@@ -201,11 +201,11 @@ def _share(flow: Flow, index: int, rows: tuple[int, ...]) -> Share:
     return Share(slot=node.slot or "", rows=rows, in_out=node.attributes.get("layout") == "in_out")
 
 
-def _told_apart(flow: Flow, weights: list[int], place: _Place) -> list[int]:
+def _by_projection(flow: Flow, weights: list[int], found: _AttentionNodes) -> list[int]:
     """Return the weights of queries, keys and values: by where they enter, by name, or in the order of execution."""
-    if place.scores != place.end:
+    if found.scores != found.end:
         through = _BETWEEN | {"softmax"}
-        scored = flow.reach(flow.before, flow.before[place.scores], through=through)
+        scored = flow.reach(flow.before, flow.before[found.scores], through=through)
         values = [index for index in weights if index not in scored]
         if len(values) == 1:
             rest = [index for index in weights if index != values[0]]
@@ -215,7 +215,7 @@ def _told_apart(flow: Flow, weights: list[int], place: _Place) -> list[int]:
 
 def _by_name(flow: Flow, weights: list[int], roles: tuple[Literal["query", "key", "value"], ...]) -> list[int]:
     words = {_word(flow.nodes[index].slot or ""): index for index in weights}
-    ordered = [index for role in roles for word, index in words.items() if word in WORDS[role]]
+    ordered = [index for role in roles for word, index in words.items() if word in PROJECTION_NAMES[role]]
     return ordered if sorted(ordered) == sorted(weights) else weights
 
 

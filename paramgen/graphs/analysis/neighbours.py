@@ -1,4 +1,4 @@
-"""What stands around a weight: what its data comes from and goes to, and at which scale, or in what text."""
+"""The surroundings of a weight: what its data comes from and goes to, and at which scale of the image."""
 
 from collections.abc import Iterable, Mapping
 from math import log2
@@ -13,7 +13,7 @@ _ATTENTION: Final = frozenset(("attention", "softmax", "matmul"))
 _ENDS: Final = WEIGHTS | _ATTENTION | {"sum", "concat", "input", "output"}
 _KINDS: Final[Mapping[str, str]] = {"conv": "conv", "depthwise_conv": "dw", "dilated_conv": "conv", "linear": "pw"}
 NEAR: Final = 64
-"""So many nodes may stand between a weight and the product that scales what it returns."""
+"""At most so many nodes are between a weight and the product that scales what it returns."""
 TOKENS: Final = "tokens"
 ROTARY: Final = "rotary"
 ABSOLUTE: Final = "absolute"
@@ -21,7 +21,7 @@ POST_NORM: Final = "postnorm"
 
 
 class _Met(NamedTuple):
-    """A node at which a walk ends, and what it passed on the way."""
+    """A node at which a walk ends, and what it passed before."""
 
     node: int
     activated: bool
@@ -30,7 +30,7 @@ class _Met(NamedTuple):
 
 
 class _Nearest(NamedTuple):
-    """The first ends that are met from somewhere on: straight on, and in any way."""
+    """The first ends that a walk meets: without passing a pool or gate, and passing anything."""
 
     straight: _Met | None
     any: _Met | None
@@ -85,13 +85,13 @@ class Neighbours:
         node = self.nodes[index]
         return node.op == "conv" and len(node.shape) == 4 and node.shape[1] in (1, 3)
 
-    def scale(self, index: int) -> str:
-        """Return how often the side of the image was halved, up to and with the node; without one, what tokens are."""
+    def scale(self, index: int) -> int | str:
+        """Return how often the side of the image was halved, up to and with the node; among tokens, `self.tokens`."""
         side = self._sides[index]
-        return self.tokens if side is None else str(round(log2(max(1.0, self.input / side))))
+        return self.tokens if side is None else round(log2(max(1.0, self.input / side)))
 
     def looks_up(self, index: int) -> bool:
-        """Whether a node looks up what the network is given, as words are."""
+        """Whether a node looks up the network's input in a table, as tokens are."""
         return self.nodes[index].op == "embedding" and any(
             self.nodes[node].op == "input" for node in self.before[index]
         )
@@ -138,15 +138,15 @@ class Neighbours:
             if self.nodes[here].op == "linear" and len(self.nodes[here].shape) >= 2 and self.input:
                 met = self._met(here, ahead=False)
             if met is None or self.nodes[met.node].op != "linear":
-                found = met is not None and self._turns(here, met.node)
+                found = met is not None and self._reads_tokens(here, met.node)
             else:
                 here = met.node
                 found = self._mixing.get(here)
         self._mixing.update(dict.fromkeys(passed, found))
         return found
 
-    def _turns(self, index: int, source: int) -> bool:
-        """Whether a linear weight reads the tokens of what it comes from as its channels."""
+    def _reads_tokens(self, index: int, source: int) -> bool:
+        """Whether the input channels of a linear weight are the tokens of what it comes from."""
         if self.is_stem(source):
             return self.nodes[index].shape[1] != self.nodes[source].shape[0]
         shape = self._results[source]
@@ -166,14 +166,14 @@ class Neighbours:
         return self.kind(met.node).rstrip("0123456789") or op
 
     def _met(self, index: int, *, ahead: bool) -> _Met | None:
-        """Return the first weight, sum, attention or end, straight on if possible, not by way of a pool or gate."""
+        """Return the first weight, sum, attention or end that is met, if possible without passing a pool or gate."""
         starts = [_Met(node, False, False, False) for node in (self.after if ahead else self.before)[index]]
         self._walk(starts, ahead=ahead)
         nearest = _nearest(self._ends[ahead][start] for start in starts)
         return nearest.straight or nearest.any
 
     def _walk(self, starts: list[_Met], *, ahead: bool) -> None:
-        """Note what is met from some places on, and from all that is passed: no place is walked from twice."""
+        """Note what is met from some nodes on, and from all that are passed: no node is walked from twice."""
         known, stack, passed = self._ends[ahead], list(starts), dict[_Met, list[_Met]]()
         while stack:
             here = stack.pop()
@@ -210,7 +210,7 @@ class Neighbours:
         return any(entering and entering[0] in factors for entering in tanhs)
 
     def _text(self) -> str:
-        """Return what the tokens of a text are: by the norm behind its sums, or by how positions are told."""
+        """Return the kind of a text's tokens: by the norm behind its sums, or by how positions are encoded."""
         ops = [node.op for node in self.nodes]
         normalized = self._normalized()
         if any(op == "sum" and any(normalized[node] for node in self.before[at]) for at, op in enumerate(ops)):

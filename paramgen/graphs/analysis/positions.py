@@ -1,4 +1,4 @@
-"""Position tables of vision transformers: where they are, and the sinusoids that may stand in them."""
+"""Position tables of vision transformers: where they are, and the sinusoids that may fill them."""
 
 from typing import Final
 
@@ -11,13 +11,13 @@ from paramgen.graphs.schema import Graph
 from paramgen.slots.manifest import Manifest
 
 MAX_PREFIX: Final = 8
-"""Class, distillation and register tokens that may stand before those of the grid."""
+"""Class, distillation and register tokens that may come before those of the grid."""
 
 _FREQUENCY: Final = 10_000.0
 
 
 def grids_of(graph: Graph, manifest: Manifest) -> dict[str, tuple[tuple[int, int], int]]:
-    """Return for each learned position table the height and width of its grid and how many tokens stand before it.
+    """Return for each learned position table the height and width of its grid and how many tokens come before it.
 
     A position table is a parameter of (tokens, width) that is added to just that many tokens, which convolutions made
     of an image; the grid has the image's proportions.

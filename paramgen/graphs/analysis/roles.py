@@ -1,4 +1,4 @@
-"""What each weight of a network is to a closed-form start: its kind, its matrices, what follows it, where it stands.
+"""What a closed-form initializer needs to know of each weight: its kind, its matrices, and what follows it.
 
 Everything is read off the graph; names decide nothing here. The table `KINDS` says which operations have weights that
 are maps, and `GAINS` what each non-linearity does to the variance of what passes.
@@ -18,9 +18,9 @@ from paramgen.graphs.ops import NORMS, WEIGHTS
 from paramgen.graphs.schema import Graph, Node
 from paramgen.slots.manifest import Manifest, Slot
 
-Kind = Literal["linear", "conv", "depthwise", "transposed_conv"]
+MapKind = Literal["linear", "conv", "depthwise", "transposed_conv"]
 
-KINDS: Final[Mapping[str, Kind]] = {
+KINDS: Final[Mapping[str, MapKind]] = {
     "linear": "linear",
     "conv": "conv",
     "dilated_conv": "conv",
@@ -56,12 +56,12 @@ _ENDS_BRANCH: Final = frozenset(("sigmoid", "softmax", "attention", "input", "em
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class LinearMap:
     """One weight that is a linear map of what flows through it: `groups` matrices, one per tap of the kernel."""
 
     slot: str
     node: int
-    kind: Kind
+    kind: MapKind
     groups: int
     out: int  # per group
     fan: int  # inputs per group
@@ -85,13 +85,13 @@ class Part:
 
     @property
     def taps(self) -> int:
-        """Number of places in the kernel."""
+        """Number of positions in the kernel."""
         return prod(self.kernel)
 
     @property
     def central(self) -> int:
         """Index of the central tap, taps in row-major order; of an even size, the one behind the middle."""
-        return sum(size // 2 * prod(self.kernel[place + 1 :]) for place, size in enumerate(self.kernel))
+        return sum(size // 2 * prod(self.kernel[axis + 1 :]) for axis, size in enumerate(self.kernel))
 
     @property
     def gain(self) -> float:
@@ -105,11 +105,11 @@ class Part:
         return weights.reshape(slot.shape).to(slot.dtype)
 
 
-def parts_of(graph: Graph, manifest: Manifest) -> dict[str, Part]:
-    """Return the part that each weight plays, by slot, in forward order; a weight that is used twice has its first.
+def linear_maps_of(graph: Graph, manifest: Manifest) -> dict[str, LinearMap]:
+    """Return the weights that are linear maps, by slot, in forward order; of a weight used twice, its first use.
 
-    Left out are tables, recurrent weights, weights without elements, integers, and weights that the library starts
-    from a constant, or that hold one: gates that begin closed and fixed filters are meant to.
+    Left out are tables, recurrent weights, weights without elements, integers, and weights whose default
+    initialization is a constant: gates that begin closed and fixed filters are meant to.
     """
     flow = Flow(graph)
     last, output = flow.ends_of_branches(), flow.ends_of_network()
@@ -121,7 +121,7 @@ def parts_of(graph: Graph, manifest: Manifest) -> dict[str, Part]:
             continue
         groups, out, fan, kernel = matrices
         stride = node.attributes.get("stride", 1)
-        found[name] = Part(
+        found[name] = LinearMap(
             slot=name,
             node=index,
             kind=KINDS[node.op],
@@ -139,7 +139,7 @@ def parts_of(graph: Graph, manifest: Manifest) -> dict[str, Part]:
 
 
 def biases_of(graph: Graph, manifest: Manifest, weights: Iterable[str]) -> set[str]:
-    """Return the biases added right behind one of `weights` that the library draws at random, or that look like it."""
+    """Return the biases added right behind one of `weights` whose default initialization is random, or looks so."""
     wanted = frozenset(weights)
     flow = Flow(graph)
     found = set()
@@ -176,7 +176,7 @@ def _constant(slot: Slot) -> bool:
 
 @final
 class Flow:
-    """Which nodes come before and after each node, and the questions that parts ask of it."""
+    """The nodes before and after each node, and what can be read off them."""
 
     def __init__(self, graph: Graph) -> None:
         self.nodes = graph.nodes
@@ -250,7 +250,7 @@ class Flow:
         return met
 
     def comes_from(self, node: int, earlier: int) -> bool:
-        """Whether data on its way from `earlier` enters `node`."""
+        """Whether data from `earlier` enters `node`, directly or through others."""
         met: set[int] = set()
         stack = [node]
         while stack:
@@ -272,7 +272,7 @@ class Flow:
     def ends_of_branches(self) -> set[int]:
         """Return the last weights of residual branches.
 
-        At a sum, the branch is the input with most weights on its way since both were one; the other is the skip,
+        At a sum, the branch is the input with most weights on its path since both were one; the other is the skip,
         with no weight or with one of the branch's kind (a projection). A time embedding that is added to a convolved
         image is of another kind.
         """
@@ -311,7 +311,7 @@ class Flow:
         return found
 
     def _depths(self) -> list[int]:
-        """Return for each node the largest number of weights on a way from an input to it."""
+        """Return for each node the largest number of weights on a path from an input to it."""
         depth: list[int] = []
         for index, node in enumerate(self.nodes):
             deepest = max((depth[source] for source in self.before[index]), default=0)

@@ -1,6 +1,6 @@
-"""What each parameter is to its network, in one table, and which of these roles a hypernet is asked to fill.
+"""The role of each parameter, by one table, and which of these roles a hypernet is requested to fill.
 
-A role is told by what the node does, by the number of its dimensions and, for a parameter that enters an ordinary
+A role is recognized by what the node does, by the number of its dimensions and, for a parameter that enters an ordinary
 operation from the side, by that operation. To know one more role, add a row; the first that fits counts. Whatever no
 row fits is `unknown`, which `library` fills.
 """
@@ -24,7 +24,7 @@ UNKNOWN: Final = "unknown"
 @final
 @dataclass(frozen=True, slots=True)
 class SlotRole:
-    """One row. `predicted` is what a hypernet of the native vocabulary is asked for; None: `library` fills it."""
+    """One row. `predicted` is the role in which a native hypernet fills the slot; None: `library` fills it."""
 
     name: str
     operations: frozenset[str]  # of the node
@@ -57,7 +57,7 @@ ROLES: Final[tuple[SlotRole, ...]] = (
     _row("token", "parameter", 1, 8, enters="concat"),
     _row("matrix from the side", "parameter", 2, 8, enters="matmul attention"),
 )
-"""Every role that is known, the most telling first."""
+"""Every role that is known, the most specific first."""
 
 
 def role_of(node: Node, following: Sequence[str] = ()) -> SlotRole | None:

@@ -1,1 +1,1 @@
-"""From a network to its graph: its forward pass is followed function by function, as a rule without values."""
+"""Tracing: a network's forward pass is followed function by function, usually without values, and becomes its graph."""

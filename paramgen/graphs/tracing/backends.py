@@ -1,4 +1,4 @@
-"""What a network is run on while it is traced: tensors without values of two kinds, or real ones."""
+"""Tracing backends: the tensors on which a network runs while it is traced, fake (without values) or real."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
@@ -11,14 +11,14 @@ from torch.utils._pytree import tree_map
 
 from paramgen.architectures import Inputs
 
-Way = Literal["fake tensors", "fake tensors on the CPU", "real tensors"]
+TracingBackend = Literal["fake tensors", "fake tensors on the CPU", "real tensors"]
 Prepare = Callable[[Inputs], Inputs]
 _SEED: Final = 0
 
 
 @contextlib.contextmanager
 def _on_meta(module: nn.Module) -> Iterator[Prepare]:
-    """Leave the module on the meta device. What it makes on the way goes there, too."""
+    """Leave the module on the meta device. Tensors that it makes go there, too."""
 
     def fake(leaf: Any) -> Any:
         return mode.from_tensor(leaf.to("meta")) if isinstance(leaf, Tensor) else leaf
@@ -67,7 +67,7 @@ def _mapped(change: Callable[[Any], Any], inputs: Inputs) -> Inputs:
     return args, kwargs
 
 
-STAGES: Final[Mapping[Way, Callable[[nn.Module], contextlib.AbstractContextManager[Prepare]]]] = {
+TRACING_BACKENDS: Final[Mapping[TracingBackend, Callable[[nn.Module], contextlib.AbstractContextManager[Prepare]]]] = {
     "fake tensors": _on_meta,
     "fake tensors on the CPU": _on_cpu,
     "real tensors": _for_real,

@@ -1,8 +1,8 @@
-"""Trace a network in one way after the other until one works, and remember why the others did not.
+"""Trace a network with one tracing backend after the other until one works, and remember why the others did not.
 
-On fake tensors; on fake tensors on the CPU; on real tensors, where the network is small enough to be in memory; by its
-modules alone, whose order of execution is not known; and if even that has no graph, by nothing: the library's own
-start needs none.
+The backends are fake tensors, fake tensors on the CPU, and real tensors, where the network is small enough to be in
+memory. If all fail, the graph has the network's modules alone, whose order of execution is not known; and if even that
+breaks a limit, it has nothing: the default initialization needs no graph.
 """
 
 import warnings
@@ -18,7 +18,7 @@ from paramgen.architectures.materialize import materialize
 from paramgen.errors import EndlessError, GraphError, MisfitError, ParamgenError, TraceError, TraceWarning
 from paramgen.errors.option_names import in_python
 from paramgen.graphs.schema import Graph, Node
-from paramgen.graphs.tracing.backends import STAGES
+from paramgen.graphs.tracing.backends import TRACING_BACKENDS
 from paramgen.graphs.tracing.module_tree import module_tree
 from paramgen.graphs.tracing.time_limit import MAX_SECONDS, checked_seconds
 from paramgen.graphs.tracing.trace import trace
@@ -45,12 +45,12 @@ STRICT: Final = Tracing(strict=True)
 
 
 def graph_of(architecture: Architecture, tracing: Tracing = STRICT) -> Graph:
-    """Return the graph by the first way that works, with the reasons why others failed.
+    """Return the graph of the first tracing backend that works, with the reasons why others failed.
 
     A `TraceWarning` says so where the order of execution is not known.
 
     Raises:
-        TraceError: With `strict`, where no way gives the order of execution.
+        TraceError: With `strict`, where no backend gives the order of execution.
         MisfitError: With `own_example`, where the forward pass refuses it.
     """
     module = architecture.module
@@ -80,7 +80,7 @@ def _unordered(module: nn.Module, manifest: Manifest, failures: list[str]) -> Gr
 
 
 def _traced(architecture: Architecture, seconds: float, failures: list[str]) -> Graph:
-    """Follow the forward pass in one way after the other; a pass that never returns is not run again."""
+    """Return the graph of the first backend that works; a forward pass that never returns is not run again."""
     example = architecture.example
     if example is None:
         failures.append(
@@ -89,14 +89,14 @@ def _traced(architecture: Architecture, seconds: float, failures: list[str]) -> 
         )
         raise TraceError(failures[0])
     last: ParamgenError | None = None
-    for way in STAGES:
+    for backend in TRACING_BACKENDS:
         try:
-            module = _with_values(architecture) if way == "real tensors" else architecture.module
+            module = _with_values(architecture) if backend == "real tensors" else architecture.module
             assert module is not None  # `graph_of` has seen to that
-            graph = trace(module, architecture.manifest, example, way=way, seconds=seconds)
+            graph = trace(module, architecture.manifest, example, backend=backend, seconds=seconds)
         except ParamgenError as error:
-            failures.append(f"{way}: {error.message}")
-            if way != "real tensors" or architecture.manifest.elements <= MAX_REAL:
+            failures.append(f"{backend}: {error.message}")
+            if backend != "real tensors" or architecture.manifest.elements <= MAX_REAL:
                 last = error
             if isinstance(error, EndlessError):
                 break
@@ -107,7 +107,7 @@ def _traced(architecture: Architecture, seconds: float, failures: list[str]) -> 
 
 @torch.no_grad()
 def _with_values(architecture: Architecture) -> nn.Module:
-    """Return the network with the values that its library draws."""
+    """Return the network with its default initialization."""
     if architecture.manifest.elements > MAX_REAL:
         raise TraceError(
             f"{architecture.spec} has {architecture.manifest.elements:,} elements; at most {MAX_REAL:,} are put into "

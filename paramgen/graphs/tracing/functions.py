@@ -1,4 +1,4 @@
-"""What the tracer makes of each torch function: a word of the vocabulary, or nothing at all.
+"""The operation of the vocabulary that each torch function becomes in a graph, if any.
 
 Names are those of the function without underscores (`Tensor.add_`, `torch.add` and `Tensor.__iadd__` are all `add`).
 A function in none of these tables that joins several streams of data becomes an `other` node; one that acts on a
@@ -83,7 +83,7 @@ def integers(value: Any) -> tuple[int, ...]:
 @final
 @dataclass(frozen=True, slots=True)
 class Derived:
-    """A tensor made from parameters alone: their slots, and whether rows and columns stand swapped."""
+    """A tensor made from parameters alone: their slots, and whether rows and columns are swapped."""
 
     slots: tuple[str, ...]
     swapped: bool = False

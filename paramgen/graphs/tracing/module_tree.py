@@ -26,7 +26,7 @@ _OPERATIONS: Final[tuple[tuple[Any, str], ...]] = (
 
 
 def module_tree(module: nn.Module, manifest: Manifest) -> Graph:
-    """Return a node for every parameter, in the order of the state dict: what it does is told by who owns it."""
+    """Return a node for every parameter, in the order of the state dict; its operation is that of its module."""
     owners = dict(module.named_modules(remove_duplicate=False))
     nodes = [_node(slot, owners.get(slot.owner)) for slot in manifest.filled if slot.kind == "parameter"]
     ends = (Node(op="input", name="input"), Node(op="output", name="output"))

@@ -23,7 +23,7 @@ from paramgen.slots.manifest import Manifest, state_of
 
 @final
 class Recording(TorchFunctionMode):
-    """Nodes and edges of one forward pass. Tensors are told apart by identity, so all of them are kept alive."""
+    """Nodes and edges of one forward pass. Tensors are distinguished by identity, so all of them are kept alive."""
 
     def __init__(self, module: nn.Module, manifest: Manifest, device: str = "meta") -> None:
         super().__init__()
@@ -66,7 +66,7 @@ class Recording(TorchFunctionMode):
         return np.array(sorted(self.edges), dtype=np.int64).reshape(-1, 2)
 
     def watch(self, module: nn.Module) -> Iterator[RemovableHandle]:
-        """Follow which submodule is running, and draw norms that are written out by hand as norms."""
+        """Follow which submodule is running, and record norms that are written out by hand as norms."""
         for child in module.modules():
             yield child.register_forward_pre_hook(self._enter)
             yield child.register_forward_hook(self._leave, always_call=True)
@@ -150,7 +150,7 @@ class Recording(TorchFunctionMode):
             self._produce(results, sources)
 
     def _is_node(self, name: str, given: list[Tensor], parameters: list[Derived]) -> bool:
-        """Whether a function on data is worth a node: it joins streams, or the vocabulary has a word for it."""
+        """Whether a function on data gets a node: it joins streams, or the vocabulary has its operation."""
         streams = {self._streams[id(tensor)] for tensor in given if id(tensor) in self._streams}
         joins = len(streams) > 1 or bool(parameters)
         op = functions.OPERATIONS.get(name)

@@ -1,4 +1,4 @@
-"""End what takes too long."""
+"""A time limit for code that may never return."""
 
 import signal
 import threading
@@ -42,7 +42,11 @@ def time_limit(seconds: float) -> Iterator[None]:
 
 
 def checked_seconds(seconds: float) -> float:
-    """Return a time limit, or say what is allowed."""
+    """Return a time limit, or say what is allowed.
+
+    Raises:
+        OptionError: It is not a number of seconds within the limits.
+    """
     if not (isfinite(seconds) and 0 < seconds <= MAX_SECONDS):
         raise OptionError(
             f"The time limit is {seconds:g} s; allowed are more than 0 and at most {MAX_SECONDS:,.0f}. "

@@ -1,7 +1,7 @@
-"""From a network to its graph, as a rule without running it on data.
+"""Trace a network: return its graph, usually without running it on data.
 
 The forward pass runs once, on fake tensors (shapes and types, no values) or what else `backends` knows, with every
-torch function on the way noted by `recording`.
+torch function that runs noted by `recording`.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicO
 from paramgen.architectures import Inputs
 from paramgen.errors import EndlessError, GraphError, MisfitError, TraceError, one_line
 from paramgen.graphs.schema import Graph
-from paramgen.graphs.tracing.backends import STAGES, Way
+from paramgen.graphs.tracing.backends import TRACING_BACKENDS, TracingBackend
 from paramgen.graphs.tracing.recording import Recording, tensors_in
 from paramgen.graphs.tracing.time_limit import MAX_SECONDS, TimeUp, time_limit
 from paramgen.slots.determinism import Shared, undisturbed
@@ -32,7 +32,7 @@ def trace(
     manifest: Manifest,
     inputs: Inputs,
     *,
-    way: Way = "fake tensors",
+    backend: TracingBackend = "fake tensors",
     seconds: float = MAX_SECONDS,
 ) -> Graph:
     """Return the graph of `module`, which comes back as it was given.
@@ -43,27 +43,27 @@ def trace(
         module: On the meta device; with values for `real tensors`.
         manifest: Its slots.
         inputs: What its forward pass takes.
-        way: What it is run on.
+        backend: What it is run on.
         seconds: After so long it is ended.
 
     Raises:
         TraceError: The forward pass fails; the message names the submodule.
         EndlessError: It does not return in time.
     """
-    attempt = _attempt(module, manifest, inputs, way, seconds, training=False)
+    attempt = _attempt(module, manifest, inputs, backend, seconds, training=False)
     if isinstance(attempt, Recording) and attempt.unreached():
-        trained = _attempt(module, manifest, inputs, way, seconds, training=True)
+        trained = _attempt(module, manifest, inputs, backend, seconds, training=True)
         if isinstance(trained, Recording) and len(trained.unreached()) < len(attempt.unreached()):
             attempt = trained
     if not isinstance(attempt, Recording):
         raise attempt
     attempt.isolate()
-    return Graph(tuple(attempt.nodes), attempt.edge_array(), way)
+    return Graph(tuple(attempt.nodes), attempt.edge_array(), backend)
 
 
 @undisturbed
 def _attempt(
-    module: nn.Module, manifest: Manifest, inputs: Inputs, way: Way, seconds: float, *, training: bool
+    module: nn.Module, manifest: Manifest, inputs: Inputs, backend: TracingBackend, seconds: float, *, training: bool
 ) -> Recording | TraceError:
     recording: Recording | None = None
 
@@ -71,8 +71,8 @@ def _attempt(
         return "" if recording is None else recording.where(error)
 
     try:
-        with _untouched(module), _quiet(), STAGES[way](module) as prepare, torch.no_grad():
-            recording = Recording(module, manifest, device="meta" if way == "fake tensors" else "cpu")
+        with _untouched(module), _quiet(), TRACING_BACKENDS[backend](module) as prepare, torch.no_grad():
+            recording = Recording(module, manifest, device="meta" if backend == "fake tensors" else "cpu")
             for child in module.modules():
                 child.training = training
             args, kwargs = prepare(inputs)

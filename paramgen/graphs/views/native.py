@@ -7,11 +7,11 @@ import torch
 from jaxtyping import UInt8
 
 from paramgen.errors import GraphError
-from paramgen.graphs.analysis.places import places_of
+from paramgen.graphs.analysis.addressed_slots import addressed_slots_of
 from paramgen.graphs.analysis.slot_roles import Role, role_of
 from paramgen.graphs.ops import INDEX
 from paramgen.graphs.schema import Graph, Node
-from paramgen.graphs.views.view import Request, View
+from paramgen.graphs.views.view import SlotRequest, View
 from paramgen.graphs.views.virtual_edges import virtual_edges
 from paramgen.slots.manifest import Manifest, Slot
 
@@ -28,7 +28,7 @@ def native_view(graph: Graph, manifest: Manifest, cutoff: int | None = 50) -> Vi
         shapes=tuple(_shape(node) for node in graph.nodes),
         distances=torch.from_numpy(_distances(graph, cutoff)),
         requests=_requests(graph, manifest),
-        places=places_of(graph, manifest),
+        addressed_slots=addressed_slots_of(graph, manifest),
     )
 
 
@@ -47,7 +47,7 @@ def _shape(node: Node) -> tuple[int, ...] | None:
     return (1, 1, *sizes[-2:])
 
 
-def _requests(graph: Graph, manifest: Manifest) -> tuple[Request, ...]:
+def _requests(graph: Graph, manifest: Manifest) -> tuple[SlotRequest, ...]:
     requests = []
     for name, index in graph.nodes_of_slot().items():
         if name not in manifest:
@@ -55,12 +55,12 @@ def _requests(graph: Graph, manifest: Manifest) -> tuple[Request, ...]:
         node, slot = graph.nodes[index], manifest[name]
         role = _role(node, slot)
         if role is not None:
-            requests.append(Request(name, index, role, slot.shape, role == "weight" and _in_out(node)))
+            requests.append(SlotRequest(name, index, role, slot.shape, role == "weight" and _in_out(node)))
     return tuple(requests)
 
 
 def _role(node: Node, slot: Slot) -> Role | None:
-    """Return what the slot is to a hypernet, None for slots that keep the library's start."""
+    """Return what the slot is to a hypernet, None for slots that keep their default initialization."""
     if slot.kind != "parameter" or not slot.dtype.is_floating_point or not np.all(slot.shape):
         return None
     role = role_of(node)

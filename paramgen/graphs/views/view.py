@@ -1,4 +1,4 @@
-"""What a hypernet sees of a graph: primitives, shapes, distances, and which slots it is asked for."""
+"""What a hypernet sees of a graph: primitives, shapes, distances, and which slots it is requested to fill."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from typing import Literal
 from jaxtyping import Int64, UInt8
 from torch import Tensor
 
-from paramgen.graphs.analysis.places import Place
+from paramgen.graphs.analysis.addressed_slots import AddressedSlot
 from paramgen.graphs.analysis.slot_roles import Role
 
 Vocabulary = Literal["native", "published"]
@@ -15,7 +15,7 @@ Vocabulary = Literal["native", "published"]
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class SlotRequest:
     """One slot to predict: from which node, in which role, of which shape, with which fan-in."""
 
     slot: str
@@ -33,11 +33,10 @@ class View:
     shapes: tuple[tuple[int, ...] | None, ...]  # per node; None: the node has no shape to encode
     distances: Int64[Tensor, "nodes nodes"] | UInt8[Tensor, "nodes nodes"] | UInt8[Tensor, "0 0"]
     """Row = source, column = destination: 1 an edge, k > 1 a virtual edge of that length, 0 none. Empty for
-    a supernet, which reads places alone."""
-    requests: tuple[Request, ...]  # in node order
+    a supernet, which reads addresses alone."""
+    requests: tuple[SlotRequest, ...]  # in node order
     vocabulary: Vocabulary = "native"
     initializer_range: float | None = None  # the target's own, where its library states one
-    places: Mapping[str, Place] = field(
-        default_factory=dict
-    )  # by slot; empty where there are none, or are not asked for
+    addressed_slots: Mapping[str, AddressedSlot] = field(default_factory=dict)
+    """By slot; empty where there are none, and in the published vocabulary."""
     spelling: Int64[Tensor, "rows letters"] | None = None  # of a text network's tokens: bytes from the first, then -1

@@ -15,6 +15,9 @@ def virtual_edges(edges: Int64[np.ndarray, "edges 2"], nodes: int, cutoff: int) 
     """Return the length of the shortest path from every node (row) to every other (column); 0 where it is > `cutoff`.
 
     Edges go from lower to higher indices, so every predecessor's distances are final when a node is reached.
+
+    Raises:
+        GraphError: The cutoff does not fit one byte.
     """
     if not 1 <= cutoff <= MAX_CUTOFF:
         raise GraphError(f"A cutoff of {cutoff}; allowed are 1 to {MAX_CUTOFF}.")

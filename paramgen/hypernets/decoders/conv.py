@@ -53,7 +53,7 @@ class Conv(Decoder):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw weights that give kernels of unit variance for normalised states (He et al., 2015)."""
+        """Initialize the layers to give kernels of unit variance for normalised states (He et al., 2015)."""
         last = (self.pixel[2], self.vector[2])
         for layer in self.modules():
             if isinstance(layer, nn.Linear):
@@ -105,7 +105,7 @@ class Conv(Decoder):
 
 
 def _corner(side: int, size: int) -> slice:
-    """Return where a kernel of `size` lies in an image of `side`, as GHN-2 learned it."""
+    """Return where a kernel of `size` lies in an image of `side`, as in GHN-2."""
     return slice(0, min(side, size))
 
 

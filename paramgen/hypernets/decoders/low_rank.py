@@ -53,7 +53,7 @@ class LowRank(Decoder):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw weights that give factors of unit variance for normalised states (He et al., 2015)."""
+        """Initialize the layers to give factors of unit variance for normalised states (He et al., 2015)."""
         for layer in self.mlp:
             if isinstance(layer, nn.Linear):
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")

@@ -76,7 +76,7 @@ class GatedGnn(nn.Module):
         device = self.primitive.weight.device
         distances = view.distances.to(device)
         states = self._embed(view)
-        forward, backward = _turns(distances.cpu().numpy())
+        forward, backward = _generations(distances.cpu().numpy())
         near, far = self._influence(distances, states.dtype)
         states = self._pass(states, forward, near.t(), None if far is None else far.t())
         return self.norm(self._pass(states, backward, near, far))
@@ -90,7 +90,7 @@ class GatedGnn(nn.Module):
     def _influence(
         self, distances: Int64[Tensor, "nodes nodes"] | UInt8[Tensor, "nodes nodes"], dtype: torch.dtype
     ) -> tuple[Float[Tensor, "nodes nodes"], Float[Tensor, "nodes nodes"] | None]:
-        """Return what a message counts from row to column: 1 between neighbours, and 1/s at distance s."""
+        """Return the weight of a message from row to column: 1 between neighbours, and 1/s at distance s."""
         near = (distances == 1).to(dtype)
         if self.far is None:
             return near, None
@@ -100,23 +100,23 @@ class GatedGnn(nn.Module):
     def _pass(
         self,
         states: Float[Tensor, "nodes hidden"],
-        turns: list[Int64[Tensor, " _"]],
+        generations: list[Int64[Tensor, " _"]],
         near: Float[Tensor, "nodes nodes"],
         far: Float[Tensor, "nodes nodes"] | None,
     ) -> Float[Tensor, "nodes hidden"]:
-        """Return the states after every node has had its turn; the matrices say what a row receives from a column."""
+        """Return the states once each generation was updated; `near` and `far` weigh messages from column to row."""
         sent = self.near(states)
         sent_far = None if self.far is None else self.far(states)
-        for turn in turns:
-            message = near[turn] @ sent
+        for rows in generations:
+            message = near[rows] @ sent
             if self.far is not None and far is not None and sent_far is not None:
-                message = message + far[turn] @ sent_far
-            updated = self.gru(message, states[turn])
-            # Out of place, so that gradients can flow through every turn.
-            states = states.index_copy(0, turn, updated)
-            sent = sent.index_copy(0, turn, self.near(updated))
+                message = message + far[rows] @ sent_far
+            updated = self.gru(message, states[rows])
+            # Out of place, so that gradients can flow through every generation.
+            states = states.index_copy(0, rows, updated)
+            sent = sent.index_copy(0, rows, self.near(updated))
             if self.far is not None and sent_far is not None:
-                sent_far = sent_far.index_copy(0, turn, self.far(updated))
+                sent_far = sent_far.index_copy(0, rows, self.far(updated))
         return states
 
 
@@ -125,11 +125,11 @@ def _mlp(hidden: int, inner: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(hidden, inner), nn.ReLU(), nn.Linear(inner, hidden), nn.ReLU())
 
 
-def _turns(distances: np.ndarray) -> tuple[list[Int64[Tensor, " _"]], list[Int64[Tensor, " _"]]]:
-    """Return who is updated together, forward and backward.
+def _generations(distances: np.ndarray) -> tuple[list[Int64[Tensor, " _"]], list[Int64[Tensor, " _"]]]:
+    """Return the nodes that are updated together, generation by generation, forward and backward.
 
     Nodes with no edge between them do not see each other's update, so together is the same as one after the other. A
-    node's turn comes after those of all nodes before it that it has an edge with, in whichever direction.
+    node is updated after all nodes before it that it has an edge with, in whichever direction.
     """
     linked = (distances > 0) | (distances > 0).T
     return _levels(linked), _levels(linked[::-1, ::-1], last=len(linked) - 1)

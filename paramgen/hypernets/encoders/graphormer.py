@@ -68,18 +68,18 @@ class Graphormer(nn.Module):
         self.outgoing = nn.Embedding(_MAX_DEGREE + 1, hidden)
         self.depth = nn.Embedding(_MAX_DISTANCE + 1, hidden)
         self.edges = EdgeBias(hidden, config.heads)
-        self.layers = nn.ModuleList(Layer(hidden, config.heads) for _ in range(config.layers))
+        self.layers = nn.ModuleList(GraphormerLayer(hidden, config.heads) for _ in range(config.layers))
         self.norm = nn.LayerNorm(hidden) if config.final_norm else nn.Identity()
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw small tables and, where layers add to the stream, projections that shrink with the depth."""
+        """Initialize small tables and, where layers add to the stream, projections that shrink with the depth."""
         for table in (self.primitive, self.channel, self.spatial):
             nn.init.normal_(table.weight, std=0.5)
         for table in (self.incoming, self.outgoing, self.depth):
             nn.init.normal_(table.weight, std=0.1)
         for layer in self.layers:
-            cast(Layer, layer).reset_parameters((2 * len(self.layers)) ** -0.5)
+            cast(GraphormerLayer, layer).reset_parameters((2 * len(self.layers)) ** -0.5)
 
     def forward(self, view: View) -> Float[Tensor, "nodes hidden"]:
         """Return one state per node."""
@@ -137,18 +137,18 @@ class EdgeBias(nn.Module):
 
 
 @final
-class Layer(nn.Module):
+class GraphormerLayer(nn.Module):
     """Attention, then a feed-forward network, each on normalised states and added to them."""
 
     def __init__(self, hidden: int, heads: int) -> None:
         super().__init__()
         self.attention_norm = nn.LayerNorm(hidden)
-        self.attention = Attention(hidden, heads)
+        self.attention = GraphAttention(hidden, heads)
         self.feed_forward_norm = nn.LayerNorm(hidden)
         self.feed_forward = nn.Sequential(nn.Linear(hidden, 4 * hidden), nn.GELU(), nn.Linear(4 * hidden, hidden))
 
     def reset_parameters(self, gain: float) -> None:
-        """Draw Xavier weights, the two that write to the stream `gain` times as large."""
+        """Initialize with Xavier weights, the two that write to the stream `gain` times as large."""
         first, last = cast(nn.Linear, self.feed_forward[0]), cast(nn.Linear, self.feed_forward[2])
         for layer, scale in ((self.attention.qkv, 1.0), (self.attention.out, gain), (first, 1.0), (last, gain)):
             nn.init.xavier_uniform_(layer.weight, gain=scale)
@@ -164,7 +164,7 @@ class Layer(nn.Module):
 
 
 @final
-class Attention(nn.Module):
+class GraphAttention(nn.Module):
     """Softmax attention between all nodes, with an additive bias."""
 
     def __init__(self, hidden: int, heads: int) -> None:

@@ -1,4 +1,4 @@
-"""Which rows of the shape tables stand for a shape (GHN-2, Knyazev et al., 2021, arXiv:2110.13100)."""
+"""The rows of the shape tables that represent a shape (GHN-2, Knyazev et al., 2021, arXiv:2110.13100)."""
 
 from bisect import bisect_left
 from collections.abc import Sequence

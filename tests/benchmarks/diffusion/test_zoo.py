@@ -18,11 +18,11 @@ LAST = RESULT["distances"][str(photos.config().snapshots[-1])]
     "phrase",
     [
         f"with {RESULT['parameters']:,} parameters",
-        f"{RESULT['checkpoints']:,} checkpoints of {RESULT['concepts']['train']} training concepts",
-        f"and {RESULT['concepts']['validation']} for validation",
+        f"{RESULT['checkpoints']:,} checkpoints of {RESULT['tasks']['train']} training tasks",
+        f"and {RESULT['tasks']['validation']} for validation",
         f"After {photos.config().snapshots[-1]} steps the median distance is {LAST['distance']['median']:.3f}",
-        f"leaving the picture as it is has {LAST['nothing']['median']:.3f}",
-        f"different seeds are {RESULT['runs']['same']} apart in the median, two concepts {RESULT['runs']['different']}",
+        f"leaving the picture as it is has {LAST['identity']['median']:.3f}",
+        f"different seeds are {RESULT['runs']['same']} apart in the median, two tasks {RESULT['runs']['different']}",
         f"what {sum(test['apart'] < 6 for test in RESULT['tests'])} of {len(RESULT['tests'])} make of pictures",
     ],
 )
@@ -35,7 +35,7 @@ def test_a_zoo_is_measured(tmp_path: Path) -> None:
     recipe = smoke.config()
     train_zoo("smoke", recipe, "drawn", tmp_path / "zoo", resume=False, ray=False, report=lambda *_: None)
     found = measured(tmp_path / "zoo")
-    assert found["concepts"] == {"train": recipe.train, "validation": recipe.validation}
+    assert found["tasks"] == {"train": recipe.train, "validation": recipe.validation}
     assert found["distances"].keys() == {str(steps) for steps in recipe.snapshots}
-    assert found["runs"]["same"] > 0 and found["runs"]["concepts"] == recipe.repeated
+    assert found["runs"]["same"] > 0 and found["runs"]["tasks"] == recipe.repeated
     assert len(found["tests"]) == recipe.test and all(test["apart"] > 0 for test in found["tests"])

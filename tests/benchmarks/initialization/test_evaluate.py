@@ -6,11 +6,11 @@ from benchmarks.initialization.evaluate import Protocol, Subject, measure, summa
 from benchmarks.initialization.evaluate_networks import library_networks
 from benchmarks.provenance import provenance
 from paramgen.hypernets.hypernet import Hypernet
-from training import judge
+from training import evaluation
 from training.__main__ import recipe
 from training.data.images import Images, Split, load_images
 from training.spaces import pool
-from training.targets import Target, view_of, view_of_design
+from training.targets import TargetNetwork, view_of, view_of_design
 
 
 @pytest.fixture(scope="module")
@@ -44,11 +44,11 @@ def test_an_untrained_departure_measures_as_the_library(images: dict[Split, Imag
 
 def test_training_learns_and_leaves_its_start_alone(images: dict[Split, Images]) -> None:
     design = next(design for design in pool(3, 4, among=("vgg",)) if design.resolution == 16)
-    target = Target.of(design.build, view_of_design(design), seed=0, device=torch.device("cpu"))
+    target = TargetNetwork.of(design.build, view_of_design(design), seed=0, device=torch.device("cpu"))
     before = {name: tensor.clone() for name, tensor in target.state.items()}
-    reached = judge.fine_tune(target.network, target.state, images["train"], steps=30, rate=3e-3, batch=20, seed=0)
+    reached = evaluation.fine_tune(target.network, target.state, images["train"], steps=30, lr=3e-3, batch=20, seed=0)
     assert all(torch.equal(tensor, before[name]) for name, tensor in target.state.items())
-    start, end = (judge.accuracy(target.network, s, images["test"].batches(40)) for s in (before, reached))
+    start, end = (evaluation.accuracy(target.network, s, images["test"].batches(40)) for s in (before, reached))
     assert end > start and end > 0.3
 
 

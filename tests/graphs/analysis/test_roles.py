@@ -4,12 +4,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from paramgen.graphs.analysis.roles import GAINS, KINDS, biases_of, parts_of
+from paramgen.graphs.analysis.roles import GAINS, KINDS, biases_of, linear_maps_of
 from paramgen.prediction import Prediction, prepare
 
 
 def parts(prediction: Prediction):
-    return parts_of(prediction.graph, prediction.architecture.manifest)
+    return linear_maps_of(prediction.graph, prediction.architecture.manifest)
 
 
 def test_the_tables_name_only_what_a_graph_can_hold() -> None:

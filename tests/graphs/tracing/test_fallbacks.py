@@ -1,4 +1,4 @@
-"""Networks whose forward pass is hard to follow: traced in another way, or by their modules, and never in silence."""
+"""Networks whose forward pass is hard to follow: traced with another backend or by their modules, never in silence."""
 
 import json
 import random
@@ -66,7 +66,7 @@ def stubborn(swallowed: list[BaseException]) -> None:
         time.sleep(100)
 
 
-WAYS: dict[str, tuple[str, Callable[[Any, Tensor], Any]]] = {
+BACKENDS: dict[str, tuple[str, Callable[[Any, Tensor], Any]]] = {
     "prints": ("fake tensors", printing),
     "sets seeds": ("fake tensors", seeding),
     "starts a process": ("fake tensors", spawning),
@@ -80,23 +80,25 @@ WAYS: dict[str, tuple[str, Callable[[Any, Tensor], Any]]] = {
 }
 
 
-@pytest.mark.parametrize("case", WAYS)
+@pytest.mark.parametrize("case", BACKENDS)
 @pytest.mark.filterwarnings("ignore::paramgen.errors.TraceWarning")
-def test_takes_the_first_way_that_works(case: str) -> None:
-    way, run = WAYS[case]
+def test_takes_the_first_backend_that_works(case: str) -> None:
+    backend, run = BACKENDS[case]
     architecture = described(run)
     before = torch.get_rng_state().tolist()
     graph = graph_of(architecture, Tracing(seconds=0.3 if case == "never returns" else 60.0))
-    assert graph.traced_by == way
+    assert graph.traced_by == backend
     assert before == torch.get_rng_state().tolist()
     operations = ["layer_norm", "bias", "linear", "bias"]
     assert [node.op for node in graph.nodes if node.slot] == operations
     assert graph.unreachable() == []
     tried = (
-        1 if case == "never returns" else ["fake tensors", "fake tensors on the CPU", "real tensors", way].index(way)
+        1
+        if case == "never returns"
+        else ["fake tensors", "fake tensors on the CPU", "real tensors", backend].index(backend)
     )
     assert len(graph.failures) == tried
-    assert graph.ordered == (way != "module tree")
+    assert graph.ordered == (backend != "module tree")
 
 
 def test_what_lies_behind_a_step_outside_torch_is_unreachable() -> None:
@@ -106,7 +108,7 @@ def test_what_lies_behind_a_step_outside_torch_is_unreachable() -> None:
 
 
 def test_an_unknown_order_is_a_warning_or_with_strict_an_error() -> None:
-    architecture = described(WAYS["raises"][1])
+    architecture = described(BACKENDS["raises"][1])
     with pytest.warns(TraceWarning, match="ZeroDivisionError"):
         graph_of(architecture, Tracing())
     with pytest.raises(TraceError, match="The forward pass of Network fails in the module itself: ZeroDivisionError"):
@@ -128,14 +130,14 @@ def test_an_example_input_that_was_given_and_does_not_fit_is_an_error(given: tup
 @pytest.mark.parametrize("case", ["raises", "exits", "never returns", "branches on values"])
 @pytest.mark.filterwarnings("ignore::paramgen.errors.TraceWarning")
 def test_a_network_that_cannot_be_followed_is_no_fault_of_its_example_input(case: str) -> None:
-    module = Network(WAYS[case][1])
+    module = Network(BACKENDS[case][1])
     assert paramgen.predict(module, example_input=torch.zeros(2, 4), init="library", trace_timeout=0.3).rules
 
 
 @pytest.mark.filterwarnings("ignore::paramgen.errors.TraceWarning")
 def test_what_is_too_large_to_be_run_and_asks_for_values_is_not_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("paramgen.graphs.tracing.fallbacks.MAX_REAL", 1)
-    module = Network(WAYS["branches on values"][1])
+    module = Network(BACKENDS["branches on values"][1])
     assert not paramgen.predict(module, example_input=torch.zeros(2, 4), init="library").graph.ordered
 
 
@@ -152,21 +154,23 @@ def test_a_graph_has_an_example_input_of_its_own(tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore::paramgen.errors.TraceWarning")
 def test_a_graph_without_an_order_is_refused_where_one_is_wanted(tmp_path: Path) -> None:
     file = tmp_path / "g.json"
-    file.write_text(graph_to_json(*paramgen.graph(Network(WAYS["raises"][1]), example_input=torch.zeros(2, 4))))
+    file.write_text(graph_to_json(*paramgen.graph(Network(BACKENDS["raises"][1]), example_input=torch.zeros(2, 4))))
     assert paramgen.predict(str(file), init="he").rules
     with pytest.raises(TraceError, match="module tree and has no order"):
         paramgen.predict(str(file), init="he", strict=True)
 
 
 def test_starts_that_need_no_order_still_fill_their_weights() -> None:
-    architecture = described(WAYS["raises"][1])
+    architecture = described(BACKENDS["raises"][1])
     with pytest.warns(TraceWarning):
         rules = {
-            init: dict(paramgen.predict(Network(WAYS["raises"][1]), init=init, example_input=torch.zeros(2, 4)).rules)
+            init: dict(
+                paramgen.predict(Network(BACKENDS["raises"][1]), init=init, example_input=torch.zeros(2, 4)).rules
+            )
             for init in ("orthogonal", "auto")
         }
     with pytest.warns(TraceWarning), pytest.raises(OptionError, match="'hypernet' fills nothing of .* has none"):
-        paramgen.predict(Network(WAYS["raises"][1]), init="hypernet", example_input=torch.zeros(2, 4))
+        paramgen.predict(Network(BACKENDS["raises"][1]), init="hypernet", example_input=torch.zeros(2, 4))
     weights = {rule["map.weight"] for rule in rules.values()}
     assert set(architecture.manifest) == set(rules["auto"])
     assert rules["orthogonal"]["map.weight"] == "orthogonal"

@@ -7,7 +7,7 @@ from paramgen.errors import GraphError
 from paramgen.graphs.ops import INDEX
 from paramgen.graphs.schema import Graph, Node
 from paramgen.graphs.views.native import native_view
-from paramgen.graphs.views.view import Request
+from paramgen.graphs.views.view import SlotRequest
 from paramgen.slots.manifest import Manifest, read_manifest
 
 
@@ -65,11 +65,11 @@ def test_distances_are_left_out_where_nobody_reads_them(graph: Graph, manifest: 
 
 def test_requests_what_a_hypernet_can_fill_and_nothing_else(graph: Graph, manifest: Manifest) -> None:
     assert native_view(graph, manifest).requests == (
-        Request("conv.weight", 2, "weight", (4, 3, 3, 3)),
-        Request("conv.bias", 3, "bias", (4,)),
-        Request("norm.weight", 4, "scale", (4,)),
-        Request("norm.bias", 5, "bias", (4,)),
-        Request("mixer", 7, "weight", (4, 6), in_out=True),
+        SlotRequest("conv.weight", 2, "weight", (4, 3, 3, 3)),
+        SlotRequest("conv.bias", 3, "bias", (4,)),
+        SlotRequest("norm.weight", 4, "scale", (4,)),
+        SlotRequest("norm.bias", 5, "bias", (4,)),
+        SlotRequest("mixer", 7, "weight", (4, 6), in_out=True),
     )
 
 

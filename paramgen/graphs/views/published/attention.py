@@ -1,4 +1,4 @@
-"""Fused attention in the two forms that the published code has met.
+"""Attention in the two forms that the published code has seen: an explicit softmax, and fused.
 
 Through torch 2.0 attention left a softmax in the autograd graph, and the published weights were trained on such
 graphs; since torch 2.1 it is one node that their vocabulary does not know.
@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-Softmax = Literal["explicit", "fused"]
+SoftmaxForm = Literal["explicit", "fused"]
 
 
 @contextlib.contextmanager
-def attention_as(softmax: Softmax) -> Iterator[None]:
+def attention_as(softmax: SoftmaxForm) -> Iterator[None]:
     """Replace `torch.nn.functional.scaled_dot_product_attention` while the network is followed."""
     with mock.patch.object(functional, "scaled_dot_product_attention", _explicit if softmax == "explicit" else _fused):
         yield
@@ -48,7 +48,7 @@ def _explicit(
 
 @final
 class _FusedAttention(torch.autograd.Function):
-    """One node on the way back, whatever kernel a device would choose."""
+    """One node in the autograd graph, whatever kernel a device would choose."""
 
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:

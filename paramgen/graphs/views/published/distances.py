@@ -1,4 +1,4 @@
-"""Virtual edges of any graph, with cycles too, which the published code draws for a few networks."""
+"""Virtual edges of any graph, also one with cycles, which the published code makes of a few networks."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,11 @@ from paramgen.graphs.views.virtual_edges import MAX_CUTOFF, virtual_edges
 
 
 def distances(edges: Int64[np.ndarray, "edges 2"], nodes: int, cutoff: int) -> UInt8[np.ndarray, "nodes nodes"]:
-    """Return how far every node (row) is from every other (column); 0 where that is more than `cutoff`, or no path."""
+    """Return how far every node (row) is from every other (column); 0 where that is more than `cutoff`, or no path.
+
+    Raises:
+        GraphError: The cutoff does not fit one byte.
+    """
     if bool((edges[:, 0] < edges[:, 1]).all()):
         return virtual_edges(edges, nodes, cutoff)
     if not 1 <= cutoff <= MAX_CUTOFF:

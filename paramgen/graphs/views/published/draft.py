@@ -9,7 +9,7 @@ from torch import nn
 @final
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What a node stands for: a parameter (it has a module) or an operation of the autograd graph."""
+    """What a node represents: a parameter (it has a module) or an operation of the autograd graph."""
 
     name: str  # the parameter's name, with a leading dot at the root; else the class name of the autograd node
     shape: tuple[int, ...] | None = None

@@ -1,6 +1,6 @@
-"""Removal of nodes that the published vocabulary has no word for, by the rules of the published code.
+"""Removal of nodes that the published vocabulary lacks, by the rules of the published code.
 
-The rules look at names, and at the names that stand next to a node in the list of nodes, which is why the order of
+The rules look at names, and at the names next to a node's in the list of nodes, which is why the order of
 discovery and of the removals matters.
 """
 
@@ -10,19 +10,19 @@ from itertools import accumulate
 from typing import final
 
 from paramgen.graphs.views.published.draft import Draft
-from paramgen.graphs.views.published.vocabulary import RMS_NORM, Family, is_a, is_supported
+from paramgen.graphs.views.published.vocabulary import RMS_NORM, PrimitiveSet, is_a, is_supported
 
 JOINS = ("Add", "Cat")
 
 
-def filter_unsupported(draft: Draft, family: Family) -> None:
-    """Remove products, averages and sums that do not count, and every node without a word."""
+def filter_unsupported(draft: Draft, family: PrimitiveSet) -> None:
+    """Remove products, averages and sums that do not count, and every node whose operation the vocabulary lacks."""
     records = (draft.records[index] for index in draft.indices())
     unsupported = dict.fromkeys(record.name for record in records if not is_supported(record, family))
     filter_nodes(draft, ("Mul", *unsupported, "Mean", *JOINS), family)
 
 
-def filter_nodes(draft: Draft, entries: Iterable[str], family: Family) -> None:
+def filter_nodes(draft: Draft, entries: Iterable[str], family: PrimitiveSet) -> None:
     """Remove, entry by entry, the nodes whose name contains it, except those that a rule keeps."""
     rules = _Rules(draft, family)
     for entry in entries:
@@ -37,7 +37,7 @@ def filter_nodes(draft: Draft, entries: Iterable[str], family: Family) -> None:
 class _Rules:
     """What is fixed when a filter pass begins: names, in-degrees, and what kind of network this is."""
 
-    def __init__(self, draft: Draft, family: Family) -> None:
+    def __init__(self, draft: Draft, family: PrimitiveSet) -> None:
         self._draft = draft
         self._indices = draft.indices()
         self._names = {index: draft.records[index].name for index in self._indices}
@@ -65,7 +65,7 @@ class _Rules:
         return (self._gated or self._llama) and self._names[index].startswith(("Mul", "Mean", *JOINS))
 
     def list_names(self) -> list[str]:
-        """Return the names in the list as it stands."""
+        """Return the names in the list as it is now."""
         indices = self._draft.indices()
         self._positions = {index: position for position, index in enumerate(indices)}
         return [self._names[index].lower() for index in indices]
@@ -99,7 +99,7 @@ class _Rules:
         )
 
     def _gates_features(self, index: int, names: list[str]) -> bool:
-        """Whether a product is the gate of a Llama block: the activation and the layer after it stand around it."""
+        """Whether a product is the gate of a Llama block: the activation is before it and the layer after it."""
         position = self._positions[index]
         after = names[position + 1 : position + 2]
         return names[position - 2].endswith("down_proj.weight") and after != [] and after[0].startswith("silu")

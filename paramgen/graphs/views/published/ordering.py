@@ -54,7 +54,7 @@ def _following(draft: Draft, generation: list[int], waiting: dict[int, int]) -> 
 
 
 def _sum_after_tables(records: list[Record], edges: list[tuple[int, int]]) -> Ordered:
-    """Put a sum behind each position table, which takes over the table's place among the edges."""
+    """Put a sum behind each position table, which takes over the table's edges."""
     place = 0
     while place < len(records):
         if is_position_table(records[place]):

@@ -7,7 +7,7 @@ from paramgen.graphs.views.published.draft import Draft, Record
 
 
 def order_weights(draft: Draft, *, again: bool = False, anywhere: bool = False) -> None:
-    """Put weights that hang beside the data on its path, before the bias that stands there.
+    """Put weights that hang beside the data on its path, before the bias that is there.
 
     A linear layer's weight is transposed before it is used, so that the walk attaches the data to the bias.
 
@@ -98,7 +98,7 @@ def _shortest(after: Sequence[frozenset[int]], source: int, destination: int) ->
 
 
 def repair_swin(draft: Draft) -> None:
-    """Draw the patch merging of torchvision's Swin networks as the published code does."""
+    """Rewire the patch merging of torchvision's Swin networks as the published code does."""
     for index in draft.indices():
         name = draft.records[index].name
         if name.lower().endswith("norm.weight"):

@@ -13,15 +13,15 @@ from torch import nn
 from paramgen.architectures import Inputs
 from paramgen.graphs.analysis.slot_roles import Role
 from paramgen.graphs.views.published import llama
-from paramgen.graphs.views.published.attention import Softmax
+from paramgen.graphs.views.published.attention import SoftmaxForm
 from paramgen.graphs.views.published.distances import distances
 from paramgen.graphs.views.published.draft import Draft, Record
 from paramgen.graphs.views.published.filtering import JOINS, filter_nodes, filter_unsupported
 from paramgen.graphs.views.published.ordering import ordered
 from paramgen.graphs.views.published.rewiring import add_input, order_softmax, order_weights, repair_swin
-from paramgen.graphs.views.published.vocabulary import PRIMITIVES, Family, is_a, primitive_of
+from paramgen.graphs.views.published.vocabulary import PRIMITIVES, PrimitiveSet, is_a, primitive_of
 from paramgen.graphs.views.published.walk import walk
-from paramgen.graphs.views.view import Request, View
+from paramgen.graphs.views.view import SlotRequest, View
 from paramgen.slots.manifest import Manifest, Slot
 
 _SWIN: Final = "torchvision.models.swin_transformer.SwinTransformer"
@@ -33,7 +33,7 @@ _ENDINGS: Final = (".weight", ".bias", "in_proj_weight", "in_proj_bias")
 @final
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PublishedGraph:
-    """Nodes in the published order; what is said of a node stands at its place."""
+    """Nodes in the published order; all lists are in this order."""
 
     names: tuple[str, ...]  # parameter names as published (a root's begin with a dot), else autograd's class names
     primitives: tuple[str, ...]
@@ -47,7 +47,7 @@ class PublishedGraph:
 
 
 def published_graph(
-    module: nn.Module, manifest: Manifest, inputs: Inputs, *, family: Family, softmax: Softmax = "explicit"
+    module: nn.Module, manifest: Manifest, inputs: Inputs, *, family: PrimitiveSet, softmax: SoftmaxForm = "explicit"
 ) -> PublishedGraph:
     """Return the graph that the published code builds of `module`, which is on the meta device.
 
@@ -74,8 +74,8 @@ def published_graph(
     )
 
 
-def _reduce(draft: Draft, module: nn.Module, family: Family) -> None:
-    """Leave the nodes that the published vocabulary has words for, in the direction of the data."""
+def _reduce(draft: Draft, module: nn.Module, family: PrimitiveSet) -> None:
+    """Keep the nodes that the published vocabulary has, in the direction of the data."""
     if family == "logah_gpt" and is_a(module, llama.LLAMA):
         order_weights(draft, again=True, anywhere=True)
         filter_unsupported(draft, family)
@@ -97,9 +97,9 @@ def published_view(
     manifest: Manifest,
     inputs: Inputs,
     *,
-    family: Family,
+    family: PrimitiveSet,
     cutoff: int = 50,
-    softmax: Softmax = "explicit",
+    softmax: SoftmaxForm = "explicit",
 ) -> View:
     """Return what the published code sees of `module`, and which slots it fills from which node.
 
@@ -165,24 +165,24 @@ def _listed_name(name: str) -> str:
     return name[start:] if name.endswith(_ENDINGS) else f"{name[start:]}.weight"
 
 
-def _requests(graph: PublishedGraph, manifest: Manifest, family: Family) -> tuple[Request, ...]:
+def _requests(graph: PublishedGraph, manifest: Manifest, family: PrimitiveSet) -> tuple[SlotRequest, ...]:
     """Return one request for each slot, of which a norm's weight node makes two."""
-    requests: dict[str, Request] = {}
+    requests: dict[str, SlotRequest] = {}
     for node, slot in enumerate(graph.slots):
         if slot is None:
             continue
         role = _role(graph, node, slot, family)
         if role is not None:
-            requests[slot.name] = Request(slot.name, node, role, slot.shape)
+            requests[slot.name] = SlotRequest(slot.name, node, role, slot.shape)
         if role == "scale":
             bias = manifest.get(f"{slot.name.removesuffix('weight')}bias")
             if bias is not None:
-                requests[bias.name] = Request(bias.name, node, "bias", bias.shape)
+                requests[bias.name] = SlotRequest(bias.name, node, "bias", bias.shape)
     return tuple(requests.values())
 
 
-def _role(graph: PublishedGraph, node: int, slot: Slot, family: Family) -> Role | None:
-    """Return the role of a slot. The class layer is found by its place, as published; it must be second to last."""
+def _role(graph: PublishedGraph, node: int, slot: Slot, family: PrimitiveSet) -> Role | None:
+    """Return the role of a slot. The class layer is found by its position, as published: second to last."""
     name, dimensions, from_end = graph.names[node], len(slot.shape), node - len(graph)
     if dimensions == 1:
         if name.endswith("bias"):

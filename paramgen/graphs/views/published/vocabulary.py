@@ -1,4 +1,4 @@
-"""The primitives of the published hypernets, and which module or autograd node stands for which."""
+"""The primitives of the published hypernets, and which module or autograd node becomes which."""
 
 from typing import Final, Literal
 
@@ -6,8 +6,8 @@ from torch import nn
 
 from paramgen.graphs.views.published.draft import Record
 
-Family = Literal["ghn3", "logah_vit", "logah_gpt"]
-"""`ghn3` stands for GHN-1 and GHN-2 too."""
+PrimitiveSet = Literal["ghn3", "logah_vit", "logah_gpt"]
+"""`ghn3` is that of GHN-1 and GHN-2 too."""
 
 PRIMITIVES: Final[tuple[str, ...]] = (
     "max_pool",
@@ -43,7 +43,7 @@ _OPERATIONS: Final = {
     "input": "input",
     "skip_connect": "sum",
 }
-_OPERATIONS_OF: Final[dict[Family, dict[str, str]]] = {
+_OPERATIONS_OF: Final[dict[PrimitiveSet, dict[str, str]]] = {
     "ghn3": _OPERATIONS,
     "logah_vit": _OPERATIONS | {"Mul": "gate", "Neg": "rot_emb"},
     "logah_gpt": _OPERATIONS | {"Mul": "gate", "Neg": "rot_emb"},
@@ -59,8 +59,8 @@ def is_a(module: nn.Module | None, name: str) -> bool:
     return any(f"{kind.__module__}.{kind.__qualname__}" == name for kind in type(module).__mro__)
 
 
-def primitive_of(record: Record, family: Family) -> str:
-    """Return the word for a node. What has survived the filters without one is a sum."""
+def primitive_of(record: Record, family: PrimitiveSet) -> str:
+    """Return the primitive of a node; what has survived the filters without one is a sum."""
     if record.module is None:
         return _OPERATIONS_OF[family].get(record.operation, "sum")
     kind = _kind(record.module, family)
@@ -73,8 +73,8 @@ def primitive_of(record: Record, family: Family) -> str:
     return "conv"
 
 
-def is_supported(record: Record, family: Family) -> bool:
-    """Whether the published code keeps such a node at all; norms' biases have none, their weight stands for both."""
+def is_supported(record: Record, family: PrimitiveSet) -> bool:
+    """Whether the published code keeps such a node; a norm's bias has none of its own, its weight's is for both."""
     if record.module is not None and "norm" in type(record.module).__name__.lower() and record.name.endswith(".bias"):
         return False
     return record.operation in _OPERATIONS_OF[family] or _kind(record.module, family) is not None
@@ -85,7 +85,7 @@ def is_position_table(record: Record) -> bool:
     return is_a(record.module, _VIT_ENCODER)
 
 
-def _kind(module: nn.Module | None, family: Family) -> str | None:
+def _kind(module: nn.Module | None, family: PrimitiveSet) -> str | None:
     """Return the primitive of a module's parameters, None for modules that the published code does not know."""
     if isinstance(module, (nn.Conv2d, nn.Linear, nn.MultiheadAttention)) or is_a(module, _CONV1D):
         return "conv"

@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_map
 from paramgen.architectures import Inputs
 from paramgen.errors import GraphError, TraceError
 from paramgen.graphs.tracing.recording import tensors_in
-from paramgen.graphs.views.published.attention import Softmax, attention_as
+from paramgen.graphs.views.published.attention import SoftmaxForm, attention_as
 from paramgen.graphs.views.published.draft import Draft, Record
 
 _Found = tuple[int | None, str]
@@ -22,7 +22,7 @@ _Found = tuple[int | None, str]
 _NOWHERE: Final[_Found] = (None, "")
 
 
-def walk(module: nn.Module, inputs: Inputs, softmax: Softmax, *, logits_only: bool) -> Draft:
+def walk(module: nn.Module, inputs: Inputs, softmax: SoftmaxForm, *, logits_only: bool) -> Draft:
     """Return the draft graph of `module`, which is on the meta device and comes back as it was given.
 
     Args:
@@ -107,7 +107,7 @@ class _Walker:
         self.draft.connect(*((head, link) if "bias" in name else (link, head)))
 
 
-def _forward(module: nn.Module, inputs: Inputs, softmax: Softmax) -> Any:
+def _forward(module: nn.Module, inputs: Inputs, softmax: SoftmaxForm) -> Any:
     """Run the forward pass on meta tensors, or on fake ones, or as it evaluates: the first that works."""
     failures: list[Exception] = []
     for training, fake in itertools.product((True, False), (False, True)):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from paramgen.graphs.analysis.kinds import FAMILIES, WORDS, family_of
+from paramgen.graphs.analysis.model_family import FAMILY_LABELS, MODEL_FAMILIES, family_of
 from paramgen.prediction import describe
 
 SMALL = {"num_hidden_layers": 1, "hidden_size": 32, "intermediate_size": 48, "num_attention_heads": 4}
@@ -143,4 +143,4 @@ def test_a_users_own(build: Callable[[], nn.Module], shape: tuple[int, ...], fam
 
 
 def test_every_family_has_a_name_for_sentences() -> None:
-    assert set(WORDS) == set(FAMILIES)
+    assert set(FAMILY_LABELS) == set(MODEL_FAMILIES)

@@ -1,4 +1,4 @@
-"""What a network for a task that no zoo has trained can start from: by words, by the zoo's weights, or by neither."""
+"""The initializations that the benchmarks compare for an unseen task: random, from the zoo, and from its prompt."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,20 +9,20 @@ from jaxtyping import Float
 from torch import Tensor
 
 from checkpoints.generator import TRANSLATOR
-from checkpoints.networks import Network
+from checkpoints.networks import ZooNetwork
 from paramgen.diffusion.pipeline import WeightDiffusionPipeline
 from paramgen.slots.init_program import slot_generator
 from paramgen.zoo import Row, Zoo, restore
 
 State = Mapping[str, Tensor]
-NOISE: Final = 0.3  # of each value's deviation over the zoo
+NOISE: Final = 0.3  # in units of each value's std over the zoo
 RIDGE: Final = 3.0  # added to the diagonal, relative to its mean: best for the edits for validation
 
 
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Known:
-    """The training checkpoints of a zoo: the last of each run with the first seed, and the embedding of each text."""
+class KnownCheckpoints:
+    """The training checkpoints of a zoo, the last of each run with seed 0, with the mean embedding of their prompts."""
 
     zoo: Zoo
     rows: tuple[Row, ...]
@@ -30,16 +30,16 @@ class Known:
     texts: Float[Tensor, "checkpoints text"]  # the mean of each checkpoint's texts
 
     @classmethod
-    def of(cls, zoo: Zoo, pipeline: WeightDiffusionPipeline) -> "Known":
-        """Read what a zoo trained on; the embeddings are the pipeline's."""
-        places = {text: place for place, text in enumerate(pipeline.prompts.config["texts"])}
+    def of(cls, zoo: Zoo, pipeline: WeightDiffusionPipeline) -> "KnownCheckpoints":
+        """Read the training checkpoints of a zoo, with the embeddings that the pipeline knows."""
+        indices = {text: index for index, text in enumerate(pipeline.prompts.config["texts"])}
         rows = last_of(zoo, seeds={0})
         embeddings = pipeline.prompts.embeddings
-        texts = torch.stack([embeddings[[places[text] for text in row.texts]].mean(0) for row in rows])
+        texts = torch.stack([embeddings[[indices[text] for text in row.texts]].mean(0) for row in rows])
         return cls(zoo=zoo, rows=rows, updates=tuple(zoo.tensors(row.id) for row in rows), texts=texts)
 
     def nearest(self, text: Tensor) -> int:
-        """Return the place of the checkpoint whose texts are most like an embedding."""
+        """Return the index of the checkpoint whose prompts are most similar to an embedding."""
         return int((torch.nn.functional.normalize(self.texts, dim=1) @ text).argmax())
 
 
@@ -53,22 +53,22 @@ def last_of(zoo: Zoo, *, seeds: set[int]) -> tuple[Row, ...]:
     return tuple(last.values())
 
 
-def starts(
-    known: Known,
+def initializations(
+    known: KnownCheckpoints,
     pipeline: WeightDiffusionPipeline,
     prompt: str,
     *,
-    network: Network = TRANSLATOR,
+    network: ZooNetwork = TRANSLATOR,
     denoising_steps: int,
     guidance: float,
 ) -> dict[str, State]:
-    """Return the whole state of every start for one prompt."""
+    """Return the whole state of every initialization for one prompt."""
     zoo, text = known.zoo, pipeline.embed(prompt)[0]
     nearest = known.updates[known.nearest(text)]
     mean = {name: torch.stack([each[name] for each in known.updates]).mean(0) for name in nearest}
     found: dict[str, State] = {
-        "random": {name: tensor.detach() for name, tensor in network.made(1).state_dict().items()},
-        "shared start": zoo.start,
+        "random": {name: tensor.detach() for name, tensor in network.initialized(1).state_dict().items()},
+        "base checkpoint": zoo.base_state,
         "mean": _restored(zoo, mean),
         "nearest": _restored(zoo, nearest),
         "nearest and noise": _restored(zoo, _noisy(known, nearest, prompt)),
@@ -84,8 +84,8 @@ def starts(
     return {**found, "denoised": denoised}
 
 
-def linear(known: Known, pipeline: WeightDiffusionPipeline) -> Callable[[Tensor], Tensor]:
-    """Return the ridge regression of a checkpoint's blocks on its words: the plainest thing that learns from a zoo."""
+def linear(known: KnownCheckpoints, pipeline: WeightDiffusionPipeline) -> Callable[[Tensor], Tensor]:
+    """Return a ridge regression of a checkpoint's blocks on its prompt: the simplest model that learns from a zoo."""
     blocks = torch.stack([pipeline.codec.encode(update) for update in known.updates])
     centre, middle = known.texts.mean(0), blocks.mean(0)
     rows = (known.texts - centre).double()
@@ -103,15 +103,15 @@ def _restored(zoo: Zoo, update: State) -> State:
     return dict(update) if zoo.layout.form == "full" else restore(zoo.base, update, scale=zoo.layout.scale)
 
 
-def _noisy(known: Known, update: State, prompt: str) -> State:
+def _noisy(known: KnownCheckpoints, update: State, prompt: str) -> State:
     found = {}
     for name, tensor in update.items():
-        deviation = torch.stack([each[name] for each in known.updates]).std(0, correction=0)
+        std = torch.stack([each[name] for each in known.updates]).std(0, correction=0)
         noise = torch.randn(tensor.shape, generator=slot_generator(0, name, stream=prompt))
-        found[name] = tensor + NOISE * deviation * noise
+        found[name] = tensor + NOISE * std * noise
     return found
 
 
-def tasks_of(states: Sequence[State]) -> dict[str, Tensor]:
+def stacked(states: Sequence[State]) -> dict[str, Tensor]:
     """Return the states of several networks, stacked and ready to be trained."""
     return {name: torch.stack([state[name] for state in states]).clone().requires_grad_() for name in states[0]}

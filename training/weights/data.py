@@ -1,8 +1,8 @@
-"""A zoo as a diffusion model learns from it: normalized blocks of its checkpoints and embeddings of their words."""
+"""The training data of a denoiser: normalized blocks of a zoo's checkpoints and embeddings of their prompts."""
 
 import hashlib
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, final
@@ -21,13 +21,11 @@ from training.weights.config import Blocks, WeightsConfig
 
 _FAR: Final = 0.02  # share of the zoo's own texts that would be called far from those of the other tasks
 
-Embed = Callable[[Sequence[str]], Tensor]
-
 
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Part:
-    """Checkpoints of one split, and the texts of each: places in `embeddings`."""
+class CheckpointSplit:
+    """Checkpoints of one split, each with the indices of its prompts in `embeddings`."""
 
     blocks: Float[Tensor, "checkpoints blocks width"]
     texts: tuple[tuple[int, ...], ...]
@@ -36,18 +34,18 @@ class Part:
 
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Material:
-    """What a run learns from and is judged by."""
+class WeightsData:
+    """The data that a run is trained and evaluated on."""
 
     codec: WeightCodec
     prompts: KnownPrompts
-    train: Part
-    validation: Part | None
+    train: CheckpointSplit
+    validation: CheckpointSplit | None
     digest: str  # of the checkpoints, by which a run knows its zoo
 
 
-def material(zoo: Zoo, config: WeightsConfig, kept: Path) -> Material:
-    """Return the material of a zoo; codec and embeddings are kept in a folder, for they decide what blocks mean."""
+def load_data(zoo: Zoo, config: WeightsConfig, kept: Path) -> WeightsData:
+    """Return the data of a zoo; codec and embeddings are kept in a folder, as they define the meaning of blocks."""
     rows = [row for row in _chosen(zoo.rows, config) if row.split != "test"]
     states = _read(zoo, rows)
     rows = [row for row in rows if row.id in states]
@@ -59,9 +57,9 @@ def material(zoo: Zoo, config: WeightsConfig, kept: Path) -> Material:
         sys.stderr.write(f"{zoo.skipped[0].reason}\n")
     codec = _codec(zoo, [states[row.id] for row in split["train"]], config.blocks, kept / "codec")
     prompts = _prompts(split["train"], kept / "prompts")
-    places = {text: place for place, text in enumerate(prompts.config["texts"])}
-    train = _part(split["train"], states, codec, places, prompts.embeddings.detach())
-    return Material(
+    indices = {text: index for index, text in enumerate(prompts.config["texts"])}
+    train = _split(split["train"], states, codec, indices, prompts.embeddings.detach())
+    return WeightsData(
         codec=codec,
         prompts=prompts,
         train=train,
@@ -71,7 +69,7 @@ def material(zoo: Zoo, config: WeightsConfig, kept: Path) -> Material:
 
 
 def _read(zoo: Zoo, rows: Sequence[Row]) -> dict[str, dict[str, Tensor]]:
-    """Return the tensors of these checkpoints; a bad one joins those that the zoo skips."""
+    """Return the tensors of these checkpoints; bad ones are added to the zoo's `skipped`."""
     states = {}
     for row in rows:
         try:
@@ -102,7 +100,7 @@ def _codec(zoo: Zoo, updates: Sequence[Mapping[str, Tensor]], blocks: Blocks, fo
 
 def _fit(zoo: Zoo, updates: Sequence[Mapping[str, Tensor]], blocks: Blocks, folder: Path) -> None:
     low_rank = zoo.layout.form == "low_rank"
-    shared = {name: tensor for name, tensor in zoo.base.items() if name not in zoo.start}
+    shared = {name: tensor for name, tensor in zoo.base.items() if name not in zoo.base_state}
     components = min(blocks.components, len(updates))
     codec = WeightCodec(
         {name: list(shape) for name, shape in zoo.shapes.items()},
@@ -120,7 +118,7 @@ def _fit(zoo: Zoo, updates: Sequence[Mapping[str, Tensor]], blocks: Blocks, fold
 
 
 def _prompts(rows: Sequence[Row], folder: Path) -> KnownPrompts:
-    """Return all texts that are trained on, and how near another task's text usually is."""
+    """Return all training prompts, with the usual similarity of prompts of different tasks."""
     if not folder.exists():
         _embed_all(rows, folder)
     return KnownPrompts.from_pretrained(folder).float()
@@ -132,7 +130,7 @@ def _embed_all(rows: Sequence[Row], folder: Path) -> None:
         tasks |= {text: row.task for text in row.texts}
     texts = list(tasks)
     embeddings = embed(texts)
-    number = {task: place for place, task in enumerate(dict.fromkeys(tasks.values()))}
+    number = {task: index for index, task in enumerate(dict.fromkeys(tasks.values()))}
     own = torch.tensor([number[task] for task in tasks.values()])
     others = (embeddings @ embeddings.T).masked_fill(own[:, None] == own[None], -1.0).amax(1)
     near = float(others.quantile(_FAR)) if len(number) > 1 else 0.0
@@ -143,7 +141,7 @@ def _embed_all(rows: Sequence[Row], folder: Path) -> None:
 
 
 def embed(texts: Sequence[str]) -> Float[Tensor, "texts text"]:
-    """Return the embeddings of many texts, a line on the terminal every few hundred."""
+    """Return the embeddings of many texts, reporting progress on the terminal."""
     encoder, found = text_encoder(MINILM, REVISION), []
     for begin in range(0, len(texts), 500):
         if begin:
@@ -152,25 +150,27 @@ def embed(texts: Sequence[str]) -> Float[Tensor, "texts text"]:
     return torch.cat(found)
 
 
-def _validation(rows: Sequence[Row], states: Mapping[str, Mapping[str, Tensor]], codec: WeightCodec) -> Part | None:
+def _validation(
+    rows: Sequence[Row], states: Mapping[str, Mapping[str, Tensor]], codec: WeightCodec
+) -> CheckpointSplit | None:
     if not rows:
         return None
     texts: dict[str, int] = {}
     for row in rows:
         for text in row.texts:
             texts.setdefault(text, len(texts))
-    return _part(rows, states, codec, texts, embed(list(texts)))
+    return _split(rows, states, codec, texts, embed(list(texts)))
 
 
-def _part(
+def _split(
     rows: Sequence[Row],
     states: Mapping[str, Mapping[str, Tensor]],
     codec: WeightCodec,
-    places: Mapping[str, int],
+    indices: Mapping[str, int],
     embeddings: Tensor,
-) -> Part:
+) -> CheckpointSplit:
     with torch.no_grad():
         blocks = torch.stack([codec.encode(states[row.id]) for row in rows])
-    return Part(
-        blocks=blocks, texts=tuple(tuple(places[text] for text in row.texts) for row in rows), embeddings=embeddings
+    return CheckpointSplit(
+        blocks=blocks, texts=tuple(tuple(indices[text] for text in row.texts) for row in rows), embeddings=embeddings
     )

@@ -1,6 +1,6 @@
-"""The hypernet that stands after `hypernet:`: a folder, a published file, or either in a repository of the Hub.
+"""Find the hypernet of `hypernet:...`: a folder, a published file, or either in a repository of the Hub.
 
-A published file is converted when it is first asked for. The result stays beside the files that huggingface_hub keeps,
+A published file is converted when it is first used. The result stays beside the files that huggingface_hub keeps,
 under the version of paramgen and the sha256 of the file.
 """
 
@@ -33,7 +33,7 @@ _SHOWN: Final = 6  # files of a repository in a message
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class Named:
+class ResolvedHypernet:
     """A hypernet and, if it was converted from one, the published file; where it is the Hub's, `repo` and commit."""
 
     hypernet: Predictor
@@ -42,7 +42,7 @@ class Named:
     revision: str | None = None
 
 
-def named(text: str) -> Named:
+def resolve_hypernet(text: str) -> ResolvedHypernet:
     """Return the hypernet of a folder, FILE, REPO[@REVISION] or REPO[@REVISION]:FILE.
 
     Raises:
@@ -74,7 +74,7 @@ def named(text: str) -> Named:
     return _of_file(text, repo, revision, file)
 
 
-def _of_repository(text: str, repo: str, revision: str | None) -> Named:
+def _of_repository(text: str, repo: str, revision: str | None) -> ResolvedHypernet:
     """Return the hypernet of a repository; all its files are of the commit that the first one is of."""
     try:
         commit = commit_of(locate(repo, CONFIG, revision=revision)) or revision
@@ -96,7 +96,7 @@ def _is_missing(cause: BaseException) -> bool:
     return isinstance(cause, EntryNotFoundError) and not isinstance(cause, LocalEntryNotFoundError)
 
 
-def _of_file(text: str, repo: str, revision: str | None, file: str) -> Named:
+def _of_file(text: str, repo: str, revision: str | None, file: str) -> ResolvedHypernet:
     """Return the hypernet of a published file on the Hub."""
     try:
         path = locate(repo, file, revision=revision)
@@ -107,16 +107,18 @@ def _of_file(text: str, repo: str, revision: str | None, file: str) -> Named:
     return replace(_converted(path, file=file, repo=repo, revision=commit), revision=commit)
 
 
-def _converted(path: Path, *, file: str, repo: str | None = None, revision: str | None = None) -> Named:
+def _converted(path: Path, *, file: str, repo: str | None = None, revision: str | None = None) -> ResolvedHypernet:
     """Return the hypernet of a published file, converted now or before, and as what it is known here."""
     folder = cached_assets_path("paramgen", "converted", version("paramgen")) / cached_sha256(path)
     found = _cached(folder)
     if found is None:
-        shutil.rmtree(folder, ignore_errors=True)  # what is spoilt there: a place of our own
+        shutil.rmtree(folder, ignore_errors=True)  # what is spoilt there: a folder of our own
         convert(path, folder, overwrite=True)
         found = _read(folder)
     hypernet, origin = found
-    return Named(hypernet=hypernet, origin=replace(origin, file=file, repo=repo, revision=revision), repo=repo)
+    return ResolvedHypernet(
+        hypernet=hypernet, origin=replace(origin, file=file, repo=repo, revision=revision), repo=repo
+    )
 
 
 def _cached(folder: Path) -> tuple[Hypernet, Origin] | None:
@@ -134,17 +136,17 @@ def _read(folder: Path) -> tuple[Hypernet, Origin]:
     return hypernet, read_origin(folder / RECORD, parameters=_parameters(hypernet))
 
 
-def _kept(name: str, hypernet: Predictor, revision: str | None = None) -> Named:
+def _kept(name: str, hypernet: Predictor, revision: str | None = None) -> ResolvedHypernet:
     """Return a hypernet with what its folder or repository says about its origin."""
     if not isinstance(hypernet, Hypernet) or hypernet.config.vocabulary != "published":
-        return Named(hypernet=hypernet, origin=None)
+        return ResolvedHypernet(hypernet=hypernet, origin=None)
     try:
         record = locate(name, RECORD, revision=revision)
     except HypernetError as error:
         if error.__cause__ is not None and not isinstance(error.__cause__, EntryNotFoundError):
             raise
-        return Named(hypernet=hypernet, origin=None)  # it was trained here
-    return Named(hypernet=hypernet, origin=read_origin(record, parameters=_parameters(hypernet)))
+        return ResolvedHypernet(hypernet=hypernet, origin=None)  # it was trained here
+    return ResolvedHypernet(hypernet=hypernet, origin=read_origin(record, parameters=_parameters(hypernet)))
 
 
 def _parameters(hypernet: Hypernet) -> int:

@@ -1,4 +1,4 @@
-"""The patch discriminator: it sees a picture beside its edit, and judges every patch (Isola et al., 2017, §3.2.2)."""
+"""The patch discriminator of pix2pix: it scores every patch of an edited picture (Isola et al., 2017, §3.2.2)."""
 
 from typing import Final
 
@@ -9,8 +9,8 @@ from torch import Tensor, nn
 WIDTH: Final = 16
 
 
-def critic(seed: int) -> nn.Module:
-    """Return a discriminator whose outputs see 22 x 22 pixels; global random numbers stay as they are."""
+def discriminator(seed: int) -> nn.Module:
+    """Return a new discriminator with a receptive field of 22 x 22 pixels; the global random state stays as it is."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return nn.Sequential(
@@ -22,6 +22,6 @@ def critic(seed: int) -> nn.Module:
         )
 
 
-def judged(scores: Float[Tensor, "..."], *, real: bool) -> Float[Tensor, ""]:
-    """Return how far the scores are from what they should be (least squares, Mao et al., 2017, eq. 9), summed."""
+def least_squares_loss(scores: Float[Tensor, "..."], *, real: bool) -> Float[Tensor, ""]:
+    """Return the least-squares loss of the scores, summed over networks (LSGAN, Mao et al., 2017, eq. 9)."""
     return ((scores - float(real)) ** 2).flatten(1).mean(1).sum()

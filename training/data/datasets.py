@@ -1,4 +1,4 @@
-"""The data of a run: where the command line says it is, checked against what the recipe asks for."""
+"""The data sets of a run: their paths from the command line, checked against the recipe."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from paramgen.errors import OptionError
-from training.config import Part, Task
+from training.config import ClassSubset, DatasetConfig
 from training.data.images import Images, Split, load_set
 from training.data.texts import Texts, load_texts, masked
 from training.spaces.design import RESOLUTIONS, Design
@@ -17,19 +17,19 @@ from training.spaces.design import RESOLUTIONS, Design
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
-class TaskData:
-    """One task's images at every resolution of the spaces, or its texts at every length."""
+class Dataset:
+    """A data set's images at every resolution of the spaces, or its texts at every length."""
 
     name: str
     classes: int
     examples: Mapping[tuple[Split, int], Images] | Mapping[tuple[Split, int], Texts]
     spelling: Tensor | None = None  # of a text's tokens
 
-    def drawn(self, design: Design, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Return a batch from random places of the training split, as the design learns from it."""
+    def train_batch(self, design: Design, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return a random batch of the training split, with masked tokens where the design needs them."""
         return self._posed(design, self.examples["train", design.resolution].draw(size, generator), generator)
 
-    def judged(self, design: Design, size: int, *, limit: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def test_batches(self, design: Design, size: int, *, limit: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield batches of the test split, at most `limit` examples, the same ones each time."""
         generator = torch.Generator().manual_seed(0)
         for batch in self.examples["test", design.resolution].batches(size, limit=limit):
@@ -39,9 +39,9 @@ class TaskData:
         return masked(batch[0], self.spelling, generator) if design.hides and self.spelling is not None else batch
 
 
-def places(given: Sequence[str], tasks: Sequence[Task]) -> dict[str, Path]:
-    """Return each task's path, from `NAME=PATH`, or from one bare path where there is one task."""
-    names = [task.name for task in tasks]
+def dataset_paths(given: Sequence[str], configs: Sequence[DatasetConfig]) -> dict[str, Path]:
+    """Return each data set's path, from `NAME=PATH`, or from one bare path where there is one data set."""
+    names = [config.name for config in configs]
     typed = " ".join(f"--data {name}=PATH" for name in names)
     if len(names) == len(given) == 1 and ("=" not in given[0] or Path(given[0]).exists()):
         return {names[0]: Path(given[0])}
@@ -51,27 +51,27 @@ def places(given: Sequence[str], tasks: Sequence[Task]) -> dict[str, Path]:
     return {name: Path(path) for name, path in pairs}
 
 
-def load_task(
-    task: Task, source: Path, cache: Path, device: torch.device, *, lengths: tuple[int, ...] = ()
-) -> TaskData:
-    """Read a task's images onto the device, or, where `lengths` of windows are given, its texts."""
+def load_dataset(
+    config: DatasetConfig, source: Path, cache: Path, device: torch.device, *, lengths: tuple[int, ...] = ()
+) -> Dataset:
+    """Read a data set's images onto the device, or, where `lengths` of windows are given, its texts."""
     if lengths:
-        if task.classes is None:
-            raise OptionError(f"The recipe's {task.name} needs the size of its vocabulary as `classes`.")
-        texts, spelling = load_texts(source, task.classes, lengths)
+        if config.classes is None:
+            raise OptionError(f"The recipe's {config.name} needs the size of its vocabulary as `classes`.")
+        texts, spelling = load_texts(source, config.classes, lengths)
         placed = {key: split.to(device) for key, split in texts.items()}
-        return TaskData(task.name, task.classes, placed, spelling.to(device))
-    images = {key: part_of(split, task.part) for key, split in load_set(source, RESOLUTIONS, cache).items()}
+        return Dataset(config.name, config.classes, placed, spelling.to(device))
+    images = {key: subset_of(split, config.subset) for key, split in load_set(source, RESOLUTIONS, cache).items()}
     classes = len(next(iter(images.values())).classes)
-    if task.classes not in (None, classes):
-        raise OptionError(f"--data {source} has {classes} classes; the recipe's {task.name} has {task.classes}.")
-    return TaskData(task.name, classes, {key: split.to(device) for key, split in images.items()})
+    if config.classes not in (None, classes):
+        raise OptionError(f"--data {source} has {classes} classes; the recipe's {config.name} has {config.classes}.")
+    return Dataset(config.name, classes, {key: split.to(device) for key, split in images.items()})
 
 
-def part_of(images: Images, part: Part) -> Images:
+def subset_of(images: Images, subset: ClassSubset) -> Images:
     """Return the images of every other class, numbered anew; of all classes, what was given."""
-    if part == "all":
+    if subset == "all":
         return images
-    first = 0 if part == "even" else 1
+    first = 0 if subset == "even" else 1
     chosen = images.labels % 2 == first
     return Images(images.pixels[chosen], images.labels[chosen] // 2, images.classes[first::2])

@@ -18,10 +18,12 @@ from paramgen.errors import ForeignError, HypernetError, OptionError
 from paramgen.initializers import initializer_of
 from paramgen.published import convert as conversion
 from paramgen.published.convert import convert
-from paramgen.published.named import named
 from paramgen.published.origin import RECORD, read_origin
+from paramgen.published.resolve import resolve_hypernet
+from tests.support.hub.connected import connected, environment_of
+from tests.support.hub.faults import HALF
+from tests.support.hub.server import Hub
 from tests.support.published import hostile, published
-from tests.support.published.hub import COMMIT, Hub, served
 
 STATE = published.drawn(published.ghn3(pretrained=True))
 DATA = hostile.dumped(STATE)
@@ -37,19 +39,22 @@ def caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     repositories = {
         "org/published": {f"{name}.pt": DATA for name in "cab"} | {"other/d.pt": DATA, "README.md": b"", "f.md": b""},
         "org/bad": {"evil.pt": next(iter(hostile.run_on_load("touch ran").values()))},
         "org/nothing": {"README.md": b""},
     }
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    with served(repositories) as hub:
-        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
-        template = "/{repo_id}/resolve/{revision}/{filename}"
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", hub.url + template)
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    with connected(tmp_path, monkeypatch, xet=False) as hub:
+        for name, files in repositories.items():
+            repository = hub.store.fill(name, files)
+            repository.refs["tags/v1"] = repository.refs["main"]
+            repository.save()
         yield hub
+
+
+def commit_of(hub: Hub) -> str:
+    return hub.store["org/published"].refs["main"]
 
 
 @pytest.fixture
@@ -72,7 +77,7 @@ def test_a_file_of_the_hub(hub: Hub, caches: Path) -> None:
         "sha256": SHA256,
         "parameters": 0,
         "repo": "org/published",
-        "revision": COMMIT,
+        "revision": commit_of(hub),
     }
     assert found["published"]["bytes"] == len(DATA)
     assert found["published"]["parameters"] == sum(value.numel() for value in STATE.values())
@@ -81,16 +86,16 @@ def test_a_file_of_the_hub(hub: Hub, caches: Path) -> None:
 
 
 def test_what_was_fetched_and_converted_is_used_again(hub: Hub, caches: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    named("org/published:a.pt")
-    downloads = [line for line in hub.asked if line.startswith("GET")]
-    monkeypatch.setattr("paramgen.published.named.convert", lambda *_, **__: pytest.fail("converted again"))
-    again = named("org/published:b.pt")  # the same bytes
-    assert len([line for line in hub.asked if line.startswith("GET")]) <= len(downloads) + 1
+    resolve_hypernet("org/published:a.pt")
+    downloads = hub.asked.count("cdn")
+    monkeypatch.setattr("paramgen.published.resolve.convert", lambda *_, **__: pytest.fail("converted again"))
+    again = resolve_hypernet("org/published:b.pt")  # the same bytes
+    assert hub.asked.count("cdn") == downloads > 0
     assert again.origin is not None and again.origin.file == "b.pt"
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     hub.asked.clear()
-    offline = named("org/published:a.pt")
-    assert offline.origin is not None and offline.origin.revision == COMMIT
+    offline = resolve_hypernet("org/published:a.pt")
+    assert offline.origin is not None and offline.origin.revision == commit_of(hub)
     assert not hub.asked and kept(caches) == [SHA256]
 
 
@@ -107,7 +112,7 @@ def test_what_was_fetched_and_converted_is_used_again(hub: Hub, caches: Path, mo
 )
 def test_what_the_hub_has_not(hub: Hub, caches: Path, text: str, said: list[str]) -> None:
     with pytest.raises(HypernetError) as caught:
-        named(text)
+        resolve_hypernet(text)
     message = str(caught.value)
     assert all(word in message for word in said), message
     assert "\n" not in message and "Pass: init=" in message and len(message) < 300
@@ -117,35 +122,33 @@ def test_what_the_hub_has_not(hub: Hub, caches: Path, text: str, said: list[str]
 def test_a_hostile_file_of_the_hub(hub: Hub, caches: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ForeignError):
-        named("org/bad:evil.pt")
+        resolve_hypernet("org/bad:evil.pt")
     assert not kept(caches) and not (tmp_path / "ran").exists()
 
 
-@pytest.mark.slow  # huggingface_hub tries again for a while
 def test_a_connection_that_breaks(hub: Hub, caches: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("time.sleep", lambda _: None)
-    hub.cut = True
+    hub.fail("cdn", HALF, times=100)
     with pytest.raises(HypernetError, match="cannot be reached"):
-        named("org/published:a.pt")
+        resolve_hypernet("org/published:a.pt")
     assert not kept(caches)
 
 
 @pytest.mark.parametrize("file", ["../a.pt", "/etc/passwd", "a//b.pt", ".a/b.pt", "x/../../b.pt", ""])
 def test_what_is_no_name_of_a_file_is_not_asked_for(hub: Hub, file: str) -> None:
     with pytest.raises(OptionError, match="names no file of a repository"):
-        named(f"org/published:{file}")
+        resolve_hypernet(f"org/published:{file}")
     assert not hub.asked
 
 
 def test_a_misspelt_file_is_not_looked_for_on_the_hub(hub: Hub) -> None:
     with pytest.raises(HypernetError, match="no such folder"):
-        named("folder/ghn3.pt")
+        resolve_hypernet("folder/ghn3.pt")
     assert not hub.asked
 
 
 def test_a_published_file_on_disk_is_converted_like_by_the_command(file: Path, caches: Path, tmp_path: Path) -> None:
     convert(file, tmp_path / "converted")
-    by_command, by_name = named(str(tmp_path / "converted")), named(str(file))
+    by_command, by_name = resolve_hypernet(str(tmp_path / "converted")), resolve_hypernet(str(file))
     assert by_command.origin == by_name.origin
     assert by_name.origin is not None
     assert (by_name.origin.file, by_name.origin.sha256, by_name.origin.repo) == ("ghn3.pt", SHA256, None)
@@ -156,10 +159,10 @@ def test_a_published_file_on_disk_is_converted_like_by_the_command(file: Path, c
 
 @pytest.mark.parametrize("spoilt", ["model.safetensors", RECORD])
 def test_what_was_spoilt_in_the_cache_is_converted_again(file: Path, caches: Path, spoilt: str) -> None:
-    first = named(str(file))
+    first = resolve_hypernet(str(file))
     (caches_of,) = caches.glob(f"*/{SHA256}")
     (caches_of / spoilt).write_bytes(b"{")
-    again = named(str(file))
+    again = resolve_hypernet(str(file))
     assert again.origin == first.origin
     assert again.hypernet.sha256 == first.hypernet.sha256
 
@@ -170,7 +173,7 @@ def test_nothing_is_kept_of_a_conversion_that_fails(file: Path, caches: Path, mo
 
     monkeypatch.setattr(conversion, "_record", fail)
     with pytest.raises(KeyboardInterrupt):
-        named(str(file))
+        resolve_hypernet(str(file))
     assert not kept(caches)
 
 
@@ -185,17 +188,17 @@ def test_a_hostile_record(tmp_path: Path, text: str) -> None:
 def test_a_folder_without_a_record_has_no_origin(file: Path, tmp_path: Path) -> None:
     convert(file, tmp_path / "converted")
     (tmp_path / "converted" / RECORD).unlink()
-    assert named(str(tmp_path / "converted")).origin is None
+    assert resolve_hypernet(str(tmp_path / "converted")).origin is None
 
 
 @pytest.mark.slow
 def test_the_command_takes_a_file_of_the_hub(hub: Hub, tmp_path: Path) -> None:
-    environment = os.environ | {"HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0", "HF_HOME": str(tmp_path / "home")}
+    environment = os.environ | environment_of(hub, tmp_path)
     (tmp_path / "own.py").write_text("from torch import nn\n\ndef build():\n    return nn.Conv2d(3, 4, 3)\n")
     line = [sys.executable, "-m", "paramgen", "predict", "--arch", "own.py:build", "--out", "out"]
     line += ["--example-input", "1x3x8x8", "--init", "hypernet:org/published:a.pt"]
     done = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     record = json.loads((tmp_path / "out" / "paramgen.json").read_text())["initializer"]["published"]
-    assert (record["repo"], record["revision"], record["file"]) == ("org/published", COMMIT, "a.pt")
+    assert (record["repo"], record["revision"], record["file"]) == ("org/published", commit_of(hub), "a.pt")
     assert record["sha256"] == SHA256

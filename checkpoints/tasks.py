@@ -1,7 +1,7 @@
-"""Concepts: chains of one to three edits with several phrasings, and which of them are kept for testing.
+"""Translation tasks: chains of one to three edits, each with several phrasings, split into training and test.
 
-Everything follows from the version of the grammar, the seed and the counts. Test concepts are of three kinds: chains
-that training never has, of edits that it has; the same with words that it never has; edits that it never has.
+Everything follows from the version of the grammar, the seed and the counts. Test tasks are of three kinds: new chains
+of edits that training has, such chains in words that training never has, and edits that training never has.
 """
 
 import random
@@ -14,12 +14,12 @@ from PIL import Image
 from checkpoints.edits import EDITS, Edit
 from paramgen.errors import ZooError
 
-VERSION: Final = 1
+GRAMMAR_VERSION: Final = 1
 MAX_EDITS: Final = 3
 PHRASINGS: Final = 6
 
 Novelty = Literal["", "chain", "words", "edit"]
-Split = Literal["train", "validation", "test"]
+TaskSplit = Literal["train", "validation", "test"]
 
 _TEMPLATES: Final = {
     1: ("{0}", "apply {0}", "{0} to the photo", "a picture with {0}"),
@@ -30,12 +30,12 @@ _TEMPLATES: Final = {
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Concept:
-    """A task: what is done to a picture, and the words for it. `novelty` says what is new in a test concept."""
+class EditTask:
+    """A task: edits of a picture and the phrasings of it. `novelty` says what is new in a test task."""
 
     edits: tuple[str, ...]
     texts: tuple[str, ...]
-    split: Split
+    split: TaskSplit
     novelty: Novelty = ""
 
     @property
@@ -50,7 +50,7 @@ class Concept:
         return picture
 
     def to_json(self) -> dict[str, Any]:
-        """Return what concepts.json has."""
+        """Return the entry of tasks.json."""
         return {
             "edits": list(self.edits),
             "texts": list(self.texts),
@@ -59,34 +59,32 @@ class Concept:
         }
 
     @classmethod
-    def from_json(cls, given: Any) -> "Concept":
-        """Return a concept, or say which of its edits nobody knows."""
+    def from_json(cls, given: Any) -> "EditTask":
+        """Return a task; raise ZooError if an edit is unknown."""
         try:
             edits, texts = tuple(given["edits"]), tuple(map(str, given["texts"]))
             found = cls(edits=edits, texts=texts, split=given["split"], novelty=given["novelty"])
         except (KeyError, TypeError) as error:
-            raise ZooError(f"A concept lacks {error}; each has edits, texts, split and novelty.") from error
+            raise ZooError(f"A task lacks {error}; each has edits, texts, split and novelty.") from error
         unknown = [str(edit) for edit in edits if edit not in EDITS]
         if unknown or not 1 <= len(edits) <= MAX_EDITS:
-            raise ZooError(
-                f"A concept has the edits {', '.join(map(str, edits))[:200]!r}; allowed are 1 to 3 known ones."
-            )
+            raise ZooError(f"A task has the edits {', '.join(map(str, edits))[:200]!r}; allowed are 1 to 3 known ones.")
         return found
 
 
-def concepts(*, train: int, validation: int, test: int, seed: int = 0) -> tuple[Concept, ...]:
-    """Return so many concepts of each split. More of one split leaves its first ones as they were."""
-    draw = random.Random(f"{VERSION} {seed} kept for later")
+def edit_tasks(*, train: int, validation: int, test: int, seed: int = 0) -> tuple[EditTask, ...]:
+    """Return the tasks of every split. With more tasks in a split its first ones stay the same."""
+    draw = random.Random(f"{GRAMMAR_VERSION} {seed} kept for later")
     taken: set[frozenset[str]] = set()
     kinds: tuple[Novelty, ...] = ("chain", "words", "edit")
-    tests = [_test(kinds[place % 3], draw, taken) for place in range(test)]
-    held = [_concept(_chain(draw, taken, _seen()), draw, "validation") for _ in range(validation)]
-    draw = random.Random(f"{VERSION} {seed} train")
+    tests = [_test(kinds[index % 3], draw, taken) for index in range(test)]
+    held = [_task(_chain(draw, taken, _seen()), draw, "validation") for _ in range(validation)]
+    draw = random.Random(f"{GRAMMAR_VERSION} {seed} train")
     singles = [edit for edit in _seen() if frozenset([edit.name]) not in taken]
     taken |= {frozenset([edit.name]) for edit in singles}
-    trained = [_concept((edit,), draw, "train") for edit in singles[:train]]
+    trained = [_task((edit,), draw, "train") for edit in singles[:train]]
     while len(trained) < train:
-        trained.append(_concept(_chain(draw, taken, _seen()), draw, "train"))
+        trained.append(_task(_chain(draw, taken, _seen()), draw, "train"))
     return (*trained, *held, *tests)
 
 
@@ -97,7 +95,7 @@ def _seen() -> list[Edit]:
 def _chain(
     draw: random.Random, taken: set[frozenset[str]], pool: Sequence[Edit], first: Edit | None = None
 ) -> tuple[Edit, ...]:
-    """Draw two or three edits, with `first` among them, that no other concept has in any order."""
+    """Draw two or three edits, with `first` among them, that no other task has in any order."""
     for _ in range(10_000):
         chosen = draw.sample(pool, draw.choice((2, 2, 3)) - (first is not None))
         if first is not None:
@@ -106,29 +104,29 @@ def _chain(
         if names not in taken and len({_root(edit) for edit in chosen}) == len(chosen):
             taken.add(names)
             return tuple(chosen)
-    raise ZooError(f"The grammar has no chains left beyond {len(taken):,} concepts. Ask for fewer.")
+    raise ZooError(f"The grammar has no chains left beyond {len(taken):,} tasks. Ask for fewer.")
 
 
 def _root(edit: Edit) -> str:
-    """Two strengths of one edit are never chained."""
+    """Return what two strengths of one edit have in common; they are never chained."""
     return edit.name.partition("-")[0]
 
 
-def _test(kind: Novelty, draw: random.Random, taken: set[frozenset[str]]) -> Concept:
+def _test(kind: Novelty, draw: random.Random, taken: set[frozenset[str]]) -> EditTask:
     if kind == "chain":
-        return _concept(_chain(draw, taken, _seen()), draw, "test", kind)
+        return _task(_chain(draw, taken, _seen()), draw, "test", kind)
     if kind == "words":
         first = draw.choice([edit for edit in _seen() if edit.unseen])
-        return _concept(_chain(draw, taken, _seen(), first), draw, "test", kind)
+        return _task(_chain(draw, taken, _seen(), first), draw, "test", kind)
     first = draw.choice([edit for edit in EDITS.values() if edit.held_out])
     if frozenset([first.name]) not in taken:
         taken.add(frozenset([first.name]))
-        return _concept((first,), draw, "test", kind)
-    return _concept(_chain(draw, taken, _seen(), first), draw, "test", kind)
+        return _task((first,), draw, "test", kind)
+    return _task(_chain(draw, taken, _seen(), first), draw, "test", kind)
 
 
-def _concept(edits: tuple[Edit, ...], draw: random.Random, split: Split, novelty: Novelty = "") -> Concept:
-    """Word a chain: every phrase of an edit may stand in every template."""
+def _task(edits: tuple[Edit, ...], draw: random.Random, split: TaskSplit, novelty: Novelty = "") -> EditTask:
+    """Return a chain with its phrasings: any phrase of an edit may fill any template."""
     templates = _TEMPLATES[len(edits)]
     texts: list[str] = []
     for _ in range(20 * PHRASINGS):
@@ -138,7 +136,7 @@ def _concept(edits: tuple[Edit, ...], draw: random.Random, split: Split, novelty
             texts.append(text)
         if len(texts) == PHRASINGS:
             break
-    return Concept(edits=tuple(edit.name for edit in edits), texts=tuple(texts), split=split, novelty=novelty)
+    return EditTask(edits=tuple(edit.name for edit in edits), texts=tuple(texts), split=split, novelty=novelty)
 
 
 def _phrases(edit: Edit, novelty: Novelty) -> tuple[str, ...]:

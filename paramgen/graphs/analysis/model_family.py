@@ -1,6 +1,6 @@
-"""Which family of networks a graph belongs to, as far as the choice of a start is concerned.
+"""The model family of a network, such as vision transformer or residual CNN, by which an initializer is chosen.
 
-Structure decides, never a name: what the network takes, whether positions talk by attention, by a dense map over
+Structure decides, never a name: what the network takes, whether positions are mixed by attention, by a dense map over
 tokens, by dense or by depthwise convolutions, and whether there are residual sums. What fits no family is `other`;
 so is what runs in an order that is not known.
 """
@@ -14,7 +14,7 @@ from paramgen.graphs.analysis.roles import Flow
 from paramgen.graphs.ops import NORMS
 from paramgen.graphs.schema import Graph
 
-Family = Literal[
+ModelFamily = Literal[
     "vision_transformer",
     "residual_cnn",
     "depthwise_cnn",
@@ -27,9 +27,9 @@ Family = Literal[
     "text_to_text",
     "other",
 ]
-FAMILIES: Final[tuple[Family, ...]] = get_args(Family)
+MODEL_FAMILIES: Final[tuple[ModelFamily, ...]] = get_args(ModelFamily)
 
-WORDS: Final[Mapping[Family, str]] = {
+FAMILY_LABELS: Final[Mapping[ModelFamily, str]] = {
     "vision_transformer": "vision transformer",
     "residual_cnn": "residual CNN",
     "depthwise_cnn": "CNN of depthwise convolutions",
@@ -44,16 +44,16 @@ WORDS: Final[Mapping[Family, str]] = {
 }
 """What each family is called in a sentence."""
 
-TEXTS: Final[frozenset[Family]] = frozenset(("text_transformer", "text_encoder", "text_to_text"))
-"""The families that read texts: those that tell the next token, see all of a text, or answer one with another."""
+TEXT_FAMILIES: Final[frozenset[ModelFamily]] = frozenset(("text_transformer", "text_encoder", "text_to_text"))
+"""The families that read texts: decoders that predict the next token, encoders, and encoder-decoders."""
 
 _CONVOLUTIONS: Final = frozenset(("conv", "dilated_conv"))
 _TO_OUTPUT: Final = frozenset("output bias mean average_pool softmax sigmoid tanh relu sum multiply other".split())
 _FOREIGN: Final = frozenset(("transposed_conv", "resize", "recurrent"))  # no classifier has them
 
 
-def family_of(graph: Graph) -> Family:
-    """Return the family of a network."""
+def family_of(graph: Graph) -> ModelFamily:
+    """Return the model family of a network; `other` where the order in which it runs is not known."""
     if not graph.ordered:
         return "other"
     seen = _Seen(graph)
@@ -71,7 +71,7 @@ def family_of(graph: Graph) -> Family:
     return _convolutional(seen)
 
 
-def _without_images(seen: "_Seen") -> Family:
+def _without_images(seen: "_Seen") -> ModelFamily:
     if seen.foreign or len(seen.inputs) == 0 or seen.convolves:
         return "other"
     if seen.attentions and seen.looked_up:
@@ -80,8 +80,8 @@ def _without_images(seen: "_Seen") -> Family:
     return "mlp" if plain and seen.classifies() else "other"
 
 
-def _of_texts(seen: "_Seen") -> Family:
-    """Tell what predicts the next token from what sees the whole text, and from encoder and decoder in one.
+def _of_texts(seen: "_Seen") -> ModelFamily:
+    """Return whether a text network is a decoder, an encoder or an encoder-decoder.
 
     An attention whose mask is not known, as one of matrix products and a softmax, is taken for causal.
     """
@@ -91,8 +91,8 @@ def _of_texts(seen: "_Seen") -> Family:
     return "text_encoder" if all(whole) else "text_transformer"
 
 
-def _convolutional(seen: "_Seen") -> Family:
-    """Tell image classifiers without attention apart, by how their pixels talk to each other."""
+def _convolutional(seen: "_Seen") -> ModelFamily:
+    """Return the family of an image classifier without attention, by how it mixes pixels."""
     branches = len(seen.branches)
     if not seen.convolves:
         return "mlp"
@@ -101,14 +101,14 @@ def _convolutional(seen: "_Seen") -> Family:
             return "other"
         return "convnext" if seen.normalizes_layers() else "depthwise_cnn"
     if branches:
-        # A residual net whose blocks do not convolve mixes its pixels in another way, by pooling for instance.
+        # A residual net whose blocks do not convolve mixes its pixels by other means, pooling for instance.
         return "residual_cnn" if len(seen.dense) >= branches else "other"
     return "other" if seen.joins() else "plain_cnn"
 
 
 @final
 class _Seen:
-    """What the families are told apart by. The first convolution, which reads the image, counts for none."""
+    """The counts by which families are distinguished; the first convolution, which reads the image, is left out."""
 
     def __init__(self, graph: Graph) -> None:
         self.near, self.flow = Neighbours(graph), Flow(graph)
@@ -140,7 +140,7 @@ class _Seen:
         return bool(self.branches) and any(self.near.mixes_tokens(index) for index in self.first)
 
     def _looked_up(self) -> frozenset[int]:
-        """Return the inputs that are looked up in a table, as words are."""
+        """Return the inputs that are looked up in a table, as tokens are."""
         tables = [index for index, node in enumerate(self.nodes) if node.op == "embedding"]
         before = {node for index in tables for node in self.flow.before[index]}
         return frozenset(index for index in before if self.nodes[index].op == "input")

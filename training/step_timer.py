@@ -1,4 +1,4 @@
-"""Where a step's time goes: seconds by stage."""
+"""Measures where the time of a training step goes: seconds by stage."""
 
 import time
 from typing import final
@@ -7,7 +7,7 @@ import torch
 
 
 @final
-class Clock:
+class StepTimer:
     """Laps of one step. On an accelerator, work that was only queued counts for the stage that waits for it."""
 
     def __init__(self, device: torch.device, *, exact: bool = False) -> None:
