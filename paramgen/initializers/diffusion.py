@@ -35,7 +35,7 @@ _DERIVED: Final = ("architectures", "dtype", "out_features", "out_indices", "sta
 @initializers.register("diffusion")
 @dataclass(frozen=True, kw_only=True)
 class DiffusionInitializer(Initializer):
-    """Weights denoised from a --prompt (Gong et al., 2024): diffusion, or diffusion:FOLDER_OR_REPO."""
+    """Weights denoised from a prompt (Gong et al., 2024): diffusion, or diffusion:FOLDER_OR_REPO."""
 
     path: str = ""  # a folder, a Hub repository, `@revision` after it, or the name of one that comes with paramgen
     prompt: str | Sequence[str] = ""  # what the network is to do: a text, or several, whose embeddings are averaged

@@ -51,7 +51,7 @@ def text(page: Page, id: str) -> str:
 
 
 def test_words_in_place_of_an_architecture(page: Page) -> None:
-    assert page.run("document.getElementById('words').hidden")
+    assert page.run("document.getElementById('prompt-field').hidden")
     page.run("document.querySelector('#initializers input[value=diffusion]').click()")
     page.run("document.getElementById('prompt').focus(); document.getElementById('prompt').select()")
     page.type("sepia, then blur")
@@ -73,7 +73,7 @@ def test_by_keyboard_from_the_name_to_a_file_that_loads(page: Page, tmp_path: Pa
     page.run("document.getElementById('arch').select()")
     page.type("vit_ti16")
     page.press("Escape")
-    assert text(page, "stands").startswith("transformers:vit?hidden_size=192")
+    assert text(page, "alias").startswith("transformers:vit?hidden_size=192")
     page.press("Enter")
     page.until(DONE)
     page.until(DRAWN)
