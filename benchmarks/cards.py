@@ -15,8 +15,9 @@ import typer
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from benchmarks.diffusion.denoised_table import denoising_table, initializations_table, memorization_table
-from benchmarks.initialization import text as text_starts
-from benchmarks.initialization.table import JUDGED, markdown
+from benchmarks.initialization import text
+from benchmarks.initialization.rows import JUDGED
+from benchmarks.initialization.table import markdown
 from paramgen.errors import OptionError, UnknownNameError
 from paramgen.storage.folder import write_text
 
@@ -48,8 +49,8 @@ def first_light_figures(result: Result) -> list[EvalResult]:
     return [_figure("cifar10", "CIFAR-10", what, result["summary"]["zero_shot_hypernet"])]
 
 
-def starts_figures(result: Result) -> list[EvalResult]:
-    """Return the mean accuracies on each data set, and how far they are above those of the best simple starts."""
+def vision_figures(result: Result) -> list[EvalResult]:
+    """Return the mean accuracies on each data set, and how far above those of the best simple initializations."""
     found = []
     for data, means in result["summary"]["by_data"].items():
         part = result["data"][data]["part"]
@@ -57,7 +58,7 @@ def starts_figures(result: Result) -> list[EvalResult]:
         networks = f"{means['rows']} unseen network" + ("" if means["rows"] == 1 else "s")
         figures = {
             f"accuracy after {result['steps']} steps from it, mean of {networks}": means["final"][JUDGED],
-            f"lead over the best simple start of each, mean of {networks}": means["mean_lead"],
+            f"lead over the best simple initialization of each, mean of {networks}": means["mean_lead"],
             f"accuracy without any training, mean of {networks}": means["zero_shot"][JUDGED],
         }
         found += [_figure(data, title, what, value) for what, value in figures.items()]
@@ -65,11 +66,11 @@ def starts_figures(result: Result) -> list[EvalResult]:
 
 
 def text_figures(result: Result) -> list[EvalResult]:
-    """Return of how many networks the perplexity is lower than from the best simple start, and by how much."""
+    """Return of how many networks the perplexity is lower than from the best simple initialization, and by how much."""
     rows = result["summary"]["rows"]
     figures = {
-        "share of networks and texts with a lower perplexity than from the best simple start": "wins",
-        "perplexity divided by that from the best simple start, median": "median_ratio",
+        "share of networks and texts with a lower perplexity than from the best simple initialization": "wins",
+        "perplexity divided by that from the best simple initialization, median": "median_ratio",
     }
     names = ", ".join(dict.fromkeys(row["data"] for row in result["rows"]))
     return [
@@ -121,15 +122,15 @@ CARDS: Final = {
         folder="vision",
         tags=("paramgen", "weight-initialization", "supernet", "image-classification"),
         datasets=("cifar10", "tiny"),
-        texts={"vision_starts": markdown},
-        figures={"vision_starts": starts_figures},
+        texts={"vision": markdown},
+        figures={"vision": vision_figures},
     ),
     "text": Card(
         folder="text",
         tags=("paramgen", "weight-initialization", "supernet", "text-generation"),
         datasets=("wikitext2",),
-        texts={"text_starts": text_starts.markdown, "text_unseen": text_starts.markdown},
-        figures={"text_starts": text_figures, "text_unseen": text_figures},
+        texts={"text_lr_on_test": text.markdown, "text": text.markdown},
+        figures={"text_lr_on_test": text_figures, "text": text_figures},
         metric="perplexity",
     ),
     "first-light": Card(
@@ -156,9 +157,9 @@ CARDS: Final = {
 
 def main(name: Annotated[str, typer.Argument(help=f"One of {', '.join(CARDS)}.")]) -> None:
     """Write cards/NAME.md and the copy in the wheel."""
-    text = rendered(name)
+    card = rendered(name)
     for path in (card_file(name), ROOT / "paramgen" / "pretrained" / CARDS[name].folder / "README.md"):
-        write_text(path, text)
+        write_text(path, card)
         print(path.relative_to(ROOT))
 
 
@@ -182,8 +183,8 @@ def rendered(name: str) -> str:
         metrics=[about.metric],
         eval_results=[figure for result, figures in about.figures.items() for figure in figures(_result(result))],
     )
-    for result, text in about.texts.items():
-        body = _replaced(body, result, text(_result(result)))
+    for result, table in about.texts.items():
+        body = _replaced(body, result, table(_result(result)))
     return f"---\n{data.to_yaml()}\n---\n{body}"
 
 

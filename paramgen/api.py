@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from paramgen.comparison import Event
+    from paramgen.comparison.data_module import Data
+    from paramgen.comparison.models import ArchitectureLike
     from paramgen.comparison.options import ProtocolOptions
     from paramgen.output.verify import Memory
     from paramgen.prediction.options import PredictOptions
@@ -142,7 +144,7 @@ def write(
             called with the stage, how much of it is done and how much there is.
         image_processor: A folder or a Hub repository whose image processor is copied beside the weights.
         push: `owner/name` of a model repository that the folder is pushed to, as by `push`.
-        public: As for `push`, like `revision`, `pr` and `message`: where it is pushed.
+        public: As for `push`.
         revision: As for `push`.
         pr: As for `push`.
         message: As for `push`.
@@ -174,8 +176,7 @@ def create(arch: str, *, progress: bool | None = None, **options: "Unpack[Predic
 
     >>> model = paramgen.create("timm:resnet18", init="he", seed=1, overrides={"num_classes": 37})
 
-    It is in the mode that the library's constructor leaves it in, on the CPU, and nothing is written.
-    `arch` is a name or a `file.py:factory`; for a live module there is `initialize_`. A bar is shown as by `write`.
+    It is on the CPU, in the mode of the library's constructor. For a live module there is `initialize_`.
     """
     from paramgen.output.fill import created
 
@@ -276,8 +277,7 @@ def names(
 ) -> Mapping[str, Any]:
     """Return the names that can be typed, each with a line about it; of hypernets with `facts`, what is known of them.
 
-    `what` is `architectures`, `hypernets`, `initializers` or `sources`; with a `source` all of its architectures, with
-    a `pattern` those that it fits: `*convnext*`.
+    `what` is `architectures` (of a `source`, those that fit a `pattern`), `hypernets`, `initializers` or `sources`.
     """
     from paramgen.output.names import listed
 
@@ -340,8 +340,8 @@ def push(
 
 
 def compare(
-    arch: Any,
-    data: Any,
+    arch: "ArchitectureLike | Sequence[ArchitectureLike]",
+    data: "Data",
     *,
     init: str | Sequence[str] = ("hypernet", "library"),
     out: str | Path | None = None,
@@ -352,23 +352,25 @@ def compare(
     progress: "Callable[[Event], None] | bool | None" = None,
     **protocol: "Unpack[ProtocolOptions]",
 ) -> "Comparison":
-    """Train `arch` on `data` from several initializations, all alike, and return which is best: see `.conclusion`.
+    """Train `arch` on `data` from several initializations, all alike, and return which trains best.
 
-    >>> results = paramgen.compare("timm:resnet18", "photos", init=["he", "library"], steps=300)
-    >>> results.conclusion[0]
+    >>> comparison = paramgen.compare("timm:resnet18", "photos", init=["he", "library"], steps=300, lr=[1e-3, 3e-3])
+    >>> comparison.conclusion[0]
 
     Args:
         arch: As for `predict`, or several of them; a pair of a name and a function that builds a module is one, too.
             The default initialization of a module is the same for every seed, that of what can be built again is not.
         data: A folder of class folders, a tar of it, a text, `torchvision:NAME?root=DIR`, or `datasets:NAME_OR_PATH`.
-        init: The initializers.
+        init: The initializers to compare.
         out: A folder for results, curves and finished runs; a second call with the same settings goes on there.
         overrides: As for `predict`.
         example_input: As for `predict`.
         tokenizer: For a text: a folder, a tokenizer.json or a Hub repository; without it, bytes are learnt.
         vocabulary: For a text: number of tokens of a tokenizer that is trained on it, and kept in `out`.
         progress: Whether to show a bar, as for `write`; or called with an `Event` as training goes on.
-        **protocol: The fields of `paramgen.comparison.Protocol`: steps, seeds, rates, batch, ...
+        **protocol: How each is trained, the fields of `paramgen.comparison.Protocol`: `steps`, `seeds`, `lr` (one
+            learning rate, or a grid of which each initialization gets its best), `widen`, `batch`, `schedule`,
+            `warmup`, `decay`, `clip`, `evaluations`, `full_grid`, `train_examples`, `test_examples`, `length`.
 
     """
     from paramgen.comparison import Protocol
@@ -380,7 +382,7 @@ def compare(
             arch,
             data,
             (init,) if isinstance(init, str) else init,
-            Protocol(**protocol),  # type: ignore[arg-type]  # which refuses an unknown schedule
+            Protocol(**protocol),
             None if out is None else Path(out),
             overrides=overrides,
             example_input=_inputs(example_input),

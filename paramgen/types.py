@@ -3,7 +3,7 @@
 >>> from paramgen.types import Prediction, Written
 """
 
-from paramgen.comparison import Results as Comparison
+from paramgen.comparison import Comparison as Comparison
 from paramgen.graphs.schema import Graph as Graph
 from paramgen.hub.commit import Pushed as Pushed
 from paramgen.initializers import Choice as Choice

@@ -1,6 +1,6 @@
 """The README's picture: perplexity over the steps of training, on text that the hypernet has never read.
 
-`python -m scripts.readme_picture` draws it, for light and for dark pages, from `cards/results/text_unseen.json`.
+`python -m scripts.readme_picture` draws it, for light and for dark pages, from `cards/results/text.json`.
 """
 
 import io
@@ -15,7 +15,7 @@ import matplotlib
 from matplotlib.figure import Figure
 
 ROOT: Final = Path(__file__).resolve().parents[1]
-RESULT: Final = ROOT / "cards" / "results" / "text_unseen.json"
+RESULT: Final = ROOT / "cards" / "results" / "text.json"
 FOLDER: Final = ROOT / "docs" / "pictures"
 LABELS: Final = {
     "library": "default initialization",
@@ -38,7 +38,7 @@ def curves(rows: Sequence[Mapping[str, Any]], kind: str) -> tuple[list[int], lis
         kind: A key of `LABELS`.
 
     """
-    entries = [row["starts"][row["best_simple"] if kind == "simple" else kind] for row in rows]
+    entries = [row["initializations"][row["best_simple"] if kind == "simple" else kind] for row in rows]
     return list(entries[0]["steps"]), [[exp(loss) for loss in entry["curve"]["mean"]] for entry in entries]
 
 
@@ -46,7 +46,10 @@ def finals(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """Return the geometric mean of the networks' final perplexities, for each kind of initialization."""
     return {
         kind: exp(
-            fmean(row["starts"][row["best_simple"] if kind == "simple" else kind]["final"]["mean"] for row in rows)
+            fmean(
+                row["initializations"][row["best_simple"] if kind == "simple" else kind]["final"]["mean"]
+                for row in rows
+            )
         )
         for kind in LABELS
     }
@@ -91,7 +94,7 @@ def picture(found: Mapping[str, Any], theme: str) -> str:
 
 def _logs(rows: Sequence[Mapping[str, Any]], kind: str) -> list[tuple[float, ...]]:
     """Return the losses of all networks, step by step."""
-    entries = [row["starts"][row["best_simple"] if kind == "simple" else kind] for row in rows]
+    entries = [row["initializations"][row["best_simple"] if kind == "simple" else kind] for row in rows]
     return list(zip(*(entry["curve"]["mean"] for entry in entries), strict=True))
 
 

@@ -54,11 +54,11 @@ def finals_figure(rows: Sequence[Row]) -> str:
             ("simple", "best simple initialization"),
             ("hypernet", "hypernet"),
         ):
-            starts = [_start(row, kind) for row in ordered]
+            ends = [row["initializations"][_start(row, kind)]["final"] for row in ordered]
             axes.errorbar(
-                [100 * row["starts"][start]["final"]["mean"] for row, start in zip(ordered, starts, strict=True)],
+                [100 * end["mean"] for end in ends],
                 places,
-                xerr=[100 * row["starts"][start]["final"]["std"] for row, start in zip(ordered, starts, strict=True)],
+                xerr=[100 * end["std"] for end in ends],
                 fmt="o",
                 markersize=7 if kind == "hypernet" else 6,
                 markerfacecolor=COLORS[kind] if kind != "library" else "none",
@@ -78,7 +78,7 @@ def curve_panel(row: Row, number: int) -> str:
         figure = Figure(figsize=(2.7, 1.9), layout="constrained")
         axes = figure.subplots()
         for kind in ("library", "simple", "hypernet"):
-            entry = row["starts"][_start(row, kind)]
+            entry = row["initializations"][_start(row, kind)]
             axes.plot(
                 entry["steps"],
                 [100 * value for value in entry["curve"]["mean"]],
@@ -88,7 +88,7 @@ def curve_panel(row: Row, number: int) -> str:
             )
         axes.set_ylim(0)
         axes.set_title(row["network"], fontsize=9, loc="left")
-        axes.set_xticks([row["starts"]["library"]["steps"][0], row["starts"]["library"]["steps"][-1]])
+        axes.set_xticks([row["initializations"]["library"]["steps"][0], row["initializations"]["library"]["steps"][-1]])
         return _svg(figure, f"curve{number}")
 
 
@@ -116,7 +116,7 @@ def _start(row: Row, kind: str) -> str:
 
 
 def _mean(row: Row, start: str) -> float:
-    return float(row["starts"][start]["final"]["mean"])
+    return float(row["initializations"][start]["final"]["mean"])
 
 
 def _svg(figure: Figure, salt: str) -> str:

@@ -46,7 +46,7 @@ def summary(found: Result) -> str:
     return (
         f"{figures['rows']} {'networks' if figures['rows'] > 1 else 'network'} that no training has seen, "
         f"{found['steps']} steps of {found['batch']} images, {found['seeds']} seeds, each initialization at the best "
-        f"of {len(found['rates'])} learning rates. Mean accuracy at the end: "
+        f"of {len(found['lr'])} learning rates. Mean accuracy at the end: "
         f"**{_percent(final['hypernet'])} %** from the hypernet, "
         f"{_percent(final['library'])} % from the default initialization; "
         f"{100 * figures['mean_lead']:+.1f} points from the best simple initialization of each network, with "
@@ -307,8 +307,8 @@ def provenance(name: str, found: Result) -> str:
 
 
 def _ended(row: Result, start: str) -> str:
-    entry = row["starts"][start]
-    if entry["rate"] is None:
+    entry = row["initializations"][start]
+    if entry["lr"] is None:
         return "failed"
     return f"{_percent(entry['final']['mean'])} ± {_percent(entry['final']['std'])}"
 

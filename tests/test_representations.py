@@ -8,7 +8,9 @@ import pytest
 from torch import nn
 
 import paramgen
-from paramgen.comparison import Results
+from paramgen.comparison import Comparison, Protocol
+from paramgen.comparison.outcome import DataSummary, Environment
+from paramgen.comparison.results import ArchitectureResult, Conclusion, InitializationResult, TaskSummary
 
 EVIL = "<script>alert('&')</script>"
 
@@ -24,7 +26,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "Architecture": prediction.architecture,
         "Manifest": prediction.architecture.manifest,
         "Slot": prediction.architecture.manifest["conv1.weight"],
-        "Draw": prediction.architecture.manifest["conv1.weight"].program,
+        "InitProgram": prediction.architecture.manifest["conv1.weight"].program,
         "Layout": large.layout,
         "Graph": prediction.graph,
         "Node": prediction.graph.nodes[1],
@@ -32,29 +34,41 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "Written": written,
         "Checked": written.checked,
         "Filled": paramgen.initialize_(nn.Sequential(*(nn.Linear(2, 2) for _ in range(200))), init="he"),
-        "Results": results("he"),
+        "Comparison": comparison("he"),
     }
 
 
-def results(name: str) -> Results:
+def comparison(name: str) -> Comparison:
     """Return the outcome of a comparison with `name` wherever a text stands."""
-    task = {"metric": "accuracy", "unit": "image", "train": 10, "test": 10}
-    starts = [start(f"{name}-{index}") for index in range(20)]
-    return Results(
-        {
-            "conclusion": [f"{name} did better. Type: --seeds 3"] * 30,
-            "architectures": [{"name": name, "task": task, "starts": starts, "best_simple": None}],
-        }
+    task = TaskSummary(
+        metric="accuracy", chance=0.1, at_chance_up_to=0.1, unit="image", train=10, validation=10, test=10
+    )
+    failed = (f"{name}-{index}" for index in range(20))
+    results = [
+        InitializationResult(init=init, simple=False, by_lr={}, failed=3, reasons=("x",), diverged=0) for init in failed
+    ]
+    sentences = (f"{name} did better. Type: --seeds 3",) * 30
+    architecture = ArchitectureResult(
+        name=name,
+        spec=name,
+        parameters=1,
+        task=task,
+        notes=(),
+        best_simple=None,
+        initializations=tuple(results),
+        conclusion=Conclusion(best=None, tied=(), sentences=sentences),
+    )
+    return Comparison(
+        architectures=(architecture,),
+        data=DataSummary(name=name, sha256="", classes=None, notes=()),
+        protocol=Protocol(),
+        settings={"inits": {}},
+        environment=Environment(commit=None, device="cpu", processor="", threads=1, versions={}),
     )
 
 
-def start(init: str) -> dict[str, Any]:
-    spread = {"mean": 0.5, "spread": 0.1, "values": [0.5], "std": 0.1}
-    return {"init": init, "failed": 3, "rate": None, "final": spread, "simple": False, "steps": [0, 1], "lost": 0}
-
-
-NAMES = """Prediction Architecture Manifest Slot Draw Layout Graph Node ResolvedInitializer Written Checked Filled
-Results""".split()
+NAMES = """Prediction Architecture Manifest Slot InitProgram Layout Graph Node ResolvedInitializer Written Checked
+Filled Comparison""".split()
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -103,12 +117,12 @@ class Tables(HTMLParser):
         self.text += f" {data}"
 
 
-@pytest.mark.parametrize("name", ["Prediction", "Architecture", "Graph", "Written", "Results"])
+@pytest.mark.parametrize("name", ["Prediction", "Architecture", "Graph", "Written", "Comparison"])
 def test_a_small_table_in_a_notebook(shown: dict[str, Any], name: str) -> None:
     html = shown[name]._repr_html_()
     page = Tables(html)
     assert {"table", "tr", "td"} <= set(page.tags) and page.tags.count("tr") < 40 and len(html) < 12_000
-    if name != "Results":
+    if name != "Comparison":
         assert repr(shown[name]) in page.text
     else:
         assert "Pass: seeds=3" in page.text
@@ -126,8 +140,8 @@ def test_every_text_is_escaped(tmp_path: Path) -> None:
     Evil.__qualname__ = EVIL
     with pytest.warns(paramgen.errors.TraceWarning):  # type: ignore[attr-defined]
         prediction = paramgen.predict(Evil(), init="library")
-    for found in (prediction, prediction.architecture, prediction.graph, results(EVIL)):
+    for found in (prediction, prediction.architecture, prediction.graph, comparison(EVIL)):
         html = found._repr_html_()
         assert "<script" not in html and "script" not in Tables(html).tags
     assert EVIL in Tables(prediction.architecture._repr_html_()).text
-    assert EVIL in Tables(results(EVIL)._repr_html_()).text
+    assert EVIL in Tables(comparison(EVIL)._repr_html_()).text

@@ -1,8 +1,8 @@
 """Make the table that `--init auto` reads, of all results that there are: `python -m benchmarks.initialization.choose`.
 
-For each family of networks it ranks the starts that beat the library's own by more than the noise, by their mean final
-accuracy over the family's rows (a row is one network on one data set). A start is left out if it was not measured on
-every row, if on any row it is worse than the library's own by more than the noise there, or if it does not come with
+For each family of networks it ranks the initializations that are significantly better than the default one, by their
+mean final accuracy over the family's rows (a row is one network on one data set). An initialization is left out if it
+was not measured on every row, if on any row it is significantly worse than the default one, or if it does not come with
 paramgen, as `hypernet:FOLDER` or a hypernet whose sha256 is not that of the shipped one. Families are decided from the
 networks' graphs, as `auto` does it.
 """
@@ -31,17 +31,15 @@ from paramgen.storage.folder import write_text
 
 ROOT: Final = Path(__file__).parents[2]
 TABLE_FILE: Final = ROOT / "paramgen" / "initializers" / TABLE
-RESULTS: Final = tuple(
-    ROOT / "cards" / "results" / f"{name}.json" for name in ("vision_starts", "text_starts", "text_unseen")
-)
+RESULTS: Final = tuple(ROOT / "cards" / "results" / f"{name}.json" for name in ("vision", "text_lr_on_test", "text"))
 TEXT_FAMILY: Final = "text_transformer"
-_SHAPE: Final = "it has rows of network, family, data and starts, each start with final: values; and steps and seeds"
+_SHAPE: Final = "it has rows of network, family, data and initializations, each with final: values; and steps and seeds"
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class Row:
-    """One network on one data set: the final values of each start, one for each seed; more is better.
+class Measured:
+    """One network on one data set: the final values of each initialization, one for each seed; more is better.
 
     They are accuracies, or the logarithms of perplexities, negated.
     """
@@ -50,7 +48,7 @@ class Row:
     family: ModelFamily
     data: str
     parameters: int
-    starts: Mapping[str, tuple[float, ...]]
+    final: Mapping[str, tuple[float, ...]]
     steps: int
     seeds: int
     metric: Metric = "accuracy"
@@ -81,7 +79,7 @@ def main(
         print(f"{family:<20} {measured.reason(next(iter(measured.scores)), family)}")
 
 
-def read(result: Path) -> list[Row]:
+def read(result: Path) -> list[Measured]:
     """Return the rows of a result."""
     try:
         data = json.loads(result.read_text(encoding="utf-8"))
@@ -102,35 +100,37 @@ def shipped(name: str) -> str:
     return str(initializer_of(f"{HYPERNET}:{name}").describe()["sha256"])
 
 
-def _row(row: Mapping[str, Any], *, ours: bool, steps: int, seeds: int, metric: Metric) -> Row:
+def _row(row: Mapping[str, Any], *, ours: bool, steps: int, seeds: int, metric: Metric) -> Measured:
     sign = 1 if metric == "accuracy" else -1
-    starts = {
-        str(init): tuple(float("nan") if value is None else sign * float(value) for value in start["final"]["values"])
-        for init, start in row["starts"].items()
-        if start.get("final") and (ours or init not in (HYPERNET, *CONTROLS))
+    final = {
+        str(init): tuple(float("nan") if value is None else sign * float(value) for value in entry["final"]["values"])
+        for init, entry in row["initializations"].items()
+        if entry.get("final") and (ours or init not in (HYPERNET, *CONTROLS))
     }
-    if LIBRARY not in starts:
-        raise OptionError(f"The row of {row['network']} on {row['data']} lacks the start {LIBRARY}; measure it, too.")
+    if LIBRARY not in final:
+        raise OptionError(
+            f"The row of {row['network']} on {row['data']} lacks the initialization {LIBRARY}; measure it, too."
+        )
     family = _family(row["network"], row["family"])
-    return Row(
+    return Measured(
         network=row["network"],
         family=family,
         data=row["data"],
         parameters=int(row["parameters"]),
-        starts=starts,
+        final=final,
         steps=steps,
         seeds=seeds,
         metric=metric,
     )
 
 
-def entry(rows: Sequence[Row], family: ModelFamily) -> dict[str, Any]:
+def entry(rows: Sequence[Measured], family: ModelFamily) -> dict[str, Any]:
     """Return what the table says of a family."""
     own = [row for row in rows if row.family == family]
     if not own or family == "other":
         nothing = {"networks": [], "data": [], "steps": 0, "seeds": 0, "largest": 0}
         return {"initializers": [{"init": LIBRARY, "accuracy": None}], **nothing}
-    better = {init: _accuracy(own, init) for init in sorted(own[0].starts) if _wins(own, init)}
+    better = {init: _accuracy(own, init) for init in sorted(own[0].final) if _wins(own, init)}
     ranked = sorted(better.items(), key=lambda pair: -pair[1]) + [(LIBRARY, _accuracy(own, LIBRARY))]
     metric, steps, seeds = own[0].metric, own[0].steps, own[0].seeds
     if any((row.metric, row.steps, row.seeds) != (metric, steps, seeds) for row in own):
@@ -150,32 +150,32 @@ def entry(rows: Sequence[Row], family: ModelFamily) -> dict[str, Any]:
     }
 
 
-def _wins(rows: Sequence[Row], init: str) -> bool:
-    """Whether a start may be a default: it beats the library's own, and is nowhere clearly worse."""
+def _wins(rows: Sequence[Measured], init: str) -> bool:
+    """Whether an initialization may be chosen: it is significantly better than the default one, and nowhere worse."""
     name = init.partition("?")[0]
     if name in (LIBRARY, AUTO) or (":" in name and name not in CONTROLS):
         return False
-    if not all(len(row.starts.get(init, ())) > 1 and all(map(isfinite, row.starts[init])) for row in rows):
+    if not all(len(row.final.get(init, ())) > 1 and all(map(isfinite, row.final[init])) for row in rows):
         return False
-    if any(_lead([row], init) < -_noise([row], init) for row in rows):
+    if any(_lead([row], init) < -_threshold([row], init) for row in rows):
         return False
-    return _lead(rows, init) > _noise(rows, init)
+    return _lead(rows, init) > _threshold(rows, init)
 
 
-def _accuracy(rows: Sequence[Row], init: str) -> float:
-    return mean(mean(row.starts[init]) for row in rows)
+def _accuracy(rows: Sequence[Measured], init: str) -> float:
+    return mean(mean(row.final[init]) for row in rows)
 
 
-def _lead(rows: Sequence[Row], init: str) -> float:
+def _lead(rows: Sequence[Measured], init: str) -> float:
     return _accuracy(rows, init) - _accuracy(rows, LIBRARY)
 
 
-def _noise(rows: Sequence[Row], init: str) -> float:
-    """Return how large a lead chance between seeds makes of none, at 95 %, over the mean of rows.
+def _threshold(rows: Sequence[Measured], init: str) -> float:
+    """Return the significance threshold: the lead that chance between seeds makes of none, at 95 %.
 
     Welch's t-test of a sum of means; the degrees of freedom are those of Welch and Satterthwaite.
     """
-    samples = [values for row in rows for values in (row.starts[init], row.starts[LIBRARY])]
+    samples = [values for row in rows for values in (row.final[init], row.final[LIBRARY])]
     errors = [variance(values) / len(values) for values in samples]
     if not any(errors):
         return 0.0

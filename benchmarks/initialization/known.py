@@ -1,11 +1,12 @@
-"""What an earlier result of a benchmark of starts has, so that it is not trained again."""
+"""What an earlier result of a benchmark of initializations has, so that it is not trained again."""
 
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any, Final, final
 
-from benchmarks.initialization.table import JUDGED
+from benchmarks.initialization.rows import JUDGED, Entry, Row
 from paramgen.comparison import Protocol
+from paramgen.comparison.results import Metric
 
 _FROM: Final = ("commit", "date", "hardware", "versions", "known")
 
@@ -25,23 +26,27 @@ class Known:
     def __init__(self, result: Mapping[str, Any], protocol: Protocol, data: Mapping[str, str], *, sha256: str) -> None:
         alike = result["protocol"] == protocol.to_json() and result["versions"]["paramgen"] == version("paramgen")
         sets = [name for name, known in result["data"].items() if data.get(name) == known["sha256"]]
-        rows = [*result["rows"], *result.get("partial", ())] if alike else []
-        self._rows = {(row["data"], row["made_by"]): row for row in rows if row["data"] in sets}
+        metric: Metric = result.get("metric", "accuracy")
+        every = [Row.from_json(row, metric) for row in (*result["rows"], *result.get("partial", ()))] if alike else []
+        self._rows = {(row.data, row.made_by): row for row in every if row.data in sets}
         self._result = result
         self._same_hypernet = result["hypernet"]["sha256"] == sha256
 
-    def row(self, data: str, made_by: str, start: str) -> Mapping[str, Any] | None:
-        """Return the row that has a start's figures, if they are the same now."""
-        row = self._rows.get((data, made_by), {"starts": {}})
-        return row if start in row["starts"] and (not start.endswith(JUDGED) or self._same_hypernet) else None
+    def entry(self, data: str, made_by: str, init: str) -> Entry | None:
+        """Return the figures of an initialization, if they are the same now."""
+        row = self._rows.get((data, made_by))
+        if row is None or init not in row.entries or (init.endswith(JUDGED) and not self._same_hypernet):
+            return None
+        found = row.entries[init]
+        return found if found.same_as is None else Entry(same_as=found.same_as)
 
     def to_json(self) -> dict[str, Any]:
         """Return where the rows come from."""
         kept = {key: self._result[key] for key in _FROM if key in self._result}
-        return {**kept, "rows": sorted(f"{data} {row['network']}" for (data, _), row in self._rows.items())}
+        return {**kept, "rows": sorted(f"{row.data} {row.network}" for row in self._rows.values())}
 
 
-def known_row(known: Sequence[Known], data: str, made_by: str, start: str) -> Mapping[str, Any] | None:
-    """Return the row that has a start's figures in the first of several results that has them."""
-    found = (each.row(data, made_by, start) for each in known)
-    return next((row for row in found if row is not None), None)
+def known_entry(known: Sequence[Known], data: str, made_by: str, init: str) -> Entry | None:
+    """Return the figures of an initialization in the first of several results that has them."""
+    found = (each.entry(data, made_by, init) for each in known)
+    return next((entry for entry in found if entry is not None), None)

@@ -2,7 +2,7 @@
 
     python -m benchmarks.initialization.milestones RUN --data cifar10.tar.xz
 
-A run with `--keep-every` keeps its average now and then. From each, and from the library's own start, four networks
+A run with `--keep-every` keeps its average now and then. From each, and from the default initialization, four networks
 that no training has seen are trained for 100 steps: a recipe is worth believing in while what they reach rises. The
 figures go to `cards/results/vision_milestones.json`, the curves to `cards/figures/vision_milestones.png`.
 """
@@ -33,7 +33,7 @@ RESULT: Final = Path("cards/results/vision_milestones.json")
 FIGURE: Final = Path("cards/figures/vision_milestones.png")
 NETWORKS: Final = ("timm-convnext-32", "timm-resnet-16", "timm-vit-64", "torchvision-mobilenetv2")
 STEPS: Final = 100
-RATE: Final = 3e-3
+LR: Final = 3e-3
 _CLASSES: Final = 10
 _TEST_IMAGES: Final = 1000
 _LIBRARY: Final = 0  # the step at which nothing has been learned
@@ -66,7 +66,7 @@ def _pair(
     if hypernet is not None:
         with torch.no_grad():
             state = state | target.predict(hypernet)
-    reached = evaluation.fine_tune(target.network, state, images["train"], steps=STEPS, lr=RATE, batch=64, seed=seed)
+    reached = evaluation.fine_tune(target.network, state, images["train"], steps=STEPS, lr=LR, batch=64, seed=seed)
     batches = list(images["test"].batches(64, limit=_TEST_IMAGES))
     first, last = (evaluation.accuracy(target.network, each, batches) for each in (state, reached))
     return first, last
@@ -102,15 +102,15 @@ def draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     pyplot = require("matplotlib.pyplot", extra="compare")
     figure, axes = pyplot.subplots(1, 2, figsize=(9, 3.4), sharex=True, layout="constrained")
     titles = {"zero_shot": "accuracy at once", "trained": f"accuracy after {STEPS} steps of training"}
-    for place, (key, title) in zip(axes, titles.items(), strict=True):
+    for panel, (key, title) in zip(axes, titles.items(), strict=True):
         for row in rows:
             points = {int(step): value for step, value in row[key].items()}
-            (line,) = place.plot(
+            (line,) = panel.plot(
                 list(points), [100 * value for value in points.values()], marker="o", ms=3, label=row["network"]
             )
-            place.axhline(100 * points[_LIBRARY], color=line.get_color(), lw=0.8, ls=":")
-        place.set(title=title, xlabel="steps of the supernet's training", ylabel="%")
-        place.spines[["top", "right"]].set_visible(False)
+            panel.axhline(100 * points[_LIBRARY], color=line.get_color(), lw=0.8, ls=":")
+        panel.set(title=title, xlabel="steps of the supernet's training", ylabel="%")
+        panel.spines[["top", "right"]].set_visible(False)
     axes[0].legend(frameon=False, fontsize=8)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
@@ -121,7 +121,7 @@ def main(
     run: Annotated[Path, typer.Argument(help="The folder of a run.")],
     data: Annotated[Path, typer.Option(help="CIFAR-10: a folder or tar of train/<class> and test/<class>.")],
     cache: Annotated[Path, typer.Option(help="Where decoded images are kept.")] = Path("runs/cache"),
-    seeds: Annotated[int, typer.Option(min=1, help="Starts per network.")] = 2,
+    seeds: Annotated[int, typer.Option(min=1, help="Predictions per network.")] = 2,
 ) -> None:
     """Measure and draw."""
     try:
@@ -144,7 +144,7 @@ def main(
         "run": summary(run),
         "data": "cifar10",
         "steps": STEPS,
-        "rate": RATE,
+        "lr": LR,
         "seeds": seeds,
         "networks": rows,
     }

@@ -1,129 +1,76 @@
-"""From the figures of single starts to rows, their summary, and the Markdown of a card."""
+"""The summary of rows of image classifiers, and the Markdown of a card."""
 
 from collections.abc import Callable, Mapping, Sequence
 from statistics import mean, median
 from typing import Any, Final
 
-from paramgen.comparison.measures import reached
+from benchmarks.initialization.rows import JUDGED, Entry, Row
+from paramgen.comparison.results import Spread
 from paramgen.initializers.auto import CONTROLS
 
-JUDGED: Final = "hypernet"
 REQUIRED: Final = ("library", JUDGED, "orthogonal", "lsuv", *CONTROLS)
 """What a row is complete with."""
 
-STARTS: Final = (*REQUIRED, "he", "mimetic", "idinit")
+INITS: Final = (*REQUIRED, "he", "mimetic", "idinit")
 TIE: Final = 0.005
-"""Final accuracies so far apart count as level."""
-
-_GROUPS: Final = {"family": "by_family", "data": "by_data", "domain": "by_domain", "beyond": "by_size"}
-
-Row = Mapping[str, Any]
-
-
-def entry_of(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the table keeps of the results of a comparison of one start."""
-    architecture = values["architectures"][0]
-    start = architecture["starts"][0]
-    kept = ("rate", "rate_at_edge", "rates", "final", "zero_shot", "steps", "curve", "area", "seconds", "start_seconds")
-    lost = ("failed", "reasons", "diverged", "at_chance")
-    found = {key: start[key] for key in (*kept, *lost) if key in start}
-    return {**found, "parameters": architecture["parameters"], "task": architecture["task"]}
-
-
-def known_entry(row: Row, start: str) -> dict[str, Any]:
-    """Return what `entry_of` returned of a start, from the row that was made of it."""
-    entry = row["starts"][start]
-    if "same_as" in entry:
-        return {"same_as": entry["same_as"]}
-    kept = {key: value for key, value in entry.items() if key != "steps_to_best_simple"}
-    return {**kept, "parameters": row["parameters"], "task": {"chance": row["chance"]}}
-
-
-def row_of(about: Mapping[str, Any], entries: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Return a row: what it is about, and its starts with the steps that each takes to where the best simple one ends.
-
-    Args:
-        about: Network, family, data.
-        entries: What `entry_of` returned, by start, or `{"same_as": START}`.
-
-    """
-    own = {
-        name: {**entries[entry["same_as"]], **entry} if "same_as" in entry else entry for name, entry in entries.items()
-    }
-    ended = {name: entry for name, entry in own.items() if entry["rate"] is not None}
-    simple = max((name for name in ended if name != JUDGED), key=lambda name: _final(ended[name]), default=None)
-    starts = {}
-    for name, entry in own.items():
-        starts[name] = {key: value for key, value in entry.items() if key not in ("parameters", "task")}
-        starts[name]["steps_to_best_simple"] = None
-        if simple is not None and name in ended:
-            curve, points = entry["curve"]["mean"], entry["steps"]
-            starts[name]["steps_to_best_simple"] = reached(curve, points, _final(ended[simple]), "accuracy")
-    first = next(iter(own.values()))
-    return {
-        **about,
-        "parameters": first["parameters"],
-        "chance": first["task"]["chance"],
-        "best_simple": simple,
-        "starts": starts,
-    }
+"""Final accuracies so far apart count as tied."""
 
 
 def summary_of(rows: Sequence[Row]) -> dict[str, Any]:
     """Return the shares and means over all rows, and by family, data and size; nothing where there is no row."""
     if not rows:
         return {}
+    groups: Mapping[str, Callable[[Row], object]] = {
+        "by_family": lambda row: row.family,
+        "by_data": lambda row: row.data,
+        "by_domain": lambda row: row.domain,
+        "by_size": lambda row: row.beyond,
+    }
     found = _figures(rows)
-    for key, group in _GROUPS.items():
+    for group, key in groups.items():
         found[group] = {
-            str(value): _figures([row for row in rows if row[key] == value])
-            for value in dict.fromkeys(row[key] for row in rows)
+            str(value): _figures([row for row in rows if key(row) == value]) for value in dict.fromkeys(map(key, rows))
         }
     return found
 
 
 def ratio_of(row: Row) -> float:
-    """Return how many times fewer steps the hypernet takes to where the best simple start ends; 0: it never does."""
-    starts = row["starts"]
-    steps = starts[JUDGED]["steps_to_best_simple"]
-    return 0.0 if steps is None else starts[JUDGED]["steps"][-1] / max(1, steps)
+    """Return how many times fewer steps the hypernet takes to where the best simple one ends; 0: it never does."""
+    steps = row.steps_to_best_simple(JUDGED)
+    return 0.0 if steps is None else row.entries[JUDGED].steps[-1] / max(1, steps)
 
 
 def wins_or_ties(row: Row) -> bool:
-    """Whether the hypernet ends at most `TIE` below the best simple start."""
+    """Whether the hypernet ends at most `TIE` below the best simple initialization."""
     return _lead(row) >= -TIE
 
 
 def markdown(result: Mapping[str, Any]) -> str:
     """Return the table of each data set, the summary, and what the networks are."""
-    rows = result["rows"]
-    names = [name for name in STARTS if name != JUDGED and any(name in row["starts"] for row in rows)]
+    rows = [Row.from_json(row, "accuracy") for row in result["rows"]]
+    inits = [init for init in INITS if init != JUDGED and any(init in row.entries for row in rows)]
     lines = [_conclusion(result)]
-    for data in dict.fromkeys(row["data"] for row in rows):
-        lines += ["", f"## {data} ({next(row['domain'] for row in rows if row['data'] == data)})", "", _header(names)]
-        lines.append("|---|--:|" + "--:|" * (len(names) + 3))
-        lines += [_line(row, names) for row in rows if row["data"] == data]
-    known = {row["network"]: row for row in rows}
-    lines += ["", *(f"- `{name}`{_size(row)}: `{row['made_by']}`" for name, row in known.items())]
+    for data in dict.fromkeys(row.data for row in rows):
+        own = [row for row in rows if row.data == data]
+        lines += ["", f"## {data} ({own[0].domain})", "", _header(inits), "|---|--:|" + "--:|" * (len(inits) + 3)]
+        lines += [_line(row, inits) for row in own]
+    known = {row.network: row for row in rows}
+    lines += ["", *(f"- `{name}`{_size(row)}: `{row.made_by}`" for name, row in known.items())]
     return "\n".join(lines)
 
 
-def _final(entry: Mapping[str, Any]) -> float:
-    return float(entry["final"]["mean"])
-
-
 def _lead(row: Row) -> float:
-    """Return by how much the hypernet ends above the best simple start; without a result it is last."""
-    judged = row["starts"][JUDGED]
-    if row["best_simple"] is None or judged["rate"] is None:
+    """Return by how much the hypernet ends above the best simple initialization; without a result it is last."""
+    ended, simple = row.ended, row.best_simple
+    if simple is None or JUDGED not in ended:
         return -1.0
-    return _final(judged) - _final(row["starts"][row["best_simple"]])
+    return ended[JUDGED].mean - ended[simple].mean
 
 
 def _figures(rows: Sequence[Row]) -> dict[str, Any]:
-    def over(start: str, value: Callable[[Mapping[str, Any]], float]) -> float | None:
-        own = [row["starts"][start] for row in rows if start in row["starts"]]
-        ended = [value(entry) for entry in own if entry["rate"] is not None]
+    def over(init: str, figure: Callable[[Entry], Spread | None]) -> float | None:
+        own = [figure(row.entries[init]) for row in rows if init in row.entries]
+        ended = [spread.mean for spread in own if spread is not None]
         return round(mean(ended), 4) if len(own) == len(rows) and ended else None
 
     return {
@@ -133,8 +80,8 @@ def _figures(rows: Sequence[Row]) -> dict[str, Any]:
         "mean_lead": round(mean(_lead(row) for row in rows), 4),
         "median_steps_ratio": round(median(ratio_of(row) for row in rows), 3),
         "reached": round(mean(ratio_of(row) > 0 for row in rows), 4),
-        "final": {start: over(start, _final) for start in STARTS},
-        "zero_shot": {start: over(start, lambda entry: float(entry["zero_shot"]["mean"])) for start in STARTS},
+        "final": {init: over(init, lambda entry: entry.final) for init in INITS},
+        "zero_shot": {init: over(init, lambda entry: entry.zero_shot) for init in INITS},
     }
 
 
@@ -144,39 +91,39 @@ def _conclusion(result: Mapping[str, Any]) -> str:
         return "No row is complete yet."
     judged = 100 * (found["zero_shot"][JUDGED] or 0.0)
     return (
-        f"On {found['rows']} rows the hypernet wins or ties (within {100 * TIE:.1f} points of the best simple start) "
-        f"on {100 * found['wins_or_ties']:.0f} %, ends {100 * found['mean_lead']:+.1f} points from it in the mean, and "
-        f"takes {found['median_steps_ratio']:.2f} times fewer steps to where it ends (median; not reached counts as "
-        f"0). Zero-shot: {judged:.1f} %. {result['steps']} steps of {result['batch']} images, {result['seeds']} seeds, "
-        f"rates from {min(result['rates']):g} to {max(result['rates']):g} and beyond where the best lay at the edge, "
-        f"chosen on images kept back from training, {result['test_examples']:,} test images at most; "
-        "accuracy in percent, ± over seeds, the best simple start in bold, and the hypernet where it is better still."
+        f"On {found['rows']} rows the hypernet wins or ties (within {100 * TIE:.1f} points of the best simple "
+        f"initialization) on {100 * found['wins_or_ties']:.0f} %, ends {100 * found['mean_lead']:+.1f} points from it "
+        f"in the mean, and takes {found['median_steps_ratio']:.2f} times fewer steps to where it ends (median; not "
+        f"reached counts as 0). Zero-shot: {judged:.1f} %. {result['steps']} steps of {result['batch']} images, "
+        f"{result['seeds']} seeds, learning rates from {min(result['lr']):g} to {max(result['lr']):g} and beyond where "
+        f"the best lay at the edge, chosen on images kept back from training, {result['test_examples']:,} test images "
+        "at most; accuracy in percent, ± over seeds, the best simple initialization in bold, and the hypernet where it "
+        "is better still."
     )
 
 
-def _header(names: Sequence[str]) -> str:
-    return f"| network | parameters | {' | '.join(names)} | hypernet | zero-shot | steps to best simple |"
+def _header(inits: Sequence[str]) -> str:
+    return f"| network | parameters | {' | '.join(inits)} | hypernet | zero-shot | steps to best simple |"
 
 
-def _line(row: Row, names: Sequence[str]) -> str:
-    cells = [_cell(row["starts"].get(name), bold=name == row["best_simple"]) for name in names]
-    judged = row["starts"][JUDGED]
-    steps = judged["steps_to_best_simple"]
-    zero_shot = "" if judged["rate"] is None else f"{100 * judged['zero_shot']['mean']:.1f}"
+def _line(row: Row, inits: Sequence[str]) -> str:
+    cells = [_cell(row.entries.get(init), bold=init == row.best_simple) for init in inits]
+    judged = row.entries[JUDGED]
+    steps = row.steps_to_best_simple(JUDGED)
+    zero_shot = "" if judged.zero_shot is None else f"{100 * judged.zero_shot.mean:.1f}"
     cells += [_cell(judged, bold=_lead(row) > 0), zero_shot, "not reached" if steps is None else str(steps)]
-    return f"| `{row['network']}` | {row['parameters']:,} | {' | '.join(cells)} |"
+    return f"| `{row.network}` | {row.parameters:,} | {' | '.join(cells)} |"
 
 
-def _cell(entry: Mapping[str, Any] | None, *, bold: bool) -> str:
+def _cell(entry: Entry | None, *, bold: bool) -> str:
     if entry is None:
         return ""
-    if entry["rate"] is None:
+    if entry.final is None:
         return "failed"
-    figure = f"{100 * _final(entry):.1f}"
+    figure = f"{100 * entry.final.mean:.1f}"
     figure = f"**{figure}**" if bold else figure
-    same = f" (= {entry['same_as']})" if "same_as" in entry else f" ± {100 * entry['final']['std']:.1f}"
-    return figure + same
+    return figure + (f" ± {100 * entry.final.std:.1f}" if entry.same_as is None else f" (= {entry.same_as})")
 
 
 def _size(row: Row) -> str:
-    return " (wider and deeper than any in training)" if row["beyond"] else ""
+    return " (wider and deeper than any in training)" if row.beyond else ""

@@ -1,13 +1,13 @@
-"""Which start trains language models best, on text and shapes that no training has seen.
+"""Which initialization trains language models best, on text and shapes that no training has seen.
 
 `python -m benchmarks.initialization.text --data NAME=PATH` trains GPT-2s and Llamas of several shapes, some wider and
-deeper than any in training, on the bytes of each text, from every start at its own best rate of a grid. Each text is a
-file, whose last tenth is tested on. Perplexities are per byte. Runs are kept under `--out`: the same command goes on
-where the last one ended, and all that has ended of the texts is in the result. What an earlier result has by the same
-protocol on the same text, and of the hypernet from the same weights, `--known` takes over.
+deeper than any in training, on the bytes of each text, from every initialization at its own best learning rate of a
+grid. Each text is a file, whose last tenth is tested on. Perplexities are per byte. Runs are kept under `--out`: the
+same command goes on where the last one ended, and all that has ended of the texts is in the result. What an earlier
+result has by the same protocol on the same text, and of the hypernet from the same weights, `--known` takes over.
 
     OMP_NUM_THREADS=1 python -m benchmarks.initialization.text --data wikitext2=wikitext2-test.txt --data
-    novel=novel.txt python -m benchmarks.initialization.text --render cards/results/text_starts.json
+    novel=novel.txt python -m benchmarks.initialization.text --render cards/results/text.json
 """
 
 import argparse
@@ -21,24 +21,23 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final, final
 
-from benchmarks.initialization.known import Known, known_row
-from benchmarks.initialization.table import JUDGED
+from benchmarks.initialization.known import Known, known_entry
+from benchmarks.initialization.rows import JUDGED, Entry, Row
 from benchmarks.provenance import provenance
 from paramgen.comparison import Event, Protocol, compare
 from paramgen.comparison.data.text import folder_text
-from paramgen.comparison.measures import reached
 from paramgen.errors import OptionError, ParamgenError
 from paramgen.initializers import initializer_of
 from paramgen.initializers.auto import CONTROLS
 from paramgen.initializers.library import LIBRARY
 from paramgen.storage.folder import write_text
 
-RESULT: Final = Path(__file__).parents[2] / "cards" / "results" / "text_starts.json"
+RESULT: Final = Path(__file__).parents[2] / "cards" / "results" / "text.json"
 SHIPPED: Final = "hypernet:text"
 REQUIRED: Final = (LIBRARY, JUDGED, "orthogonal", "mimetic", *CONTROLS)
 """What a row is complete with: the simple ones that did best, and what has the hypernet's norms or values alone."""
 
-STARTS: Final = (*REQUIRED, "scaled", "lir", "mup")
+INITS: Final = (*REQUIRED, "scaled", "lir", "mup")
 DOMAINS: Final = {"wikitext2": "trained on", "novel": "trained on"}
 """What the shipped hypernet knows of a text's kind; any other is `UNSEEN`."""
 
@@ -46,14 +45,13 @@ UNSEEN: Final = "unseen domain"
 PROTOCOL: Final = {
     "steps": 300,
     "seeds": 3,
-    "rates": (1e-3, 2.4e-3, 5.6e-3, 1.3e-2, 3e-2),
+    "lr": (1e-3, 2.4e-3, 5.6e-3, 1.3e-2, 3e-2),
     "batch": 8,
     "evaluations": 6,
     "test_examples": 200,
     "length": 64,
 }
-TIE: Final = 0.005  # perplexities within so much of each other, relatively, are level
-_KEPT: Final = ("rate", "rates", "final", "zero_shot", "steps", "curve", "seconds")
+TIE: Final = 0.005  # perplexities within so much of each other, relatively, are tied
 _ENTRY: Final = "entry.json"
 _LLAMA: Final = "transformers:LlamaForCausalLM?max_position_embeddings=64&"
 _GPT2: Final = "transformers:GPT2LMHeadModel?n_positions=64&"
@@ -72,56 +70,50 @@ BEYOND: Final = ("gpt2-192", "llama-192")
 """Wider and deeper than any design of the recipe."""
 
 
-def entry_of(architecture: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the table keeps of one start, and the commit that made it.
+def row_of(data: str, network: str, entries: Mapping[str, Entry]) -> Row:
+    """Return the row of a network of `NETWORKS` on a text, of the entries that have a result."""
+    return Row(
+        data=data,
+        network=network,
+        family="text_transformer",
+        domain=DOMAINS.get(data, UNSEEN),
+        made_by=NETWORKS[network],
+        beyond=network in BEYOND,
+        metric="perplexity",
+        entries={init: entries[init] for init in INITS if init in entries and entries[init].curve is not None},
+    )
 
-    Args:
-        architecture: One of `Results.values["architectures"]`, of a comparison of one start.
 
-    """
-    start = architecture["starts"][0]
-    kept = {key: start[key] for key in _KEPT if key in start}
-    return {**kept, "parameters": architecture["parameters"], "commit": provenance()["commit"]}
+def ratio_of(row: Row) -> float:
+    """Return the perplexity from the hypernet, divided by that from the best simple initialization."""
+    ended, simple = row.ended, row.best_simple
+    assert simple is not None  # a row has the default initialization
+    return round(exp(ended[JUDGED].mean - ended[simple].mean), 4)
 
 
-def row_of(data: str, network: str, entries: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Return a row: the losses of every start, and who won.
+def perplexities(row: Row) -> dict[str, float]:
+    """Return the perplexity after training, by initialization."""
+    return {init: round(exp(end.mean), 4) for init, end in row.ended.items()}
 
-    Args:
-        data: The text's name.
-        network: One of `NETWORKS`.
-        entries: What `entry_of` returned, by start; that of the hypernet and of the library among them.
 
-    """
-    ended = {init: entries[init] for init in STARTS if init in entries and entries[init]["rate"] is not None}
-    simple = min((init for init in ended if init != JUDGED), key=lambda init: _loss(ended[init]))
-    judged = ended[JUDGED]
+def json_of(row: Row) -> dict[str, Any]:
+    """Return the row with its perplexities, and how the hypernet compares with the best simple initialization."""
+    steps = row.steps_to_best_simple(JUDGED)
     return {
-        "data": data,
-        "network": network,
-        "family": "text_transformer",
-        "domain": DOMAINS.get(data, UNSEEN),
-        "made_by": NETWORKS[network],
-        "beyond": network in BEYOND,
-        "parameters": judged["parameters"],
-        "best_simple": simple,
-        "perplexity": {init: round(exp(_loss(entry)), 4) for init, entry in ended.items()},
-        "ratio": round(exp(_loss(judged) - _loss(ended[simple])), 4),
-        "steps_to_best_simple": reached(judged["curve"]["mean"], judged["steps"], _loss(ended[simple]), "perplexity"),
-        "starts": {
-            init: {key: each for key, each in entry.items() if key != "parameters"} for init, entry in ended.items()
-        },
+        **row.to_json(),
+        "perplexity": perplexities(row),
+        "ratio": ratio_of(row),
+        "steps_to_best_simple": steps,
     }
 
 
-def summary_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def summary_of(rows: Sequence[Row]) -> dict[str, Any]:
     """Return the shares over all rows: wins, ties, the median ratio of perplexities, and steps."""
     if not rows:
         return {}
-    ratios = [row["ratio"] for row in rows]
-    steps = [row["steps_to_best_simple"] for row in rows]
+    ratios = [ratio_of(row) for row in rows]
+    steps = [row.steps_to_best_simple(JUDGED) for row in rows]
     middle = median(inf if step is None else step for step in steps)
-    domains = dict.fromkeys(row["domain"] for row in rows)
     return {
         "rows": len(rows),
         "wins": round(sum(ratio < 1 - TIE for ratio in ratios) / len(rows), 4),
@@ -130,7 +122,8 @@ def summary_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "reached": round(sum(step is not None for step in steps) / len(rows), 4),
         "median_steps": round(middle, 1) if isfinite(middle) else None,
         "median_ratio_by_domain": {
-            domain: round(median(row["ratio"] for row in rows if row["domain"] == domain), 4) for domain in domains
+            domain: round(median(ratio_of(row) for row in rows if row.domain == domain), 4)
+            for domain in dict.fromkeys(row.domain for row in rows)
         },
     }
 
@@ -139,35 +132,40 @@ def markdown(result: Mapping[str, Any]) -> str:
     """Return the table of each text, and the summary."""
     found = result["summary"]
     lines = [
-        f"{found['rows']} rows: lower perplexity than the best simple start on {found['wins']:.0%}; in the median "
-        f"{1 - found['median_ratio']:.0%} lower, and as low as that start ends after {found['median_steps']} steps."
+        f"{found['rows']} rows: lower perplexity than the best simple initialization on {found['wins']:.0%}; in the "
+        f"median {1 - found['median_ratio']:.0%} lower, and as low as that one ends after "
+        f"{found['median_steps']} steps."
     ]
-    inits = [init for init in STARTS if any(init in row["perplexity"] for row in result["rows"])]
-    for data in dict.fromkeys(row["data"] for row in result["rows"]):
+    rows = [Row.from_json(row, "perplexity") for row in result["rows"]]
+    inits = [init for init in INITS if any(init in row.entries for row in rows)]
+    for data in dict.fromkeys(row.data for row in rows):
         lines += [
             "",
             f"## {data} ({DOMAINS.get(data, UNSEEN)})",
             "",
             f"| network | parameters | {' | '.join(inits)} | against the best simple |",
+            "|---|--:|" + "--:|" * (len(inits) + 1),
+            *(_line(row, inits) for row in rows if row.data == data),
         ]
-        lines.append("|---|--:|" + "--:|" * (len(inits) + 1))
-        for row in result["rows"]:
-            if row["data"] == data:
-                values = " | ".join(_cell(row["perplexity"].get(init)) for init in inits)
-                size = f"`{row['network']}`{' (beyond training)' if row['beyond'] else ''} | {row['parameters']:,}"
-                lines.append(f"| {size} | {values} | {row['ratio'] - 1:+.1%} |")
     return "\n".join(lines)
 
 
+def _line(row: Row, inits: Sequence[str]) -> str:
+    known = perplexities(row)
+    values = " | ".join(f"{known[init]:.2f}" if init in known else "" for init in inits)
+    size = f"`{row.network}`{' (beyond training)' if row.beyond else ''} | {row.parameters:,}"
+    return f"| {size} | {values} | {ratio_of(row) - 1:+.1%} |"
+
+
 def main() -> None:
-    """Render a result, or run and write it after every start."""
+    """Render a result, or run and write it after every initialization."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--data", action="append", default=[], metavar="NAME=PATH", help="a text file")
-    parser.add_argument("--out", type=Path, default=Path("runs/text_starts"), help="where runs are kept")
+    parser.add_argument("--out", type=Path, default=Path("runs/text"), help="where runs are kept")
     parser.add_argument("--result", type=Path, default=RESULT, help="the result file")
     parser.add_argument("--known", type=Path, nargs="+", default=[], help="results of which what is the same is kept")
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=list(NETWORKS))
-    parser.add_argument("--starts", nargs="*", default=list(REQUIRED), choices=STARTS, help="what is trained now")
+    parser.add_argument("--inits", nargs="*", default=list(REQUIRED), choices=INITS, help="what is trained now")
     parser.add_argument("--render", type=Path, metavar="FILE", help="print a result as Markdown")
     given = parser.parse_args()
     if given.render:
@@ -185,22 +183,22 @@ def _run(given: argparse.Namespace, protocol: Protocol) -> None:
     if not texts or not all(name and path for name, path in texts.items()):
         raise OptionError("No text is named. Type: --data wikitext2=wikitext2-test.txt")
     known = [json.loads(file.read_text(encoding="utf-8")) for file in given.known]
-    table = Table(given.out, protocol, texts, known=known)
+    benchmark = TextBenchmark(given.out, protocol, texts, known=known)
     for data in texts:
         for network in given.networks:
-            for start in given.starts:
-                table.make(data, network, start)
-                write_text(given.result, json.dumps(table.result(), indent=1) + "\n")
-    write_text(given.result, json.dumps(table.result(), indent=1) + "\n")
+            for init in given.inits:
+                benchmark.make(data, network, init)
+                write_text(given.result, json.dumps(benchmark.result(), indent=1) + "\n")
+    write_text(given.result, json.dumps(benchmark.result(), indent=1) + "\n")
 
 
 @final
-class Table:
-    """The runs under a folder, each start of each network in one of its own, and what they amount to.
+class TextBenchmark:
+    """The runs under a folder, each initialization of each network in one of its own, and what they amount to.
 
     Args:
         out: The folder.
-        protocol: How each start is trained.
+        protocol: How each initialization is trained.
         texts: Files by name.
         known: Earlier results.
 
@@ -215,72 +213,63 @@ class Table:
         sha256 = str(self._hypernet["sha256"])
         self._known = [Known(result, protocol, self._identities, sha256=sha256) for result in known]
 
-    def make(self, data: str, network: str, start: str) -> None:
-        """Train from a start, unless that has been done."""
-        if self._entry(data, network, start) is not None:
+    def make(self, data: str, network: str, init: str) -> None:
+        """Train from an initialization, unless that has been done."""
+        if self._entry(data, network, init) is not None:
             return
-        folder = self._folder(data, network, start)
-        spec = SHIPPED.join(start.split(JUDGED)) if start.endswith(JUDGED) else start
+        folder = self._folder(data, network, init)
+        spec = SHIPPED.join(init.split(JUDGED)) if init.endswith(JUDGED) else init
         found = compare(NETWORKS[network], self._texts[data], [spec], self._protocol, progress=_said)
+        entry = Entry.of(found.architectures[0], commit=provenance()["commit"])
         folder.mkdir(parents=True, exist_ok=True)
-        write_text(folder / _ENTRY, json.dumps(entry_of(found.values["architectures"][0]), indent=1) + "\n")
+        write_text(folder / _ENTRY, json.dumps(entry.to_json(), indent=1) + "\n")
 
     def result(self) -> dict[str, Any]:
         """Return everything that has ended, text by text, with where it comes from."""
         given, rows = self._protocol.to_json(), []
         for data in self._texts:
             for network in NETWORKS:
-                found = {start: self._entry(data, network, start) for start in STARTS}
-                entries = {start: entry for start, entry in found.items() if entry is not None}
+                found = {init: self._entry(data, network, init) for init in INITS}
+                entries = {init: entry for init, entry in found.items() if entry is not None}
                 if set(REQUIRED) <= entries.keys():
                     rows.append(row_of(data, network, entries))
         return {
             "metric": "perplexity",
             "summary": summary_of(rows),
-            **{key: given[key] for key in ("steps", "seeds", "rates", "batch", "length")},
+            **{key: given[key] for key in ("steps", "seeds", "lr", "batch", "length")},
             "hypernet": self._hypernet,
             "protocol": given,
             "data": {name: {"sha256": identity} for name, identity in self._identities.items()},
-            "rows": rows,
+            "rows": [json_of(row) for row in rows],
             **({"known": [each.to_json() for each in self._known]} if self._known else {}),
             **provenance(),
         }
 
-    def _folder(self, data: str, network: str, start: str) -> Path:
-        """Return where the runs of a start lie: under a name of all that they depend on."""
+    def _folder(self, data: str, network: str, init: str) -> Path:
+        """Return where the runs of an initialization lie: under a name of all that they depend on."""
         depends = {
             "protocol": self._protocol.to_json(),
             "data": self._identities[data],
             "network": NETWORKS[network],
-            "start": start,
-            "hypernet": self._hypernet["sha256"] if start.endswith(JUDGED) else None,
+            "init": init,
+            "hypernet": self._hypernet["sha256"] if init.endswith(JUDGED) else None,
             "version": version("paramgen"),
         }
         key = hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:10]
-        return self._out / data / network / f"{start.replace(':', '-')}-{key}"
+        return self._out / data / network / f"{init.replace(':', '-')}-{key}"
 
-    def _entry(self, data: str, network: str, start: str) -> dict[str, Any] | None:
-        """Return what is known of a start: its own runs, or an earlier result."""
-        file = self._folder(data, network, start) / _ENTRY
+    def _entry(self, data: str, network: str, init: str) -> Entry | None:
+        """Return what is known of an initialization: its own runs, or an earlier result."""
+        file = self._folder(data, network, init) / _ENTRY
         if file.is_file():
-            entry: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-            return entry
-        row = known_row(self._known, data, NETWORKS[network], start)
-        return None if row is None else {**row["starts"][start], "parameters": row["parameters"]}
-
-
-def _cell(perplexity: float | None) -> str:
-    return "" if perplexity is None else f"{perplexity:.2f}"
+            return Entry.from_json(json.loads(file.read_text(encoding="utf-8")))
+        return known_entry(self._known, data, NETWORKS[network], init)
 
 
 def _said(event: Event) -> None:
     if event.ended is not None:
-        came = event.ended["loss"][-1] if event.ended["status"] == "finished" else event.ended["status"]
-        sys.stderr.write(f"{event.run.architecture} {event.run.init} {event.run.rate:g} {event.run.seed}: {came}\n")
-
-
-def _loss(start: Mapping[str, Any]) -> float:
-    return float(start["final"]["mean"])
+        came = event.ended.loss[-1] if event.ended.status == "finished" else event.ended.status
+        sys.stderr.write(f"{event.run.architecture} {event.run.init} {event.run.lr:g} {event.run.seed}: {came}\n")
 
 
 if __name__ == "__main__":

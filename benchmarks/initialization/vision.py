@@ -1,22 +1,23 @@
-"""Which start trains best, on networks that no training has seen.
+"""Which initialization trains best, on networks that no training has seen.
 
     python -m benchmarks.initialization.vision --data NAME=PATH
 
-Every network is trained from every start by `paramgen.comparison`: each start at its own best rate of one grid, the
-rate chosen on seed 0. The runs of one start of one network on one data set lie in a folder of their own under `--out`,
-named after all they depend on: another call goes on where the last one ended, and another hypernet leaves the runs of
-the simple starts as they are. Where a start does nothing but what the library does, the library's runs are its own.
+Every network is trained from every initialization by `paramgen.comparison`: each at its own best learning rate of one
+grid, chosen on seed 0. The runs of one initialization of one network on one data set lie in a folder of their own under
+`--out`, named after all they depend on: another call goes on where the last one ended, and another hypernet leaves the
+runs of the simple initializations as they are. Where an initializer does nothing but what the library does, the runs of
+the default initialization are its own.
 
 The result has the rows that are complete, and apart from them those that are not; it is written after every network.
 What an earlier result has, by the same protocol on the same data and networks and, of the hypernet, from the same
-weights, is not made again: `--known` names it, and the result says how much of it comes from there.
-Order: the data as named, then networks from the cheapest on, then starts: library, hypernet, the simple ones, and
-the controls, which have the hypernet's norms, or its values in random places, and nothing else of it.
+weights, is not made again: `--known` names it, and the result says how much of it comes from there. Order: the data as
+named, then networks from the cheapest on, then initializations: library, hypernet, the simple ones, and the controls,
+which have the hypernet's norms, or its values at random positions, and nothing else of it.
 
     OMP_NUM_THREADS=1 python -m benchmarks.initialization.vision --data cifar10=PATH --data tiny=PATH --minutes 60
-    python -m benchmarks.initialization.vision --data cifar10=PATH --known cards/results/vision_starts.json
+    python -m benchmarks.initialization.vision --data cifar10=PATH --known cards/results/vision.json
     python -m benchmarks.initialization.vision --estimate
-    python -m benchmarks.initialization.vision --render cards/results/vision_starts.json
+    python -m benchmarks.initialization.vision --render cards/results/vision.json
 """
 
 import argparse
@@ -32,23 +33,15 @@ from typing import Any, Final, final
 
 import torch
 
-from benchmarks.initialization.known import Known, known_row
-from benchmarks.initialization.table import (
-    JUDGED,
-    REQUIRED,
-    STARTS,
-    entry_of,
-    known_entry,
-    markdown,
-    row_of,
-    summary_of,
-)
+from benchmarks.initialization.known import Known, known_entry
+from benchmarks.initialization.rows import JUDGED, Entry, Row, with_figures
+from benchmarks.initialization.table import INITS, REQUIRED, markdown, summary_of
 from benchmarks.initialization.vision_cost import cost_of, table
 from benchmarks.initialization.vision_networks import SIZE, UNSEEN, Network, networks
 from benchmarks.provenance import provenance
 from paramgen.architectures import Inputs
 from paramgen.comparison import Event, Pixels, Protocol, compare
-from paramgen.comparison.subjects import subject_of
+from paramgen.comparison.models import model_under_test
 from paramgen.errors import OptionError, ParamgenError, UnknownNameError
 from paramgen.initializers import initializer_of
 from paramgen.initializers.library import KEPT, LIBRARY, PLAIN
@@ -57,8 +50,8 @@ from training.config import ClassSubset
 from training.data.datasets import subset_of
 from training.data.images import load_set
 
-RESULTS: Final = Path(__file__).parents[2] / "cards" / "results" / "vision_starts.json"
-RATES: Final = (5e-4, 1.2e-3, 2.8e-3, 6.7e-3, 1.6e-2)
+RESULTS: Final = Path(__file__).parents[2] / "cards" / "results" / "vision.json"
+LEARNING_RATES: Final = (5e-4, 1.2e-3, 2.8e-3, 6.7e-3, 1.6e-2)
 BATCH: Final = 32
 PARTS: Final[dict[str, ClassSubset]] = {"tiny": "odd"}
 """Of Tiny ImageNet, the shipped hypernet's recipe has seen every other class, beginning with the first."""
@@ -99,7 +92,7 @@ class _OutOfTimeError(Exception):
 
 
 @final
-class Table:
+class VisionBenchmark:
     """The runs under a folder, and what they amount to."""
 
     def __init__(
@@ -112,7 +105,7 @@ class Table:
         known: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         self._out, self._protocol, self._data, self._hypernet = out, protocol, data, hypernet
-        self._described = {start: dict(initializer_of(self._spec(start)).describe()) for start in STARTS}
+        self._described = {init: dict(initializer_of(self._spec(init)).describe()) for init in INITS}
         sha256 = str(self._described[JUDGED]["sha256"])
         identities = {each.name: each.identity for each in data}
         self._known = [Known(result, protocol, identities, sha256=sha256) for result in known]
@@ -120,7 +113,7 @@ class Table:
     def run(
         self,
         chosen: Sequence[Network],
-        starts: Sequence[str],
+        inits: Sequence[str],
         *,
         until: float,
         write: Callable[[], None] = lambda: None,
@@ -129,8 +122,8 @@ class Table:
         try:
             for data in self._data:
                 for network in chosen:
-                    for start in starts:
-                        self._make(data, network, start, until)
+                    for init in inits:
+                        self._make(data, network, init, until)
                     write()
         except _OutOfTimeError:
             write()
@@ -138,34 +131,34 @@ class Table:
         return True
 
     def result(self) -> dict[str, Any]:
-        """Return everything that has ended, of all networks and starts, with where it comes from."""
+        """Return everything that has ended, of all networks and initializations, with where it comes from."""
         rows, partial = [], []
         for data in self._data:
             for network in networks():
                 entries = self._entries(data, network)
-                missing = [start for start in REQUIRED if start not in entries]
+                missing = [init for init in REQUIRED if init not in entries]
                 if not missing:
-                    rows.append(row_of(_about(data, network), entries))
+                    rows.append(row_of(data, network, entries))
                 elif entries:
-                    partial.append({**row_of(_about(data, network), entries), "missing": missing})
+                    partial.append({**row_of(data, network, entries).to_json(), "missing": missing})
         given = self._protocol.to_json()
         return {
             "summary": summary_of(rows),
-            **{key: given[key] for key in ("steps", "seeds", "rates", "batch", "test_examples")},
+            **{key: given[key] for key in ("steps", "seeds", "lr", "batch", "test_examples")},
             "hypernet": {"spec": self._hypernet, **self._described[JUDGED]},
             "protocol": given,
             "data": {each.name: _facts(each) for each in self._data},
-            "rows": rows,
+            "rows": [row.to_json() for row in rows],
             "partial": partial,
             **({"known": [each.to_json() for each in self._known]} if self._known else {}),
             "threads": torch.get_num_threads(),
             **provenance(),
         }
 
-    def _make(self, data: DataSet, network: Network, start: str, until: float) -> None:
-        """Make the runs of one start, unless they are there."""
-        folder = self._folder(data, network, start)
-        if self._entry(data, network, start) is not None:
+    def _make(self, data: DataSet, network: Network, init: str, until: float) -> None:
+        """Make the runs of one initialization, unless they are there."""
+        folder = self._folder(data, network, init)
+        if self._entry(data, network, init) is not None:
             return
         _refuse_late(until)
 
@@ -173,56 +166,70 @@ class Table:
             if event.ended is not None:
                 _refuse_late(until)
 
-        if start != LIBRARY and self._is_library(network, start, data.classes):
-            entry: dict[str, Any] = {"same_as": LIBRARY}
+        if init != LIBRARY and self._is_library(network, init, data.classes):
+            kept: dict[str, Any] = {"same_as": LIBRARY}
         else:
             began = time.perf_counter()
             found = compare(
                 (network.name, network.factory(data.classes)),
                 (data.train, data.test),
-                [self._spec(start)],
+                [self._spec(init)],
                 self._protocol,
                 example_input=_example(),
                 progress=progress,
             )
-            entry = entry_of(found.values)
-            _say(data, network, start, entry, time.perf_counter() - began)
-        write_text(folder / _ENTRY, json.dumps(entry, indent=1) + "\n")
+            entry = Entry.of(found.architectures[0])
+            kept = entry.to_json()
+            _say(data, network, init, entry, time.perf_counter() - began)
+        write_text(folder / _ENTRY, json.dumps(kept, indent=1) + "\n")
 
-    def _is_library(self, network: Network, start: str, classes: int) -> bool:
-        """Whether the start has no rule of its own for any part of the network."""
-        subject = subject_of((network.name, network.factory(classes)), "images", classes, example=_example())
-        rules = initializer_of(self._spec(start)).rules(subject.architecture, subject.graph)
+    def _is_library(self, network: Network, init: str, classes: int) -> bool:
+        """Whether the initializer has no rule of its own for any part of the network."""
+        model = model_under_test((network.name, network.factory(classes)), "images", classes, example=_example())
+        rules = initializer_of(self._spec(init)).rules(model.architecture, model.graph)
         return set(rules.values()) <= {LIBRARY, KEPT, PLAIN}
 
-    def _entries(self, data: DataSet, network: Network) -> dict[str, dict[str, Any]]:
-        """Return what has ended, by start."""
-        entries = {start: self._entry(data, network, start) for start in STARTS}
-        found = {start: entry for start, entry in entries.items() if entry is not None}
-        return {start: entry for start, entry in found.items() if entry.get("same_as", start) in found}
+    def _entries(self, data: DataSet, network: Network) -> dict[str, Entry]:
+        """Return what has ended, by initialization."""
+        entries = {init: self._entry(data, network, init) for init in INITS}
+        found = {init: entry for init, entry in entries.items() if entry is not None}
+        return {init: entry for init, entry in found.items() if (entry.same_as or init) in found}
 
-    def _entry(self, data: DataSet, network: Network, start: str) -> dict[str, Any] | None:
-        """Return what is known of a start: its own runs, or an earlier result."""
-        file = self._folder(data, network, start) / _ENTRY
+    def _entry(self, data: DataSet, network: Network, init: str) -> Entry | None:
+        """Return what is known of an initialization: its own runs, or an earlier result."""
+        file = self._folder(data, network, init) / _ENTRY
         if file.is_file():
-            entry: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-            return entry
-        row = known_row(self._known, data.name, network.call, start)
-        return None if row is None else known_entry(row, start)
+            return Entry.from_json(json.loads(file.read_text(encoding="utf-8")))
+        return known_entry(self._known, data.name, network.call, init)
 
-    def _folder(self, data: DataSet, network: Network, start: str) -> Path:
+    def _folder(self, data: DataSet, network: Network, init: str) -> Path:
         depends = {
             "protocol": self._protocol.to_json(),
             "data": data.identity,
             "network": network.call,
-            "start": self._described[start],
+            "init": self._described[init],
             "version": version("paramgen"),
         }
         key = hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:10]
-        return self._out / data.name / network.name / f"{start.replace(':', '-')}-{key}"
+        return self._out / data.name / network.name / f"{init.replace(':', '-')}-{key}"
 
-    def _spec(self, start: str) -> str:
-        return self._hypernet.join(start.split(JUDGED)) if start.endswith(JUDGED) else start
+    def _spec(self, init: str) -> str:
+        return self._hypernet.join(init.split(JUDGED)) if init.endswith(JUDGED) else init
+
+
+def row_of(data: DataSet, network: Network, entries: Mapping[str, Entry]) -> Row:
+    """Return the row of a network; an initialization that is the same as another has that one's figures."""
+    return Row(
+        data=data.name,
+        network=network.name,
+        family=network.family,
+        trained_family=network.family not in UNSEEN,
+        domain=DOMAINS.get(data.name, UNSEEN_DOMAIN),
+        made_by=network.call,
+        beyond=network.beyond,
+        metric="accuracy",
+        entries=with_figures(entries),
+    )
 
 
 def main() -> None:
@@ -238,17 +245,17 @@ def main() -> None:
             steps=given.steps,
             batch=BATCH,
             seeds=given.seeds,
-            rates=RATES,
+            lr=LEARNING_RATES,
             evaluations=given.evaluations,
             test_examples=given.test_examples,
         )
         chosen = _named("network", given.networks, {each.name: each for each in networks()})
-        starts = _named("start", given.starts or REQUIRED, {start: start for start in STARTS})
+        inits = _named("initialization", given.inits or REQUIRED, {init: init for init in INITS})
         if given.estimate:
             costs = [cost_of(network, protocol) for network in chosen]
-            print(table(costs, protocol, starts=len(starts), data=len(given.data) or 2))
+            print(table(costs, protocol, inits=len(inits), data=len(given.data) or 2))
         else:
-            _run(given, protocol, chosen, starts)
+            _run(given, protocol, chosen, inits)
     except ParamgenError as error:
         sys.stderr.write(f"{error.message}\n")
         raise SystemExit(2) from error
@@ -257,7 +264,7 @@ def main() -> None:
 def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", action="append", default=[], metavar="NAME=PATH", help="a folder or tar of classes")
     parser.add_argument("--part", action="append", default=[], metavar="NAME=PART", help="all, even or odd classes")
-    parser.add_argument("--out", type=Path, default=Path("runs/starts"), help="where runs are kept")
+    parser.add_argument("--out", type=Path, default=Path("runs/initialization"), help="where runs are kept")
     parser.add_argument("--cache", type=Path, default=Path("runs/cache"), help="where decoded images are kept")
     parser.add_argument("--result", type=Path, default=RESULTS, help="the result file")
     parser.add_argument("--hypernet", default="hypernet", metavar="SPEC", help="the hypernet, as hypernet:FOLDER")
@@ -265,7 +272,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
         "--known", type=Path, nargs="+", default=[], help="results of which what is the same is taken over"
     )
     parser.add_argument("--minutes", type=float, default=None, help="stop after the run that ends then")
-    parser.add_argument("--starts", nargs="+", help=f"of {', '.join(STARTS)}; {', '.join(REQUIRED)} if none is named")
+    parser.add_argument("--inits", nargs="+", help=f"of {', '.join(INITS)}; {', '.join(REQUIRED)} if none is named")
     parser.add_argument("--networks", nargs="+", help="names as --estimate prints them; all if none is named")
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--seeds", type=int, default=3)
@@ -275,16 +282,16 @@ def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--render", type=Path, metavar="FILE", help="print a result as Markdown")
 
 
-def _run(given: argparse.Namespace, protocol: Protocol, chosen: Sequence[Network], starts: Sequence[str]) -> None:
+def _run(given: argparse.Namespace, protocol: Protocol, chosen: Sequence[Network], inits: Sequence[str]) -> None:
     until = float("inf") if given.minutes is None else time.monotonic() + 60 * given.minutes
     data = _data_sets(given)
     known = [json.loads(file.read_text(encoding="utf-8")) for file in given.known]
-    measured = Table(given.out, protocol, data, hypernet=given.hypernet, known=known)
+    measured = VisionBenchmark(given.out, protocol, data, hypernet=given.hypernet, known=known)
 
     def write() -> None:
         write_text(given.result, json.dumps(measured.result(), indent=1) + "\n")
 
-    finished = measured.run(chosen, starts, until=until, write=write)
+    finished = measured.run(chosen, inits, until=until, write=write)
     sys.stderr.write("All is done.\n" if finished else "Stopped by --minutes; the same command goes on.\n")
 
 
@@ -313,24 +320,12 @@ def _pairs(given: Sequence[str], example: str) -> dict[str, Any]:
     return dict(pairs)
 
 
-def _named(kind: str, asked: Sequence[str] | None, known: dict[str, Any]) -> list[Any]:
-    """Return what was asked for in the order in which it is listed; all if nothing was."""
-    for name in asked or ():
+def _named(kind: str, requested: Sequence[str] | None, known: dict[str, Any]) -> list[Any]:
+    """Return what was requested in the order in which it is listed; all if nothing was."""
+    for name in requested or ():
         if name not in known:
             raise UnknownNameError.of(kind, name, list(known))
-    return [each for name, each in known.items() if asked is None or name in asked]
-
-
-def _about(data: DataSet, network: Network) -> dict[str, Any]:
-    return {
-        "network": network.name,
-        "family": network.family,
-        "trained_family": network.family not in UNSEEN,
-        "beyond": network.beyond,
-        "made_by": network.call,
-        "data": data.name,
-        "domain": DOMAINS.get(data.name, UNSEEN_DOMAIN),
-    }
+    return [each for name, each in known.items() if requested is None or name in requested]
 
 
 def _facts(data: DataSet) -> dict[str, Any]:
@@ -347,9 +342,10 @@ def _refuse_late(until: float) -> None:
         raise _OutOfTimeError
 
 
-def _say(data: DataSet, network: Network, start: str, entry: dict[str, Any], seconds: float) -> None:
-    ended = "failed" if entry["rate"] is None else f"{100 * entry['final']['mean']:.1f} % at rate {entry['rate']:g}"
-    sys.stderr.write(f"{data.name} {network.name} {start}: {ended}, {seconds:.0f} s\n")
+def _say(data: DataSet, network: Network, init: str, entry: Entry, seconds: float) -> None:
+    final = entry.final
+    ended = "failed" if final is None else f"{100 * final.mean:.1f} % at learning rate {entry.lr:g}"
+    sys.stderr.write(f"{data.name} {network.name} {init}: {ended}, {seconds:.0f} s\n")
 
 
 if __name__ == "__main__":

@@ -59,14 +59,14 @@ def cost_of(network: Network, protocol: Protocol) -> Cost:
     )
 
 
-def runs_per_start(protocol: Protocol) -> int:
-    """Return how often a network is trained from one start: every rate once, the best one for the other seeds."""
-    return len(protocol.rates) + protocol.seeds - 1
+def runs_per_initialization(protocol: Protocol) -> int:
+    """Return how often a network is trained from one: every learning rate once, the best for the other seeds."""
+    return len(protocol.learning_rates) + protocol.seeds - 1
 
 
-def table(costs: Sequence[Cost], protocol: Protocol, *, starts: int, data: int) -> str:
+def table(costs: Sequence[Cost], protocol: Protocol, *, inits: int, data: int) -> str:
     """Return the costs as Markdown, and the hours of everything."""
-    runs = runs_per_start(protocol) * starts
+    runs = runs_per_initialization(protocol) * inits
     lines = [
         f"| network | family | parameters | multiplications | step of {protocol.batch} | {runs} runs |",
         "|---|---|--:|--:|--:|--:|",
@@ -79,9 +79,9 @@ def table(costs: Sequence[Cost], protocol: Protocol, *, starts: int, data: int) 
         )
     seconds = data * runs * sum(cost.run(protocol) for cost in costs)
     lines.append(
-        f"\n{len(costs)} networks, {starts} starts, {data} data sets: {data * runs * len(costs):,} runs, "
+        f"\n{len(costs)} networks, {inits} initializations, {data} data sets: {data * runs * len(costs):,} runs, "
         f"{seconds:,.0f} s = {seconds / 3600:.1f} hours on {torch.get_num_threads()} thread(s) as loaded as now. "
-        "Starts that do only what the library does are not run, which saves some."
+        "Initializers that do only what the library does are not run, which saves some."
     )
     return "\n".join(lines)
 

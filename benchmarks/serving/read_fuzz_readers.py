@@ -22,7 +22,7 @@ from checkpoints.index import index
 from checkpoints.writing import write_layout, write_shard
 from paramgen.architectures import resolve
 from paramgen.architectures.processors import read_tokenizer
-from paramgen.comparison.kept import read_run
+from paramgen.comparison.run_record import FORMAT_VERSION, read_run
 from paramgen.diffusion.loading import open_pipeline
 from paramgen.hypernets.loading import load as load_hypernet
 from paramgen.images.folders import folder_images
@@ -169,7 +169,7 @@ def _read_tar(folder: Path) -> None:
 def _run(folder: Path) -> None:
     folder.mkdir()
     curve = {"steps": [0, 5, 10], "accuracy": [0.1, 0.2, None], "loss": [2.3, 2.0, 1.5], "train_loss": [None, 2.0, 1.0]}
-    run = {"status": "finished", "seconds": 1.5, "start_seconds": 0.1, **curve}
+    run = {"format_version": FORMAT_VERSION, "status": "finished", "seconds": 1.5, "init_seconds": 0.1, **curve}
     (folder / "run.json").write_text(json.dumps(run))
 
 

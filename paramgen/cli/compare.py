@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Annotated, Any, final
+from typing import TYPE_CHECKING, Annotated, cast, final
 
 import typer
 from rich.console import Console
@@ -15,7 +15,9 @@ from rich.markup import escape
 from paramgen.cli.terminal import Terminal
 
 if TYPE_CHECKING:
-    from paramgen.comparison import Event, Results
+    from paramgen.comparison import Comparison, Event
+    from paramgen.comparison.options import Schedule as ScheduleName
+    from paramgen.comparison.results import ArchitectureResult
 
 
 Arch = Annotated[
@@ -32,23 +34,25 @@ Data = Annotated[
 ]
 Init = Annotated[
     list[str] | None,
-    typer.Option("--init", metavar="SPEC", help="A start, as for predict; without any, hypernet and library."),
+    typer.Option("--init", metavar="SPEC", help="An initializer, as for predict; without any, hypernet and library."),
 ]
 Out = Annotated[
     Path | None, typer.Option("--out", "-o", help="The folder of results. Without it, compare-ARCHITECTURE.")
 ]
 Seeds = Annotated[int, typer.Option("--seeds", help="Repetitions with other random numbers and data orders.")]
-Rates = Annotated[
-    str, typer.Option("--rates", metavar="R,R,...", help="Learning rates that every start is given to choose from.")
+Lr = Annotated[
+    str,
+    typer.Option("--lr", metavar="LR,LR,...", help="Learning rates; every initialization is trained at its best one."),
 ]
 Widen = Annotated[
-    int, typer.Option("--widen", help="How many rates more may be tried beyond an edge where the best one lies.")
+    int,
+    typer.Option("--widen", help="How many learning rates more may be tried beyond an edge where the best one lies."),
 ]
 Schedule = Annotated[
     str, typer.Option("--schedule", metavar="cosine|constant", help="Of the learning rate, after a short warmup.")
 ]
 FullGrid = Annotated[
-    bool, typer.Option("--full-grid", help="Try all rates with all seeds; else the grid has seed 0 only.")
+    bool, typer.Option("--full-grid", help="Try all learning rates with all seeds; else the grid has seed 0 only.")
 ]
 TrainExamples = Annotated[int, typer.Option("--train-examples", help="Images to learn from, at most.")]
 TestExamples = Annotated[int, typer.Option("--test-examples", help="Images or windows to test on, at most.")]
@@ -84,7 +88,7 @@ def compare(
     out: Out = None,
     steps: Annotated[int, typer.Option("--steps", help="Of training, for every run.")] = 200,
     seeds: Seeds = 3,
-    rates: Rates = "3e-4,7e-4,1.7e-3,4e-3,1e-2",
+    lr: Lr = "3e-4,7e-4,1.7e-3,4e-3,1e-2",
     widen: Widen = 3,
     batch: Annotated[int, typer.Option("--batch", help="Images or windows in a step.")] = 64,
     schedule: Schedule = "cosine",
@@ -99,7 +103,7 @@ def compare(
     as_json: Annotated[bool, typer.Option("--json", help="Print results.json and nothing else.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress, print the conclusion only.")] = False,
 ) -> None:
-    """Train from several starts, all alike, and say which is best for a network and your data.
+    """Train from several initializations, all alike, and say which is best for a network and your data.
 
     Writes results.json, table.md, curves.png and index.html, which opens in any browser. A second call with the same
     settings goes on where the first was interrupted.
@@ -108,15 +112,15 @@ def compare(
     paramgen compare --arch timm:resnet18 --data photos --example-input 2x3x64x64 --seeds 5
     paramgen compare --arch gpt2 --set n_layer=2 --data notes.txt --init library --init hypernet[/dim]
     """
-    folder = out if out is not None else Path(f"compare-{folder_name(arch[0]) or 'starts'}")
+    folder = out if out is not None else Path(f"compare-{folder_name(arch[0]) or 'inits'}")
     reporter = _Reporter(as_json=as_json, quiet=quiet)
     with reporter.progress() as advance:
         from paramgen.api import compare as run
         from paramgen.architectures.inputs import parse_example_input
         from paramgen.architectures.overrides import parse_overrides
-        from paramgen.comparison.protocol import parse_rates
+        from paramgen.comparison.protocol import parse_lr
 
-        results = run(
+        comparison = run(
             arch,
             data,
             init=init or ("hypernet", "library"),
@@ -128,16 +132,16 @@ def compare(
             progress=advance,
             steps=steps,
             seeds=seeds,
-            rates=parse_rates(rates),
+            lr=parse_lr(lr),
             widen=widen,
             batch=batch,
-            schedule=schedule,
+            schedule=cast("ScheduleName", schedule),  # Protocol refuses any other
             full_grid=full_grid,
             train_examples=train_examples,
             test_examples=test_examples,
             length=length,
         )
-    reporter.results(results, folder)
+    reporter.comparison(comparison, folder)
 
 
 @final
@@ -178,32 +182,31 @@ class _Reporter:
 
             yield advance
 
-    def results(self, results: "Results", folder: Path) -> None:
+    def comparison(self, comparison: "Comparison", folder: Path) -> None:
         """Print the conclusion, a table of each architecture, and where the rest is."""
-        values = results.to_json()
         if self._as_json:
-            self._out.print(json.dumps(values), markup=False, soft_wrap=True)
+            self._out.print(json.dumps(comparison.to_json()), markup=False, soft_wrap=True)
             return
-        for sentence in results.conclusion:
+        for sentence in comparison.conclusion:
             self._out.print(sentence, markup=False, soft_wrap=True)
         if self._quiet:
             return
-        for architecture in values["architectures"]:
+        for architecture in comparison.architectures:
             self._table(architecture)
-        for note in (note for architecture in values["architectures"] for note in architecture["notes"]):
+        for note in (note for architecture in comparison.architectures for note in architecture.notes):
             self._out.print(f"note: {note}", markup=False, soft_wrap=True)
         beside = "results.json, table.md and curves.png are beside it."
         self._out.print(f"\n{folder / 'index.html'} shows it; {beside}", markup=False, soft_wrap=True)
 
-    def _table(self, architecture: dict[str, Any]) -> None:
+    def _table(self, architecture: "ArchitectureResult") -> None:
         from rich.table import Table
 
-        from paramgen.comparison.table import header, rows
+        from paramgen.comparison.table import FIRST_COLUMN, header, rows
 
-        table = Table(title=escape(architecture["name"]), title_justify="left", title_style="bold")
+        table = Table(title=escape(architecture.name), title_justify="left", title_style="bold")
         table.box, table.pad_edge = None, False
         for column in header(architecture):
-            table.add_column(escape(column), justify="left" if column == "start" else "right", overflow="fold")
+            table.add_column(escape(column), justify="left" if column == FIRST_COLUMN else "right", overflow="fold")
         for row in rows(architecture):
             table.add_row(*map(escape, row))
         wide = Terminal(width=None if self._out.is_terminal else 160)
@@ -222,12 +225,10 @@ class _Lines:
     def ended(self, event: "Event") -> None:
         now = perf_counter()
         began, first = self._began = self._began or (now, event.done)
-        rate = (event.done - first) / max(now - began, 1e-6)
-        left = f", {_clock((event.total - event.done) / rate)} left" if rate > 0 and event.done < event.total else ""
-        ended = event.ended or {}
-        self._console.print(
-            f"{event.done / event.total:4.0%}  {event.run.label}: {ended['status']}{left}", markup=False
-        )
+        speed = (event.done - first) / max(now - began, 1e-6)
+        left = f", {_clock((event.total - event.done) / speed)} left" if speed > 0 and event.done < event.total else ""
+        status = "" if event.ended is None else event.ended.status
+        self._console.print(f"{event.done / event.total:4.0%}  {event.run.label}: {status}{left}", markup=False)
 
 
 def _clock(seconds: float) -> str:

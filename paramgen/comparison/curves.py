@@ -1,8 +1,6 @@
 """Curves of a comparison, drawn by matplotlib: one panel for each architecture, bands for the spread over seeds."""
 
-import os
-import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO, StringIO
 from math import exp
@@ -11,6 +9,8 @@ from typing import Any, Final
 
 from paramgen._optional import require
 from paramgen.comparison.conclusion import ranked
+from paramgen.comparison.results import ArchitectureResult, AtBestLr, Metric
+from paramgen.storage.folder import write_bytes
 
 # Okabe and Ito's colours, told apart by all kinds of eyes; line styles tell them apart in print.
 COLOURS: Final = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7a6a00", "#444444")
@@ -28,26 +28,18 @@ _STYLE: Final = {
 }
 
 
-def png(values: Mapping[str, Any], file: Path) -> None:
+def png(architectures: Sequence[ArchitectureResult], file: Path) -> None:
     """Write the panels of all architectures as one picture, in one step."""
     content = BytesIO()
-    with _figure(len(values["architectures"])) as (figure, panels):
-        for panel, architecture in zip(panels, values["architectures"], strict=True):
+    with _figure(len(architectures)) as (figure, panels):
+        for panel, architecture in zip(panels, architectures, strict=True):
             _draw(panel, architecture)
-            panel.set_title(architecture["name"], loc="left", fontsize=11, fontweight="bold")
+            panel.set_title(architecture.name, loc="left", fontsize=11, fontweight="bold")
         figure.savefig(content, format="png", dpi=130, metadata={"Software": None})
-    partial = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
-    try:
-        with partial.open("xb") as stream:
-            stream.write(content.getvalue())
-            stream.flush()
-            os.fsync(stream.fileno())
-        partial.replace(file)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_bytes(file, content.getvalue())
 
 
-def svg(architecture: Mapping[str, Any]) -> str:
+def svg(architecture: ArchitectureResult) -> str:
     """Return one architecture's panel as an SVG element, its text as text."""
     content = StringIO()
     with _figure(1) as (figure, panels):
@@ -73,17 +65,13 @@ def _figure(panels: int) -> Iterator[tuple[Any, list[Any]]]:
         yield figure, flat[:panels]
 
 
-def _draw(panel: Any, architecture: Mapping[str, Any]) -> None:
-    metric = architecture["task"]["metric"]
-    inits = [each["init"] for each in architecture["starts"]]
-    for start in ranked(architecture["starts"], metric):
-        place = inits.index(start["init"])
-        colour, line = COLOURS[place % len(COLOURS)], STYLES[place // len(COLOURS) % len(STYLES)]
-        steps, mean, std = start["steps"], start["curve"]["mean"], start["curve"]["std"]
-        low, high = ([_shown(m + way * s, metric) for m, s in zip(mean, std, strict=True)] for way in (-1, 1))
-        panel.fill_between(steps, low, high, color=colour, alpha=0.18, linewidth=0)
-        panel.plot(steps, [_shown(m, metric) for m in mean], line, color=colour, linewidth=2, label=start["init"])
-    chance = _shown(architecture["task"]["chance"], metric)
+def _draw(panel: Any, architecture: ArchitectureResult) -> None:
+    metric = architecture.task.metric
+    inits = [each.init for each in architecture.initializations]
+    for result in ranked(architecture.initializations, metric):
+        assert result.best is not None  # it is ranked
+        _draw_curve(panel, result.init, result.best, metric, inits.index(result.init))
+    chance = _shown(architecture.task.chance, metric)
     panel.axhline(chance, color="#7d8694", linewidth=1, linestyle=(0, (2, 3)), label="guessing")
     panel.set_xlabel("training steps")
     panel.margins(x=0.01)
@@ -99,5 +87,14 @@ def _draw(panel: Any, architecture: Mapping[str, Any]) -> None:
     panel.legend(frameon=False, loc="best")
 
 
-def _shown(value: float, metric: str) -> float:
+def _draw_curve(panel: Any, label: str, best: AtBestLr, metric: Metric, index: int) -> None:
+    """Draw the mean over seeds with a band of one standard deviation, in the colour of its index."""
+    colour, line = COLOURS[index % len(COLOURS)], STYLES[index // len(COLOURS) % len(STYLES)]
+    mean, std = best.curve.mean, best.curve.std
+    low, high = ([_shown(m + side * s, metric) for m, s in zip(mean, std, strict=True)] for side in (-1, 1))
+    panel.fill_between(best.steps, low, high, color=colour, alpha=0.18, linewidth=0)
+    panel.plot(best.steps, [_shown(m, metric) for m in mean], line, color=colour, linewidth=2, label=label)
+
+
+def _shown(value: float, metric: Metric) -> float:
     return 100 * value if metric == "accuracy" else exp(min(value, 50.0))

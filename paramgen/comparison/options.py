@@ -1,17 +1,20 @@
 """The keywords of `paramgen.compare` that say how it trains."""
 
-from typing import TypedDict
+from collections.abc import Sequence
+from typing import Literal, TypedDict
+
+Schedule = Literal["cosine", "constant"]
 
 
 class ProtocolOptions(TypedDict, total=False):
-    """The fields of `paramgen.comparison.Protocol`."""
+    """The fields of `Protocol` as keywords, all of them optional."""
 
     steps: int
     seeds: int
-    rates: tuple[float, ...]
+    lr: float | Sequence[float]
     widen: int
     batch: int
-    schedule: str  # cosine or constant
+    schedule: Schedule
     warmup: float
     decay: float
     clip: float

@@ -1,19 +1,20 @@
-"""How initializers are compared: every one gets the same steps, data, learning rates and seeds."""
+"""How initializers are compared: each is trained with the same steps, data, learning rates and seeds."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from math import cos, isfinite, pi
-from typing import Any, Literal, final
+from typing import Any, final
 
+from paramgen.comparison.options import Schedule
 from paramgen.errors import OptionError
 
 MAX_STEPS = 10_000_000
 LENGTH = 128
 MAX_WIDEN = 10
-RATES = (3e-4, 7e-4, 1.7e-3, 4e-3, 1e-2)
+LEARNING_RATES = (3e-4, 7e-4, 1.7e-3, 4e-3, 1e-2)
 """Five learning rates over a factor of 33, at even distances."""
 
-_EXAMPLE = f"Type: --rates {','.join(f'{rate:g}' for rate in RATES)}"
+_EXAMPLE = f"Type: --lr {','.join(f'{lr:g}' for lr in LEARNING_RATES)}"
 
 
 @final
@@ -23,15 +24,15 @@ class Protocol:
 
     steps: int = 200
     seeds: int = 3
-    rates: tuple[float, ...] = RATES
-    widen: int = 3  # rates more, one by one, beyond either edge of the grid, as long as the best lies there
+    lr: float | Sequence[float] = LEARNING_RATES  # a grid of learning rates; a single one is not searched for
+    widen: int = 3  # learning rates more, one by one, beyond either edge of the grid, as long as the best lies there
     batch: int = 64
-    schedule: Literal["cosine", "constant"] = "cosine"  # after the warmup: down to zero, or level
-    warmup: float = 0.05  # share of the steps in which the rate rises
+    schedule: Schedule = "cosine"  # of the learning rate after the warmup: down to zero, or constant
+    warmup: float = 0.05  # share of the steps in which the learning rate rises
     decay: float = 0.01  # weight decay, as torch's AdamW has it
     clip: float = 1.0  # norm of all gradients together
     evaluations: int = 10  # besides the one before the first step
-    full_grid: bool = False  # every rate for every seed, instead of the grid for seed 0 and the best rate for the rest
+    full_grid: bool = False  # the grid for every seed, instead of for seed 0 and its best for the other seeds
     train_examples: int = 50_000
     test_examples: int = 2_000
     length: int | None = None  # of the windows of a text, in tokens; None: 128, or what the architecture takes
@@ -41,7 +42,7 @@ class Protocol:
             _refuse(name, getattr(self, name), 1)
         _refuse("batch", self.batch, 2)
         _refuse("length", LENGTH if self.length is None else self.length, 2)
-        _refuse_rates(self.rates)
+        _refuse_learning_rates(self.learning_rates)
         if not 0 <= self.widen <= MAX_WIDEN:
             raise OptionError(f"--widen is {self.widen}; allowed are 0 to {MAX_WIDEN}. Type: --widen 3")
         if self.schedule not in ("cosine", "constant"):
@@ -53,49 +54,52 @@ class Protocol:
             raise OptionError(f"clip is {self.clip}; the norm must be positive.")
 
     @property
+    def learning_rates(self) -> tuple[float, ...]:
+        """The grid, also where it is a single learning rate."""
+        return (float(self.lr),) if isinstance(self.lr, (int, float)) else tuple(self.lr)
+
+    @property
     def points(self) -> tuple[int, ...]:
         """The steps after which a run is evaluated, from 0 to the last."""
         count = min(self.evaluations, self.steps)
         return tuple(sorted({round(self.steps * index / count) for index in range(count + 1)}))
 
-    def rate_at(self, step: int, rate: float) -> float:
-        """Return the learning rate of a step, the first being 0."""
+    def lr_at(self, step: int, lr: float) -> float:
+        """Return the learning rate of a step, the first being 0, where `lr` is the largest."""
         rising = max(1, round(self.warmup * self.steps)) if self.warmup else 0
         if step < rising:
-            return rate * (step + 1) / (rising + 1)
+            return lr * (step + 1) / (rising + 1)
         if self.schedule == "constant":
-            return rate
-        return rate * 0.5 * (1 + cos(pi * (step - rising) / max(1, self.steps - rising)))
+            return lr
+        return lr * 0.5 * (1 + cos(pi * (step - rising) / max(1, self.steps - rising)))
 
     def beyond(self, best: float, tried: Sequence[float]) -> float | None:
         """Return the learning rate to try next where the best of those tried is the smallest or largest of them.
 
         It lies as far beyond as the grid's last two are apart. None where the best lies between others, where a single
-        rate was asked for, or where `widen` rates were tried beyond that edge.
+        one was requested, or where `widen` of them were tried beyond that edge.
         """
         order = sorted(tried)
-        if len(self.rates) < 2 or best not in (order[0], order[-1]):
+        if len(self.learning_rates) < 2 or best not in (order[0], order[-1]):
             return None
-        least, most = min(self.rates), max(self.rates)
+        least, most = min(self.learning_rates), max(self.learning_rates)
         smaller = best == order[0]
-        if sum(rate < least if smaller else rate > most for rate in order) >= self.widen:
+        if sum(lr < least if smaller else lr > most for lr in order) >= self.widen:
             return None
         factor = order[0] / order[1] if smaller else order[-1] / order[-2]
         return float(f"{best * factor:.2g}")
 
     def to_json(self) -> dict[str, Any]:
         """Return every field."""
-        return asdict(self) | {"rates": list(self.rates), "length": self.length or LENGTH}
+        return asdict(self) | {"lr": list(self.learning_rates), "length": self.length or LENGTH}
 
 
-def parse_rates(text: str) -> tuple[float, ...]:
-    """Read `3e-4,1e-3`."""
+def parse_lr(text: str) -> tuple[float, ...]:
+    """Read one learning rate or several: `3e-4,1e-3`."""
     try:
         return tuple(float(word) for word in text.split(","))
     except ValueError as error:
-        raise OptionError(
-            f"--rates {text!r} is no list of numbers. Type: --rates 3e-4,7e-4,1.7e-3,4e-3,1e-2"
-        ) from error
+        raise OptionError(f"--lr {text!r} is no list of numbers. {_EXAMPLE}") from error
 
 
 def _refuse(name: str, value: int, least: int) -> None:
@@ -104,11 +108,9 @@ def _refuse(name: str, value: int, least: int) -> None:
         raise OptionError(f"--{option} is {value}; allowed are {least} to {MAX_STEPS:,}. Type: --{option} {least * 50}")
 
 
-def _refuse_rates(rates: tuple[float, ...]) -> None:
-    if not rates or not all(isfinite(rate) and rate > 0 for rate in rates):
-        shown = ",".join(f"{rate:g}" for rate in rates)
-        raise OptionError(
-            f"--rates are {shown!r}; every rate must be positive. Type: --rates 3e-4,7e-4,1.7e-3,4e-3,1e-2"
-        )
+def _refuse_learning_rates(rates: tuple[float, ...]) -> None:
+    if not rates or not all(isfinite(lr) and lr > 0 for lr in rates):
+        shown = ",".join(f"{lr:g}" for lr in rates)
+        raise OptionError(f"--lr is {shown!r}; every learning rate must be positive. {_EXAMPLE}")
     if len(set(rates)) < len(rates):
-        raise OptionError(f"--rates names a rate twice. {_EXAMPLE}")
+        raise OptionError(f"--lr names a learning rate twice. {_EXAMPLE}")

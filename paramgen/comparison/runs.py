@@ -6,11 +6,11 @@ Each run is one JSON file in `OUT/runs/`, written in one step. `OUT/settings.jso
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, final
 
-from paramgen.comparison.kept import read_object, read_run
+from paramgen.comparison.run_record import FORMAT_VERSION, RunRecord, read_object, read_run
 from paramgen.errors import OutputError, one_line
 from paramgen.storage.folder import write_text
 
@@ -20,23 +20,23 @@ RUNS: Final = "runs"
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
-    """One training."""
+class RunId:
+    """Which training run: what is trained, from what, at which learning rate, with which random numbers."""
 
     architecture: str
     init: str
-    rate: float
+    lr: float
     seed: int
 
     @property
     def label(self) -> str:
         """The run in a line, for a reader."""
-        return f"{self.architecture}, {self.init}, rate {self.rate:g}, seed {self.seed}"
+        return f"{self.architecture}, {self.init}, lr {self.lr:g}, seed {self.seed}"
 
     @property
     def file(self) -> str:
         """The name of the run's file: readable, and different for every run."""
-        words = f"{self.architecture}-{self.init}-{self.rate:g}-{self.seed}"
+        words = f"{self.architecture}-{self.init}-{self.lr:g}-{self.seed}"
         plain = "".join(letter if letter.isalnum() or letter in ".-" else "_" for letter in words)
         return f"{plain[-80:]}-{hashlib.sha256(repr(self).encode()).hexdigest()[:8]}.json"
 
@@ -47,7 +47,7 @@ class Store:
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
-        self._memory: dict[Run, dict[str, Any]] = {}
+        self._memory: dict[RunId, RunRecord] = {}
 
     def refuse_others(self, settings: Mapping[str, Any]) -> None:
         """Raise an error if the folder belongs to something else: other settings, or no comparison at all."""
@@ -77,9 +77,10 @@ class Store:
     def begin(self, settings: Mapping[str, Any]) -> None:
         """Write down what the runs belong to."""
         if self._folder is not None and not (self._folder / SETTINGS).is_file():
-            write_text(self._folder / SETTINGS, json.dumps(settings, indent=1) + "\n")
+            kept = {"format_version": FORMAT_VERSION, **settings}
+            write_text(self._folder / SETTINGS, json.dumps(kept, indent=1) + "\n")
 
-    def get(self, run: Run) -> dict[str, Any] | None:
+    def get(self, run: RunId) -> RunRecord | None:
         """Return what was measured, if the run has ended."""
         if self._folder is not None and run not in self._memory:
             file = self._folder / RUNS / run.file
@@ -87,19 +88,23 @@ class Store:
                 self._memory[run] = read_run(file)
         return self._memory.get(run)
 
-    def ended(self, architecture: str, init: str) -> dict[tuple[float, int], dict[str, Any]]:
-        """Return the runs of one initializer that were asked for or kept since the store was opened, by rate, seed."""
+    def ended(self, architecture: str, init: str) -> dict[tuple[float, int], RunRecord]:
+        """Return the runs of one initialization that were looked up or made since the store was opened.
+
+        They are keyed by learning rate and seed.
+        """
         return {
-            (run.rate, run.seed): record
+            (run.lr, run.seed): record
             for run, record in self._memory.items()
             if (run.architecture, run.init) == (architecture, init)
         }
 
-    def put(self, run: Run, record: dict[str, Any]) -> None:
+    def put(self, run: RunId, record: RunRecord) -> None:
         """Keep what was measured."""
         self._memory[run] = record
         if self._folder is not None:
-            write_text(self._folder / RUNS / run.file, json.dumps(record) + "\n")
+            kept = {"format_version": FORMAT_VERSION, **asdict(run), **record.to_json()}
+            write_text(self._folder / RUNS / run.file, json.dumps(kept) + "\n")
 
 
 def _difference(one: Any, other: Any) -> str:

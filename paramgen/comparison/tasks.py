@@ -4,20 +4,19 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import log, sqrt
-from typing import Any, Literal, final
+from typing import final
 
 import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
 from paramgen.comparison.data.text import Tokens
+from paramgen.comparison.results import TaskSummary
 from paramgen.errors import OptionError
 from paramgen.images.sets import Pixels
 
 Batch = tuple[Tensor, Int64[Tensor, "..."]]
 """What the network takes, and what it should answer."""
-
-Metric = Literal["accuracy", "perplexity"]
 
 
 class Task(ABC):
@@ -46,7 +45,7 @@ class Task(ABC):
         """Return the same with its data on a device, where batches are then made."""
 
     @abstractmethod
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> TaskSummary:
         """Return sizes, the metric, and what guessing without looking would reach."""
 
 
@@ -60,12 +59,12 @@ class ImageTask(Task):
     test: Pixels
     classes: tuple[str, ...]
     mean: tuple[float, ...]  # by channel, of values from 0 to 1
-    deviation: tuple[float, ...]
+    std: tuple[float, ...]
 
     def train_batches(self, seed: int, size: int) -> Iterator[Batch]:
         """Yield shuffled epochs, one after the other, in batches of equal size."""
-        for places in _epochs(len(self.train.labels), size, seed):
-            index = places.to(self.train.pixels.device)
+        for chosen in _epochs(len(self.train.labels), size, seed):
+            index = chosen.to(self.train.pixels.device)
             yield self._normalized(self.train.pixels[index]), self.train.labels[index]
 
     def validation_batches(self, size: int) -> Iterator[Batch]:
@@ -81,31 +80,32 @@ class ImageTask(Task):
         return logits.float(), targets
 
     def to(self, device: torch.device) -> "ImageTask":
-        """Images are placed as bytes."""
+        """The images are moved as bytes."""
         train, validation, test = (
             Pixels(pixels=part.pixels.to(device), labels=part.labels.to(device))
             for part in (self.train, self.validation, self.test)
         )
         return replace(self, train=train, validation=validation, test=test)
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> TaskSummary:
         """Guessing is naming the most frequent class of the training images."""
         frequent = int(torch.bincount(self.train.labels, minlength=len(self.classes)).argmax())
         count = len(self.test.labels)
         chance = float((self.test.labels == frequent).sum()) / count
-        return {
-            "metric": "accuracy",
-            "chance": chance,
+        return TaskSummary(
+            metric="accuracy",
+            chance=chance,
             # Two standard errors of a share: as far as luck carries a network that guesses.
-            "at_chance_up_to": chance + 2 * sqrt(chance * (1 - chance) / count),
-            "classes": len(self.classes),
-            "train": len(self.train.labels),
-            "validation": len(self.validation.labels),
-            "test": count,
-            "shape": list(self.train.pixels.shape[1:]),
-            "mean": [round(value, 4) for value in self.mean],
-            "deviation": [round(value, 4) for value in self.deviation],
-        }
+            at_chance_up_to=chance + 2 * sqrt(chance * (1 - chance) / count),
+            unit="image",
+            train=len(self.train.labels),
+            validation=len(self.validation.labels),
+            test=count,
+            classes=len(self.classes),
+            shape=tuple(self.train.pixels.shape[1:]),
+            mean=tuple(round(value, 4) for value in self.mean),
+            std=tuple(round(value, 4) for value in self.std),
+        )
 
     def _in_order(self, part: Pixels, size: int) -> Iterator[Batch]:
         for pixels, labels in zip(part.pixels.split(size), part.labels.split(size), strict=True):
@@ -113,14 +113,14 @@ class ImageTask(Task):
 
     def _normalized(self, pixels: UInt8[Tensor, "batch channels height width"]) -> Float[Tensor, "..."]:
         mean = torch.tensor(self.mean, device=pixels.device).view(-1, 1, 1) * 255
-        deviation = torch.tensor(self.deviation, device=pixels.device).view(-1, 1, 1) * 255
-        return pixels.float().sub_(mean).div_(deviation)
+        std = torch.tensor(self.std, device=pixels.device).view(-1, 1, 1) * 255
+        return pixels.float().sub_(mean).div_(std)
 
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TextTask(Task):
-    """Every token of a window is to be told from those before it."""
+    """Every token of a window is to be predicted from those before it."""
 
     tokens: Tokens
     length: int
@@ -136,12 +136,12 @@ class TextTask(Task):
                 )
 
     def train_batches(self, seed: int, size: int) -> Iterator[Batch]:
-        """Yield windows from random places."""
+        """Yield windows from random positions."""
         generator = torch.Generator().manual_seed(seed)
         offsets = torch.arange(self.length)
         while True:
-            starts = torch.randint(len(self.tokens.train) - self.length + 1, (size, 1), generator=generator)
-            windows = self.tokens.train[(starts + offsets).to(self.tokens.train.device)]
+            firsts = torch.randint(len(self.tokens.train) - self.length + 1, (size, 1), generator=generator)
+            windows = self.tokens.train[(firsts + offsets).to(self.tokens.train.device)]
             yield windows, windows[:, 1:]
 
     def validation_batches(self, size: int) -> Iterator[Batch]:
@@ -157,28 +157,28 @@ class TextTask(Task):
         return logits[:, :-1].flatten(0, 1).float(), targets.flatten()
 
     def to(self, device: torch.device) -> "TextTask":
-        """The whole text is placed."""
+        """The whole text is moved."""
         train, validation, test = (
             part.to(device) for part in (self.tokens.train, self.tokens.validation, self.tokens.test)
         )
         return replace(self, tokens=replace(self.tokens, train=train, validation=validation, test=test))
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> TaskSummary:
         """Guessing is knowing how frequent each token is (add-one smoothed), and nothing of what came before."""
         counts = torch.bincount(self.tokens.train, minlength=self.tokens.vocabulary).double() + 1
         guess = float(-(counts / counts.sum()).log()[self.tokens.test].mean())
-        return {
-            "metric": "perplexity",
-            "chance": guess,
-            "at_chance_up_to": guess,
-            "uniform": log(self.tokens.vocabulary),
-            "vocabulary": self.tokens.vocabulary,
-            "unit": self.tokens.unit,
-            "train": len(self.tokens.train),
-            "validation": sum(windows.numel() for windows, _ in self.validation_batches(1024)),
-            "test": sum(windows.numel() for windows, _ in self.test_batches(1024)),
-            "length": self.length,
-        }
+        return TaskSummary(
+            metric="perplexity",
+            chance=guess,
+            at_chance_up_to=guess,
+            unit=self.tokens.unit,
+            train=len(self.tokens.train),
+            validation=sum(windows.numel() for windows, _ in self.validation_batches(1024)),
+            test=sum(windows.numel() for windows, _ in self.test_batches(1024)),
+            uniform=log(self.tokens.vocabulary),
+            vocabulary=self.tokens.vocabulary,
+            length=self.length,
+        )
 
     def _side_by_side(self, part: Int64[Tensor, " _"], size: int) -> Iterator[Batch]:
         every = part[: len(part) // self.length * self.length].view(-1, self.length)
@@ -188,7 +188,7 @@ class TextTask(Task):
 
 
 def _epochs(count: int, size: int, seed: int) -> Iterator[Int64[Tensor, " batch"]]:
-    """Yield batches of exactly `size` places; an epoch's rest is the beginning of the next batch."""
+    """Yield batches of exactly `size` indices; an epoch's rest is the beginning of the next batch."""
     generator = torch.Generator().manual_seed(seed)
     rest = torch.empty(0, dtype=torch.int64)
     while True:

@@ -35,12 +35,12 @@ def flat():
 
 example_input = torch.zeros(2, 3, 16, 16)
 """
-SMALL = ("--steps", 6, "--seeds", 2, "--rates", "1e-2,3e-2", "--widen", 0, "--batch", 8)
+SMALL = ("--steps", 6, "--seeds", 2, "--lr", "1e-2,3e-2", "--widen", 0, "--batch", 8)
 
 
 @pytest.fixture
 def compare(command: "Command", tmp_path: Path, photos: Path) -> "Command":
-    """Compare the library's own start with the shipped hypernet's, shortly."""
+    """Compare the default initialization with the shipped hypernet's, shortly."""
     (tmp_path / "my.py").write_text(OWN, encoding="utf-8")
 
     def run(*arguments: object, **options: object) -> object:
@@ -61,7 +61,7 @@ def _missing(words: list[str]) -> list[object]:
 def _untimed(value: Any) -> Any:
     """Results without what a clock said."""
     if isinstance(value, dict):
-        return {key: _untimed(item) for key, item in value.items() if key not in ("seconds", "start_seconds")}
+        return {key: _untimed(item) for key, item in value.items() if key not in ("seconds", "init_seconds")}
     return [_untimed(item) for item in value] if isinstance(value, list) else value
 
 
@@ -90,16 +90,16 @@ def test_answers_and_keeps_everything(compare: "Command", tmp_path: Path) -> Non
     assert "num_classes=3" in architecture["notes"][0]
     assert architecture["best_simple"] == "library"
     records = [json.loads(path.read_text()) for path in (tmp_path / "out" / "runs").iterdir()]
-    assert len(records) == 2 * (2 + 1)  # both rates for seed 0, the better one for seed 1
-    for start in architecture["starts"]:
-        own = [each for each in records if each["init"] == start["init"] and each["rate"] == start["rate"]]
+    assert len(records) == 2 * (2 + 1)  # both learning rates for seed 0, the better one for seed 1
+    for result in architecture["initializations"]:
+        own = [each for each in records if each["init"] == result["init"] and each["lr"] == result["lr"]]
         ends = [each["accuracy"][-1] for each in sorted(own, key=lambda each: each["seed"])]
-        assert start["final"]["values"] == pytest.approx(ends, abs=1e-6)
+        assert result["final"]["values"] == pytest.approx(ends, abs=1e-6)
         grid = {
-            each["rate"]: each["accuracy"][-1] for each in records if (each["init"], each["seed"]) == (start["init"], 0)
+            each["lr"]: each["accuracy"][-1] for each in records if (each["init"], each["seed"]) == (result["init"], 0)
         }
-        assert grid[start["rate"]] == max(grid.values())
-        assert start["steps"] == [0, 1, 2, 3, 4, 5, 6]
+        assert grid[result["lr"]] == max(grid.values())
+        assert result["steps"] == [0, 1, 2, 3, 4, 5, 6]
     assert done.out.splitlines()[0] == results["conclusion"][0]
     assert results["conclusion"][0] in (tmp_path / "out" / "table.md").read_text()
     assert done.err.count("finished") == 6 and "left" in done.err
@@ -144,7 +144,7 @@ def test_learns_a_text_with_a_small_gpt2(compare: "Command", text: Path, tmp_pat
     assert done.status == 0, done.err
     (architecture,) = json.loads(done.out)["architectures"]
     assert architecture["task"] | {"vocabulary": 256, "unit": "byte", "length": 32} == architecture["task"]
-    curve = architecture["starts"][0]["curve"]["mean"]
+    curve = architecture["initializations"][0]["curve"]["mean"]
     assert curve[0] == pytest.approx(architecture["task"]["uniform"], abs=0.3)
     assert curve[-1] < curve[0] - 0.5
     assert "perplexity" in architecture["conclusion"]["sentences"][0]
@@ -152,13 +152,13 @@ def test_learns_a_text_with_a_small_gpt2(compare: "Command", text: Path, tmp_pat
 
 @pytest.mark.slow
 def test_a_network_with_more_outputs_than_classes_is_trained_and_said_so(compare: "Command") -> None:
-    done = compare("--arch", "my.py:ten", "--init", "library", "--steps", 1, "--seeds", 1, "--rates", "1e-3")
+    done = compare("--arch", "my.py:ten", "--init", "library", "--steps", 1, "--seeds", 1, "--lr", "1e-3")
     assert done.status == 0, done.err
     assert re.search(r"note: my.py:ten has 10 outputs, of which 3 are used", done.out)
 
 
 @pytest.mark.parametrize(
-    ("options", "said"), [(("--rates", "fast"), "Type: --rates"), (("--schedule", "linear"), "Type: --schedule")]
+    ("options", "said"), [(("--lr", "fast"), "Type: --lr"), (("--schedule", "linear"), "Type: --schedule")]
 )
 def test_a_refusal_is_one_line_and_leaves_nothing(
     compare: "Command", tmp_path: Path, options: tuple[object, ...], said: str

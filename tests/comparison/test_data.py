@@ -14,7 +14,7 @@ from paramgen.architectures.overrides import join_spec
 from paramgen.comparison.comparing import typed_vocabulary
 from paramgen.comparison.data import open_data
 from paramgen.comparison.data.text import TextSet, tokenized
-from paramgen.comparison.material import Material
+from paramgen.comparison.data_module import DataModule
 from paramgen.comparison.protocol import Protocol
 from paramgen.comparison.tasks import ImageTask, TextTask
 from paramgen.images.sets import ImageSet, Pixels, decoded, keep, kept_at, resized
@@ -184,9 +184,7 @@ def test_a_tokenizer_of_the_users(text: Path, tmp_path: Path) -> None:
 
 def test_a_seed_decides_the_order_and_an_epoch_leaves_nothing_out(photos: Path) -> None:
     train, test = read(photos)
-    task = ImageTask(
-        train=train, validation=test, test=test, classes=("a", "b", "c"), mean=(0.5,) * 3, deviation=(0.2,) * 3
-    )
+    task = ImageTask(train=train, validation=test, test=test, classes=("a", "b", "c"), mean=(0.5,) * 3, std=(0.2,) * 3)
 
     def first(seed: int) -> list[float]:
         stream = task.train_batches(seed, 8)
@@ -195,7 +193,7 @@ def test_a_seed_decides_the_order_and_an_epoch_leaves_nothing_out(photos: Path) 
     assert first(1) == first(1) != first(2)
     epochs = first(1)
     assert sorted(epochs[:36]) == sorted(epochs[36:])
-    assert task.describe()["chance"] == pytest.approx(1 / 3)
+    assert task.describe().chance == pytest.approx(1 / 3)
 
 
 def test_windows_of_a_text_are_asked_for_what_comes_next(text: Path) -> None:
@@ -212,12 +210,12 @@ def test_windows_of_a_text_are_asked_for_what_comes_next(text: Path) -> None:
     assert len(kept_back) and bool((kept_back == 7).all()), "what learning rates are chosen on is no test text"
 
 
-def test_a_hypernet_is_told_of_the_tokenizer_that_was_trained(text: Path, tmp_path: Path) -> None:
-    material = Material(str(text), Protocol(), tokenizer=None, cache=None, vocabulary=270)
-    told = material.told(initializer_of("hypernet:text")).describe()
-    material.keep_tokenizer(tmp_path / "words")
+def test_a_hypernet_knows_the_tokenizer_that_was_trained(text: Path, tmp_path: Path) -> None:
+    module = DataModule(str(text), Protocol(), tokenizer=None, cache=None, vocabulary=270)
+    resolved = module.resolved(initializer_of("hypernet:text")).describe()
+    module.keep_tokenizer(tmp_path / "words")
     read = initializer_of(f"hypernet:text?tokenizer={tmp_path / 'words'}").describe()
-    assert told["spelling"] == read["spelling"]
+    assert resolved["spelling"] == read["spelling"]
 
 
 @pytest.mark.parametrize(
@@ -229,8 +227,8 @@ def test_a_text_is_read_with_the_vocabulary_that_was_typed(
     overrides = {} if typed is None else {"vocab_size": typed}
     for specs, more in ((["gpt2"], overrides), ([join_spec("gpt2", overrides)], {})):
         size = typed_vocabulary(specs, more)
-        material = Material(str(text), Protocol(), tokenizer=None, cache=None, typed=size)
-        assert (material.answers, unit in material.identity) == (tokens, True)
+        module = DataModule(str(text), Protocol(), tokenizer=None, cache=None, typed=size)
+        assert (module.answers, unit in module.identity) == (tokens, True)
 
 
 def test_networks_of_several_vocabularies_read_the_least() -> None:

@@ -11,7 +11,7 @@ from torch import nn
 import paramgen
 from paramgen.errors import ParamgenError
 
-SMALL: dict[str, Any] = {"steps": 2, "seeds": 1, "rates": (1e-2,), "batch": 4, "init": ("library",)}
+SMALL: dict[str, Any] = {"steps": 2, "seeds": 1, "lr": (1e-2,), "batch": 4, "init": ("library",)}
 
 
 def build(num_classes: int = 10) -> nn.Module:
@@ -81,13 +81,13 @@ BAD_OPTIONS = [
     ({"steps": 0}, "steps is 0"),
     ({"seeds": 0}, "seeds is 0"),
     ({"batch": 1}, "batch is 1"),
-    ({"rates": (1e-3, -1.0)}, "every rate must be positive"),
-    ({"rates": (float("nan"),)}, "every rate must be positive"),
-    ({"rates": ()}, "every rate must be positive"),
-    ({"rates": (1e-3, 1e-3)}, "names a rate twice"),
+    ({"lr": (1e-3, -1.0)}, "every learning rate must be positive"),
+    ({"lr": float("nan")}, "every learning rate must be positive"),
+    ({"lr": ()}, "every learning rate must be positive"),
+    ({"lr": (1e-3, 1e-3)}, "names a learning rate twice"),
     ({"init": ("librari",)}, "Did you mean 'library'"),
     ({"init": ("library", "library")}, "'library' is named twice"),
-    ({"init": ()}, "No start is named"),
+    ({"init": ()}, "No initializer is named"),
     ({"arch": []}, "No architecture is named"),
     ({"arch": [("a", build), ("a", build)]}, "'a' is named twice"),
     ({"arch": ("two", lambda: build(2))}, "has 2 outputs; your data has 3 classes"),
@@ -145,7 +145,7 @@ def test_a_language_model_that_reads_ahead(tmp_path: Path, text: Path) -> None:
         def forward(self, tokens: torch.Tensor) -> torch.Tensor:
             return self.head(self.embedding(tokens).mean(1, keepdim=True).expand(-1, tokens.shape[1], -1))
 
-    assert "sees the tokens that it should tell" in refusal(tmp_path, text, arch=("ahead", Ahead))
+    assert "sees the tokens that it should predict" in refusal(tmp_path, text, arch=("ahead", Ahead))
 
 
 def test_a_folder_of_something_else(photos: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Training is alike for every start, honest about batch norms, and survives what goes wrong."""
+"""Training is the same for every initialization, honest about batch norms, and survives what goes wrong."""
 
 import json
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ import paramgen
 from paramgen.comparison import Event, Pixels, Protocol, training
 from paramgen.comparison.comparing import compare
 
-SMALL: dict[str, Any] = {"steps": 4, "seeds": 1, "rates": (1e-2,), "batch": 8, "evaluations": 2}
+SMALL: dict[str, Any] = {"steps": 4, "seeds": 1, "lr": (1e-2,), "batch": 8, "evaluations": 2}
 
 
 @pytest.fixture
@@ -34,9 +34,9 @@ def build() -> nn.Module:
 EXAMPLE = ((torch.zeros(2, 3, 8, 8),), {})
 
 
-def run(asked: Any, arrays: Any, **options: Any) -> dict[str, Any]:
+def run(requested: Any, arrays: Any, **options: Any) -> dict[str, Any]:
     init = options.pop("init", ("library",))
-    found = compare(asked, arrays, init, Protocol(**SMALL | options), example_input=EXAMPLE)
+    found = compare(requested, arrays, init, Protocol(**SMALL | options), example_input=EXAMPLE)
     return json.loads(json.dumps(found.to_json()))
 
 
@@ -46,18 +46,18 @@ def test_it_learns_and_leaves_the_caller_alone(arrays: tuple[Pixels, Pixels]) ->
     before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
     random = torch.random.get_rng_state()
     (found,) = run(module, arrays, steps=30)["architectures"]
-    assert found["starts"][0]["final"]["mean"] > 0.9
+    assert found["initializations"][0]["final"]["mean"] > 0.9
     assert all(torch.equal(tensor, before[name]) for name, tensor in module.state_dict().items())
     assert torch.equal(torch.random.get_rng_state(), random)
 
 
 def test_the_same_call_gives_the_same_figures(arrays: tuple[Pixels, Pixels]) -> None:
-    one, other = (run(("own", build), arrays, seeds=2)["architectures"][0]["starts"][0] for _ in range(2))
+    one, other = (run(("own", build), arrays, seeds=2)["architectures"][0]["initializations"][0] for _ in range(2))
     assert one["curve"] == other["curve"]
     assert one["curve"]["values"][-1][0] != one["curve"]["values"][0][0]
 
 
-def test_every_start_sees_the_same_data_and_dropout(arrays: tuple[Pixels, Pixels]) -> None:
+def test_every_initialization_sees_the_same_data_and_dropout(arrays: tuple[Pixels, Pixels]) -> None:
     seen: list[float] = []
 
     class Spy(nn.Module):
@@ -70,7 +70,7 @@ def test_every_start_sees_the_same_data_and_dropout(arrays: tuple[Pixels, Pixels
                 seen.append(float(nn.functional.dropout(images, 0.5).sum()))
             return self.network(images)
 
-    run(("spy", Spy), arrays, init=("library", "orthogonal"), rates=(1e-2, 1e-3), widen=0)
+    run(("spy", Spy), arrays, init=("library", "orthogonal"), lr=(1e-2, 1e-3), widen=0)
     assert len(seen) == 16
     torch.manual_seed(7)  # the caller's random numbers decide nothing
     run(("spy", Spy), arrays)
@@ -96,11 +96,11 @@ class Shifted(nn.Module):
         return self.head(self.norm(images + 50).mean((2, 3)))
 
 
-def test_a_start_is_tested_with_batch_norms_that_know_the_data(arrays: tuple[Pixels, Pixels]) -> None:
-    (found,) = run(("shifted", Shifted), arrays, rates=(1e-9,), steps=1)["architectures"]
-    start = found["starts"][0]
-    assert start["zero_shot"]["mean"] == 1.0
-    assert start["final"]["mean"] == 0.5  # the statistics of one step of training are not there yet
+def test_initial_weights_are_tested_with_batch_norms_that_know_the_data(arrays: tuple[Pixels, Pixels]) -> None:
+    (found,) = run(("shifted", Shifted), arrays, lr=(1e-9,), steps=1)["architectures"]
+    result = found["initializations"][0]
+    assert result["zero_shot"]["mean"] == 1.0
+    assert result["final"]["mean"] == 0.5  # the statistics of one step of training are not there yet
 
 
 def test_a_run_that_diverges_is_guessing_from_there_on(arrays: tuple[Pixels, Pixels]) -> None:
@@ -112,10 +112,10 @@ def test_a_run_that_diverges_is_guessing_from_there_on(arrays: tuple[Pixels, Pix
         def forward(self, images: Tensor) -> Tensor:
             return self.linear(images.flatten(1)).exp().exp()
 
-    (found,) = run(("explosive", Explosive), arrays, rates=(1e4,))["architectures"]
-    start = found["starts"][0]
-    assert start["diverged"] == start["at_chance"] == 1
-    assert start["final"]["mean"] == found["task"]["chance"]
+    (found,) = run(("explosive", Explosive), arrays, lr=(1e4,))["architectures"]
+    result = found["initializations"][0]
+    assert result["diverged"] == result["at_chance"] == 1
+    assert result["final"]["mean"] == found["task"]["chance"]
     assert any("diverged" in sentence for sentence in found["conclusion"]["sentences"])
 
 
@@ -140,11 +140,11 @@ def test_a_run_that_fails_is_recorded_and_the_others_go_on(arrays: tuple[Pixels,
         example_input=EXAMPLE[0],
         out=tmp_path / "out",
         progress=events.append,
-        **SMALL | {"rates": (1e-2, 1e-3), "widen": 0},
+        **SMALL | {"lr": (1e-2, 1e-3), "widen": 0},
     )
-    start = results.to_json()["architectures"][0]["starts"][0]
-    assert (start["failed"], start["reasons"], start["rate"]) == (1, ["RuntimeError: no memory at all"], 1e-3)
-    assert [event.ended["status"] for event in events if event.ended] == ["failed", "finished"]
+    result = results.to_json()["architectures"][0]["initializations"][0]
+    assert (result["failed"], result["reasons"], result["lr"]) == (1, ["RuntimeError: no memory at all"], 1e-3)
+    assert [event.ended.status for event in events if event.ended] == ["failed", "finished"]
     assert events[-1].done == events[-1].total == 8
     assert "failed (RuntimeError: no memory at all)" in (tmp_path / "out" / "index.html").read_text()
 
@@ -177,9 +177,9 @@ def test_what_its_owner_froze_stays_frozen(arrays: tuple[Pixels, Pixels], monkey
     trained: list[dict[str, Tensor]] = []
     original = training._measured
 
-    def measured(bench: Any, module: nn.Module, *given: Any, **named: Any) -> dict[str, Any]:
+    def measured(job: Any, module: nn.Module, *given: Any, **named: Any) -> Any:
         before = {name: value.clone() for name, value in module.named_parameters()}
-        found = original(bench, module, *given, **named)
+        found = original(job, module, *given, **named)
         trained.append({name: value - before[name] for name, value in module.named_parameters()})
         return found
 
@@ -198,37 +198,37 @@ def test_a_grid_is_widened_beyond_its_edge_and_the_results_have_all_of_it(arrays
         ("own", build),
         arrays,
         ("library",),
-        Protocol(**SMALL | {"rates": (1e-9, 1e-8), "widen": 2, "seeds": 2}),
+        Protocol(**SMALL | {"lr": (1e-9, 1e-8), "widen": 2, "seeds": 2}),
         example_input=EXAMPLE,
         progress=events.append,
     ).to_json()
-    start = found["architectures"][0]["starts"][0]
-    tried = [float(rate) for rate in start["rates"]]
-    assert len(tried) > 2 and min(tried) <= start["rate"] <= max(tried)
-    assert all(figures["values"] for figures in start["rates"].values())
+    result = found["architectures"][0]["initializations"][0]
+    tried = [float(lr) for lr in result["by_lr"]]
+    assert len(tried) > 2 and min(tried) <= result["lr"] <= max(tried)
+    assert all(figures["values"] for figures in result["by_lr"].values())
     assert events[-1].done == events[-1].total == 4 * (len(tried) + 1)
 
 
 def test_no_test_image_has_a_say_in_the_learning_rate(arrays: tuple[Pixels, Pixels]) -> None:
     train, test = arrays
-    wrong = Pixels(pixels=test.pixels, labels=1 - test.labels)  # on which a rate that learns does worst
-    options: dict[str, Any] = {"rates": (1e-6, 1e-3, 1e-2), "steps": 20, "widen": 0}
+    wrong = Pixels(pixels=test.pixels, labels=1 - test.labels)  # on which a learning rate that learns does worst
+    options: dict[str, Any] = {"lr": (1e-6, 1e-3, 1e-2), "steps": 20, "widen": 0}
     one, other = (run(("own", build), (train, given), **options)["architectures"][0] for given in (test, wrong))
-    assert one["starts"][0]["rate"] == other["starts"][0]["rate"]
-    assert one["starts"][0]["final"]["mean"] == pytest.approx(1 - other["starts"][0]["final"]["mean"])
+    assert one["initializations"][0]["lr"] == other["initializations"][0]["lr"]
+    assert one["initializations"][0]["final"]["mean"] == pytest.approx(1 - other["initializations"][0]["final"]["mean"])
     assert one["task"]["validation"] == 8 and one["task"]["train"] == 32
 
 
-def test_a_live_module_starts_from_what_it_holds_for_every_seed(arrays: tuple[Pixels, Pixels]) -> None:
+def test_a_live_module_begins_with_what_it_holds_for_every_seed(arrays: tuple[Pixels, Pixels]) -> None:
     def plain() -> nn.Module:
         return nn.Sequential(nn.Flatten(), nn.Linear(192, 2))
 
-    untrained = {"steps": 1, "seeds": 3, "rates": (1e-12,), "widen": 0, "init": ("library",)}
+    untrained = {"steps": 1, "seeds": 3, "lr": (1e-12,), "widen": 0, "init": ("library",)}
     results = run(plain(), arrays, **untrained)
     (found,) = results["architectures"]
-    curves = found["starts"][0]["curve"]["values"]
+    curves = found["initializations"][0]["curve"]["values"]
     assert len(set(curves[0])) == 1, "all seeds begin at the same values"
-    assert "is a live module: what a start leaves alone is what it holds" in json.dumps(results)
+    assert "is a live module: what an initializer leaves alone is what it holds" in json.dumps(results)
     (drawn,) = run(("own", plain), arrays, **untrained)["architectures"]
     assert "live module" not in json.dumps(drawn)
 
@@ -237,6 +237,6 @@ def test_a_lazy_module_is_compared(arrays: tuple[Pixels, Pixels]) -> None:
     def lazy() -> nn.Module:
         return nn.Sequential(nn.LazyConv2d(4, 3), nn.LazyBatchNorm2d(), nn.Flatten(), nn.LazyLinear(2))
 
-    for asked in (lazy(), ("lazy", lazy)):
-        (found,) = run(asked, arrays, steps=2)["architectures"]
+    for requested in (lazy(), ("lazy", lazy)):
+        (found,) = run(requested, arrays, steps=2)["architectures"]
         assert found["parameters"] == sum(parameter.numel() for parameter in build().parameters())

@@ -29,7 +29,7 @@ SAID = {
         "takes no prompt. Leave prompt out, or pass: init='diffusion'"
     ),
     "Type: --arch 'm.py:net' --set width=8 --seed 0": "Pass: arch='m.py:net', overrides={'width': 8}, seed=0",
-    "--rates '1,x' is no list. Type: --rates 1e-3,1e-2": "rates='1,x' is no list. Pass: rates=(0.001, 0.01)",
+    "--lr '1,x' is no list. Type: --lr 1e-3,1e-2": "lr='1,x' is no list. Pass: lr=(0.001, 0.01)",
     "Type: --tokenizer and a folder": "Pass: tokenizer and a folder",
     "Type: --public, if so": "Pass: public=True, if so",
     "Type: --trace-timeout 300": "Pass: trace_timeout=300",

@@ -12,9 +12,9 @@ from huggingface_hub.repocard import metadata_eval_result
 from huggingface_hub.repocard_data import model_index_to_eval_results
 
 from benchmarks.cards import CARDS, rendered
-from benchmarks.initialization import text as text_starts
+from benchmarks.initialization import text
 from benchmarks.initialization.table import TIE, markdown
-from paramgen.initializers.auto import REACH
+from paramgen.initializers.auto import MAX_EXTRAPOLATION
 from scripts import readme_picture
 
 ROOT = Path(__file__).parents[2]
@@ -40,22 +40,24 @@ def test_the_card_has_a_row_for_every_network() -> None:
         assert expected in card
 
 
-def starts() -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((ROOT / "cards" / "results" / "vision_starts.json").read_text(encoding="utf-8"))
+def vision() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((ROOT / "cards" / "results" / "vision.json").read_text(encoding="utf-8"))
     return found
 
 
 def test_the_vision_card_has_the_whole_table_of_what_ships() -> None:
     card = (ROOT / "cards" / "vision.md").read_text(encoding="utf-8")
-    assert markdown(starts()) in card
+    assert markdown(vision()) in card
     weights = ROOT / "paramgen" / "pretrained" / "vision" / "model.safetensors"
-    assert starts()["hypernet"]["sha256"] == sha256(weights.read_bytes()).hexdigest()
+    assert vision()["hypernet"]["sha256"] == sha256(weights.read_bytes()).hexdigest()
     run = json.loads((ROOT / "cards" / "results" / "vision_milestones.json").read_text(encoding="utf-8"))["run"]
     assert f"{run['steps']:,} steps of one network" in card and f"{run['minutes']:.0f} minutes" in card
 
 
 def texts() -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((ROOT / "cards" / "results" / "text_starts.json").read_text(encoding="utf-8"))
+    found: dict[str, Any] = json.loads(
+        (ROOT / "cards" / "results" / "text_lr_on_test.json").read_text(encoding="utf-8")
+    )
     return found
 
 
@@ -69,7 +71,7 @@ WHEN = "docs/when.md"
 
 def test_the_text_card_and_the_site_have_the_table_of_what_ships() -> None:
     card = (ROOT / "cards" / "text.md").read_text(encoding="utf-8")
-    assert text_starts.markdown(texts()) in card
+    assert text.markdown(texts()) in card
     weights = ROOT / "paramgen" / "pretrained" / "text" / "model.safetensors"
     assert texts()["hypernet"]["sha256"] == sha256(weights.read_bytes()).hexdigest()
     page = flowing(WHEN)
@@ -90,12 +92,12 @@ def _lower(ratio: float) -> str:
 
 
 def unseen() -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((ROOT / "cards" / "results" / "text_unseen.json").read_text(encoding="utf-8"))
+    found: dict[str, Any] = json.loads((ROOT / "cards" / "results" / "text.json").read_text(encoding="utf-8"))
     return found
 
 
 def test_the_text_card_has_the_text_that_was_never_read() -> None:
-    assert text_starts.markdown(unseen()) in (ROOT / "cards" / "text.md").read_text(encoding="utf-8")
+    assert text.markdown(unseen()) in (ROOT / "cards" / "text.md").read_text(encoding="utf-8")
     assert unseen()["hypernet"]["sha256"] == texts()["hypernet"]["sha256"] and unseen()["summary"]["wins"] == 1
 
 
@@ -149,7 +151,7 @@ def _points(svg: str) -> list[float]:
 
 def test_the_site_quotes_the_table_of_images() -> None:
     page = flowing(WHEN)
-    whole = starts()["summary"]
+    whole = vision()["summary"]
     cifar, digits = whole["by_data"]["cifar10"], whole["by_data"]["hand_digits"]
     assert f"On {cifar['rows']} networks that no training has seen" in page
     assert f"{percent(cifar['final']['hypernet'])} % accuracy" in page
@@ -162,10 +164,10 @@ def test_the_site_quotes_the_table_of_images() -> None:
 
 
 def test_the_readme_says_how_small_the_networks_were() -> None:
-    largest = max(row["parameters"] for row in starts()["rows"]) / 1e6
+    largest = max(row["parameters"] for row in vision()["rows"]) / 1e6
     assert f"{largest:.1f} million for images" in flowing("README.md")
     assert f"at most {largest:.1f} million parameters" in flowing(WHEN)
-    assert REACH == 4 and all(
+    assert MAX_EXTRAPOLATION == 4 and all(
         "more than four times" in flowing(name) for name in (WHEN, "README.md", "docs/initializers.md")
     )
 
@@ -173,13 +175,12 @@ def test_the_readme_says_how_small_the_networks_were() -> None:
 def test_the_vision_card_says_what_shuffled_values_have() -> None:
     card = (ROOT / "cards" / "vision.md").read_text(encoding="utf-8")
     said = []
-    for data in ("hand_digits", "cifar10"):
-        final = starts()["summary"]["by_data"][data]["final"]
+    names = {"hand_digits": "`hand_digits`", "tiny": "`tiny`", "cifar10": "CIFAR-10"}
+    for data, name in names.items():
+        final = vision()["summary"]["by_data"][data]["final"]
         shuffled, whole = (100 * (final[key] - final["library"]) for key in ("shuffled:hypernet", "hypernet"))
-        said.append(
-            f"{shuffled:.1f} of {whole:.1f} points on {'`hand_digits`' if data == 'hand_digits' else 'CIFAR-10'}"
-        )
-    assert " ".join(card.split()).count(f"shuffled values have {said[0]}, and {said[1]}") == 1
+        said.append(f"{shuffled:.1f} of {whole:.1f} points on {name}")
+    assert " ".join(card.split()).count(f"shuffled values have {said[0]}, {said[1]}, and {said[2]}") == 1
 
 
 @pytest.mark.parametrize(("folder", "card"), [("first_light", "first-light"), ("vision", "vision")])
@@ -220,7 +221,7 @@ def test_the_figures_of_the_metadata_are_those_of_the_results() -> None:
         return [each.metric_value for each in ModelCard.load(ROOT / "cards" / f"{name}.md").data.eval_results or []]
 
     found = values("vision")
-    for means in starts()["summary"]["by_data"].values():
+    for means in vision()["summary"]["by_data"].values():
         assert found[:3] == [means["final"]["hypernet"], means["mean_lead"], means["zero_shot"]["hypernet"]]
         found = found[3:]
     assert not found and values("first-light") == [result()["summary"]["zero_shot_hypernet"]]

@@ -8,16 +8,17 @@ import os
 import re
 import shlex
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from itertools import takewhile
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import pytest
 import yaml
 
 from paramgen.comparison.conclusion import conclude
+from paramgen.comparison.results import InitializationResult, TaskSummary
 from paramgen.initializers import initializers
 from tests.conftest import Command
 
@@ -116,22 +117,34 @@ def comparison(document: str) -> tuple[list[str], list[str]]:
     return shlex.split(found[1].replace("\\\n", ""))[1:], found[2].splitlines()
 
 
+TEXT = TaskSummary(
+    metric="perplexity", chance=9.0, at_chance_up_to=9.0, unit="byte", train=0, validation=0, test=200, uniform=5.5
+)
+
+
+def measured(init: str, entry: Mapping[str, Any]) -> InitializationResult:
+    """The result of an initialization of which a benchmark kept the curve of three seeds."""
+    whole = {"init": init, "simple": True, "failed": 0, "reasons": [], "diverged": 0, "diverged_at_lr": 0}
+    spread = entry["final"]  # nothing is said of what the benchmark did not keep
+    kept = {"seeds": [0, 1, 2], "lr_at_edge": None, "at_chance": 0, "area": spread, "init_seconds": spread}
+    return InitializationResult.from_json({**whole, **kept, **entry})
+
+
 @pytest.mark.parametrize("document", WITH_COMPARISON)
 def test_the_sample_of_a_comparison_is_what_was_measured(document: str) -> None:
     """Its command has the protocol of the result, and its sample is what `compare` says of that result."""
     pytest.importorskip("scipy")
     arguments, sample = comparison(document)
-    found = json.loads((ROOT / "cards" / "results" / "text_unseen.json").read_text(encoding="utf-8"))
+    found = json.loads((ROOT / "cards" / "results" / "text.json").read_text(encoding="utf-8"))
     (row,) = (each for each in found["rows"] if each["network"] == "gpt2-112")
     overrides = {arguments[place + 1] for place, word in enumerate(arguments) if word == "--set"}
     assert overrides == set(row["made_by"].partition("?")[2].split("&"))
     values = {word: arguments[place + 1] for place, word in enumerate(arguments) if word.startswith("--")}
     named = {key: float(values[f"--{key}"]) for key in ("steps", "batch", "length", "test-examples")}
     assert named == {key: found["protocol"][key.replace("-", "_")] for key in named}
-    assert [float(each) for each in values["--rates"].split(",")] == found["protocol"]["rates"]
-    told = {"seeds": [0, 1, 2], "rate_at_edge": None, "at_chance": 0, "failed": 0, "diverged": 0}
-    starts = [{**row["starts"][init], "init": init, **told} for init in ("hypernet", "library")]
-    said = conclude(starts, {"metric": "perplexity", "test": 200}, steps=found["steps"], seeds=3)["sentences"]
+    assert [float(each) for each in values["--lr"].split(",")] == found["protocol"]["lr"]
+    results = [measured(init, row["initializations"][init]) for init in ("hypernet", "library")]
+    said = conclude(results, TEXT, steps=found["steps"], seeds=3).sentences
     assert sample == [said[0], "...", said[-1]]
 
 

@@ -50,7 +50,7 @@ def _torchvision_labels(part: Any) -> list[int]:
         found = getattr(part, attribute, None)
         if found is not None and len(found) == len(part):
             return [int(label) for label in found]
-    return [int(part[place][1]) for place in range(len(part))]
+    return [int(part[index][1]) for index in range(len(part))]
 
 
 def datasets_data(name: str, options: Mapping[str, Any]) -> ImageSet | TextSet:
@@ -95,8 +95,8 @@ class _Column:
         self._rows = rows
         self._name = name
 
-    def __getitem__(self, place: int) -> tuple[Any]:
-        return (self._rows[place][self._name],)
+    def __getitem__(self, index: int) -> tuple[Any]:
+        return (self._rows[index][self._name],)
 
 
 def _column(spec: str, features: Any, options: Mapping[str, Any], kind: str, feature: Any) -> str | None:
@@ -122,22 +122,22 @@ def _image_set(spec: str, classes: tuple[str, ...], parts: Sequence[tuple[Any, l
     """Return both splits; every fifth image of a fixed shuffle is held out where there is but one."""
     notes: tuple[str, ...] = ()
     # A label of -1 says that the set's authors keep it to themselves.
-    places = [[place for place, label in enumerate(labels) if label >= 0] for _, labels in parts]
+    indices = [[index for index, label in enumerate(labels) if label >= 0] for _, labels in parts]
     if len(parts) == 1:
         import torch
 
-        shuffle = torch.randperm(len(places[0]), generator=torch.Generator().manual_seed(_SEED)).tolist()
-        order = [places[0][index] for index in shuffle]
-        places = [sorted(order[len(order) // _HELD_OUT :]), sorted(order[: len(order) // _HELD_OUT])]
+        shuffle = torch.randperm(len(indices[0]), generator=torch.Generator().manual_seed(_SEED)).tolist()
+        order = [indices[0][position] for position in shuffle]
+        indices = [sorted(order[len(order) // _HELD_OUT :]), sorted(order[: len(order) // _HELD_OUT])]
         parts = [parts[0], parts[0]]
         notes = ("There is no test split, so a fifth of the images was held out, by a fixed seed.",)
-    train, test = (_split(spec, part, labels, own) for (part, labels), own in zip(parts, places, strict=True))
+    train, test = (_split(spec, part, labels, own) for (part, labels), own in zip(parts, indices, strict=True))
     return ImageSet(name=spec, classes=classes, train=train, test=test, identity=identity, notes=notes)
 
 
-def _split(spec: str, part: Any, labels: list[int], places: list[int]) -> Split:
+def _split(spec: str, part: Any, labels: list[int], indices: list[int]) -> Split:
     def read(chosen: Sequence[int]) -> Iterator[tuple[str, Any]]:
-        for place in chosen:
-            yield f"{spec}, image {places[place]}", part[places[place]][0]
+        for index in chosen:
+            yield f"{spec}, image {indices[index]}", part[indices[index]][0]
 
-    return Split(labels=[labels[place] for place in places], read=read)
+    return Split(labels=[labels[index] for index in indices], read=read)

@@ -16,7 +16,7 @@ from paramgen.language.tokenizers import train_tokenizer
 
 SUFFIXES: Final = frozenset((".txt", ".text", ".md"))
 TEST: Final = ("test", "val", "valid", "validation")
-MAX_BYTES: Final = 1_000_000_000
+MAX_TEXT_BYTES: Final = 1_000_000_000  # of one file, and of a folder
 HELD_OUT: Final = 0.1
 BYTES: Final = 256
 
@@ -85,8 +85,8 @@ def _files(path: Path) -> list[Path]:
             f"{path} holds neither images ({{class}}/*.jpg) nor text (*.txt). Give a folder of class folders, "
             "or a text file."
         )
-    if sum(file.stat().st_size for file in files) > MAX_BYTES:
-        raise OptionError(f"{path} has more than {MAX_BYTES:,} bytes of text. Give a part of it.")
+    if sum(file.stat().st_size for file in files) > MAX_TEXT_BYTES:
+        raise OptionError(f"{path} has more than {MAX_TEXT_BYTES:,} bytes of text. Give a part of it.")
     return files
 
 
@@ -138,8 +138,8 @@ def _is_test(path: Path) -> bool:
 
 
 def _text(path: Path) -> str:
-    if path.stat().st_size > MAX_BYTES:
-        raise OptionError(f"{path} has more than {MAX_BYTES:,} bytes of text. Give a part of it.")
+    if path.stat().st_size > MAX_TEXT_BYTES:
+        raise OptionError(f"{path} has more than {MAX_TEXT_BYTES:,} bytes of text. Give a part of it.")
     content = path.read_bytes()
     if b"\0" in content:
         raise OptionError(f"{path} is no text: byte {content.index(0):,} is zero. Give a text file in UTF-8.")

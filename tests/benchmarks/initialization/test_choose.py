@@ -1,4 +1,4 @@
-"""From measured starts to the table that `--init auto` reads."""
+"""From measured initializations to the table that `--init auto` reads."""
 
 import json
 from pathlib import Path
@@ -13,9 +13,9 @@ from paramgen.initializers.auto import Table
 LIBRARY = [0.40, 0.41, 0.42]
 
 
-def row(starts: dict[str, list[float | None]], *, data: str = "CIFAR-10", **more: str) -> dict[str, Any]:
-    measured = {init: {"final": {"values": values}} for init, values in starts.items()}
-    return {"network": "mine", "family": "convnext", "parameters": 7, "data": data, "starts": measured, **more}
+def row(finals: dict[str, list[float | None]], *, data: str = "CIFAR-10", **more: str) -> dict[str, Any]:
+    measured = {init: {"final": {"values": values}} for init, values in finals.items()}
+    return {"network": "mine", "family": "convnext", "parameters": 7, "data": data, "initializations": measured, **more}
 
 
 def choose(tmp_path: Path, *rows: dict[str, Any], **more: Any) -> dict[str, float | None]:
@@ -40,7 +40,7 @@ def test_the_best_mean_over_the_familys_rows_comes_first(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     "values",
     [
-        [0.41, 0.42, 0.43],  # within the noise
+        [0.41, 0.42, 0.43],  # below the significance threshold
         [0.30, 0.31, 0.32],
         [0.9, 0.9, None],  # a run that broke
         [0.9, 0.9, float("nan")],
@@ -73,7 +73,7 @@ def test_only_the_hypernet_that_ships_can_be_the_default(tmp_path: Path, monkeyp
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ({"rows": [row({"he": [0.5, 0.5]})], "steps": 1, "seeds": 2}, "lacks the start library"),
+        ({"rows": [row({"he": [0.5, 0.5]})], "steps": 1, "seeds": 2}, "lacks the initialization library"),
         ({"rows": [row({"library": LIBRARY}, family="bees")], "steps": 1, "seeds": 2}, "of the family 'bees'. Known:"),
         ({"rows": [row({"library": LIBRARY, "bee": [0.8, 0.8, 0.81]})], "steps": 1, "seeds": 2}, "'bee'"),
         ({"rows": [{}]}, "no result of benchmarks.initialization.vision"),

@@ -1,37 +1,29 @@
-"""The table of starts of language models: who won, by how much, and after how many steps."""
+"""The table of initializations of language models: who won, by how much, and after how many steps."""
 
 from math import log
-from typing import Any
 
-from benchmarks.initialization.text import NETWORKS, markdown, row_of, summary_of
+from benchmarks.initialization.rows import Entry, Row
+from benchmarks.initialization.text import NETWORKS, json_of, markdown, row_of, summary_of
+from paramgen.comparison.results import Curve
 from training.spaces.text import DEPTHS, WIDTHS
 
 
-def entry(perplexity: float, curve: tuple[float, float, float]) -> dict[str, Any]:
-    spread = {"mean": log(perplexity), "std": 0.0, "values": [log(perplexity)]}
-    points = {"steps": [0, 30, 300], "curve": {"mean": [log(each) for each in curve]}}
-    return {
-        "rate": 1e-3,
-        "rates": {},
-        "zero_shot": spread,
-        "final": spread,
-        "seconds": spread,
-        "parameters": 7,
-        **points,
-    }
+def entry(*perplexities: float) -> Entry:
+    curve = Curve.of([[log(each) for each in perplexities]])
+    return Entry(parameters=7, lr=1e-3, steps=(0, 30, 300), curve=curve)
 
 
-def row(hypernet: float, reached: bool) -> dict[str, Any]:
+def row(hypernet: float, reached: bool) -> Row:
     entries = {
-        "library": entry(10.0, (256.0, 20.0, 10.0)),
-        "mimetic": entry(8.0, (256.0, 20.0, 8.0)),
-        "hypernet": entry(hypernet, (20.0, 8.0 if reached else 10.0, hypernet)),
+        "library": entry(256.0, 20.0, 10.0),
+        "mimetic": entry(256.0, 20.0, 8.0),
+        "hypernet": entry(20.0, 8.0 if reached else 10.0, hypernet),
     }
     return row_of("novel", "llama-80", entries)
 
 
-def test_a_row_compares_with_the_best_simple_start() -> None:
-    found = row(6.0, True)
+def test_a_row_compares_with_the_best_simple_initialization() -> None:
+    found = json_of(row(6.0, True))
     assert (found["network"], found["best_simple"], found["ratio"]) == ("llama-80", "mimetic", 0.75)
     assert found["perplexity"] == {"library": 10.0, "mimetic": 8.0, "hypernet": 6.0}
 
@@ -47,7 +39,7 @@ def test_a_summary_counts_wins_ties_and_steps() -> None:
         "median_steps": None,
         "median_ratio_by_domain": {"trained on": 1.0025},
     }
-    shown = markdown({"summary": summary_of(rows), "rows": rows})
+    shown = markdown({"summary": summary_of(rows), "rows": [json_of(each) for each in rows]})
     assert "| `llama-80` | 7 | 10.00 | 6.00 | 8.00 | -25.0% |" in shown
 
 

@@ -27,7 +27,7 @@ from paramgen.output.write import write_prediction
 from paramgen.prediction import Prediction
 from paramgen.slots.manifest import read_manifest
 
-Asked = str | nn.Module | tuple[str, Callable[[], nn.Module]]
+ArchitectureLike = str | nn.Module | tuple[str, Callable[[], nn.Module]]
 """What `predict` takes, a module, or a name and a function that builds a module."""
 
 HEADS = {"images": ("num_classes", "num_labels"), "text": ("vocab_size",)}
@@ -36,14 +36,14 @@ HEADS = {"images": ("num_classes", "num_labels"), "text": ("vocab_size",)}
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Subject:
-    """`template` is real, on the CPU, and never trained itself: runs train copies."""
+class ModelUnderTest:
+    """An architecture with its graph and its module: `template` is on the CPU and never trained, runs train copies."""
 
     name: str
     architecture: Architecture
     graph: Graph
     template: nn.Module
-    place: int | str  # which argument of the forward pass is the batch
+    argument: int | str  # which argument of the forward pass is the batch: its position or its name
     example: Tensor
     notes: list[str] = field(default_factory=list)
 
@@ -52,10 +52,10 @@ class Subject:
         given = self.architecture.example
         assert given is not None  # it was traced
         args, kwargs = list(given[0]), dict(given[1])
-        if isinstance(self.place, int):
-            args[self.place] = inputs
+        if isinstance(self.argument, int):
+            args[self.argument] = inputs
         else:
-            kwargs[self.place] = inputs
+            kwargs[self.argument] = inputs
         return _scores(module(*args, **kwargs))
 
     @property
@@ -64,99 +64,106 @@ class Subject:
         return self.example.dtype
 
 
-def subject_of(
-    asked: Asked,
+def model_under_test(
+    given: ArchitectureLike,
     kind: str,
     answers: int,
     *,
     overrides: Mapping[str, Any] | None = None,
     example: Inputs | None = None,
     size: tuple[int, int] | None = None,
-) -> Subject:
-    """Build what was asked for, with a head for `answers` classes or tokens where its options allow that.
+) -> ModelUnderTest:
+    """Build an architecture with a head for `answers` classes or tokens where its options allow that.
 
     `size` is that of the images: nothing larger is guessed for a module that does not say what it takes.
     """
     notes: list[str] = []
-    if isinstance(asked, str):
-        architecture, note = _resolved(asked, kind, answers, dict(overrides or {}), example)
-        notes += [note] if note else []
-        name, template = asked, None
-    elif overrides:
+    if overrides and not isinstance(given, str):
         raise OptionError("Overrides change a named architecture's config; a module or a function has its own.")
-    elif isinstance(asked, nn.Module):
-        if any(tensor.is_meta for tensor in (*asked.parameters(), *asked.buffers())):
-            raise OptionError(
-                f"{type(asked).__name__} is on the meta device, and compare trains values. Build it on the CPU, or "
-                "give a pair of a name and a function that builds it."
-            )
-        architecture = from_module(asked, example)
-        name, template = architecture.spec, with_shapes(own_copy(asked), example).cpu()
-        notes.append(f"{name} is a live module: what a start leaves alone is what it holds, the same for every seed.")
+    template: nn.Module | None = None  # of what is named, its library loads one
+    if isinstance(given, str):
+        name = given
+        architecture, note = _resolved(given, kind, answers, dict(overrides or {}), example)
+        notes += [note] if note else []
+    elif isinstance(given, nn.Module):
+        architecture, template = _live(given, example)
+        name = architecture.spec
+        held = "what an initializer leaves alone is what it holds, the same for every seed"
+        notes.append(f"{name} is a live module: {held}.")
     else:
-        architecture = _recorded(asked[0], asked[1], example)
-        name, template = asked[0], with_shapes(_called(asked[1]), example).cpu()
+        name, build = given
+        architecture, template = _recorded(name, build, example), with_shapes(_called(build), example).cpu()
     if size is not None and (smaller := _as_small(architecture, size)) is not None:
         architecture = replace(architecture, example=((smaller,), {}))
         height, width = size
         notes.append(f"{name} is given images of {height}x{width}, as yours are; for others type --example-input.")
     graph = graph_of(architecture)
-    place, given = _main_input(name, architecture.example, kind)
-    return Subject(
+    argument, batch = _main_input(name, architecture.example, kind)
+    return ModelUnderTest(
         name=name,
         architecture=architecture,
         graph=graph,
         template=(_real(architecture, graph) if template is None else template).float(),
-        place=place,
-        example=given,
+        argument=argument,
+        example=batch,
         notes=notes,
     )
 
 
 @torch.no_grad()
-def try_out(subject: Subject, inputs: Tensor, kind: str, answers: int) -> None:
+def try_out(model: ModelUnderTest, inputs: Tensor, kind: str, answers: int) -> None:
     """Run the network on a batch of two, and refuse what cannot be compared.
 
     Raises:
         ArchitectureError: The forward pass fails, its result has a wrong shape, or a language model reads ahead.
     """
-    module = subject.template.eval()
+    module = model.template.eval()
     rows = getattr(getattr(module, "config", None), HEADS["text"][0], None) if kind == "text" else None
     if isinstance(rows, int) and rows < answers:
         raise ArchitectureError(
-            f"{subject.name} has a vocabulary of {rows:,}; your data has {answers:,} tokens. Type: --set "
+            f"{model.name} has a vocabulary of {rows:,}; your data has {answers:,} tokens. Type: --set "
             f"{HEADS['text'][0]}={answers}"
         )
     try:
-        logits = subject.logits(module, inputs)
+        logits = model.logits(module, inputs)
     except Exception as error:  # a forward pass may raise anything
         raise ArchitectureError(
-            f"{subject.name} does not run on {_shape(inputs)} of your data: {type(error).__name__}: {one_line(error)}"
+            f"{model.name} does not run on {_shape(inputs)} of your data: {type(error).__name__}: {one_line(error)}"
         ) from error
     wanted = 2 if kind == "images" else 3
     if logits.ndim != wanted or logits.shape[0] != len(inputs):
         expected = "(images, classes)" if kind == "images" else "(texts, tokens, vocabulary)"
         raise ArchitectureError(
-            f"{subject.name} returns {_shape(logits)} for {_shape(inputs)}; compare needs scores of shape {expected}."
+            f"{model.name} returns {_shape(logits)} for {_shape(inputs)}; compare needs scores of shape {expected}."
         )
     if logits.shape[-1] < answers:
         option = HEADS[kind][0]
         raise ArchitectureError(
-            f"{subject.name} has {logits.shape[-1]} outputs; your data has {answers} "
+            f"{model.name} has {logits.shape[-1]} outputs; your data has {answers} "
             f"{'classes' if kind == 'images' else 'tokens'}. Give its factory a parameter {option}, or type: --set "
             f"{option}={answers}"
         )
     if logits.shape[-1] > answers:
-        subject.notes.append(f"{subject.name} has {logits.shape[-1]} outputs, of which {answers} are used.")
+        model.notes.append(f"{model.name} has {logits.shape[-1]} outputs, of which {answers} are used.")
     if kind == "text":
         changed = inputs.clone()
         changed[:, -1] = (changed[:, -1] + 1) % answers
-        ahead = (subject.logits(module, changed) - logits)[:, :-1].abs().max()
+        ahead = (model.logits(module, changed) - logits)[:, :-1].abs().max()
         if float(ahead) > 1e-3 * float(logits.abs().max()):
             raise ArchitectureError(
-                f"{subject.name} sees the tokens that it should tell; compare needs a causal language model, such as "
+                f"{model.name} sees the tokens that it should predict; compare needs a causal language model, such as "
                 "gpt2 or transformers:LlamaForCausalLM."
             )
+
+
+def _live(module: nn.Module, example: Inputs | None) -> tuple[Architecture, nn.Module]:
+    """Describe a module and return a copy of it; refuse one without values."""
+    if any(tensor.is_meta for tensor in (*module.parameters(), *module.buffers())):
+        raise OptionError(
+            f"{type(module).__name__} is on the meta device, and compare trains values. Build it on the CPU, or "
+            "give a pair of a name and a function that builds it."
+        )
+    return from_module(module, example), with_shapes(own_copy(module), example).cpu()
 
 
 def _resolved(
@@ -205,7 +212,7 @@ def _shaped(module: Any, example: Inputs | None) -> Any:
 
 
 def _recorded(name: str, build: Callable[[], nn.Module], example: Inputs | None) -> Architecture:
-    """Describe what a function builds: its constructors' own draws are the library's."""
+    """Describe what a function builds: what its constructors draw is its default initialization."""
     try:
         module, draws = record(lambda: _shaped(build(), example))
     except Exception as error:  # a user's function may raise anything
@@ -232,7 +239,7 @@ def _real(architecture: Architecture, graph: Graph) -> nn.Module:
         dtype=None,
     )
     with tempfile.TemporaryDirectory(prefix="paramgen-") as folder:
-        target = Path(folder) / "start"
+        target = Path(folder) / "model"
         write_prediction(plan_folder(prediction, max_shard="50GB"), target)
         return load_folder(target)
 

@@ -6,18 +6,20 @@ from typing import Any
 
 import pytest
 
-from paramgen.comparison import kept
-from paramgen.comparison.kept import read_run
+from paramgen.comparison import run_record
+from paramgen.comparison.run_record import FORMAT_VERSION, read_run
 from paramgen.errors import OutputError
 
 RUN: dict[str, Any] = {
+    "format_version": FORMAT_VERSION,
     "status": "finished",
     "steps": [0, 5],
     "accuracy": [None, 0.5],
     "loss": [2.0, 1.0],
     "train_loss": [None, 1.5],
+    "validation": {"accuracy": 0.4, "loss": 1.1},
     "seconds": 1.0,
-    "start_seconds": 0,
+    "init_seconds": 0,
 }
 
 
@@ -26,10 +28,17 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "run.json"
 
 
-@pytest.mark.parametrize("run", [RUN, {**RUN, "status": "diverged"}, {"status": "failed", "reason": "it broke"}])
+@pytest.mark.parametrize(
+    "run",
+    [
+        RUN,
+        {**RUN, "status": "diverged", "validation": None},
+        {"format_version": FORMAT_VERSION, "status": "failed", "reason": "it broke"},
+    ],
+)
 def test_runs_are_read(file: Path, run: dict[str, Any]) -> None:
     file.write_text(json.dumps(run))
-    assert read_run(file) == run
+    assert {"format_version": FORMAT_VERSION, **read_run(file).to_json()} == run
 
 
 @pytest.mark.parametrize(
@@ -44,8 +53,10 @@ def test_runs_are_read(file: Path, run: dict[str, Any]) -> None:
         ({"loss": [float("nan"), 1]}, "loss"),
         ({"loss": [1, 10**400]}, "loss"),
         ({"train_loss": ["<script>", 1]}, "train_loss"),
+        ({"validation": {"accuracy": 0.5}}, "validation"),
+        ({"validation": [1, 2]}, "validation"),
         ({"seconds": True}, "seconds"),
-        ({"start_seconds": "x"}, "start_seconds"),
+        ({"init_seconds": "x"}, "init_seconds"),
     ],
 )
 def test_what_a_run_has_not_is_refused(file: Path, change: dict[str, Any], named: str) -> None:
@@ -63,7 +74,14 @@ def test_what_is_no_object_is_refused_in_a_line(file: Path, text: str) -> None:
 
 
 def test_a_large_file_is_not_read(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kept, "MAX_BYTES", 10)
+    monkeypatch.setattr(run_record, "MAX_RUN_BYTES", 10)
     file.write_text(json.dumps(RUN))
     with pytest.raises(OutputError, match="up to 10 bytes"):
+        read_run(file)
+
+
+@pytest.mark.parametrize("version", [None, 0, FORMAT_VERSION + 1, "1"])
+def test_another_format_is_refused_by_its_number(file: Path, version: object) -> None:
+    file.write_text(json.dumps({**RUN, "format_version": version}))
+    with pytest.raises(OutputError, match=f"has the format_version {version!r}; this version of paramgen reads"):
         read_run(file)

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from paramgen.comparison.data import open_data
 from paramgen.comparison.data.text import TextSet, Tokens, tokenized
+from paramgen.comparison.models import ModelUnderTest
+from paramgen.comparison.outcome import DataSummary
 from paramgen.comparison.protocol import LENGTH, Protocol
-from paramgen.comparison.subjects import Subject
 from paramgen.comparison.tasks import ImageTask, Task, TextTask
 from paramgen.errors import OptionError
 from paramgen.images.pictures import ready, size_of
@@ -27,8 +28,8 @@ _SAMPLE = 4096  # images whose channels are measured
 
 
 @final
-class Material:
-    """Opens the data, decodes each size once, and keeps what was decoded only when it is asked to."""
+class DataModule:
+    """Opens the data, decodes each size once, and writes what was decoded only in `keep`."""
 
     def __init__(
         self,
@@ -60,20 +61,20 @@ class Material:
         """`images` or `text`."""
         return "images" if self._tokens is None else "text"
 
-    def told(self, initializer: Initializer) -> Initializer:
-        """Return the start of networks that read these data: it may matter how their tokens are spelled."""
+    def resolved(self, initializer: Initializer) -> Initializer:
+        """Return the initializer for networks that read these data: it may depend on how their tokens are spelled."""
         reader = None if self._tokens is None else self._tokens.tokenizer
         return initializer if reader is None else initializer.with_tokenizer(self._tokenizer or TRAINED, reader)
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> DataSummary:
         """Return the data's name, hash, classes, and what a reader should know about how they were divided."""
-        named = not isinstance(self._opened, tuple)
-        return {
-            "name": self._opened.name if named else "arrays",  # type: ignore[union-attr]
-            "sha256": self.identity,
-            "classes": None if self.kind == "text" else list(self._classes),
-            "notes": [*(self._opened.notes if named else ()), *self._tokenizer_notes],  # type: ignore[union-attr]
-        }
+        opened = None if isinstance(self._opened, tuple) else self._opened
+        return DataSummary(
+            name="arrays" if opened is None else opened.name,
+            sha256=self.identity,
+            classes=None if self.kind == "text" else self._classes,
+            notes=(*(() if opened is None else opened.notes), *self._tokenizer_notes),
+        )
 
     @property
     def _tokenizer_notes(self) -> list[str]:
@@ -118,32 +119,32 @@ class Material:
                 digest.update(part.labels.numpy())  # type: ignore[arg-type]
         return digest.hexdigest()[:16]
 
-    def task(self, subject: Subject) -> Task:
+    def task(self, model: ModelUnderTest) -> Task:
         """Return what the architecture is to learn."""
         if self._tokens is not None:
-            return TextTask(tokens=self._tokens, length=self._length(subject), windows=self.protocol.test_examples)
-        channels, height, width = subject.example.shape[1:]
+            return TextTask(tokens=self._tokens, length=self._length(model), windows=self.protocol.test_examples)
+        channels, height, width = model.example.shape[1:]
         if channels not in (1, 3):
-            raise OptionError(f"{subject.name} takes {channels} channels; images have 3, or 1 where they are grey.")
+            raise OptionError(f"{model.name} takes {channels} channels; images have 3, or 1 where they are grey.")
         learned_from, test = self._pixels((int(channels), int(height), int(width)))
         train, validation = _divided(learned_from, most=self.protocol.test_examples)
-        mean, deviation = _normalization(subject, train.pixels)
-        return ImageTask(
-            train=train, validation=validation, test=test, classes=self._classes, mean=mean, deviation=deviation
-        )
+        mean, std = _normalization(model, train.pixels)
+        return ImageTask(train=train, validation=validation, test=test, classes=self._classes, mean=mean, std=std)
 
-    def keep_tokenizer(self, folder: Path) -> None:
-        """Write a tokenizer that was trained for this comparison, if there is one: a model that is kept needs it."""
-        if self._trained and self._tokens is not None and not folder.exists():
-            with transaction(folder) as partial:
-                self._tokens.tokenizer.save_pretrained(partial)
-
-    def keep(self) -> None:
-        """Keep what was decoded, so that the next call need not."""
+    def keep(self, out: Path | None) -> None:
+        """Keep decoded images in the cache and a trained tokenizer in `out`: a model that is kept needs it."""
         for shape, pixels in self._sizes.items():
             folder = self._folder(shape)
             if folder is not None:
                 keep(folder, *pixels)
+        if out is not None:
+            self.keep_tokenizer(out / "tokenizer")
+
+    def keep_tokenizer(self, folder: Path) -> None:
+        """Write a tokenizer that was trained for this comparison, if there is one."""
+        if self._trained and self._tokens is not None and not folder.exists():
+            with transaction(folder) as partial:
+                self._tokens.tokenizer.save_pretrained(partial)
 
     def _pixels(self, shape: tuple[int, int, int]) -> tuple[Pixels, Pixels]:
         if shape not in self._sizes:
@@ -158,7 +159,7 @@ class Material:
         return self._sizes[shape]
 
     def _limits(self) -> dict[str, int]:
-        """No run sees more images than it has places in its batches."""
+        """Return how many images are decoded: no run sees more than its batches hold."""
         train = min(self.protocol.train_examples, max(self.protocol.steps * self.protocol.batch, 1000))
         return {"train": train, "test": self.protocol.test_examples}
 
@@ -167,23 +168,23 @@ class Material:
             return None
         return kept_at(self._opened, shape, **self._limits(), cache=self._cache)
 
-    def _length(self, subject: Subject) -> int:
-        """Return the length of a window: what was asked for, or what the architecture takes if nothing was."""
-        config, asked = getattr(subject.template, "config", None), self.protocol.length
+    def _length(self, model: ModelUnderTest) -> int:
+        """Return the length of a window: what was requested, or what the architecture takes if nothing was."""
+        config, requested = getattr(model.template, "config", None), self.protocol.length
         most = next((value for name in _LENGTHS if isinstance(value := getattr(config, name, None), int)), None)
-        if most is not None and asked is not None and asked > most:
+        if most is not None and requested is not None and requested > most:
             raise OptionError(
-                f"--length is {asked}, but {subject.name} has {most} positions. Type: --length {most}, or --set "
-                f"{next(name for name in reversed(_LENGTHS) if hasattr(config, name))}={asked}"
+                f"--length is {requested}, but {model.name} has {most} positions. Type: --length {most}, or --set "
+                f"{next(name for name in reversed(_LENGTHS) if hasattr(config, name))}={requested}"
             )
         if most is None:
-            most = int(subject.example.shape[1])
-            if most < (asked or LENGTH):
-                subject.notes.append(
-                    f"{subject.name} is shown {most} tokens at a time, as in its example input; type --example-input "
-                    f"2x{asked or LENGTH}:long if it takes more."
+            most = int(model.example.shape[1])
+            if most < (requested or LENGTH):
+                model.notes.append(
+                    f"{model.name} is shown {most} tokens at a time, as in its example input; type --example-input "
+                    f"2x{requested or LENGTH}:long if it takes more."
                 )
-        return min(asked or LENGTH, most)
+        return min(requested or LENGTH, most)
 
 
 def _first(given: Pixels, count: int) -> Pixels:
@@ -202,17 +203,17 @@ def _divided(given: Pixels, *, most: int) -> tuple[Pixels, Pixels]:
     return _chosen(given, order[cut:]), _chosen(given, order[:cut])
 
 
-def _chosen(given: Pixels, places: Tensor) -> Pixels:
-    chosen = places.sort().values
+def _chosen(given: Pixels, indices: Tensor) -> Pixels:
+    chosen = indices.sort().values
     return Pixels(pixels=given.pixels[chosen], labels=given.labels[chosen])
 
 
-def _normalization(subject: Subject, pixels: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return what timm says of the architecture, or else mean and deviation of the training images' channels."""
-    config: Any = getattr(subject.template, "pretrained_cfg", None) or {}
-    mean, deviation = config.get("mean"), config.get("std")
-    if mean is not None and deviation is not None and len(mean) == len(deviation) == pixels.shape[1]:
-        return tuple(mean), tuple(deviation)
+def _normalization(model: ModelUnderTest, pixels: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return what timm says of the architecture, or else mean and std of the training images' channels."""
+    config: Any = getattr(model.template, "pretrained_cfg", None) or {}
+    mean, std = config.get("mean"), config.get("std")
+    if mean is not None and std is not None and len(mean) == len(std) == pixels.shape[1]:
+        return tuple(mean), tuple(std)
     sample = pixels[:: max(1, len(pixels) // _SAMPLE)].double().div_(255).transpose(0, 1).flatten(1)
-    deviations = sample.std(1).clamp_min(1e-3)  # images of one colour
-    return tuple(sample.mean(1).tolist()), tuple(deviations.tolist())
+    measured = sample.std(1).clamp_min(1e-3)  # images of one colour
+    return tuple(sample.mean(1).tolist()), tuple(measured.tolist())

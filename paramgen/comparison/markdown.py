@@ -1,0 +1,68 @@
+"""A comparison as Markdown: the answer, a table for each architecture, and how it was measured."""
+
+from collections.abc import Sequence
+
+from paramgen.comparison.outcome import Comparison
+from paramgen.comparison.protocol import Protocol
+from paramgen.comparison.results import TaskSummary
+from paramgen.comparison.table import header, rows
+
+
+def markdown(comparison: Comparison) -> str:
+    """Return conclusion, tables and protocol."""
+    lines = ["# Which initialization trains best?", ""]
+    lines += [f"{sentence}  " for sentence in comparison.conclusion]
+    for architecture in comparison.architectures:
+        lines += ["", f"## {architecture.name} on {comparison.data.name}", ""]
+        lines += _lines([header(architecture), *rows(architecture)])
+        lines += [""] + [f"- {note}" for note in architecture.notes]
+    return "\n".join([*lines, *(f"- {note}" for note in explanations(comparison))]) + "\n"
+
+
+def explanations(comparison: Comparison) -> list[str]:
+    """Say how it was measured."""
+    protocol, task = comparison.protocol, comparison.architectures[0].task
+    return [
+        _training(protocol, task),
+        _optimizer(protocol),
+        _learning_rates(protocol, task),
+        f"± is the standard deviation over {protocol.seeds} seeds. A difference is statistically significant if its "
+        "95 % interval leaves out zero (Welch's t-test, degrees of freedom after Welch and Satterthwaite); in brackets "
+        "the interval of the differences seed by seed.",
+        "Step 0 is the initialization itself, before any training; batch norms are given the statistics of a few "
+        "training batches for that one test. After that they are tested as training left them.",
+        *comparison.data.notes,
+    ]
+
+
+def _training(protocol: Protocol, task: TaskSummary) -> str:
+    windows = "" if task.length is None else f" windows of {task.length}"
+    return (
+        f"From every initialization the network was trained for {protocol.steps} steps of {protocol.batch}{windows} "
+        f"{task.unit}s out of {task.train:,} and tested on {task.test:,} others, on which nothing was chosen; the same "
+        "seed gives every initialization the same data in the same order, without augmentation."
+    )
+
+
+def _optimizer(protocol: Protocol) -> str:
+    shape = "then falls to zero along a cosine" if protocol.schedule == "cosine" else "then stays"
+    return (
+        f"Optimizer: AdamW, weight decay {protocol.decay:g}, gradients clipped at norm {protocol.clip:g}; the "
+        f"learning rate rises for {protocol.warmup:.0%} of the steps, {shape}."
+    )
+
+
+def _learning_rates(protocol: Protocol, task: TaskSummary) -> str:
+    tried = ", ".join(f"{lr:g}" for lr in protocol.learning_rates)
+    several = len(protocol.learning_rates) > 1
+    wider = ", and more of them beyond the edge where the best one lay there" if several else ""
+    chosen = "all seeds" if protocol.full_grid else "seed 0; the other seeds were trained at the best one"
+    return (
+        f"Learning rates tried for every initialization alike: {tried}{wider}, on {chosen}. The best is the one with "
+        f"the best end on {task.validation:,} {task.unit}s that were kept back from the training data for that."
+    )
+
+
+def _lines(table: Sequence[Sequence[str]]) -> list[str]:
+    first, *rest = (f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in table)
+    return [first, "|" + "---|" * len(table[0]), *rest]
