@@ -103,8 +103,8 @@ def test_everything_can_be_reached_with_tab(page: Page) -> None:
     for _ in range(14):
         page.press("Tab")
         reached.append(focused(page))
-    assert [name for name in reached if name in ("way", "arch", "set", "init", "seed", "dtype", "predict")] == [
-        "way", "arch", "set", "init", "seed", "dtype", "predict",
+    assert [name for name in reached if name in ("input", "arch", "set", "init", "seed", "dtype", "predict")] == [
+        "input", "arch", "set", "init", "seed", "dtype", "predict",
     ]  # fmt: skip
 
 
