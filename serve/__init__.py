@@ -1,1 +1,1 @@
-"""Prediction over HTTP: requests are read, bounded and answered here; what they ask for is one call of paramgen."""
+"""Prediction over HTTP: requests are read, limited and answered here; the prediction itself is one call of paramgen."""

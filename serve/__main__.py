@@ -1,4 +1,4 @@
-"""`python -m serve`: the application under uvicorn, with limits on what comes before a request and after the last."""
+"""`python -m serve`: the application under uvicorn, with limits on connections."""
 
 import gc
 import sys
@@ -12,14 +12,14 @@ from serve.settings import Settings
 
 
 def main() -> int:
-    """Serve until a signal comes, then finish what was begun."""
+    """Serve until a signal comes, then finish running requests."""
     try:
         settings = Settings()
         allow_descriptors()  # before the shares of connections and files are made of them
-        from serve.app import create_app  # which takes seconds: what is wrong with the settings is said first
+        from serve.app import create_app  # this import takes seconds: wrong settings are reported first
 
         app = create_app(settings)
-    except ValidationError as error:  # its text would show what was given: a key, maybe
+    except ValidationError as error:  # its text would show the value, which may be a key
         first = error.errors(include_input=False, include_url=False)[0]
         name = "_".join(map(str, first["loc"][:1])).upper()
         return _refused(f"PARAMGEN_SERVE_{name}: {first['msg']}")
@@ -30,7 +30,7 @@ def main() -> int:
         return _refused(f"{hindrance} Set PARAMGEN_SERVE_SPOOL to a folder with room that this user may write.")
     app.state.service.memory.bind()
     gc.collect()
-    gc.freeze()  # what the libraries made is looked at no more, by which others would wait at each full collection
+    gc.freeze()  # full collections need not visit the libraries' objects, which would delay requests
     uvicorn.run(
         app,
         host=settings.host,

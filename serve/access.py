@@ -1,4 +1,4 @@
-"""Who may ask, and how often: bearer keys of which only hashes are known, or nobody but this machine."""
+"""Who may send requests, and how many: bearer keys, known by their hashes, or only this machine."""
 
 import hmac
 import ipaddress
@@ -17,15 +17,20 @@ _PROXIED = ("forwarded", "via", "x-forwarded-for", "x-real-ip")
 
 @final
 class Access:
-    """Checks keys in constant time, and counts the requests of each in a bucket that refills steadily."""
+    """Checks keys in constant time, and limits the requests of each with a token bucket."""
 
     def __init__(self, settings: Settings) -> None:
         self._hashes = settings.keys
-        self._rate = settings.requests_per_minute
+        self._per_minute = settings.requests_per_minute
         self._buckets: dict[str, tuple[float, float]] = {}
 
     def admit(self, scope: Mapping[str, Any], headers: Mapping[str, str]) -> str:
-        """Return a short name of the caller, or refuse him."""
+        """Return a short name of the caller.
+
+        Raises:
+            Problem: The key is missing or unknown, the request comes from elsewhere, or there are too many requests.
+
+        """
         caller = self._keyed(headers) if self._hashes else self._local(scope, headers)
         self._count(caller)
         return caller
@@ -49,7 +54,7 @@ class Access:
                 "This server has no keys, so it answers on loopback addresses only. Its operator sets "
                 "PARAMGEN_SERVE_KEYS.",
             )
-        if any(name in headers for name in _PROXIED):  # from the same machine, but asked for by another
+        if any(name in headers for name in _PROXIED):  # forwarded for another machine
             raise Problem(
                 HTTPStatus.FORBIDDEN,
                 "This server has no keys, so it answers nobody who comes through a proxy. Its operator sets "
@@ -62,17 +67,17 @@ class Access:
         return "local"
 
     def _count(self, caller: str) -> None:
-        if not self._rate:
+        if not self._per_minute:
             return
         now = time.monotonic()
-        level, then = self._buckets.get(caller, (float(self._rate), now))
-        level = min(float(self._rate), level + (now - then) * self._rate / 60)
+        level, then = self._buckets.get(caller, (float(self._per_minute), now))
+        level = min(float(self._per_minute), level + (now - then) * self._per_minute / 60)
         self._buckets[caller] = (max(level - 1, 0) if level >= 1 else level, now)
         if level < 1:
-            wait = max(1, round((1 - level) * 60 / self._rate))
+            wait = max(1, round((1 - level) * 60 / self._per_minute))
             raise Problem(
                 HTTPStatus.TOO_MANY_REQUESTS,
-                f"More than {self._rate} requests a minute. Try again in {wait} seconds.",
+                f"More than {self._per_minute} requests a minute. Try again in {wait} seconds.",
                 {"Retry-After": str(wait)},
             )
 

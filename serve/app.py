@@ -25,7 +25,7 @@ from serve.service import Service
 from serve.settings import Settings
 
 DESCRIPTION = """Initial weights for any architecture, as the safetensors file or the folder that its library loads.
-The same request gives the same bytes: they can be cached, read in ranges, and asked for again."""
+The same request gives the same bytes: they can be cached, read in ranges, and requested again."""
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -50,7 +50,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         telemetry=_telemetry(settings.telemetry),
     )
     service = Service(settings)
-    metrics = Metrics(taken=lambda: service.line.taken, spooled=lambda: service.spool.nbytes)
+    metrics = Metrics(taken=lambda: service.queue.taken, spooled=lambda: service.spool.nbytes)
     app.state.service, app.state.metrics = service, metrics
     app.include_router(router)
     app.include_router(page)
@@ -62,7 +62,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 
 def _telemetry(wanted: bool) -> TelemetryConfig:
-    """Return what the framework traces and where to: spans of requests, to what OTEL_EXPORTER_OTLP_ENDPOINT names."""
+    """Return the framework's tracing options: spans of requests go to OTEL_EXPORTER_OTLP_ENDPOINT."""
     if wanted:
         try:
             import_module("opentelemetry.sdk.trace")
@@ -74,7 +74,7 @@ def _telemetry(wanted: bool) -> TelemetryConfig:
 
 
 async def _refused(request: Request, error: Exception) -> Response:
-    """What the framework refuses itself: an unknown path or method."""
+    """Answer what the framework refuses itself: an unknown path or method."""
     assert isinstance(error, HTTPException)
     problem = Problem(error.status_code, f"{error.detail}. What there is: /docs", error.headers)
     return problem_response(problem, request.state.request_id)

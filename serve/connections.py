@@ -1,7 +1,7 @@
-"""HTTP connections that are given up when a head does not come to its end, or the last bytes are not taken.
+"""HTTP connections that are closed when a request's head does not arrive, or the last bytes are not read.
 
-uvicorn has no limit of its own for either. And when too many are open, it would refuse every request; here whoever
-stood still longest makes room for whoever comes.
+uvicorn has no limit of its own for either. When too many connections are open, it would refuse every request; here the
+one that was idle longest is closed for the new one.
 """
 
 import asyncio
@@ -19,16 +19,16 @@ _OWN: Final = 64
 SPARE: Final = 24  # what else opens files for a moment: memory that is looked up, a loop, a library
 _UNKNOWN: Final = 1 << 20  # where there is no limit, or none that can be read
 _SLICE: Final = 4096  # bytes that are parsed at once
-_TURN: Final = 0.005  # seconds that one connection parses before others get their turn
+_PARSING: Final = 0.005  # seconds that one connection parses before others may
 _KEPT: Final = 1 << 16  # bytes that wait to be parsed; beyond, nothing more is taken from the wire
 
 
 @final
 class Connection(H11Protocol):
-    """Looks at itself every few seconds; whoever stands still between two looks is dropped.
+    """A connection that checks itself every few seconds, and is closed if it made no progress between two checks.
 
     Args:
-        seconds: Between two looks.
+        seconds: Between two checks.
         most: How many may be open at once.
 
     """
@@ -38,52 +38,52 @@ class Connection(H11Protocol):
         self._seconds, self._most = seconds, most
         self._moved = True
         self._unread = bytearray()  # what came and was not parsed yet
-        self._turn: asyncio.Handle | None = None
+        self._next_parse: asyncio.Handle | None = None
         self._still_since = 0.0
-        self._look: asyncio.TimerHandle | None = None
+        self._next_check: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to look."""
+        """Begin to check."""
         super().connection_made(transport)
         self.flow = _Flow(transport, self._wake)
         self._still_since = self.loop.time()
         if len(self.connections) > self._most:
             self._make_room()
-        self._look = self.loop.call_later(self._seconds, self._check)
+        self._next_check = self.loop.call_later(self._seconds, self._check)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End it."""
         super().connection_lost(exc)
-        for handle in (self._look, self._turn):
+        for handle in (self._next_check, self._next_parse):
             if handle is not None:
                 handle.cancel()
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came, slice after slice: a body may have a chunk for each of its bytes, and others wait."""
+        """Parse what came, slice by slice: a body may have a chunk for each byte, and other connections wait."""
         if self._refused():
             return
         self._unread += data
         if len(self._unread) > _KEPT:
             self.transport.pause_reading()
-        if self._turn is None:
+        if self._next_parse is None:
             self._parse()
 
     def _wake(self) -> None:
-        """Go on parsing, as the application took what there was."""
-        if self._turn is None and self._unread:
-            self._turn = self.loop.call_soon(self._parse)
+        """Continue parsing, as the application has read what there was."""
+        if self._next_parse is None and self._unread:
+            self._next_parse = self.loop.call_soon(self._parse)
 
     def _parse(self) -> None:
-        self._turn = None
-        until = self.loop.time() + _TURN
+        self._next_parse = None
+        until = self.loop.time() + _PARSING
         while self._unread and not self.transport.is_closing():
-            if self._refused():  # what comes is taken from the wire, so that the answer arrives, and that is all
+            if self._refused():  # the rest is read and dropped, so that the answer arrives
                 self._unread.clear()
                 break
             if self.flow.read_paused:
                 return
             if self.loop.time() > until:
-                self._turn = self.loop.call_soon(self._parse)
+                self._next_parse = self.loop.call_soon(self._parse)
                 return
             piece = bytes(self._unread[:_SLICE])
             del self._unread[:_SLICE]
@@ -98,12 +98,12 @@ class Connection(H11Protocol):
         return cycle is not None and cycle.response_started and not cycle.keep_alive and cycle.more_body
 
     def on_response_complete(self) -> None:
-        """Note since when nothing is asked for."""
+        """Note since when the connection is idle."""
         super().on_response_complete()
         self._still_since = self.loop.time()
 
     def _make_room(self) -> None:
-        """Drop who asked for nothing longest; the newcomer himself only where all are being answered."""
+        """Close the connection that was idle longest; the new one only where all others are being answered."""
         still = [each for each in self.connections if isinstance(each, Connection) and not each._answering()]
         longest = min(still, key=lambda each: each._still_since)
         self.connections.discard(longest)  # which uvicorn does later
@@ -119,7 +119,7 @@ class Connection(H11Protocol):
             self.transport.abort()
             return
         self._moved = not stuck
-        self._look = self.loop.call_later(self._seconds, self._check)
+        self._next_check = self.loop.call_later(self._seconds, self._check)
 
 
 @final

@@ -1,4 +1,4 @@
-"""The page at `/docs`: every route, made of the service's own description, without a script or another server."""
+"""The page at `/docs`: every route, from the service's OpenAPI description, without scripts or other servers."""
 
 import json
 from base64 import b64encode
@@ -74,7 +74,7 @@ def _table(rows: Iterator[tuple[str, Mapping[str, Any], bool]]) -> Iterator[str]
 
 
 def _type(schema: Mapping[str, Any]) -> str:
-    """Return a schema's type in a word or some."""
+    """Return a schema's type in a few words."""
     if "enum" in schema:
         return " | ".join(map(str, schema["enum"]))
     if "anyOf" in schema:

@@ -25,14 +25,14 @@ _HEADERS: Final = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-r
 
 @final
 class Gate:
-    """ASGI middleware. Whatever happens behind it, the caller gets an answer without a traceback, or a cut one."""
+    """ASGI middleware: whatever fails behind it, the caller gets an answer without a traceback, or a truncated one."""
 
     def __init__(self, app: ASGIApp, *, access: Access, metrics: Metrics, most: int) -> None:
         self._app, self._access, self._metrics, self._most = app, access, metrics, most
         self._inside = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request in, and see it out."""
+        """Admit a request, pass it on, and record it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -56,7 +56,7 @@ class Gate:
 
 
 class _Passage:
-    """One request on its way."""
+    """One request from its admission to its last byte."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
@@ -64,24 +64,24 @@ class _Passage:
         self.id = given if _ID.fullmatch(given) else secrets.token_hex(8)
         self.caller = ""
         self._scope, self._receive, self._send = scope, receive, send
-        self._begun = time.perf_counter()
+        self._began = time.perf_counter()
         self._status, self._sent = 0, 0
         self._unread = "transfer-encoding" in headers or headers.get("content-length", "0").strip("0") != ""
         self._ends = False
         scope.setdefault("state", {})["request_id"] = self.id
 
     def admitted(self, caller: str) -> None:
-        """Note who asks."""
+        """Note the caller."""
         self.caller = self._scope["state"]["caller"] = caller
 
     async def receive(self) -> Message:
-        """Return the next of a request, and note whether its body is whole."""
+        """Return the next message of a request, and note whether its body is complete."""
         message = await self._receive()
         self._unread &= message["type"] == "http.request" and bool(message.get("more_body", False))
         return message
 
     async def send(self, message: Message) -> None:
-        """Send the next of an answer. Where a body is still under way, the connection ends with it."""
+        """Send the next message of an answer; the connection ends with it where the body was not read."""
         if message["type"] == "http.response.start":
             self._status = message["status"]
             headers = MutableHeaders(scope=message)
@@ -99,7 +99,7 @@ class _Passage:
         await self._send(message)
 
     async def fail(self, error: Exception) -> None:
-        """Answer with a problem if nothing was answered yet; else cut the answer, so that it cannot pass for whole."""
+        """Answer with a problem if nothing was sent yet; else truncate the answer, so that the caller notices."""
         if isinstance(error, (Gone, Cancelled, ClientDisconnect)):
             self._status = self._status or 499  # as nginx counts callers who left
             return
@@ -108,11 +108,11 @@ class _Passage:
             problem = Problem(problem.status, on_the_page(problem.detail), problem.headers)
         if problem.status >= 500 and not isinstance(error, Problem):
             LOGGER.error("unexpected error", exc_info=error, extra={"fields": {"request_id": self.id}})
-        if not self._status:  # the server closes a connection whose answer is not whole
+        if not self._status:  # the server closes a connection whose answer is incomplete
             await problem_response(problem, self.id)(self._scope, self.receive, self.send)
 
     def record(self, metrics: Metrics) -> None:
-        seconds = time.perf_counter() - self._begun
+        seconds = time.perf_counter() - self._began
         route: Any = self._scope.get("route")
         pattern = getattr(route, "path", "") or "none"
         method = self._scope["method"] if self._scope["method"] in ("GET", "HEAD", "POST") else "other"

@@ -1,4 +1,4 @@
-"""Work under limits: a bounded line, a thread for each, and a clock that ends what is late or has no reader left."""
+"""Work under limits: a bounded queue, a thread for each request, and a time limit that also ends unread work."""
 
 import asyncio
 import threading
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 @final
 class Cancelled(Exception):
-    """Nobody waits for the result any more."""
+    """The caller left, so the work is ended."""
 
 
 @final
@@ -27,55 +27,53 @@ class Watch(Clock):
     """The clock of one piece of a request's work."""
 
     def late(self) -> Problem:
-        """Return what the caller is told when the time is up."""
+        """Return the problem that the caller gets when the time is up."""
         return Problem(
             HTTPStatus.SERVICE_UNAVAILABLE,
-            f"It takes more than {self.seconds:g} seconds, which is what one request gets. Ask for a smaller network.",
+            f"It takes more than {self.seconds:g} seconds, which is what one request gets. Request a smaller network.",
         )
 
     def cancel(self) -> None:
-        """End the work, as nobody reads what it makes; any thread may call it."""
+        """End the work, as nobody reads its result; any thread may call it."""
         self.end(Cancelled())
 
 
 @final
-class Line:
-    """Places for predictions, and a line in front of them that is never longer than allowed.
+class WorkQueue:
+    """A queue of predictions that is never longer than allowed.
 
-    Each has a thread of its own, which ends with it: what a library sets for a thread and an interruption leaves set is
-    gone then. All but `_work` happens in the event loop's thread.
+    Each prediction has a thread of its own, which ends with it: thread state that an interruption leaves is gone then.
+    All but `_work` happens in the event loop's thread.
 
     Args:
-        threads: How many work at once.
+        threads: How many predictions run at once.
         waiting: How many may wait.
-        torch_threads: Of each that works.
-        memory: What all of them share.
+        torch_threads: Of each prediction.
+        memory: Shared by all of them.
 
     """
 
     def __init__(self, threads: int, waiting: int, torch_threads: int, memory: Memory) -> None:
-        self._threads, self._places, self._torch_threads = threads, threads + waiting, torch_threads
+        self._threads, self._most, self._torch_threads = threads, threads + waiting, torch_threads
         self._memory = memory
         self._waiting: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
         self._taken = self._working = 0
 
     @property
     def taken(self) -> int:
-        """How many work or wait."""
+        """How many run or wait."""
         return self._taken
 
     @property
     def full(self) -> bool:
-        """Whether the next one would be told to come back."""
-        return self._taken >= self._places
+        """Whether the next one would be refused."""
+        return self._taken >= self._most
 
     async def run(self, work: Callable[[], T], watch: Watch, nbytes: int = 0) -> T:
-        """Do `work` in a thread under `watch`. When the caller is cancelled, so is the work."""
+        """Run `work` in a thread under `watch`; when the caller is cancelled, so is the work."""
         future = self.start(work, watch, nbytes)
         outcome = asyncio.wrap_future(future)
-        outcome.add_done_callback(
-            lambda done: done.cancelled() or done.exception()
-        )  # which nobody may wait for any more
+        outcome.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody may be waiting for it
         try:
             return await asyncio.shield(outcome)
         except asyncio.CancelledError:
@@ -84,7 +82,7 @@ class Line:
             raise
 
     def start(self, work: Callable[[], T], watch: Watch, nbytes: int = 0) -> "Future[T]":
-        """Put `work`, which takes up to `nbytes` of memory, in line, or refuse it when the line is full."""
+        """Queue `work`, which takes up to `nbytes` of memory, or refuse it when the queue is full."""
         if self.full:
             raise Problem(
                 HTTPStatus.TOO_MANY_REQUESTS, f"{self._taken} predictions are running or waiting. Try again.", RETRY
@@ -101,7 +99,7 @@ class Line:
     def _fill(self, loop: asyncio.AbstractEventLoop) -> None:
         while self._waiting and self._working < self._threads:
             future, work = self._waiting.popleft()
-            if future.set_running_or_notify_cancel():  # else its reader left
+            if future.set_running_or_notify_cancel():  # else its caller left
                 self._begin(loop, future, work)
 
     def _begin(self, loop: asyncio.AbstractEventLoop, future: "Future[T]", work: Callable[[], T]) -> None:
@@ -112,7 +110,7 @@ class Line:
         def body() -> None:
             try:
                 outcome = work()
-            except BaseException as error:  # which the reader is told
+            except BaseException as error:  # which the caller gets
                 _later(loop, done)
                 future.set_exception(error)
             else:

@@ -1,9 +1,9 @@
-"""Memory that all requests share: counted before it is taken, watched while it is, and limited by the system at last.
+"""The memory that all requests share: reserved before it is used, watched meanwhile, and limited by the system.
 
-A prediction's peak is known before its first tensor and waits until it fits beside the others'. What a library takes to
-build a strange network nobody knows beforehand: where the process comes near its limit, the newest work is ended. And
-`python -m serve` has the system refuse what goes beyond: an allocation fails, one request is told to come back, and the
-process is not the one that a control group's or the machine's killer picks.
+A prediction's peak is known before its first tensor, and it waits until it fits beside the others. What a library needs
+to build an unknown network is not known beforehand: where the process comes near its limit, the newest work is ended.
+`python -m serve` also has the system refuse memory beyond the limit: an allocation fails and one request is refused,
+instead of the whole process being killed.
 """
 
 import ctypes
@@ -21,25 +21,28 @@ from paramgen.serving.memory import machine_memory
 from serve.problems import RETRY, Problem
 from serve.settings import Settings
 
-BUILDING: Final = 256 * 2**20  # what is counted for work whose peak nobody knows
+BUILDING: Final = 256 * 2**20  # reserved for work whose peak is unknown
 _OWN: Final = 768 * 2**20  # libraries, once all of them are imported
-_SHARE: Final = 0.8  # of what there is, unless the operator says otherwise
-_FULL, _ENDED = 0.85, 0.92  # parts of the limit above which nothing more begins, and the newest work is ended
-_PATIENCE: Final = 10.0  # seconds to wait for others' memory
-_REST: Final = 1.0  # seconds that what was ended gets to give its memory back
-_KEPT: Final = 128 * 2**20  # bytes that are not worth asking the allocator for
+_SHARE: Final = 0.8  # of the machine's memory, unless the operator sets a number
+_FULL, _ENDED = (
+    0.85,
+    0.92,
+)  # fractions of the limit: above the first nothing begins, above the second the newest work is ended
+_PATIENCE: Final = 10.0  # seconds to wait for the memory of others
+_REST: Final = 1.0  # seconds for ended work to free its memory
+_KEPT: Final = 128 * 2**20  # bytes that are not worth freeing
 _OUT: Final = "The server is out of memory. Try again later."
 
 
 def limit_of(settings: Settings) -> int | None:
-    """Return how many bytes the process may take: what the operator says, or most of what there is."""
+    """Return how many bytes the process may take: the operator's setting, or most of the machine's memory."""
     found = settings.memory or machine_memory()
     return found if found is None or settings.memory else int(found * _SHARE)
 
 
 @final
 class Memory:
-    """What predictions have reserved, and what the process takes."""
+    """What predictions have reserved, and what the process uses."""
 
     def __init__(self, settings: Settings) -> None:
         self.most = limit_of(settings)
@@ -54,13 +57,13 @@ class Memory:
         self._given_back = 0
 
     def refuse_more(self) -> None:
-        """Refuse to begin something beside what works while memory is short."""
+        """Refuse new work while memory is short and other work runs."""
         if self.short:
             raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, _OUT, RETRY)
 
     @property
     def short(self) -> bool:
-        """Whether memory is short, and work goes on that will give some back."""
+        """Whether memory is short, and running work will free some."""
         return bool(self._working) and self.pressed
 
     @property
@@ -70,18 +73,18 @@ class Memory:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing works, and what worked left memory that the allocator keeps."""
+        """Whether nothing runs, and the allocator keeps memory of earlier work."""
         return not self._working and taken() > self._given_back + _KEPT
 
     def give_back(self) -> None:
-        """Have the allocator give the system what is free, where it can."""
+        """Have the allocator return free memory to the system, where it can."""
         with suppress(AttributeError, OSError, TypeError):
             ctypes.CDLL(None).malloc_trim(0)
         self._given_back = taken()
 
     @contextmanager
     def reserved(self, nbytes: int, clock: Clock) -> Iterator[None]:
-        """Wait until so many bytes fit beside what others take, and hold them; whoever waits too long is refused."""
+        """Wait until `nbytes` fit beside the reservations of others, and reserve them; refuse after too long a wait."""
         wanted = nbytes if self._room is None else min(nbytes, self._room)
         until = time.monotonic() + _PATIENCE
         with self._changed:
@@ -102,7 +105,7 @@ class Memory:
                 self._changed.notify_all()
 
     def look(self) -> None:
-        """End the newest work where the process is near its limit; called again and again."""
+        """End the newest work where the process is near its limit; called repeatedly."""
         now = time.monotonic()
         if now - self._ended_at < _REST or not self._above(_ENDED):
             return
@@ -116,20 +119,20 @@ class Memory:
         return self.most is not None and taken() > part * self.most
 
     def bind(self) -> None:
-        """Have the system refuse memory beyond the limit to this process, where it can."""
+        """Have the system refuse memory beyond the limit, where it can."""
         if self.most is None:
             return
         with suppress(ImportError, ValueError, OSError):
             import resource
 
             least, most = resource.getrlimit(resource.RLIMIT_DATA)
-            bound = self.most + max(0, _mapped() - taken())  # what is mapped and was never touched takes none
+            bound = self.most + max(0, _mapped() - taken())  # mapped memory that was never used takes none
             if most == resource.RLIM_INFINITY or bound < most:
                 resource.setrlimit(resource.RLIMIT_DATA, (bound, most))
 
 
 def taken() -> int:
-    """Return the bytes of memory that this process has to itself; 0 where the system does not say."""
+    """Return the bytes of memory that only this process uses; 0 where the system does not say."""
     try:
         _, resident, shared, *_ = Path("/proc/self/statm").read_text(encoding="ascii").split()
     except (OSError, ValueError):
@@ -138,7 +141,7 @@ def taken() -> int:
 
 
 def _mapped() -> int:
-    """Return the bytes of memory that are counted against this process's limit."""
+    """Return the bytes that the system counts against this process's limit."""
     try:
         status = Path("/proc/self/status").read_text(encoding="ascii")
     except OSError:

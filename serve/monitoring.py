@@ -1,4 +1,4 @@
-"""What the server tells its operator: counters for Prometheus, and one JSON line to stderr for each request."""
+"""Counters for Prometheus, and one JSON line to stderr for each request."""
 
 import json
 import logging
@@ -15,7 +15,7 @@ LOGGER: Final = logging.getLogger("paramgen.serve")
 
 @final
 class Metrics:
-    """One per application."""
+    """The counters of one application."""
 
     def __init__(self, *, taken: Callable[[], float], spooled: Callable[[], float]) -> None:
         self._registry = CollectorRegistry()

@@ -1,6 +1,7 @@
-"""From a request to everything that is known before the first tensor: network, start, layout of the file, ETag.
+"""From a request to all that is known before the first tensor: network, initializer, layout of the file, ETag.
 
-A named network becomes its graph first, so that both kinds of request pass the same limits and give the same bytes.
+A network that is requested by name becomes its graph first, so that both kinds of request meet the same limits and give
+the same bytes.
 """
 
 import json
@@ -70,7 +71,7 @@ class Order:
 
 
 def completed(request: PredictRequest) -> PredictRequest:
-    """Return the same request with its words in the name of its start, and with the network that this start has."""
+    """Return the request with its prompt in `init`, and with the network that this initializer has."""
     if request.prompt is None:
         return request
     init = checked_init(with_prompts(request.init, request.prompt), ())
@@ -92,7 +93,7 @@ def network_of(arch: str | None, overrides: Mapping[str, Any], graph: Any, setti
     name, checked = checked_arch(arch, overrides)
     built, traced = network_within(name, checked, limits)
     read, graph = graph_within(json.loads(graph_to_json(built, traced)), limits)
-    # Its module is kept for the one start that runs the network.
+    # Its module is kept for initializers that run the network.
     return _network(replace(read, module=built.module, example=built.example), graph, settings)
 
 
@@ -110,7 +111,12 @@ def _size(settings: Settings, *parts: Any) -> int:
 
 
 def order_of(network: Network, request: PredictRequest, settings: Settings, memory: int | None = None) -> Order:
-    """Choose the start, plan the file, and see to it that `memory` is enough, where it is limited."""
+    """Resolve the initializer, plan the file, and refuse what would take more than `memory`.
+
+    Raises:
+        OptionError: The initializer is not served, or the file or the memory would be too large.
+
+    """
     init = checked_init(request.init, {*shipped_hypernets(), *settings.hypernets})
     initializer = _initializer(init)
     if request.spelling is not None:

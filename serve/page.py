@@ -79,8 +79,8 @@ class Lines(Response):
         super().__init__(None, headers={"Cache-Control": "no-store"})
         del self.headers["content-length"]
         self._service = service
-        asked = json.dumps(order.prediction.requested.to_json(), sort_keys=True)
-        self._key = f"lines {order.etag} {asked}"  # which its first line repeats
+        requested = json.dumps(order.prediction.requested.to_json(), sort_keys=True)
+        self._key = f"lines {order.etag} {requested}"  # which its first line repeats
         nbytes = LINE * len(order.prediction.architecture.manifest.filled)
         spool = service.spool
         found = spool.find(self._key)

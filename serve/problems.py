@@ -24,7 +24,7 @@ class Problem(Exception):
 
 
 def problem_of(error: Exception, request_id: str) -> Problem:
-    """Return what the caller is told of an error; of an unexpected one, only the request's id."""
+    """Return the problem for the caller; of an unexpected error, only the request's id."""
     if isinstance(error, Problem):
         return error
     if short := shortage(error):
@@ -35,7 +35,7 @@ def problem_of(error: Exception, request_id: str) -> Problem:
 
 
 def shortage(error: BaseException | None) -> Problem | None:
-    """Return the problem that the machine has too little of something, if an error or its cause says so."""
+    """Return the problem that the machine is short of memory, disk or files, if an error or its cause says so."""
     while error is not None:
         said = ""
         if isinstance(error, OSError):

@@ -1,4 +1,4 @@
-"""A folder goes to the caller's repository of the Hub, by a process of its own that alone has the caller's token."""
+"""Push a folder to the caller's repository of the Hub, in a process of its own that alone has the caller's token."""
 
 import json
 import os
@@ -23,7 +23,7 @@ HEADER: Final = "x-hub-token"
 
 
 def pushing(order: Order, repo: str, token: str, *, parent: Path | None, watch: Watch) -> Callable[[], dict[str, Any]]:
-    """Return the work that writes the folder, pushes it, and tells what is on the Hub then."""
+    """Return the work that writes the folder, pushes it, and returns what is on the Hub then."""
     if not is_repository(repo):
         raise OptionError(f"Cannot push to {one_line(repo)!r}. Allowed: OWNER/NAME")
     layout = order.prediction.architecture.layout
@@ -43,19 +43,19 @@ def pushing(order: Order, repo: str, token: str, *, parent: Path | None, watch: 
 
 
 def _pushed(folder: Path, repo: str, token: str, watch: Watch) -> dict[str, Any]:
-    """Run `paramgen push`; the environment of another process is what nobody but its owner can read."""
+    """Run `paramgen push`; only this user can read the environment of the process."""
     command = [sys.executable, "-m", "paramgen", "push", "--json", "--", str(folder), repo]
     environment = {**os.environ, "HF_TOKEN": token}
     with subprocess.Popen(
         command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
         try:
-            out, said = _followed(process, watch)
+            out, messages = _followed(process, watch)
         except BaseException:
             process.kill()
             raise
     if process.returncode != 0:
-        line = one_line(said.decode(errors="replace")).removeprefix("error: ")
+        line = one_line(messages.decode(errors="replace")).removeprefix("error: ")
         line = line.replace(str(folder), "the folder").replace(token, "the token")
         raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, line or "The push failed.")
     found: dict[str, Any] = json.loads(out)

@@ -14,8 +14,8 @@ _TAG: Final = re.compile(r'(?:W/)?("[^"]*")')
 
 @final
 @dataclass(frozen=True, slots=True)
-class Part:
-    """The bytes to answer with, and whether they are what a range asked for."""
+class ByteRange:
+    """The bytes to answer with, and whether a range was requested."""
 
     start: int
     stop: int
@@ -23,14 +23,19 @@ class Part:
 
 
 def unchanged(headers: Mapping[str, str], etag: str) -> bool:
-    """Whether the caller has the file already."""
+    """Whether the caller already has the file."""
     given = headers.get("if-none-match", "")
     return given.strip() == "*" or etag in _TAG.findall(given)
 
 
-def part_of(headers: Mapping[str, str], etag: str, size: int) -> Part:
-    """Return what is asked for of a file of `size` bytes; what is no single range asks for the whole file."""
-    whole = Part(0, size, partial=False)
+def range_of(headers: Mapping[str, str], etag: str, size: int) -> ByteRange:
+    """Return the requested range of a file of `size` bytes; without a single valid range, the whole file.
+
+    Raises:
+        Problem: The range lies outside the file.
+
+    """
+    whole = ByteRange(0, size, partial=False)
     match = _RANGE.fullmatch(headers.get("range", "").strip())
     if match is None or match[0] == "bytes=-":
         return whole
@@ -49,4 +54,4 @@ def part_of(headers: Mapping[str, str], etag: str, size: int) -> Part:
             f"The range {match[0]!r} lies outside the file's {size:,} bytes.",
             {"Content-Range": f"bytes */{size}"},
         )
-    return Part(start, stop, partial=True)
+    return ByteRange(start, stop, partial=True)

@@ -1,7 +1,7 @@
 """The service on Ray, with as many replicas as requests are waiting for: `serve run serve.ray_app:app`.
 
 It needs `pip install 'ray[serve]'`. Every replica is the whole service, with the settings of its environment. The same
-request gives the same bytes from each, so whoever lost one asks again and goes on where he was.
+request gives the same bytes from each, so a caller who lost one requests again and resumes.
 
 Ray's own proxy keeps the whole body of a request, of whatever size and from whomever, before a replica sees it, and has
 no limit on connections. Where strangers can connect, put a proxy in front that limits both; and as each replica takes
@@ -20,8 +20,8 @@ REPLICA: Final = "X-Replica"
 
 
 @final
-class _Named:
-    """Says in every answer which replica gave it."""
+class _NamesReplica:
+    """Adds the replica's name to every answer."""
 
     def __init__(self, app: ASGIApp, name: str) -> None:
         self._app, self._name = app, name
@@ -36,8 +36,8 @@ class _Named:
 
 
 def build() -> ASGIApp:
-    """Return a replica's application; called where it runs."""
-    return _Named(create_app(), ray.serve.get_replica_context().replica_tag)
+    """Return a replica's application; called in the replica."""
+    return _NamesReplica(create_app(), ray.serve.get_replica_context().replica_tag)
 
 
 deployment = ray.serve.deployment(

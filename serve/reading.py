@@ -1,4 +1,4 @@
-"""Bodies and queries into requests: JSON within limits, and nothing that JSON does not have."""
+"""Parse bodies and queries into requests: strict JSON, within limits."""
 
 import gc
 import json
@@ -15,8 +15,13 @@ from serve.schemas import PredictRequest, validated
 
 
 def json_of(body: bytes, max_depth: int, max_values: int) -> Any:
-    """Parse a body: no NaN, no halves of characters, nothing nested too deeply, not too many values."""
-    if sum(map(body.count, (b",", b"[", b"{"))) > max_values:  # some may stand in texts
+    """Return the JSON of a body.
+
+    Raises:
+        Problem: It is no JSON, has too many or too deeply nested values, NaN, or half of a surrogate pair.
+
+    """
+    if sum(map(body.count, (b",", b"[", b"{"))) > max_values:  # some may be inside texts
         raise Problem(
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The body has more than {max_values:,} commas, objects and lists."
         )
@@ -26,7 +31,7 @@ def json_of(body: bytes, max_depth: int, max_values: int) -> Any:
     except (ValueError, RecursionError) as error:
         raise Problem(HTTPStatus.BAD_REQUEST, f"The body is no JSON: {one_line(error)}") from error
     _refuse_depth(data, max_depth)
-    if b"\\u" in body:  # by which alone a half can come in; whoever encodes it later would fail
+    if b"\\u" in body:  # only this way a half can come in; encoding it later would fail
         try:
             json.dumps(data, ensure_ascii=False).encode()
         except UnicodeEncodeError as error:
@@ -36,7 +41,7 @@ def json_of(body: bytes, max_depth: int, max_values: int) -> Any:
 
 @final
 class _Collector:
-    """Lets the garbage collector rest while JSON is parsed: that has no cycles, and it would look at every value."""
+    """Pauses the garbage collector while JSON is parsed: there are no cycles, but the collector visits every value."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -78,7 +83,7 @@ def _inner(value: Any) -> Iterable[Any]:
 
 
 def request_of_query(query: Iterable[tuple[str, str]]) -> PredictRequest:
-    """Return what `arch=…&init=…&prompt=…&seed=…&dtype=…&set=k=v&set=k=v` asks for."""
+    """Return the request of a query `arch=…&init=…&prompt=…&seed=…&dtype=…&set=k=v&set=k=v`."""
     given: dict[str, Any] = {}
     assignments: list[str] = []
     for name, value in query:

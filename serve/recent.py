@@ -1,4 +1,4 @@
-"""The last few of something, by key, within a number of bytes."""
+"""A cache of recent values, by key, within a number of bytes."""
 
 import gc
 import sys
@@ -17,11 +17,11 @@ _SHARED: Final = (type, ModuleType, FunctionType, BuiltinFunctionType, MethodTyp
 
 @final
 class Recent(Generic[T]):
-    """A dictionary that forgets; any thread may use it.
+    """A least-recently-used cache; any thread may use it.
 
     Args:
-        most: Bytes of all that is kept.
-        share: Bytes of what is kept for one caller, who would push out his own before that of others.
+        most: Bytes of all values.
+        share: Bytes of the values of one owner; beyond, the owner's own oldest values are dropped.
 
     """
 
@@ -41,7 +41,7 @@ class Recent(Generic[T]):
             return self._kept[key][0]
 
     def put(self, key: Hashable, value: T, nbytes: int, owner: str = "") -> None:
-        """Keep a value of so many bytes, unless it is too large; forget what was not asked for longest."""
+        """Keep a value of `nbytes`, unless it is too large; drop the least recently used ones."""
         with self._lock:
             self._drop(key)
             if nbytes > min(self._share, self._most):
@@ -55,7 +55,7 @@ class Recent(Generic[T]):
                 self._drop(next(iter(self._kept)))
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Drop all values."""
         with self._lock:
             self._kept.clear()
             self._owned.clear()
@@ -75,10 +75,10 @@ class Recent(Generic[T]):
 
 
 def size_of(*values: Any, most: int) -> int:
-    """Return how many bytes values take with all that only they lead to, or a little more than `most` if it is more.
+    """Return how many bytes values take with all objects they refer to; counting stops a little above `most`.
 
-    Classes, functions and modules of code belong to everybody and are not counted. It looks at each object once, which
-    takes about a microsecond.
+    Classes, functions and modules are shared and not counted. Each object is visited once, which takes about a
+    microsecond.
     """
     seen: set[int] = set()
     left: list[Any] = list(values)

@@ -1,4 +1,4 @@
-"""What is written into a spooled file: a part of the weights file, or a zip of the whole folder."""
+"""What is written into a spooled file: a range of the weights file, or a zip of the whole folder."""
 
 import zipfile
 from collections.abc import Callable
@@ -35,7 +35,7 @@ def weights(order: Order, start: int, stop: int) -> Work:
             file.write(head)
         places = places_in(order, start, stop)
         ready = _Prefix(places, lambda position: spooled.advance(min(position, stop)))
-        if not places:  # else the head waits for the first tensor: until that is there, the request can be refused
+        if not places:  # else the header waits for the first tensor: until then, the request can be refused
             spooled.advance(stop)
         manifest = order.prediction.architecture.manifest
         names = dict.fromkeys(manifest[place.entry.name].tied_to or place.entry.name for place in places)
@@ -51,7 +51,7 @@ def weights(order: Order, start: int, stop: int) -> Work:
 
 
 class _Prefix:
-    """Tells how far a file is whole while its tensors come in any order."""
+    """Tracks how far a file is complete while its tensors come in any order."""
 
     def __init__(self, places: list[Place], advance: Callable[[int], None]) -> None:
         self._left = list(reversed(places))
@@ -77,7 +77,7 @@ def folder_zip(order: Order, parent: Path | None) -> Work:
     def write(spooled: Spooled) -> None:
         with workroom(parent) as made:
             # Not loaded by its library here: whoever unpacks it does that, by `paramgen check`.
-            folder = made / "start"
+            folder = made / "weights"
             write_prediction(plan_folder(order.prediction), folder)
             with (
                 open(spooled.descriptor, "wb", closefd=False) as file,

@@ -69,9 +69,9 @@ async def named_order(
     seed: int = 0,
     dtype: Literal["float32", "bfloat16", "float16"] | None = None,
 ) -> Order:
-    """Return the order of a query; what it may hold stands in the signature for the schema."""
-    asked = request_of_query(request.query_params.multi_items())
-    return (await service_of(request).order(request, asked)).order
+    """Return the order of a query; its parameters are in the signature for the schema."""
+    parsed = request_of_query(request.query_params.multi_items())
+    return (await service_of(request).order(request, parsed)).order
 
 
 NamedOrder = Annotated[Order, Depends(named_order)]
@@ -80,7 +80,7 @@ NamedOrder = Annotated[Order, Depends(named_order)]
 @router.get("/v1/weights", responses=ANSWERS, response_class=Response)
 @router.head("/v1/weights", responses=ANSWERS, response_class=Response)
 async def weights(request: Request, order: NamedOrder) -> Response:
-    """Return a named network's weights file; `set=key=value` may be repeated. Any cache or range reader can ask."""
+    """Return a named network's weights file; `set=key=value` may be repeated. Caches and range requests work."""
     return await service_of(request).weights(request, order)
 
 
@@ -93,9 +93,11 @@ async def graph(request: Request) -> Response:
     """Return a named network's graph: enough to predict from, and what the command `paramgen graph` writes."""
     service, settings = service_of(request), service_of(request).settings
     async with _body_of(request) as body:
-        parsed = service.work(lambda: validated(NetworkRequest, json_of(body, settings.max_depth, settings.max_values)))
-        asked: NetworkRequest = await while_connected(request.receive, parsed)
-    text = await service.graph(request, asked.arch, asked.overrides)
+        parsing = service.work(
+            lambda: validated(NetworkRequest, json_of(body, settings.max_depth, settings.max_values))
+        )
+        network: NetworkRequest = await while_connected(request.receive, parsing)
+    text = await service.graph(request, network.arch, network.overrides)
     return Response(text, media_type="application/json")
 
 
@@ -107,26 +109,26 @@ async def architectures(request: Request, source: Literal[SOURCES] | None = None
 
 @router.get("/v1/initializers")
 async def initializers(request: Request) -> dict[str, str]:
-    """Return the starts that are served, with a line about each."""
+    """Return the initializers that are served, with a line about each."""
     every = await service_of(request).work(lambda: names_of("initializers", None))
     return {name: every[name] for name in INITIALIZERS}
 
 
 @router.get("/v1/hypernets")
 async def hypernets(request: Request) -> list[str]:
-    """Return what may stand after `hypernet:`."""
+    """Return the names that may follow `hypernet:`."""
     return sorted({*shipped_hypernets(), *service_of(request).settings.hypernets})
 
 
 @router.get("/health")
 async def health() -> dict[str, str]:
-    """Say that the process answers."""
+    """Return that the process answers."""
     return {"status": "ok"}
 
 
 @router.get("/ready")
 async def ready(request: Request) -> dict[str, str]:
-    """Say whether a prediction would find a place in the line, memory and a file."""
+    """Return whether a prediction would find a free place in the queue, memory and a file."""
     if hindrance := service_of(request).hindrance():
         raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, hindrance, RETRY)
     return {"status": "ready"}
@@ -139,13 +141,13 @@ async def metrics(request: Request) -> Response:
 
 
 async def order_of_body(request: Request) -> Found:
-    """Read a body within the limits and return what it asks for; all that takes long happens in a thread."""
+    """Read a body within the limits and return its order; whatever takes long happens in a thread."""
     service, settings = service_of(request), service_of(request).settings
     async with _body_of(request) as body:
         if len(body) >= SMALL:
             return await service.order(request, body)
-        asked = checked_form(validated(PredictRequest, json_of(body, settings.max_depth, settings.max_values)))
-        return await service.order(request, asked)
+        parsed = checked_form(validated(PredictRequest, json_of(body, settings.max_depth, settings.max_values)))
+        return await service.order(request, parsed)
 
 
 def _body_of(request: Request) -> AbstractAsyncContextManager[bytes]:

@@ -1,4 +1,4 @@
-"""What a request may say, and the examples that the API's description shows."""
+"""The schemas of requests, and the examples that the API's description shows."""
 
 from typing import Annotated, Any, Literal, final
 
@@ -47,7 +47,7 @@ EXAMPLES: dict[str, Any] = {
             "dtype": "bfloat16",
         },
     },
-    "words": {"value": {"prompt": "pencil sketch with warm tint"}},
+    "a prompt": {"value": {"prompt": "pencil sketch with warm tint"}},
     "a folder": {"value": {"arch": "timm:resnet18", "init": "orthogonal?gain=1.0", "as": "folder"}},
 }
 
@@ -73,12 +73,12 @@ class PredictRequest(_Closed):
     init: Text = Field(default="auto", description="An initializer and its options; see /v1/initializers.")
     prompt: Text | None = Field(
         default=None,
-        description="What the network is to do, in words, for the start `diffusion`, which has a network of its own.",
+        description="What the network is to do, in words, for the initializer `diffusion`, which has its own network.",
     )
     spelling: str | None = Field(
         default=None,
         min_length=1,
-        description="With which bytes the network's tokens are spelled, as paramgen sends it with --tokenizer.",
+        description="How the network's tokens are spelled in bytes, as paramgen sends it with --tokenizer.",
     )
     seed: Seed = 0
     dtype: Dtype | None = Field(default=None, description="Of floating-point tensors; else the network's own.")

@@ -1,4 +1,4 @@
-"""What the routes share: the line, the spool, and what is remembered of earlier requests."""
+"""What the routes share: the queue, the spool, and the networks and orders of earlier requests."""
 
 import asyncio
 import json
@@ -13,11 +13,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from paramgen.graphs.graph_json import graph_to_json
-from serve.limits import Line, Watch
+from serve.limits import Watch, WorkQueue
 from serve.memory import BUILDING, Memory
 from serve.orders import Network, Order, completed, network_of, order_of
 from serve.pushing import HEADER, pushing
-from serve.ranges import Part, part_of, unchanged
+from serve.ranges import ByteRange, range_of, unchanged
 from serve.reading import json_of
 from serve.recent import Recent
 from serve.rendering import folder_zip, places_in, weights
@@ -30,11 +30,11 @@ from serve.workrooms import remove_abandoned
 T = TypeVar("T")
 WANT: str = "want-repr-digest"
 DIGEST: str = "Repr-Digest"
-SMALL: Final = 10_000  # bytes of a body that is read at once
+SMALL: Final = 10_000  # bytes of a body that is parsed in the event loop
 _NOTE: Final = 600  # bytes that one takes
 _NOTES: Final = 6_000_000  # of all
 _ORDERS: Final = 64  # of one network
-_LOOK: Final = 0.2  # seconds between two looks at the memory
+_LOOK: Final = 0.2  # seconds between two checks of the memory
 
 
 @final
@@ -50,7 +50,7 @@ class Found:
 @final
 @dataclass(frozen=True, kw_only=True)
 class _Note:
-    """Where to find what a body asked for."""
+    """The keys under which the order of an earlier body is remembered."""
 
     network: str
     order: str
@@ -60,14 +60,14 @@ class _Note:
 
 @final
 @dataclass(frozen=True, eq=False)
-class _Known:
-    """A network, and what was asked of it: they are forgotten together."""
+class _RememberedNetwork:
+    """A network and its orders, which are forgotten together."""
 
     network: Network
     orders: "OrderedDict[str, Order]" = field(default_factory=OrderedDict)
 
     def keep(self, key: str, order: Order, most: int) -> int:
-        """Keep an order too, in place of older ones if need be; return the bytes of all."""
+        """Add an order, dropping older ones if needed; return the bytes of all."""
         self.orders[key] = order
         while len(self.orders) > 1 and (len(self.orders) > _ORDERS or self.nbytes > most):
             self.orders.popitem(last=False)
@@ -80,15 +80,15 @@ class _Known:
 
 @final
 class Service:
-    """One per application. Everything but the work in the line's threads happens in the event loop's."""
+    """The state of one application; all but the work in the queue's threads happens in the event loop's thread."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.memory = Memory(settings)
         self.bodies = Bodies(settings)
-        self.line = Line(settings.predictions, settings.waiting, settings.torch_threads, self.memory)
+        self.queue = WorkQueue(settings.predictions, settings.waiting, settings.torch_threads, self.memory)
         self.spool = Spool(
-            self.line,
+            self.queue,
             folder=settings.spool,
             most=settings.spool_bytes,
             files=settings.spool_files,
@@ -96,15 +96,15 @@ class Service:
         )
         remove_abandoned(settings.spool)
         self._share = settings.remembered_bytes // 2
-        self._networks: Recent[_Known] = Recent(settings.remembered_bytes, self._share)
+        self._networks: Recent[_RememberedNetwork] = Recent(settings.remembered_bytes, self._share)
         self._notes: Recent[_Note] = Recent(_NOTES, _NOTES // 2)
 
     async def attend(self) -> None:
-        """Look at the memory now and then; to be cancelled when the application ends."""
+        """Check the memory regularly; cancelled when the application ends."""
         while True:
             await asyncio.sleep(_LOOK)
             self.memory.look()
-            if self.memory.pressed:  # what is only remembered goes first
+            if self.memory.pressed:  # remembered networks are dropped first
                 self._networks.clear()
             if self.memory.idle:
                 with suppress(RuntimeError):  # no thread can be started
@@ -112,15 +112,15 @@ class Service:
 
     def hindrance(self) -> str | None:
         """Return why a prediction would be refused now, if it would."""
-        if self.line.full:
-            return "All places are taken."
+        if self.queue.full:
+            return "The queue is full."
         if self.memory.short:
             return "Memory is short."
         return self.spool.hindrance()
 
     async def work(self, call: Callable[[], T]) -> T:
-        """Do something in a thread of the line."""
-        return await self.line.run(call, Watch(self.settings.seconds), BUILDING)
+        """Run something in a thread of the queue."""
+        return await self.queue.run(call, Watch(self.settings.seconds), BUILDING)
 
     async def graph(self, request: Request, arch: str, overrides: Mapping[str, Any]) -> str:
         """Return the JSON of a named network's graph."""
@@ -134,7 +134,7 @@ class Service:
         return await while_connected(request.receive, self.work(made))
 
     async def order(self, request: Request, given: PredictRequest | bytes) -> Found:
-        """Return what is asked for, planned; read, built and traced in a thread unless it was not long ago."""
+        """Return a request's planned order; unless it is remembered, its network is built and traced in a thread."""
         digest = await self._digest(given)
         note = self._notes.get(digest)
         known = None if note is None else self._networks.get(note.network)
@@ -152,31 +152,31 @@ class Service:
         return await asyncio.to_thread(lambda: sha256(given).hexdigest())
 
     def _made(self, given: PredictRequest | bytes, digest: str, owner: str) -> Found:
-        """Read a body if it is one, and plan what it asks for. Called in a thread of the line."""
+        """Parse a body if it is one, and plan its order. Called in a thread of the queue."""
         settings = self.settings
         if isinstance(given, bytes):
             given = checked_form(validated(PredictRequest, json_of(given, settings.max_depth, settings.max_values)))
-        asked = completed(given)
-        key = _sha256([asked.arch, asked.overrides, asked.graph])
-        which = _sha256(asked.model_dump(exclude={"graph", "prompt", "form", "push"}))
-        known = self._known(key, asked.arch, asked.overrides, asked.graph)
-        order = known.orders.get(which) or order_of(known.network, asked, settings, self.memory.one)
+        request = completed(given)
+        key = _sha256([request.arch, request.overrides, request.graph])
+        which = _sha256(request.model_dump(exclude={"graph", "prompt", "form", "push"}))
+        known = self._known(key, request.arch, request.overrides, request.graph)
+        order = known.orders.get(which) or order_of(known.network, request, settings, self.memory.one)
         self._networks.put(key, known, known.keep(which, order, self._share), owner)
         note = _Note(network=key, order=which, form=given.form, push=given.push)
         self._notes.put(digest, note, _NOTE + len(given.push or ""), owner)
         return Found(order=order, form=given.form, push=given.push)
 
-    def _known(self, key: str, arch: str | None, overrides: Mapping[str, Any], graph: Any) -> _Known:
+    def _known(self, key: str, arch: str | None, overrides: Mapping[str, Any], graph: Any) -> _RememberedNetwork:
         found = self._networks.get(key)
-        return _Known(network_of(arch, overrides, graph, self.settings)) if found is None else found
+        return _RememberedNetwork(network_of(arch, overrides, graph, self.settings)) if found is None else found
 
     async def weights(self, request: Request, order: Order) -> Response:
         """Answer with the weights file, or a part of it."""
         headers = self._headers(order.etag, order.file)
         if unchanged(request.headers, order.etag):
             return Response(None, 304, headers)
-        part = part_of(request.headers, order.etag, order.size)
-        if WANT in request.headers and request.method != "HEAD":  # for a head alone nothing is computed
+        part = range_of(request.headers, order.etag, order.size)
+        if WANT in request.headers and request.method != "HEAD":  # HEAD alone computes nothing
             await while_connected(request.receive, self._whole(order, caller_of(request)))
         digest = self.spool.digest(order.etag)
         headers |= _extent(part, order.size) | ({DIGEST: digest} if digest else {})
@@ -187,9 +187,9 @@ class Service:
 
     async def folder(self, request: Request, order: Order) -> Response:
         """Answer with the zip of the folder."""
-        key = _sha256(["folder", order.etag, order.prediction.requested.to_json()])  # it records what was asked
+        key = _sha256(["folder", order.etag, order.prediction.requested.to_json()])  # it records what was requested
         etag = f'"{key}"'
-        headers = self._headers(etag, "start.zip")
+        headers = self._headers(etag, "weights.zip")
         if unchanged(request.headers, etag):
             return Response(None, 304, headers)
         work = folder_zip(order, self.settings.spool)
@@ -199,7 +199,7 @@ class Service:
         try:
             await while_connected(request.receive, spooled.ended())
             size = spooled.size()
-            part = part_of(request.headers, etag, size)
+            part = range_of(request.headers, etag, size)
         except BaseException:
             self.spool.leave(spooled, key)
             raise
@@ -207,19 +207,19 @@ class Service:
         return Streamed(self.spool, spooled, part, headers, key=key, limits=self.settings)
 
     async def push(self, request: Request, order: Order, repo: str) -> Response:
-        """Push the folder to the Hub, by the caller's token, which is in a header and is kept nowhere."""
+        """Push the folder to the Hub, by the caller's token, which is in a header and is not stored."""
         watch = Watch(self.settings.seconds)
         token = request.headers.get(HEADER, "")
         work = pushing(order, repo, token, parent=self.settings.spool, watch=watch)
         with self.spool.room(order.size):
-            return JSONResponse(await while_connected(request.receive, self.line.run(work, watch, order.memory)))
+            return JSONResponse(await while_connected(request.receive, self.queue.run(work, watch, order.memory)))
 
-    def _spooled(self, order: Order, part: Part, owner: str) -> tuple[Spooled, str]:
-        """Return a file that holds the part or will: the whole, or that of the tensors which the part touches."""
+    def _spooled(self, order: Order, part: ByteRange, owner: str) -> tuple[Spooled, str]:
+        """Return a file that holds the range or will: the whole file, or one of the tensors in the range."""
         if found := self.spool.find(order.etag):
             return found, order.etag
         if part.stop - part.start >= order.size or not order.prediction.resolved.slot_by_slot:
-            # Where a start makes everything together, a part costs what the whole does.
+            # Where an initializer makes all slots together, a range costs as much as the whole.
             return self._begin(order, owner), order.etag
         places, head = places_in(order, part.start, part.stop), len(order.plan.heads[order.file])
         start = 0 if part.start < head else places[0].offset
@@ -243,7 +243,7 @@ class Service:
         )
 
     async def _whole(self, order: Order, owner: str) -> None:
-        """See to it that the digest is known."""
+        """Compute the whole file, so that its digest is known."""
         if self.spool.digest(order.etag) is not None:
             return
         spooled = self.spool.find(order.etag) or self._begin(order, owner)
@@ -258,14 +258,14 @@ class Service:
             "Accept-Ranges": "bytes",
             "Content-Type": "application/octet-stream",
             "Content-Disposition": f'attachment; filename="{file}"',
-            # With keys, a cache that others share must not answer for us.
+            # With keys, a shared cache must not answer for the server.
             "Cache-Control": f"{'private' if self.settings.keys else 'public'}, max-age=3600",
         }
 
     def close(self) -> None:
         """End all work."""
         self.spool.close()
-        self.line.close()
+        self.queue.close()
 
 
 def caller_of(request: Request) -> str:
@@ -273,7 +273,7 @@ def caller_of(request: Request) -> str:
     return str(getattr(request.state, "caller", ""))
 
 
-def _extent(part: Part, size: int) -> dict[str, str]:
+def _extent(part: ByteRange, size: int) -> dict[str, str]:
     length = {"Content-Length": str(part.stop - part.start)}
     return {**length, "Content-Range": f"bytes {part.start}-{part.stop - 1}/{size}"} if part.partial else length
 

@@ -1,4 +1,4 @@
-"""What an operator decides, read from the environment: `PARAMGEN_SERVE_` and the name in capitals."""
+"""The operator's settings, read from the environment: `PARAMGEN_SERVE_` and the name in capitals."""
 
 from pathlib import Path
 from typing import Annotated, final
@@ -13,7 +13,7 @@ Seconds = Annotated[float, Field(gt=0)]
 
 @final
 class Settings(BaseSettings):
-    """Every limit has a default that suits a machine of two cores and 8 GB."""
+    """The settings; every limit has a default that suits a machine with two cores and 8 GB."""
 
     model_config = SettingsConfigDict(env_prefix="PARAMGEN_SERVE_", frozen=True)
 
@@ -25,7 +25,7 @@ class Settings(BaseSettings):
     requests_per_minute: Annotated[int, Field(ge=0)] = 600
     """Of one key; 0: no limit."""
     hypernets: tuple[str, ...] = ()
-    """What may stand after `hypernet:` besides those that ship, word for word: `org/name@revision`, a folder, ..."""
+    """Hypernets that are served besides those that ship, exactly as written: `org/name@revision`, a folder, ..."""
 
     max_body: Count = 16_000_000
     """Bytes of a request's body."""
@@ -34,7 +34,7 @@ class Settings(BaseSettings):
     max_values: Count = 1_000_000
     """Commas, objects and lists of a body: each of its values takes memory."""
     bodies: Count = 256_000_000
-    """Bytes of all bodies that are read or wait at once; who brings a large one then is told to come back."""
+    """Bytes of all bodies that are read or wait at once; beyond, large ones are refused for the moment."""
     max_nodes: Count = 20_000
     """Of a graph; operations of a network that is built by name."""
     max_elements: Count = 2_000_000_000
@@ -48,7 +48,7 @@ class Settings(BaseSettings):
     predictions: Count = 2
     """At once; each has a thread."""
     waiting: Annotated[int, Field(ge=0)] = 64
-    """In line for a thread; whoever comes then is told to come back."""
+    """Predictions that may wait for a thread; beyond, requests are refused for the moment."""
     torch_threads: Count = 1
     """Of each prediction."""
     seconds: Seconds = 300
@@ -56,16 +56,16 @@ class Settings(BaseSettings):
     body_seconds: Seconds = 30
     """For a request's head, and for its body."""
     idle_seconds: Seconds = 30
-    """For a reader to take the next piece."""
+    """For a reader to receive the next piece."""
     reader_seconds: Seconds = 3600
-    """For a reader to take everything."""
+    """For a reader to receive everything."""
     connections: Count = 512
-    """Whose requests are answered at once; whoever asks then is told to come back. Twice as many may be open."""
+    """Whose requests are answered at once; beyond, requests are refused for the moment. Twice as many may be open."""
 
     spool: Path | None = None
-    """Where files are while they are predicted and read; None: the system's place for temporary files."""
+    """The folder of files while they are predicted and read; None: the system's folder for temporary files."""
     spool_bytes: Count = 20_000_000_000
-    """Of all such files together; those that nobody reads stay until their room is needed."""
+    """Of all such files together; unread ones stay until their space is needed."""
     spool_files: Count = 4096
     """At most so many, and never more than half of the files that the process may have open."""
     remembered_bytes: Count = 400_000_000

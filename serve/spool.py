@@ -1,12 +1,12 @@
 """Files that are read while they are predicted.
 
-Tensors come in the start's order, a reader wants them in the file's. So every file goes to the disk, at the offsets
-that were planned, and readers follow as far as it is whole. What is drawn slot by slot is asked for in the file's
-order, and read at once; of a hypernet, readers may wait for its last tensor. The price: every byte is written once
-more. What it buys: memory stays as small as for a folder, a slow reader holds a file and not a thread, several readers
-share one prediction, a broken download goes on, and the file's digest is known when it ends. A range alone is predicted
-alone, into a file with holes. No file has a name: whatever ends the process, nothing of them is left. So each holds a
-descriptor, and of these, too, only so many are taken.
+Tensors come in the initializer's order, a reader needs them in the file's. So every file goes to the disk, at the
+planned offsets, and readers follow as far as it is complete. Slots that are drawn one by one are requested in the
+file's order and can be read at once; with a hypernet, readers may wait for its last tensor. The price: every byte is
+written once more. The gain: memory stays as small as for a folder, a slow reader holds a file and not a thread, several
+readers share one prediction, a broken download resumes, and the file's digest is known at its end. A range is predicted
+alone, into a file with holes. No file has a name, so nothing is left when the process ends; each holds a descriptor,
+and their number is limited, too.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from tempfile import TemporaryFile, gettempdir
 from typing import Final, final
 
 from serve.connections import SPARE, descriptors, nearly_out
-from serve.limits import Cancelled, Line, Watch
+from serve.limits import Cancelled, Watch, WorkQueue
 from serve.problems import RETRY, Problem, shortage
 from serve.recent import Recent
 
@@ -38,7 +38,7 @@ Work = Callable[["Spooled"], None]
 
 @final
 class Spooled:
-    """A file of known or still unknown size, whole from `start` to `ready`; it has readers, and maybe a writer."""
+    """A file that is being written or read, complete from byte `start` to byte `ready`."""
 
     def __init__(self, folder: Path | None, start: int, nbytes: int, watch: Watch, *, hashed: bool) -> None:
         self._file = TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 - it lives as long as this does
@@ -47,7 +47,7 @@ class Spooled:
         self._sha256 = sha256() if hashed else None
         self._hashed = 0
         self.watch = watch
-        self.nbytes = nbytes  # what it takes of the spool
+        self.nbytes = nbytes  # counted against the spool's limit
         self.start = start
         self.ready = start
         self.readers = 0
@@ -56,14 +56,14 @@ class Spooled:
         self.future: Future[None] | None = None
 
     def cancel(self) -> None:
-        """End the writer, or take it out of the line."""
+        """End the writer, or take it out of the queue."""
         self.watch.cancel()
         if self.future is not None:
             self.future.cancel()
 
     @property
     def descriptor(self) -> int:
-        """What the writer writes to."""
+        """The file descriptor for the writer."""
         return self._file.fileno()
 
     def size(self) -> int:
@@ -78,7 +78,7 @@ class Spooled:
         return f"sha-256=:{base64.b64encode(self._sha256.digest()).decode()}:"
 
     def advance(self, position: int) -> None:
-        """Say that the file is whole up to `position`. Called by the writer's thread."""
+        """Note that the file is complete up to `position`; called by the writer's thread."""
         if self._sha256 is not None:
             while self._hashed < position:
                 piece = os.pread(self.descriptor, min(1 << 20, position - self._hashed), self._hashed)
@@ -87,7 +87,7 @@ class Spooled:
         self._loop.call_soon_threadsafe(self._notify, position)
 
     def finish(self, error: BaseException | None) -> None:
-        """Say that nothing more is written."""
+        """Note that the writer has ended."""
         self.error, self.done = error, True
         self._notify(self.ready)
 
@@ -97,37 +97,37 @@ class Spooled:
         self._changed = asyncio.Event()
 
     async def until(self, position: int) -> None:
-        """Wait until the file is whole beyond `position`, or at its end; raise what its writer raised."""
+        """Wait until the file is complete beyond `position`, or at its end; raise what its writer raised."""
         while self.ready <= position and not self.done:
             await self._changed.wait()
         if self.error is not None and self.ready <= position:
-            raise _told(self.error)
+            raise _copy_of(self.error)
 
     async def ended(self) -> None:
         """Wait for the writer to end."""
         while not self.done:
             await self._changed.wait()
         if self.error is not None:
-            raise _told(self.error)
+            raise _copy_of(self.error)
 
     async def read(self, position: int, stop: int) -> bytes:
         """Return a piece from `position` on, as soon as there is one."""
         await self.until(position)
         count = min(PIECE, stop - position, self.ready - position)
-        # It was just written, or read by others: as a rule it is in memory, and a thread would cost more.
+        # It was written or read recently, so it is usually in memory, and a thread would cost more.
         return os.pread(self.descriptor, count, position)
 
     def close(self) -> None:
-        """Give the disk back."""
+        """Free the disk space."""
         self._file.close()
 
 
 @final
 class Spool:
-    """All such files, within a number of bytes and of files. Whole ones stay until their room is needed."""
+    """All such files, within a number of bytes and of files; complete ones stay until their space is needed."""
 
-    def __init__(self, line: Line, *, folder: Path | None, most: int, files: int, seconds: float) -> None:
-        self._line, self._folder, self._most, self._seconds = line, folder, most, seconds
+    def __init__(self, queue: WorkQueue, *, folder: Path | None, most: int, files: int, seconds: float) -> None:
+        self._queue, self._folder, self._most, self._seconds = queue, folder, most, seconds
         self._most_files = min(files, descriptors() // 2)
         self._shared: OrderedDict[str, Spooled] = OrderedDict()
         self._digests: Recent[str] = Recent(DIGESTS, DIGESTS // 2)
@@ -149,11 +149,11 @@ class Spool:
         return None
 
     def digest(self, key: str) -> str | None:
-        """Return the digest of the file of that key, if it was whole once."""
+        """Return the digest of the file of that key, if it was complete once."""
         return self._digests.get(key)
 
     def find(self, key: str) -> Spooled | None:
-        """Return the file of that key, to be left when it has been read."""
+        """Return the file of that key, if there is one; call `leave` after reading."""
         found = self._shared.get(key)
         if found is None or found.error is not None:
             return None
@@ -172,23 +172,23 @@ class Spool:
         owner: str = "",
         hashed: bool = False,
     ) -> Spooled:
-        """Start writing a file; under `key`, others will find it.
+        """Begin to write a file, which others find under `key`.
 
         Args:
-            work: What writes it.
-            start: Where it begins to be whole.
-            nbytes: How many bytes it takes of the disk.
-            key: Its name here.
-            memory: How many bytes the work takes of the memory.
-            owner: Whose share of the digests its own is.
-            hashed: Whether it gets a digest, for which it must be whole from its first byte.
+            work: Writes it.
+            start: Its first complete byte.
+            nbytes: Bytes that it takes on the disk.
+            key: Its key in the spool.
+            memory: Bytes of memory that the work takes.
+            owner: The caller whose share of the digests it counts against.
+            hashed: Whether it gets a digest; then it must be complete from its first byte on.
 
         """
         self._make_room(nbytes, files=1)
         watch = Watch(self._seconds)
         spooled = self._opened(start, nbytes, watch, hashed=hashed)
         try:
-            spooled.future = future = self._line.start(lambda: work(spooled), watch, memory)
+            spooled.future = future = self._queue.start(lambda: work(spooled), watch, memory)
         except BaseException:
             spooled.close()
             raise
@@ -201,7 +201,7 @@ class Spool:
         return spooled
 
     def _opened(self, start: int, nbytes: int, watch: Watch, *, hashed: bool) -> Spooled:
-        """Open a file; where too many are open in this process, idle ones make room."""
+        """Open a file; where too many are open in this process, idle ones are closed."""
         while True:
             try:
                 spooled = Spooled(self._folder, start, nbytes, watch, hashed=hashed)
@@ -222,7 +222,7 @@ class Spool:
 
     @contextmanager
     def room(self, nbytes: int) -> Iterator[None]:
-        """Count bytes that are written elsewhere for a while."""
+        """Count bytes that are written elsewhere against the limit, while the block runs."""
         self._make_room(nbytes, files=0)
         self.nbytes += nbytes
         try:
@@ -231,20 +231,20 @@ class Spool:
             self.nbytes -= nbytes
 
     def leave(self, spooled: Spooled, key: str, *, served: bool = False) -> None:
-        """Say that a reader is gone. What nobody else reads is kept if it is whole, and else ended.
+        """Note that a reader has left; a file without readers is kept if it is complete, and else ended.
 
         Args:
-            spooled: What was read.
-            key: Its name here.
-            served: Whether the reader had all that he asked for. Then the rest is made, too, as most of the work may be
-                done: of a start that makes everything together, one byte costs what all do.
+            spooled: The file.
+            key: Its key in the spool.
+            served: Whether the reader got everything requested. Then the rest is made, too, as most of the work may be
+                done: where an initializer makes all slots together, one byte costs as much as all.
 
         """
         spooled.readers -= 1
         if spooled.readers > 0 or (served and not spooled.done):
             return
         if not spooled.done:
-            self._forget(spooled, key)  # whoever comes now gets a new one
+            self._forget(spooled, key)  # later requests get a new one
             spooled.cancel()
         elif self._shared.get(key) is not spooled:
             self._release(spooled)
@@ -268,7 +268,7 @@ class Spool:
         spooled.close()
 
     def _oldest(self) -> str | None:
-        """Return the key of the file that nobody reads and nobody asked for longest."""
+        """Return the key of the least recently used file without readers."""
         return next((key for key, each in self._shared.items() if each.done and not each.readers), None)
 
     def _make_room(self, nbytes: int, files: int) -> None:
@@ -281,7 +281,7 @@ class Spool:
             self._release(self._shared.pop(oldest))
 
     def close(self) -> None:
-        """End all work and keep nothing."""
+        """End all work and close all files."""
         while self._shared:
             _, spooled = self._shared.popitem()
             if not spooled.done:
@@ -298,8 +298,8 @@ def _hand_over(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> Non
         loop.call_soon_threadsafe(call)
 
 
-def _told(error: BaseException) -> BaseException:
-    """Return what a reader is told: each its own, as a traceback grows with every raise."""
+def _copy_of(error: BaseException) -> BaseException:
+    """Return the exception to raise for one reader: a copy, as a traceback grows with every raise."""
     if isinstance(error, Problem):
         return Problem(error.status, error.detail, error.headers)
     return shortage(error) or error

@@ -1,6 +1,6 @@
 """What the page shows of a prediction: a line of JSON for the whole, then one for each tensor as it is predicted.
 
-The lines are a spooled file like any other: a slow reader holds no thread, and who asks again reads what is there.
+The lines are a spooled file like any other: a slow reader holds no thread, and a repeated request reads what is there.
 """
 
 import json
@@ -28,10 +28,10 @@ from serve.spool import Spooled, Work
 BINS: Final = 32
 STEP: Final = 4  # of the ranks of a spectrum, every so many
 MAX_CURVES: Final = 24
-LARGEST: Final = 1 << 22  # elements of a matrix whose singular values are shown
-MEMORY: Final = 16 * LARGEST * 4  # bytes beside the prediction's: such a matrix, and its factors in double precision
+MAX_MATRIX: Final = 1 << 22  # elements of a matrix whose singular values are shown
+MEMORY: Final = 16 * MAX_MATRIX * 4  # bytes beside the prediction's: such a matrix, and its factors in double precision
 LINE: Final = 2000  # bytes that a line is counted with
-FOLDER: Final = "start"
+FOLDER: Final = "weights"
 _RUNS: Final = 64
 
 
@@ -54,10 +54,10 @@ def _lines(order: Order) -> Iterator[dict[str, Any]]:
     prediction = order.prediction
     slots = prediction.architecture.manifest.filled
     yield _head(order, slots)
-    places = {slot.name: place for place, slot in enumerate(slots)}
+    indices = {slot.name: index for index, slot in enumerate(slots)}
     curved = _curved(slots)
     for name, tensor in prediction:
-        line = {"place": places[name], **_numbers(tensor)}
+        line = {"index": indices[name], **_numbers(tensor)}
         curve = spectrum(tensor.flatten(1)) if name in curved else None
         if curve is not None:
             line["spectrum"] = [_short(value) for value in curve[::STEP].tolist()]
@@ -98,14 +98,14 @@ def _head(order: Order, slots: tuple[Slot, ...]) -> dict[str, Any]:
 
 
 def _record(prediction: Prediction) -> dict[str, Any]:
-    """Return as much of a folder's record as says which command makes it."""
+    """Return the part of a folder's record that determines the command which makes it."""
     dtype = None if prediction.dtype is None else str(prediction.dtype).removeprefix("torch.")
-    start = {"init": prediction.init, "initializer": dict(prediction.resolved.describe())}
-    return {"requested": prediction.requested.to_json(), **start, "seed": prediction.seed, "dtype": dtype}
+    used = {"init": prediction.init, "initializer": dict(prediction.resolved.describe())}
+    return {"requested": prediction.requested.to_json(), **used, "seed": prediction.seed, "dtype": dtype}
 
 
 def _query(record: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return the query by which the same is asked for by GET."""
+    """Return the query that requests the same by GET."""
     requested = record["requested"]
     query = [("arch", requested["arch"]), ("init", record["init"]), ("seed", str(record["seed"]))]
     query += [("dtype", record["dtype"])] if record["dtype"] else []
@@ -121,10 +121,10 @@ def _is_wide(slot: Slot) -> bool:
 
 
 def _curved(slots: tuple[Slot, ...]) -> frozenset[str]:
-    """Return the names of some matrices at even places, whose singular values cost little."""
-    able = [slot.name for slot in slots if _is_wide(slot) and slot.elements <= LARGEST and _maps(slot)]
+    """Return the names of some matrices, evenly spaced, whose singular values cost little."""
+    able = [slot.name for slot in slots if _is_wide(slot) and slot.elements <= MAX_MATRIX and _maps(slot)]
     count = min(MAX_CURVES, len(able))
-    return frozenset(able[round(place * (len(able) - 1) / max(1, count - 1))] for place in range(count))
+    return frozenset(able[round(index * (len(able) - 1) / max(1, count - 1))] for index in range(count))
 
 
 def _maps(slot: Slot) -> bool:
@@ -154,7 +154,7 @@ def _numbers(tensor: Tensor) -> dict[str, Any]:
 
 
 def _sampled(tensor: Tensor) -> Tensor:
-    """Return all values, or so many from even places: runs of neighbours, as a stride could meet a pattern."""
+    """Return all values, or a sample: evenly spaced runs of neighbours, as a stride could meet a pattern."""
     flat = tensor.reshape(-1)
     if len(flat) <= SAMPLE:
         return flat

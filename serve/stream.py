@@ -1,4 +1,4 @@
-"""The answer that is read while it is written. A reader who is gone, or too slow, is dropped."""
+"""The answer that is sent while it is written; a reader who left or is too slow is dropped."""
 
 import asyncio
 import contextlib
@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from serve.problems import RETRY, Problem
-from serve.ranges import Part
+from serve.ranges import ByteRange
 from serve.settings import Settings
 from serve.spool import Spool, Spooled
 
@@ -21,18 +21,18 @@ T = TypeVar("T")
 
 @final
 class Gone(Exception):
-    """The caller has left, or does not read."""
+    """The caller has left, or reads too slowly."""
 
 
 @final
 class Streamed(Response):
-    """Bytes of a spooled file. Nothing is sent before the first of them is there: until then it can still fail."""
+    """A response with bytes of a spooled file; nothing is sent before the first byte is there, as it may still fail."""
 
     def __init__(
         self,
         spool: Spool,
         spooled: Spooled,
-        part: Part,
+        part: ByteRange,
         headers: Mapping[str, str],
         *,
         key: str,
@@ -42,7 +42,7 @@ class Streamed(Response):
         self._spool, self._spooled, self._part, self._key, self._limits = spool, spooled, part, key, limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the head, then piece after piece."""
+        """Send the headers, then piece after piece."""
         served = False
         try:
             await asyncio.wait_for(while_connected(receive, self._send_all(send)), timeout=self._limits.reader_seconds)
@@ -67,7 +67,7 @@ class Streamed(Response):
 
 
 async def while_connected(receive: Receive, work: Awaitable[T]) -> T:
-    """Return what `work` does, and cancel it as soon as the caller is gone. The body must have been read."""
+    """Return the result of `work`, and cancel it as soon as the caller leaves; the body must have been read before."""
     task = asyncio.ensure_future(work)
     gone = asyncio.ensure_future(_disconnect(receive))
     try:
@@ -88,7 +88,7 @@ async def _disconnect(receive: Receive) -> None:
 
 @final
 class Bodies:
-    """Reads bodies, within a number of bytes for each and for all that are read or wait to be parsed."""
+    """Reads bodies, within limits for each and for all that are being read or wait to be parsed."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -96,7 +96,7 @@ class Bodies:
 
     @asynccontextmanager
     async def read(self, request: Request) -> AsyncIterator[bytes]:
-        """Read a whole body, counting, and count it until the end; its stated length alone may be refused."""
+        """Read a whole body within the limits; its bytes count until the block ends."""
         most = self._settings.max_body
         stated = request.headers.get("content-length", "0")
         if not stated.isdecimal() or int(stated[:20]) > most:
@@ -128,9 +128,9 @@ def _too_large(most: int) -> Problem:
 
 
 async def drop_body(receive: Receive) -> None:
-    """Read what a refused caller still sends, and forget it: a connection closed before that takes the answer along.
+    """Read and drop what a refused caller still sends; closing the connection before that would lose the answer.
 
-    A caller who has the answer stops sending; one who does not is cut off after a few seconds.
+    A caller who has the answer stops sending; others are disconnected after a few seconds.
     """
 
     async def drop() -> None:

@@ -1,7 +1,7 @@
-"""Folders that are written before they are sent, each locked by who writes it: what a killed server left is removed.
+"""Folders that are written before they are sent, each locked by its writer, so that abandoned ones can be removed.
 
-Files of the spool have no names, so nothing is left of them. A folder has one. The lock on it is the system's and ends
-with the process, in whatever container that ran; so a server that starts knows which folders nobody writes any more.
+Files of the spool have no names, so nothing is left of them; a folder has one. The lock on it is the system's and ends
+with the process, in any container; so a starting server knows which folders a killed server left.
 """
 
 import os
@@ -14,7 +14,7 @@ from typing import Final
 
 try:
     import fcntl
-except ImportError:  # pragma: no cover - a system without such locks: what is left stays there
+except ImportError:  # pragma: no cover - a system without such locks: abandoned folders stay
     fcntl = None  # type: ignore[assignment]
 
 PREFIX: Final = "paramgen-serve-"
@@ -22,7 +22,7 @@ PREFIX: Final = "paramgen-serve-"
 
 @contextmanager
 def workroom(parent: Path | None) -> Iterator[Path]:
-    """Make an empty folder that nobody else removes, and remove it afterwards."""
+    """Make an empty, locked folder, and remove it afterwards."""
     folder, lock = _locked(parent)
     try:
         yield folder
@@ -39,7 +39,7 @@ def _locked(parent: Path | None) -> tuple[Path, int | None]:
             return folder, None
         try:
             lock = os.open(folder, os.O_RDONLY)
-        except FileNotFoundError:  # a server that starts found it first
+        except FileNotFoundError:  # a starting server removed it first
             continue
         except OSError:
             folder.rmdir()
@@ -51,7 +51,7 @@ def _locked(parent: Path | None) -> tuple[Path, int | None]:
 
 
 def remove_abandoned(parent: Path | None) -> None:
-    """Remove the folders of this user that no living server writes."""
+    """Remove this user's folders that no running server holds."""
     if fcntl is None:
         return
     for folder in Path(parent or gettempdir()).glob(f"{PREFIX}*"):

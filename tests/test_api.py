@@ -45,8 +45,8 @@ def test_nothing_is_computed_before_it_is_asked_for(init: str, monkeypatch: pyte
     from paramgen.initializers import library
 
     calls: list[str] = []
-    start = library.library_start
-    monkeypatch.setattr(library, "library_start", lambda slot, seed: calls.append(slot.name) or start(slot, seed))
+    start = library.default_weights
+    monkeypatch.setattr(library, "default_weights", lambda slot, seed: calls.append(slot.name) or start(slot, seed))
     prediction = paramgen.predict(Net(), init="library")
     assert sum(prediction.by_rule.values()) == prediction.architecture.manifest.elements
     assert prediction.rules["scale"] == prediction.rules["mask"] == "kept"

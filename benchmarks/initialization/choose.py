@@ -68,7 +68,7 @@ def main(
     learned = [
         TEXT if family == TEXT_FAMILY else SHIPPED
         for family, each in families.items()
-        if any(start["init"] == HYPERNET for start in each["starts"])
+        if any(start["init"] == HYPERNET for start in each["initializers"])
     ]
     hypernets = {name: shipped(name) for name in sorted(set(learned))}
     named = [result.name for result in chosen]
@@ -76,7 +76,7 @@ def main(
     table = Table.parse(text)  # what auto would refuse is not written
     write_text(out, text)
     for family, measured in table.families.items():
-        print(f"{family:<20} {measured.reason(next(iter(measured.starts)), family)}")
+        print(f"{family:<20} {measured.reason(next(iter(measured.scores)), family)}")
 
 
 def read(result: Path) -> list[Measured]:
@@ -129,7 +129,7 @@ def entry(rows: Sequence[Measured], family: ModelFamily) -> dict[str, Any]:
     own = [row for row in rows if row.family == family]
     if not own or family == "other":
         nothing = {"networks": [], "data": [], "steps": 0, "seeds": 0, "largest": 0}
-        return {"starts": [{"init": LIBRARY, "accuracy": None}], **nothing}
+        return {"initializers": [{"init": LIBRARY, "accuracy": None}], **nothing}
     better = {init: _accuracy(own, init) for init in sorted(own[0].final) if _wins(own, init)}
     ranked = sorted(better.items(), key=lambda pair: -pair[1]) + [(LIBRARY, _accuracy(own, LIBRARY))]
     metric, steps, seeds = own[0].metric, own[0].steps, own[0].seeds
@@ -141,7 +141,7 @@ def entry(rows: Sequence[Measured], family: ModelFamily) -> dict[str, Any]:
 
     return {
         "metric": metric,
-        "starts": [{"init": init, metric: said(value)} for init, value in ranked],
+        "initializers": [{"init": init, metric: said(value)} for init, value in ranked],
         "networks": sorted({row.network for row in own}),
         "data": sorted({row.data for row in own}),
         "steps": steps,

@@ -31,7 +31,7 @@ from paramgen.drawing import draw_html
 from paramgen.errors import ParamgenError, one_line
 from paramgen.graphs.graph_json import graph_from_json, graph_to_json
 from paramgen.initializers import Initializer, initializer_of, initializers
-from paramgen.initializers.library import DEFAULTS, library_start
+from paramgen.initializers.library import DEFAULTS, default_weights
 from paramgen.prediction import DTYPES, Prediction, prediction_of
 from paramgen.slots.manifest import Slot
 from paramgen.storage.folder import write_text
@@ -52,8 +52,8 @@ VARIANTS: Final = (
     "mimetic?positions=false",
     "mup?queries=drawn",
     "mimetic?alpha1=-1000",
-    "mup?base=1000000&deviation=1000",
-    "scaled?deviation=1000",
+    "mup?base=1000000&std=1000",
+    "scaled?std=1000",
     "xavier?distribution=normal",
     "lir?exact=false",
     "hypernet:text",
@@ -121,7 +121,7 @@ def _drawn_on(byte: int, slot: Slot) -> bytes:
     if set_option is not None:
         set_option(_PERTURB, byte)
     try:
-        return library_start(slot, 0).contiguous().view(-1).view(torch.uint8).numpy().tobytes()
+        return default_weights(slot, 0).contiguous().view(-1).view(torch.uint8).numpy().tobytes()
     finally:
         if set_option is not None:
             set_option(_PERTURB, 0)

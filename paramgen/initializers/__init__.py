@@ -1,6 +1,6 @@
-"""Initializers: everything that fills an architecture, behind one abstract class.
+"""Initializers: everything that fills an architecture with initial weights, behind one abstract class.
 
-An initializer sees the architecture and its graph, names the rule of every slot, and yields every slot's tensor once.
+An initializer reads the architecture and its graph, names the rule for every slot, and yields every slot's tensor once.
 """
 
 import json
@@ -27,54 +27,54 @@ NamedTensors = Iterator[tuple[str, Tensor]]
 
 
 class Initializer(ABC):
-    """What fills an architecture: a frozen dataclass, whose fields without an underscore in front are its options.
+    """What fills an architecture with initial weights: a frozen dataclass whose public fields are its options.
 
-    What was requested is resolved for one network before it fills it: `rules`, `shares` and `tensors` are those of the
-    initializer that `resolve` returned, which may be another one.
+    Before a requested initializer fills a network, `resolve` returns the one that does, which may be another one:
+    `rules`, `shares` and `tensors` are those of the resolved one.
     """
 
     __slots__ = ()
 
-    runs_network: ClassVar[bool] = False  # whether the whole network is in memory and run
-    slot_by_slot: ClassVar[bool] = True  # whether a slot alone costs little more than its share
-    fills_something: ClassVar[bool] = True  # whether it is requested to fill what the library would not
+    runs_network: ClassVar[bool] = False  # whether it runs the network, all of which is then in memory
+    slot_by_slot: ClassVar[bool] = True  # whether one slot can be computed without the others
+    fills_something: ClassVar[bool] = True  # whether a user requests it in order to change default values
 
     @abstractmethod
     def rules(self, architecture: Architecture, graph: Graph) -> Mapping[str, str]:
-        """Return the name of the rule that fills each slot; the tied ones are left out."""
+        """Return the name of the rule that fills each slot; tied slots are left out."""
 
     @abstractmethod
     def tensors(self, architecture: Architecture, graph: Graph, *, seed: int) -> NamedTensors:
-        """Yield every slot once, in any order, and leave alone what was yielded; the tied ones are left out."""
+        """Yield every slot once, in any order; tied slots are left out. A yielded tensor is never changed later."""
 
     def shares(self, architecture: Architecture, graph: Graph) -> Mapping[str, Mapping[str, int]]:
-        """Return the number of elements by rule of each slot that several rules fill, as one in part by a hypernet."""
+        """Return the number of elements by rule, for each slot that several rules fill."""
         return {}
 
     def builds_on(self, architecture: Architecture, graph: Graph) -> frozenset[str]:
-        """Return the slots that it fills with something of the default values there."""
+        """Return the slots whose new values depend on their default values."""
         return frozenset(self.shares(architecture, graph))
 
     def resolve(self, architecture: Architecture, graph: Graph) -> "ResolvedInitializer":
-        """Return what fills this very network: itself, or the initializer that it chooses for it, and why."""
+        """Return the initializer that fills this network: itself, or the one that it chooses for it, and why."""
         return ResolvedInitializer(initializer=self)
 
     def hindrance(self, architecture: Architecture, graph: Graph) -> str | None:
-        """Return why it fills no part of a network, where it does not."""
+        """Return why it can fill nothing of a network; None where it can."""
         return None
 
     def with_tokenizer(self, tokenizer: str, reader: Any = None) -> "Initializer":
-        """Return the initializer of a network that reads this tokenizer's tokens: itself, unless that matters to it.
+        """Return the initializer for a network with this tokenizer: itself, unless its values depend on the tokenizer.
 
         Args:
-            tokenizer: In a folder, a tokenizer.json or a Hub repository; or what to call `reader`.
-            reader: The tokenizer itself (of transformers), where it has been read or trained already.
+            tokenizer: A folder, a tokenizer.json or a Hub repository; with `reader`, its name in records.
+            reader: The tokenizer itself (of transformers), where it was read or trained already.
 
         """
         return self
 
     def describe(self) -> Mapping[str, Any]:
-        """Return what else identifies it: origin and hashes of the files that it reads, as JSON."""
+        """Return what identifies it besides its options: origin and hashes of the files that it reads, as JSON."""
         return {}
 
     def own_architecture(self) -> str | None:
@@ -82,20 +82,20 @@ class Initializer(ABC):
         return None
 
     def remarks(self) -> Sequence[str]:
-        """Return what a user who requested it should know, in sentences."""
+        """Return sentences with what a user who requested it should know."""
         return ()
 
     def assumptions(self, architecture: Architecture, graph: Graph) -> Sequence[str]:
-        """Return what it assumes of a network without having been given it, in sentences."""
+        """Return sentences with what it assumes about a network that nobody stated."""
         return ()
 
     def letters(self) -> Letters | None:
-        """Return how the tokens of a language model are spelled, where that matters to it."""
+        """Return how the tokens of a language model are spelled, where its values depend on that."""
         return None
 
     @property
     def companion_files(self) -> Mapping[str, str]:
-        """What belongs beside the weights, by the option that would copy it: a tokenizer."""
+        """Files that belong beside the weights, such as a tokenizer, by the option that would copy them."""
         return {}
 
     def provenance(self) -> Mapping[str, Any]:
@@ -106,26 +106,26 @@ class Initializer(ABC):
 @final
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """Which initializer was chosen for a network, of which family the network is, and why."""
+    """The initializer that was chosen for a network, the network's family, and the reason."""
 
     init: str
     family: ModelFamily
     reason: str
 
     def to_json(self) -> dict[str, str]:
-        """Return it for a record."""
+        """Return the entries of a record."""
         return {"resolved": self.init, "family": self.family, "reason": self.reason}
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class ResolvedInitializer:
-    """The initializer that fills one network, and why it was chosen where another one was requested.
+    """The initializer that fills one network, and why it was chosen if another one was requested.
 
     Args:
-        initializer: It fills the network itself and chooses no other.
-        choice: None where the request named it.
-        download: Where a server computes the tensors, what receives them.
+        initializer: Fills the network itself and chooses no other one.
+        choice: None where this very initializer was requested.
+        download: Receives the tensors, where a server computes them.
 
     """
 
@@ -140,7 +140,7 @@ class ResolvedInitializer:
         return self.initializer.tensors(architecture, graph, seed=seed)
 
     def describe(self) -> dict[str, Any]:
-        """Return what was chosen and why, if it was, and what else identifies the initializer, as JSON."""
+        """Return the choice, if there was one, and what else identifies the initializer, as JSON."""
         return {**(self.choice.to_json() if self.choice else {}), **self.initializer.describe()}
 
     @property
@@ -150,38 +150,38 @@ class ResolvedInitializer:
 
     @property
     def slot_by_slot(self) -> bool:
-        """Whether a slot alone costs little more than its share; of a file that is received, no."""
+        """Whether one slot can be computed without the others; never where the file is received from a server."""
         return self.is_local and self.initializer.slot_by_slot
 
 
-LARGEST: Final = 1000
-"""No scale that an option sets is larger: beyond it weights overflow, in float16 first."""
+MAX_SCALE: Final = 1000
+"""The largest scale that an option may set: beyond it weights overflow, in float16 first."""
 
 
-def refuse_no_std(init: str, value: object) -> None:
-    """Refuse what is no standard deviation."""
+def check_std(init: str, value: object) -> None:
+    """Raise OptionError unless `value` is a positive standard deviation."""
     if not is_scale(value) or not value > 0:  # type: ignore[operator]
         raise OptionError(
-            f"deviation is {one_line(repr(value))}. Allowed: a number above 0, up to {LARGEST:,}. "
-            f"Type: --init '{init}?deviation=0.02'"
+            f"std is {one_line(repr(value))}. Allowed: a number above 0, up to {MAX_SCALE:,}. "
+            f"Type: --init '{init}?std=0.02'"
         )
 
 
 def is_scale(value: object) -> bool:
-    """Whether an option's value is a number that weights can be scaled with."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and -LARGEST <= value <= LARGEST
+    """Whether an option's value is a number that weights can be scaled by."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and -MAX_SCALE <= value <= MAX_SCALE
 
 
 @dataclass(frozen=True, kw_only=True)
 class Control(Initializer):
-    """Another initializer with one property of its tensors removed, to measure in a comparison what that was worth."""
+    """Another initializer without one property of its tensors: a comparison measures what that property was worth."""
 
-    runs_network: ClassVar[bool] = True  # the other may
+    runs_network: ClassVar[bool] = True  # the inner one may
     slot_by_slot: ClassVar[bool] = False
 
-    init: str = "hypernet"  # the other, whole: everything after the first colon
+    init: str = "hypernet"  # the inner initializer, with its options: everything after the first colon
     _inner: Initializer | None = field(default=None, repr=False, compare=False)
-    _choice: Choice | None = field(default=None, repr=False, compare=False)  # where the other was chosen
+    _choice: Choice | None = field(default=None, repr=False, compare=False)  # where the inner one was chosen
 
     def __post_init__(self) -> None:
         if not isinstance(self.init, str) or not self.init:
@@ -191,42 +191,42 @@ class Control(Initializer):
 
     @property
     def inner(self) -> Initializer:
-        """The initializer that is changed."""
+        """The initializer whose tensors are changed."""
         assert self._inner is not None
         return self._inner
 
     def resolve(self, architecture: Architecture, graph: Graph) -> ResolvedInitializer:
-        """Return the control of what the other is resolved to for this very network."""
+        """Return the control of what the inner initializer is resolved to for this network."""
         inner = self.inner.resolve(architecture, graph)
         return ResolvedInitializer(initializer=replace(self, _inner=inner.initializer, _choice=inner.choice))
 
     def hindrance(self, architecture: Architecture, graph: Graph) -> str | None:
-        """Return why the other fills no part of a network, where it does not."""
+        """Return why the inner initializer can fill nothing of a network; None where it can."""
         return self.inner.hindrance(architecture, graph)
 
     def with_tokenizer(self, tokenizer: str, reader: Any = None) -> Initializer:
-        """Return the control of the other that knows this tokenizer."""
+        """Return the control of the inner initializer for a network with this tokenizer."""
         return replace(self, _inner=self.inner.with_tokenizer(tokenizer, reader))
 
     def describe(self) -> Mapping[str, Any]:
-        """Return what identifies the other."""
+        """Return what identifies the inner initializer."""
         choice = self._choice.to_json() if self._choice else {}
         return {"of": {"init": self.init, **choice, **self.inner.describe()}}
 
     def assumptions(self, architecture: Architecture, graph: Graph) -> Sequence[str]:
-        """What the other assumes."""
+        """Return what the inner initializer assumes."""
         return self.inner.assumptions(architecture, graph)
 
     def letters(self) -> Letters | None:
-        """How tokens are spelled, where that matters to the other."""
+        """Return how tokens are spelled, where the inner initializer depends on that."""
         return self.inner.letters()
 
     def own_architecture(self) -> str | None:
-        """Return the one architecture that the other fills, where there is only one."""
+        """Return the one architecture that the inner initializer fills, where there is only one."""
         return self.inner.own_architecture()
 
     def provenance(self) -> Mapping[str, Any]:
-        """Whose weights the other uses."""
+        """Return whose weights the inner initializer uses."""
         return self.inner.provenance()
 
 
@@ -236,8 +236,16 @@ initializers: Registry[Initializer] = Registry("initializer", "paramgen.initiali
 def initializer_of(spec: str) -> Initializer:
     """Return the initializer that `kind`, `kind:argument` or `kind:argument?option=value&option=value` names.
 
-    The argument is the value of its first field, the options are those of the other fields. What stands behind
-    `matched:` or `shuffled:` is another initializer, with its own argument and options.
+    The argument is the value of the first field, the options are those of the other fields. After `matched:` and
+    `shuffled:` comes another initializer, with its own argument and options.
+
+    >>> initializer_of("he?mode=fan_out")
+    He(mode='fan_out', distribution='normal')
+
+    Raises:
+        UnknownNameError: There is no such initializer, or it has no such option.
+        OptionError: It takes no argument, or an option's value is not allowed.
+
     """
     spec = known_init(spec)
     head, colon, other = spec.partition(":")
@@ -258,7 +266,7 @@ def initializer_of(spec: str) -> Initializer:
 
 
 def with_prompts(init: str, prompts: str | Sequence[str]) -> str:
-    """Return the spec of an initializer that takes words, with these; `auto` becomes the one that does.
+    """Return the spec of an initializer with a prompt added; `auto` becomes `diffusion`.
 
     Raises:
         OptionError: The initializer takes no prompt, or has one already.
@@ -269,7 +277,7 @@ def with_prompts(init: str, prompts: str | Sequence[str]) -> str:
     if "prompt" not in [field.name for field in fields(initializers.get(kind))]:  # type: ignore[arg-type]
         raise OptionError(f"The initializer {kind!r} takes no prompt. Type: --init diffusion, or leave --prompt out")
     if "prompt" in given:
-        raise OptionError("Prompts stand in --init and in --prompt. Leave one of them out.")
+        raise OptionError("There are prompts in --init and in --prompt. Leave one of them out.")
     words = prompts if isinstance(prompts, str) else prompts[0] if len(prompts) == 1 else list(prompts)
     value = json.dumps(words, ensure_ascii=False).replace("&", "\\u0026")  # an & would begin the next option
     return f"{'diffusion' if init == 'auto' else init}{'&' if given else '?'}prompt={value}"

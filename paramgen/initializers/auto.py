@@ -1,8 +1,8 @@
-"""The start that measured best for the kind of network at hand, by a table of measurements that comes with paramgen.
+"""The initializer that measured best for a family of networks, from a table that comes with paramgen.
 
-`measured.json` says for each model family (`paramgen.graphs.analysis.model_family`) which starts trained better than
-the library's own by more than the noise, best first; `python -m benchmarks.initialization.choose` makes it from the
-benchmarks' results.
+`measured.json` lists for each model family (`paramgen.graphs.analysis.model_family`) the initializers from which
+networks trained significantly better than from the default initialization, best first. It is written from the
+benchmarks' results by `python -m benchmarks.initialization.choose`.
 """
 
 import json
@@ -31,20 +31,23 @@ from paramgen.initializers import (
 )
 
 AUTO, LIBRARY = "auto", "library"
-CONTROLS: Final = ("matched:hypernet", "shuffled:hypernet")  # of what ships: where they win, they are taken
+CONTROLS: Final = (
+    "matched:hypernet",
+    "shuffled:hypernet",
+)  # of the hypernet that ships: chosen where they measured best
 Metric = Literal["accuracy", "perplexity"]
 TABLE: Final = "measured.json"
-REACH: Final = 4  # a start is taken for networks of up to so many times the parameters of the largest that was measured
-MAX_RUN: Final = 500_000_000  # elements of a network that may be run, and so be in memory, without being asked for
+MAX_EXTRAPOLATION: Final = 4  # times the parameters of the largest network that was measured
+MAX_RUN: Final = 500_000_000  # elements of a network that may be run without a request
 _ADVICE: Final = "Make it again: python -m benchmarks.initialization.choose"
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """What was measured on one family: accuracies of the starts, or perplexities; the library's own comes last."""
+    """What was measured on one family: the accuracy or perplexity of each initializer, best first; `library` last."""
 
-    starts: Mapping[str, float | None]  # None: not measured
+    scores: Mapping[str, float | None]  # None: not measured
     metric: Metric = "accuracy"
     networks: tuple[str, ...] = ()
     data: tuple[str, ...] = ()
@@ -55,12 +58,12 @@ class Measured:
     def reason(
         self, chosen: str, family: ModelFamily, passed: Mapping[str, Sequence[str]] = MappingProxyType({})
     ) -> str:
-        """Say in one sentence why a start was chosen.
+        """Return one sentence on why an initializer was chosen.
 
         Args:
-            chosen: The start.
+            chosen: The initializer.
             family: The network's family.
-            passed: The better starts that cannot be had, by what hinders.
+            passed: The better initializers that cannot be used here, by the reason.
 
         """
         others = [f"{' and '.join(names)} did better, but {hindrance}" for hindrance, names in passed.items()]
@@ -69,7 +72,7 @@ class Measured:
         return "; ".join((self._measured(chosen, family), *others))
 
     def beyond(self, family: ModelFamily, parameters: int) -> str:
-        """Say that a network is too large for what was measured to say anything of it."""
+        """Return the sentence that a network is too large for the measurements to apply to it."""
         return (
             f"{FAMILY_LABELS[family]}: nothing is known to be better for one of {parameters:,} parameters; the largest "
             f"that was measured has {self.largest:,}"
@@ -82,17 +85,17 @@ class Measured:
             f"{_count(len(self.networks), 'network')} of this kind, of up to {self.largest:,} parameters "
             f"({', '.join(self.data)}; {_count(self.steps, 'step')}, {_count(self.seeds, 'seed')})"
         )
-        library = self._said(LIBRARY)
+        library = self._score(LIBRARY)
         if chosen == LIBRARY:
             return (
-                f"{FAMILY_LABELS[family]}: nothing is known to be better; none trained better than library ({library}) "
-                f"by more than the noise on {on}"
+                f"{FAMILY_LABELS[family]}: nothing is known to be better; none trained significantly better than "
+                f"library ({library}) on {on}"
             )
-        reached = self._said(chosen) if self.metric == "accuracy" else f"a perplexity of {self._said(chosen)}"
+        reached = self._score(chosen) if self.metric == "accuracy" else f"a perplexity of {self._score(chosen)}"
         return f"{FAMILY_LABELS[family]}: {chosen} reached {reached} and library {library} on {on}"
 
-    def _said(self, init: str) -> str:
-        value = self.starts[init]
+    def _score(self, init: str) -> str:
+        value = self.scores[init]
         if value is None:
             return "-"
         return f"{value:.1%}".replace("%", " %") if self.metric == "accuracy" else f"{value:.2f}"
@@ -101,16 +104,21 @@ class Measured:
 @final
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """What was measured on each family; `results` are files of cards/results, `sha256` is the table's own."""
+    """What was measured on each family, as `measured.json` has it; `results` are files of cards/results."""
 
     results: tuple[str, ...]
-    hypernets: Mapping[str, str]  # by name the sha256 of the weights of those that ship when they were measured
+    hypernets: Mapping[str, str]  # name -> sha256 of the weights of the shipped ones that were measured
     families: Mapping[ModelFamily, Measured]
-    sha256: str
+    sha256: str  # of the table's text
 
     @classmethod
     def parse(cls, text: str) -> "Table":
-        """Read a table; refuse a missing family, an unknown start, and a ranking that its numbers contradict."""
+        """Read a table.
+
+        Raises:
+            OptionError: A family is missing, an initializer is unknown, or the order contradicts the numbers.
+
+        """
         try:
             data = json.loads(text)
             given = {name: _measured(name, entry) for name, entry in data["families"].items()}
@@ -129,33 +137,33 @@ class Table:
 @initializers.register(AUTO)
 @dataclass(frozen=True, kw_only=True)
 class Auto(Initializer):
-    """The start that measured best for the kind of network; it says which and why. Not measured: `library`."""
+    """The initializer that measured best for such networks; says which and why. `library` where none was measured."""
 
     fills_something: ClassVar[bool] = False
 
-    _tokenizer: str = ""  # whose tokens a language model reads
+    _tokenizer: str = ""  # of the language model
     _reader: Any = field(default=None, repr=False, compare=False)
 
     def rules(self, architecture: Architecture, graph: Graph) -> Mapping[str, str]:
-        """The rules of the start that is chosen."""
+        """Return the rules of the initializer that is chosen."""
         return self.resolve(architecture, graph).initializer.rules(architecture, graph)
 
     def tensors(self, architecture: Architecture, graph: Graph, *, seed: int) -> NamedTensors:
-        """The tensors of the start that is chosen."""
+        """Yield the tensors of the initializer that is chosen."""
         return self.resolve(architecture, graph).tensors(architecture, graph, seed=seed)
 
     def resolve(self, architecture: Architecture, graph: Graph) -> ResolvedInitializer:
-        """Return the best start of the network's family that can be had here; never one that chooses in its turn."""
+        """Return the best initializer for the network's family that can be used here, resolved itself."""
         family = family_of(graph)
         measured = table().families[family]
         parameters = architecture.manifest.parameters
-        if measured.networks and parameters > REACH * measured.largest:
+        if measured.networks and parameters > MAX_EXTRAPOLATION * measured.largest:
             reason = measured.beyond(family, parameters)
             choice = Choice(init=LIBRARY, family=family, reason=reason)
-            return ResolvedInitializer(initializer=_start(LIBRARY), choice=choice)
+            return ResolvedInitializer(initializer=_cached_initializer(LIBRARY), choice=choice)
         passed: dict[str, list[str]] = {}
-        for init in measured.starts:
-            initializer = _start(init)
+        for init in measured.scores:
+            initializer = _cached_initializer(init)
             if self._tokenizer:
                 initializer = initializer.with_tokenizer(self._tokenizer, self._reader)
             hindrance = None if init == LIBRARY else _hindrance(initializer, architecture, graph)
@@ -165,10 +173,10 @@ class Auto(Initializer):
                 choice = Choice(init=own.choice.init if own.choice else init, family=family, reason=reason)
                 return replace(own, choice=choice)
             passed.setdefault(hindrance, []).append(init)
-        raise AssertionError("library, the last of every ranking, can always be had")
+        raise AssertionError("library, the last of every ranking, can always be used")
 
     def with_tokenizer(self, tokenizer: str, reader: Any = None) -> Initializer:
-        """Return the same that tells what it chooses of this tokenizer."""
+        """Return the same one, which passes the tokenizer on to what it chooses."""
         return replace(self, _tokenizer=tokenizer, _reader=reader)
 
     def describe(self) -> Mapping[str, Any]:
@@ -183,7 +191,7 @@ def table() -> Table:
 
 
 def measured_on(described: Mapping[str, Any], family: ModelFamily) -> dict[str, Any]:
-    """Return on how many networks of a family, and how large ones, a shipped hypernet was measured; empty for others.
+    """Return the number and largest size of the networks that a shipped hypernet was measured on; empty for others.
 
     Args:
         described: What `Initializer.describe` returned.
@@ -197,12 +205,12 @@ def measured_on(described: Mapping[str, Any], family: ModelFamily) -> dict[str, 
 
 
 @cache  # a hypernet is read once
-def _start(init: str) -> Initializer:
+def _cached_initializer(init: str) -> Initializer:
     return initializer_of(init)
 
 
 def _hindrance(initializer: Initializer, architecture: Architecture, graph: Graph) -> str | None:
-    """Say why a start is not taken without being asked for; None if it is."""
+    """Return why an initializer may not be chosen automatically; None where it may."""
     if hindrance := initializer.hindrance(architecture, graph):
         return hindrance
     if not initializer.runs_network:
@@ -216,22 +224,22 @@ def _hindrance(initializer: Initializer, architecture: Architecture, graph: Grap
 
 def _measured(family: str, entry: Mapping[str, Any]) -> Measured:
     metric: Metric = "perplexity" if entry.get("metric") == "perplexity" else "accuracy"
-    ranked = {str(start["init"]): start[metric] for start in entry["starts"]}
+    ranked = {str(each["init"]): each[metric] for each in entry["initializers"]}
     for init, value in ranked.items():
         initializer_of(init)  # an unknown name is an error of its own
         plain = isinstance(value, (int, float)) and isfinite(value) and (0 <= value <= 1 or metric == "perplexity")
         if init not in CONTROLS and (AUTO in init or ":" in init) or not (plain or value is None):
-            raise OptionError(f"{TABLE} has the start {init!r} at {value} for {family!r}. {_ADVICE}")
+            raise OptionError(f"{TABLE} has the initializer {init!r} at {value} for {family!r}. {_ADVICE}")
     order = list(ranked)
     values = [-1.0 if value is None else value for value in ranked.values()]
     best_first = sorted(values, reverse=metric == "accuracy")
-    if order[-1:] != [LIBRARY] or len(order) != len(entry["starts"]) or values != best_first:
+    if order[-1:] != [LIBRARY] or len(order) != len(entry["initializers"]) or values != best_first:
         raise OptionError(f"{TABLE} ranks {', '.join(order)} for {family!r}: best first, {LIBRARY} last. {_ADVICE}")
     networks = tuple(entry["networks"])
     if (None in ranked.values()) == bool(networks):
         raise OptionError(f"{TABLE} has {len(networks)} networks and values {values} for {family!r}. {_ADVICE}")
     return Measured(
-        starts=ranked,
+        scores=ranked,
         metric=metric,
         networks=networks,
         data=tuple(entry["data"]),

@@ -1,4 +1,4 @@
-"""Weights denoised from words: the pipeline that comes with paramgen, one in a folder, or one on the Hub."""
+"""Weights denoised from a prompt: by the pipeline that comes with paramgen, one in a folder, or one on the Hub."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -35,15 +35,15 @@ _DERIVED: Final = ("architectures", "dtype", "out_features", "out_indices", "sta
 @initializers.register("diffusion")
 @dataclass(frozen=True, kw_only=True)
 class DiffusionInitializer(Initializer):
-    """Weights denoised from a --prompt (Gong et al., 2024): diffusion, or diffusion:FOLDER_OR_REPO."""
+    """Weights denoised from a prompt (Gong et al., 2024): diffusion, or diffusion:FOLDER_OR_REPO."""
 
     path: str = ""  # a folder, a Hub repository, `@revision` after it, or the name of one that comes with paramgen
-    prompt: str | Sequence[str] = ""  # what the network is to do, a text or several, whose embeddings' mean is taken
-    steps: int = 1  # of denoising; one gives the mean of what is likely, more a draw from it
-    guidance: float = 1.0  # 1 follows the words, more exaggerates them
+    prompt: str | Sequence[str] = ""  # what the network is to do: a text, or several, whose embeddings are averaged
+    steps: int = 1  # of denoising; one step gives the mean of likely weights, more steps a sample of them
+    guidance: float = 1.0  # 1 follows the prompt, more exaggerates it
     optimized_scale: bool = False  # of guidance, as in CFG-Zero*
     zero_init: int = 0  # first steps that are not followed, as in CFG-Zero*
-    best_of: int = 1  # draws, of which the one is taken that does best on `pairs`
+    best_of: int = 1  # samples, of which the one is taken that does best on `pairs`
     pairs: str = ""  # a folder with pictures of the same names in input/ and target/
 
     def __post_init__(self) -> None:
@@ -99,7 +99,7 @@ class DiffusionInitializer(Initializer):
         return join_spec(f"{layout.source}:{name}", own)
 
     def describe(self) -> Mapping[str, Any]:
-        """Return the pipeline and its hash, the words, and which of the texts it was trained on are nearest."""
+        """Return the pipeline and its hash, the prompts, and the training texts that are most similar."""
         prompts, opened = self._prompts, self._opened  # in this order: a bad prompt is refused before anything is read
         return {
             "pipeline": self._name,
@@ -115,7 +115,7 @@ class DiffusionInitializer(Initializer):
         }
 
     def remarks(self) -> Sequence[str]:
-        """Say so if the words are far from all that the pipeline was trained on."""
+        """Return a warning where the prompt is far from all training texts."""
         if not self._far:
             return ()
         text, similarity = self._nearest[0]
@@ -126,24 +126,24 @@ class DiffusionInitializer(Initializer):
         )
 
     def provenance(self) -> Mapping[str, Any]:
-        """The pipeline, and what the card in its folder says of it."""
+        """Return the pipeline's origin and what the card in its folder says of it."""
         repo = {} if self._opened.repo is None else {"repo": self._opened.repo}
         return {"from": self._name, **repo, **known_of(self._opened.folder)}
 
     def _best(self, seed: int) -> dict[str, Tensor]:
-        """Return the draw that does best on the pairs; without them there is one."""
+        """Return the sample that does best on the pairs; without pairs there is only one."""
         if not self.pairs:
-            return self._draw(seed, 0)
+            return self._sample(seed, 0)
         from paramgen.diffusion.choosing import distance, pairs_of
 
         pipeline = self._opened.pipeline
         pairs = pairs_of(Path(self.pairs), pipeline.base)
-        programs = [self._draw(seed, place) for place in range(self.best_of)]
+        programs = [self._sample(seed, number) for number in range(self.best_of)]
         with one_thread():
             distances = [distance(pipeline, state, pairs) for state in programs]
         return programs[distances.index(min(distances))]
 
-    def _draw(self, seed: int, place: int) -> dict[str, Tensor]:
+    def _sample(self, seed: int, number: int) -> dict[str, Tensor]:
         pipeline = self._opened.pipeline
         with one_thread():
             (states,) = pipeline(
@@ -152,7 +152,7 @@ class DiffusionInitializer(Initializer):
                 guidance_scale=float(self.guidance),
                 optimized_scale=self.optimized_scale,
                 zero_init_steps=self.zero_init,
-                generator=slot_generator(seed, "diffusion", stream=str(place)),
+                generator=slot_generator(seed, "diffusion", stream=str(number)),
                 return_dict=False,
             )
         return dict(states[0])
@@ -188,7 +188,7 @@ class DiffusionInitializer(Initializer):
         from paramgen.diffusion.text import checked_prompts
 
         if not self.prompt:
-            raise OptionError("diffusion makes weights from words. Type: --init diffusion --prompt 'pencil sketch'")
+            raise OptionError("diffusion needs a prompt. Type: --init diffusion --prompt 'pencil sketch'")
         return checked_prompts(self.prompt)
 
     @cached_property

@@ -13,7 +13,7 @@ from paramgen.errors import OptionError
 from paramgen.graphs.schema import Graph
 from paramgen.hub.trained import Trained
 from paramgen.initializers import Initializer, NamedTensors, initializers
-from paramgen.initializers.library import library_elsewhere, library_start, start_by_rules
+from paramgen.initializers.library import complete_rules, default_weights, fill_by_rules
 from paramgen.language.axes import grown
 from paramgen.language.growth import Growth, growth_of
 from paramgen.language.source import Source, source_of
@@ -36,32 +36,32 @@ class Grow(Initializer):
             raise OptionError(f"path is {self.path!r}. Allowed: a folder or a repository. {_ADVICE}")
 
     def rules(self, architecture: Architecture, graph: Graph) -> Mapping[str, str]:
-        """`grow` for what the smaller model has, `zero` for what new layers write, the library's for their rest."""
+        """Return `grow` for what the smaller model has, `zero` for outputs of new layers, else the library's rule."""
         (growth, _), filled = self._growth(architecture), architecture.manifest.filled
         new = [slot.name for slot in filled if growth.is_new(slot.name)]
         silent = [name for name in new if growth.ends_branch(name)]
         kept = [slot.name for slot in filled if not growth.is_new(slot.name)]
-        return library_elsewhere(architecture, dict.fromkeys(kept, GROWN), silent)
+        return complete_rules(architecture, dict.fromkeys(kept, GROWN), silent)
 
     @torch.no_grad()
     def tensors(self, architecture: Architecture, graph: Graph, *, seed: int) -> NamedTensors:
-        """Read and grow one tensor after the other; what is new is the library's draw."""
+        """Read and grow one tensor after the other; what is new has default values."""
         growth, source = self._growth(architecture)
 
         def make(slot: Slot) -> Tensor:
             axes = growth.axes_of(slot.name)
             assert axes is not None  # refused before
             before = source.stored(slot.name, tuple(each.before for each in axes)).tensor()
-            return grown(before, library_start(slot, seed), axes)
+            return grown(before, default_weights(slot, seed), axes)
 
-        return start_by_rules(architecture, self.rules(architecture, graph), make, seed=seed)
+        return fill_by_rules(architecture, self.rules(architecture, graph), make, seed=seed)
 
     def describe(self) -> Mapping[str, str]:
-        """Return where the smaller model is from, the commit if that is the Hub, and the sha256 of its weights."""
+        """Return where the smaller model is from, its commit on the Hub, and the sha256 of its weights."""
         return self._trained.describe()
 
     def provenance(self) -> Mapping[str, Any]:
-        """The smaller model, and what its card says of it."""
+        """Return the smaller model's origin and what its card says of it."""
         return self._trained.provenance()
 
     @cached_property

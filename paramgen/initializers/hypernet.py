@@ -31,18 +31,18 @@ from paramgen.hypernets.spelled import LETTERS
 from paramgen.hypernets.storage import shipped
 from paramgen.hypernets.supernet import Supernet
 from paramgen.initializers import SHIPPED, TEXT, Choice, Initializer, NamedTensors, ResolvedInitializer, initializers
-from paramgen.initializers.library import LIBRARY, Library, library_rule, library_start
+from paramgen.initializers.library import LIBRARY, Library, default_weights, library_rule
 from paramgen.modelcard.card_data import known_of
 from paramgen.published.resolve import ResolvedHypernet, resolve_hypernet
 from paramgen.slots.manifest import Manifest, Slot
 
 HYPERNET, IN_PART = "hypernet", "hypernet in part"
 SCALED_DOWN = "{}, scaled down"
-"""Rule of what the library draws where the hypernet then scales it: weights of new inputs beside those it knows."""
+"""Rule of default values that the hypernet scales: weights of new inputs beside those that it knows."""
 UNREAD = "it does not know which bytes the tokens are spelled with. Type: --tokenizer FOLDER"
 STRANGE = "it knows no such blocks"
 AS_BYTES = (
-    "nobody said what its tokens are, so a vocabulary of 256 is taken for the 256 bytes. If it is something else, "
+    "no tokenizer was given, so a vocabulary of 256 is taken for the 256 bytes. If it is something else, "
     "type: --tokenizer FOLDER"
 )
 
@@ -58,34 +58,34 @@ class HypernetInitializer(Initializer):
     slot_by_slot: ClassVar[bool] = False
 
     path: str = ""  # a folder, a published file, a Hub repository, or the name of one that comes with paramgen
-    softmax: Softmax = "explicit"  # how a published hypernet is shown attention
-    tokenizer: str = ""  # of a language model that reads no bytes: rows of tokens are made of how they are spelled
-    _reader: Any = field(default=None, repr=False, compare=False)  # that tokenizer, where it need not be read
+    softmax: Softmax = "explicit"  # how a published hypernet sees attention
+    tokenizer: str = ""  # of a language model whose tokens are not bytes: their rows are made from how they are spelled
+    _reader: Any = field(default=None, repr=False, compare=False)  # that tokenizer, where it was read already
 
     def __post_init__(self) -> None:
         if self.softmax not in ("explicit", "fused"):
             raise OptionError(f"softmax is {self.softmax!r}. Allowed: explicit (as published weights expect) and fused")
 
     def rules(self, architecture: Architecture, graph: Graph) -> Mapping[str, str]:
-        """`hypernet` for what it fills whole, `hypernet in part` for what it does not; the rest is `library`.
+        """Return `hypernet` for slots that it fills, `hypernet in part` where it fills some elements, else `library`.
 
-        Of a slot in part, `shares` says how many elements are whose.
+        `shares` has the number of elements of each.
         """
         filled = self.model.filled(self._view(architecture, graph))
         return {slot.name: _rule(slot, filled.get(slot.name)) for slot in architecture.manifest.filled}
 
     def shares(self, architecture: Architecture, graph: Graph) -> Mapping[str, Mapping[str, int]]:
-        """Return how many elements the hypernet and the library fill of each slot that both do."""
+        """Return how many elements the hypernet and the library each fill, for slots that both fill."""
         filled = self.model.filled(self._view(architecture, graph))
         slots = (slot for slot in architecture.manifest.filled if _rule(slot, filled.get(slot.name)) == IN_PART)
         return {slot.name: _shares(slot, filled[slot.name]) for slot in slots}
 
     def with_tokenizer(self, tokenizer: str, reader: Any = None) -> Initializer:
-        """Return the hypernet that makes rows of this tokenizer's tokens, if it was not told of another."""
+        """Return the hypernet that makes rows for this tokenizer's tokens; itself where it has a tokenizer already."""
         return self if self.tokenizer else replace(self, tokenizer=tokenizer, _reader=reader)
 
     def hindrance(self, architecture: Architecture, graph: Graph) -> str | None:
-        """Return why it fills nothing: it knows no such blocks, or nothing tells how tokens are spelled."""
+        """Return why it can fill nothing: it knows no such blocks, or the spelling of tokens is unknown."""
         chosen = self._for(graph)
         if graph.ordered and not {HYPERNET, IN_PART}.isdisjoint(chosen.rules(architecture, graph).values()):
             return None
@@ -93,9 +93,9 @@ class HypernetInitializer(Initializer):
         return UNREAD if unspelled else STRANGE
 
     def resolve(self, architecture: Architecture, graph: Graph) -> ResolvedInitializer:
-        """Return the shipped hypernet for this kind of network, where none is named; without paths, it has no say.
+        """Return the requested hypernet, or the shipped one for this family of networks where none was requested.
 
-        Where that one fills nothing, the library's own is what fills the network, and so what is returned.
+        Where the shipped one can fill nothing, `library` is returned.
         """
         family = family_of(graph)
         if not graph.ordered:
@@ -112,7 +112,7 @@ class HypernetInitializer(Initializer):
         return ResolvedInitializer(initializer=chosen, choice=choice)
 
     def _for(self, graph: Graph) -> "HypernetInitializer":
-        """Return the one that is named, or else the shipped one for this kind of network."""
+        """Return the requested one, or else the shipped one for this family of networks."""
         return self if self.path or family_of(graph) not in TEXT_FAMILIES else self._for_texts
 
     @cached_property  # its weights are read once
@@ -121,19 +121,19 @@ class HypernetInitializer(Initializer):
 
     @torch.no_grad()
     def tensors(self, architecture: Architecture, graph: Graph, *, seed: int) -> NamedTensors:
-        """Yield the predicted slots group by group, then the library's."""
+        """Yield the predicted slots group by group, then those with default values."""
         manifest = architecture.manifest
         predicted: set[str] = set()
 
         def base(name: str) -> Tensor:
-            return library_start(manifest[name], seed)
+            return default_weights(manifest[name], seed)
 
         for name, tensor in self.model(self._view(architecture, graph), base):
             predicted.add(name)
             yield name, tensor.to(manifest[name].dtype)
         for slot in manifest.filled:
             if slot.name not in predicted:
-                yield slot.name, library_start(slot, seed)
+                yield slot.name, default_weights(slot, seed)
 
     def _view(self, architecture: Architecture, graph: Graph) -> View:
         view = _view_of(self.model, architecture, graph, self.softmax)
@@ -144,37 +144,37 @@ class HypernetInitializer(Initializer):
         return replace(view, spelling=_spelling(reader))
 
     def assumptions(self, architecture: Architecture, graph: Graph) -> Sequence[str]:
-        """Say that a vocabulary of 256 is taken for bytes, where rows of tokens are made and no tokenizer is given."""
+        """Return that a vocabulary of 256 is taken for bytes, where rows of tokens are made without a tokenizer."""
         if self.tokenizer or not isinstance(self.model, Supernet):
             return ()
         view = self._view(architecture, graph)
         return (AS_BYTES,) if self.model.takes_for_bytes(view) else ()
 
     def letters(self) -> Letters | None:
-        """Return the spelling of the tokens, if it was told of a tokenizer."""
+        """Return the spelling of the tokens, where a tokenizer was given."""
         if not self.tokenizer:
             return None
         return Letters(_spelling(_read(self.tokenizer, self._reader)))
 
     def describe(self) -> Mapping[str, Any]:
-        """Return where the hypernet is from, its commit, the sha256 of its weights, and the published file."""
+        """Return the hypernet's origin, its commit, the sha256 of its weights, and the published file."""
         name = self.path if self._shipped is None else f"paramgen/{self._shipped.name}"
         described: dict[str, Any] = {"hypernet": name, "sha256": self.model.sha256 or ""}
-        if self._named.revision is not None:
-            described["revision"] = self._named.revision
+        if self._resolved.revision is not None:
+            described["revision"] = self._resolved.revision
         if self._published:
             described["softmax"] = self.softmax
         if self.tokenizer:
             described["tokenizer"] = self.tokenizer
             described["spelling"] = sha256(_spelling(_read(self.tokenizer, self._reader)).numpy()).hexdigest()  # type: ignore[arg-type]
-        if self._named.origin is not None:
-            described["published"] = self._named.origin.to_json()
+        if self._resolved.origin is not None:
+            described["published"] = self._resolved.origin.to_json()
         return described
 
     def provenance(self) -> Mapping[str, Any]:
-        """The hypernet, and what the card in its folder says of it."""
+        """Return the hypernet's origin and what the card in its folder says of it."""
         folder = self._shipped or Path(self.path)
-        repo = self._named.repo
+        repo = self._resolved.repo
         known = known_of(folder) if folder.is_dir() else {}
         return {"from": self.describe()["hypernet"], **({} if repo is None else {"repo": repo}), **known}
 
@@ -185,15 +185,15 @@ class HypernetInitializer(Initializer):
     @property
     def model(self) -> Predictor:
         """The hypernet, read at first use."""
-        return self._named.hypernet
+        return self._resolved.hypernet
 
     @cached_property
-    def _named(self) -> ResolvedHypernet:
+    def _resolved(self) -> ResolvedHypernet:
         return resolve_hypernet(self.path) if self._shipped is None else _shipped_once(str(self._shipped))
 
     @property
     def _shipped(self) -> Path | None:
-        """The folder of a hypernet that comes with paramgen, if that is what is asked for."""
+        """The folder of the shipped hypernet, where one of these was requested."""
         return shipped(self.path, SHIPPED)
 
 
@@ -201,13 +201,13 @@ def _library(choice: Choice) -> ResolvedInitializer:
     return ResolvedInitializer(initializer=Library(), choice=choice)
 
 
-@lru_cache(maxsize=4)  # a service is asked for the same ones again and again, each time by another initializer
+@lru_cache(maxsize=4)  # a service makes a new initializer for each request
 def _shipped_once(folder: str) -> ResolvedHypernet:
     return resolve_hypernet(folder)
 
 
 def _rule(slot: Slot, filled: FilledElements | None) -> str:
-    """Return the rule of a slot of which the hypernet fills so much."""
+    """Return the rule of a slot, given how much of it the hypernet fills."""
     if filled is None or not filled.own:
         return library_rule(slot)
     return HYPERNET if filled.own == slot.elements else IN_PART
@@ -221,17 +221,17 @@ def _shares(slot: Slot, filled: FilledElements) -> dict[str, int]:
 
 
 _LAST: Final[list[tuple[ref[Manifest], Hashable, View]]] = []
-"""The last view: rules and tensors ask for the same, one after the other. A manifest, which may hold a live module's
+"""The last view: rules and tensors need the same, one after the other. The manifest, which may hold a live module's
 values, is not kept alive by it."""
 
 
 def _view_of(model: Predictor, architecture: Architecture, graph: Graph, softmax: Softmax) -> View:
-    asked = (model, graph, softmax, architecture.module is None)
+    requested = (model, graph, softmax, architecture.module is None)
     for manifest, known, view in tuple(_LAST):
-        if manifest() is architecture.manifest and known == asked:
+        if manifest() is architecture.manifest and known == requested:
             return view
     view = _viewed(model, architecture, graph, softmax)
-    _LAST[:] = [(ref(architecture.manifest), asked, view)]
+    _LAST[:] = [(ref(architecture.manifest), requested, view)]
     return view
 
 
@@ -243,7 +243,7 @@ def _viewed(model: Predictor, architecture: Architecture, graph: Graph, softmax:
         return native_view(graph, architecture.manifest, cutoff=cutoff)
     if architecture.module is None or architecture.example is None:
         raise OptionError(
-            "A published hypernet follows the network itself; a graph's JSON is not enough. Give --arch a name or a "
+            "A published hypernet traces the network itself; a graph's JSON is not enough. Give --arch a name or a "
             "file.py:factory"
         )
     family = published_family(model.config)
@@ -267,7 +267,7 @@ def _spelling(reader: Any) -> Tensor:
     if isinstance(reader, Letters):
         return reader.rows
     tokens = reader.convert_ids_to_tokens(range(rows_of(reader)))
-    return letters_of([token or "" for token in tokens], LETTERS)  # numbers without a token have None
+    return letters_of([token or "" for token in tokens], LETTERS)  # None for a number without a token
 
 
 def published_family(config: HypernetConfig) -> PrimitiveSet:

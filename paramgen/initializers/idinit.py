@@ -1,6 +1,5 @@
-"""Identity everywhere: main stem and residual branches alike (IDInit, Pan et al., 2025, arXiv:2503.04626)."""
+"""IDInit: identity matrices in the main stem and in residual branches alike (Pan et al., 2025, arXiv:2503.04626)."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, final
 
@@ -8,14 +7,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from paramgen.architectures import Architecture
 from paramgen.errors import OptionError, one_line
-from paramgen.graphs.analysis.roles import LinearMap, biases_of, linear_maps_of
-from paramgen.graphs.schema import Graph
-from paramgen.initializers import LARGEST, Initializer, NamedTensors, initializers, is_scale
-from paramgen.initializers.library import library_elsewhere, start_by_rules
-from paramgen.slots.init_program import slot_generator
-from paramgen.slots.manifest import Slot
+from paramgen.graphs.analysis.roles import LinearMap
+from paramgen.initializers import MAX_SCALE, initializers, is_scale
+from paramgen.initializers.linear_maps import LinearMapInitializer, LinearMaps
 
 IDENTITY, NEAR_ZERO = "idinit", "idinit near zero"
 
@@ -23,16 +18,16 @@ IDENTITY, NEAR_ZERO = "idinit", "idinit near zero"
 @final
 @initializers.register("idinit")
 @dataclass(frozen=True, kw_only=True)
-class IdInit(Initializer):
+class IdInit(LinearMapInitializer):
     """Padded identities, residual branches that end near zero (IDInit, Pan et al., 2025); biases zero.
 
     Where the paper leaves a choice: a convolution's taps are counted from the central one, so that a square one is the
-    identity and no shift; a filter per channel has its central tap; transposed convolutions are the library's.
+    identity and no shift; a filter per channel has its central tap; transposed convolutions keep the library's values.
     """
 
     tau: float | int = 1.0  # of the identities
     epsilon: float | int = 1e-6  # of the weights that end a residual branch
-    loosen: float | int = 1e-6  # deviation of the noise on identities, without which equal rows would stay equal
+    loosen: float | int = 1e-6  # std of the noise on identities, without which equal rows would stay equal
     convolutions: Literal["patch", "channel"] = "patch"
     """`patch`: further outputs copy the channels at further taps; `channel`: all at the central one."""
 
@@ -41,45 +36,32 @@ class IdInit(Initializer):
             value = getattr(self, name)
             if not (is_scale(value) and value >= 0):
                 raise OptionError(
-                    f"{name} is {one_line(repr(value))}. Allowed: a number from 0 to {LARGEST:,}. "
+                    f"{name} is {one_line(repr(value))}. Allowed: a number from 0 to {MAX_SCALE:,}. "
                     f"Type: --init 'idinit?{name}=1.0'"
                 )
         if self.convolutions not in ("patch", "channel"):
             raise OptionError(f"convolutions is {self.convolutions!r}. Allowed: patch and channel")
 
-    def rules(self, architecture: Architecture, graph: Graph) -> Mapping[str, str]:
-        """`idinit`, `idinit near zero` for what ends a residual branch, `zero` for biases, the library's elsewhere."""
-        parts = _parts(graph, architecture)
-        covered = {name: NEAR_ZERO if part.last_of_branch else IDENTITY for name, part in parts.items()}
-        return library_elsewhere(architecture, covered, biases_of(graph, architecture.manifest, parts))
+    def rule(self, linear_map: LinearMap) -> str | None:
+        """Return `idinit`, `idinit near zero` at the end of a residual branch, nothing for transposed convolutions."""
+        if linear_map.kind == "transposed_conv":
+            return None
+        return NEAR_ZERO if linear_map.last_of_branch else IDENTITY
 
-    def tensors(self, architecture: Architecture, graph: Graph, *, seed: int) -> NamedTensors:
-        """Make one slot after the other; only the loosening noise depends on the seed."""
-        parts = _parts(graph, architecture)
-
-        def make(slot: Slot) -> Tensor:
-            part = parts[slot.name]
-            taps = part.taps if self.convolutions == "patch" or part.last_of_branch else 1
-            if part.last_of_branch:
-                matrix = near_zero(part.out, part.fan * taps, float(self.epsilon))
-            else:
-                matrix = identity(part.out, part.fan * taps, float(self.tau))
-            weights = _unfolded(matrix, part)
-            if not part.last_of_branch:
-                noise = torch.randn(weights.shape, generator=slot_generator(seed, slot.name))
-                weights = weights + float(self.loosen) * noise
-            return part.stored(weights, slot)
-
-        return start_by_rules(architecture, self.rules(architecture, graph), make, seed=seed)
-
-
-def _parts(graph: Graph, architecture: Architecture) -> dict[str, LinearMap]:
-    parts = linear_maps_of(graph, architecture.manifest)
-    return {name: part for name, part in parts.items() if part.kind != "transposed_conv"}
+    def weights(
+        self, linear_map: LinearMap, maps: LinearMaps, generator: torch.Generator
+    ) -> Float[Tensor, "groups out in *kernel"]:
+        """Return padded identities, or near zeros at the end of a residual branch; only small noise is random."""
+        taps = linear_map.taps if self.convolutions == "patch" or linear_map.last_of_branch else 1
+        if linear_map.last_of_branch:
+            return _unfolded(near_zero(linear_map.out, linear_map.fan * taps, float(self.epsilon)), linear_map)
+        weights = _unfolded(identity(linear_map.out, linear_map.fan * taps, float(self.tau)), linear_map)
+        noise = torch.randn(weights.shape, generator=generator)
+        return weights + float(self.loosen) * noise
 
 
 def identity(out: int, width: int, tau: float) -> Float[Tensor, "out width"]:
-    """Return the identity, begun anew below itself while there are rows (eq. 3, IDI)."""
+    """Return the identity, repeated downwards while there are rows (eq. 3, IDI)."""
     matrix = torch.zeros(out, width)
     rows = torch.arange(out)
     matrix[rows, rows % width] = tau
@@ -99,11 +81,15 @@ def near_zero(out: int, width: int, epsilon: float) -> Float[Tensor, "out width"
     return matrix
 
 
-def _unfolded(matrix: Float[Tensor, "out width"], part: LinearMap) -> Float[Tensor, "groups out in *kernel"]:
-    """Deal the columns out to taps, all channels of the central tap first; every group has the same."""
-    used = matrix.shape[1] // part.fan
-    taps = torch.arange(part.taps)
-    order = torch.cat((taps[part.central, None], taps[: part.central], taps[part.central + 1 :]))[:used]
-    weights = torch.zeros(part.out, part.fan, part.taps)
-    weights[:, :, order] = matrix.view(part.out, used, part.fan).transpose(1, 2)
-    return weights.view(1, part.out, part.fan, *part.kernel).repeat(part.groups, *(1,) * (2 + len(part.kernel)))
+def _unfolded(matrix: Float[Tensor, "out width"], linear_map: LinearMap) -> Float[Tensor, "groups out in *kernel"]:
+    """Distribute the columns over the kernel's taps, all channels of the central tap first; all groups are equal."""
+    used = matrix.shape[1] // linear_map.fan
+    taps = torch.arange(linear_map.taps)
+    order = torch.cat((taps[linear_map.central, None], taps[: linear_map.central], taps[linear_map.central + 1 :]))[
+        :used
+    ]
+    weights = torch.zeros(linear_map.out, linear_map.fan, linear_map.taps)
+    weights[:, :, order] = matrix.view(linear_map.out, used, linear_map.fan).transpose(1, 2)
+    return weights.view(1, linear_map.out, linear_map.fan, *linear_map.kernel).repeat(
+        linear_map.groups, *(1,) * (2 + len(linear_map.kernel))
+    )

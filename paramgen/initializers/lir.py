@@ -1,22 +1,19 @@
 """Layer index rescaling: the deeper a layer, the smaller its weights (Owen et al., 2025, arXiv:2503.17500)."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from math import sqrt
 from typing import final
 
+import torch
+from jaxtyping import Float
 from torch import Tensor
 
-from paramgen.architectures import Architecture
 from paramgen.errors import OptionError
-from paramgen.graphs.analysis.roles import biases_of, linear_maps_of
-from paramgen.graphs.schema import Graph
-from paramgen.initializers import Initializer, NamedTensors, initializers, refuse_no_std
-from paramgen.initializers.he import drawn
-from paramgen.initializers.library import library_elsewhere, start_by_rules
+from paramgen.graphs.analysis.roles import LinearMap
+from paramgen.initializers import check_std, initializers
+from paramgen.initializers.linear_maps import LinearMapInitializer, LinearMaps, random_weights
 from paramgen.language.families import layer_of
-from paramgen.slots.init_program import one_thread, slot_generator
-from paramgen.slots.manifest import Slot
+from paramgen.slots.init_program import one_thread
 
 LIR = "lir"
 
@@ -24,41 +21,35 @@ LIR = "lir"
 @final
 @initializers.register("lir")
 @dataclass(frozen=True, kw_only=True)
-class LayerIndex(Initializer):
-    """Normal weights whose deviation in layer l is divided by sqrt(l), l from 1 (Owen et al., 2025).
+class LayerIndex(LinearMapInitializer):
+    """Normal weights whose std in layer l is divided by sqrt(l), l from 1 (Owen et al., 2025).
 
-    Layers are counted as the names of the slots count them. The paper took 0.006 for a Llama of 1B parameters.
+    Layers are numbered as in the slots' names. The paper took 0.006 for a Llama of 1B parameters.
     """
 
-    deviation: float | int = 0.02
+    std: float | int = 0.02
     exact: bool = True
-    """Whether each matrix is rescaled to exactly its deviation, as the paper's target variance rescaling does again and
-    again in training."""
+    """Whether each matrix is rescaled to exactly its std, as the paper's target variance rescaling does repeatedly in
+    training."""
 
     def __post_init__(self) -> None:
-        refuse_no_std(LIR, self.deviation)
+        check_std(LIR, self.std)
         if not isinstance(self.exact, bool):
             raise OptionError(f"exact is {self.exact!r}. Allowed: true and false")
 
-    def rules(self, architecture: Architecture, graph: Graph) -> Mapping[str, str]:
-        """`lir` for the weights of linear maps and convolutions, `zero` for their biases, else the library's."""
-        parts = linear_maps_of(graph, architecture.manifest)
-        return library_elsewhere(
-            architecture, dict.fromkeys(parts, LIR), biases_of(graph, architecture.manifest, parts)
-        )
+    def rule(self, linear_map: LinearMap) -> str:
+        """Return `lir`."""
+        return LIR
 
-    def tensors(self, architecture: Architecture, graph: Graph, *, seed: int) -> NamedTensors:
-        """Draw one slot after the other."""
-        parts = linear_maps_of(graph, architecture.manifest)
-
-        def make(slot: Slot) -> Tensor:
-            deviation = self.deviation / sqrt((layer_of(slot.name) or 0) + 1)
-            weights = drawn(parts[slot.name], deviation, "normal", slot_generator(seed, slot.name))
-            if self.exact and (root := _root_mean_square(weights)) > 0:
-                weights *= deviation / root
-            return parts[slot.name].stored(weights, slot)
-
-        return start_by_rules(architecture, self.rules(architecture, graph), make, seed=seed)
+    def weights(
+        self, linear_map: LinearMap, maps: LinearMaps, generator: torch.Generator
+    ) -> Float[Tensor, "groups out in *kernel"]:
+        """Return weights of std / sqrt(l) in layer l, exactly that of each matrix if `exact`."""
+        std = self.std / sqrt((layer_of(linear_map.slot) or 0) + 1)
+        weights = random_weights(linear_map, std, "normal", generator)
+        if self.exact and (root := _root_mean_square(weights)) > 0:
+            weights *= std / root
+        return weights
 
 
 @one_thread()

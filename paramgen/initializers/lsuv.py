@@ -1,4 +1,4 @@
-"""Every layer's output has variance one on a batch of data (LSUV, Mishkin & Matas, 2016, arXiv:1511.06422)."""
+"""LSUV: every layer's output has variance 1 on a batch of data (Mishkin & Matas, 2016, arXiv:1511.06422)."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,12 +16,12 @@ from torch.utils._pytree import tree_leaves, tree_map
 from paramgen.architectures import Architecture, Inputs
 from paramgen.architectures.materialize import materialize
 from paramgen.errors import ArchitectureError, OptionError, one_line
-from paramgen.graphs.analysis.roles import biases_of, linear_maps_of
+from paramgen.graphs.analysis.roles import linear_maps_of
 from paramgen.graphs.schema import Graph
 from paramgen.graphs.tracing.recording import tensors_in
 from paramgen.images.batch import image_files, load_images
 from paramgen.initializers import Initializer, NamedTensors, initializers
-from paramgen.initializers.library import library_elsewhere
+from paramgen.initializers.linear_maps import linear_map_rules
 from paramgen.initializers.orthogonal import Orthogonal
 from paramgen.slots.determinism import seeded_randomness
 from paramgen.slots.init_program import one_thread, slot_generator
@@ -34,10 +34,10 @@ MAX_BATCH: Final = 4096
 @initializers.register("lsuv")
 @dataclass(frozen=True, kw_only=True)
 class Lsuv(Initializer):
-    """Orthogonal weights, scaled layer by layer to outputs of variance 1 on images, lsuv:FOLDER, or noise (2016).
+    """Orthogonal weights, then each layer's output scaled to variance 1 on noise or images, lsuv:FOLDER (2016).
 
     The whole network is in memory and is run once on the CPU. Without a folder the batch is Gaussian noise, token ids
-    are uniform, and other integers are ones. A weight that the run does not meet stays orthogonal.
+    are uniform, and other integers are ones. A weight that is not used in this run stays orthogonal.
     """
 
     runs_network: ClassVar[bool] = True
@@ -53,18 +53,15 @@ class Lsuv(Initializer):
             raise OptionError(f"batch is {self.batch!r}. Allowed: 2 to {MAX_BATCH}. Type: --init 'lsuv?batch=8'")
 
     def rules(self, architecture: Architecture, graph: Graph) -> Mapping[str, str]:
-        """`lsuv` for the weights of linear maps and convolutions, `zero` for their biases, the library's elsewhere."""
+        """Return `lsuv` for weights of linear maps, `zero` for their biases, the library's rule elsewhere."""
         _refuse_graph(architecture)
-        parts = linear_maps_of(graph, architecture.manifest)
-        return library_elsewhere(
-            architecture, dict.fromkeys(parts, LSUV), biases_of(graph, architecture.manifest, parts)
-        )
+        return linear_map_rules(architecture, graph, lambda _: LSUV)
 
     @torch.no_grad()
     def tensors(self, architecture: Architecture, graph: Graph, *, seed: int) -> NamedTensors:
         """Run the network once; each weight is scaled before what comes behind it is computed."""
         _refuse_graph(architecture)
-        # To run the network, every slot is needed, however few were asked for.
+        # To run the network, every slot is needed, however few were requested.
         architecture = replace(architecture, manifest=architecture.manifest.whole())
         tensors = dict(Orthogonal(gain=1.0).tensors(architecture, graph, seed=seed))
         args, kwargs = self._inputs(architecture, graph, seed)
@@ -79,7 +76,7 @@ class Lsuv(Initializer):
             except Exception as error:  # a user's forward may raise anything
                 raise ArchitectureError(
                     f"{architecture.spec} does not run on the CPU: {type(error).__name__}: {one_line(error)}. "
-                    "Give another --example-input, or start from: --init orthogonal"
+                    "Give another --example-input, or type: --init orthogonal"
                 ) from error
         yield from tensors.items()
 
@@ -102,7 +99,7 @@ class Lsuv(Initializer):
         if architecture.example is None:
             raise OptionError(f"No example input is known for {architecture.spec}. Type: --example-input 2x3x32x32")
         given = (architecture.example[0], dict(architecture.example[1]))
-        names = [f"input_{place}" for place, _ in enumerate(tensors_in(given[0]))]
+        names = [f"input_{index}" for index, _ in enumerate(tensors_in(given[0]))]
         names += [name for name, value in given[1].items() for _ in tensors_in(value)]
         tensors = [leaf for leaf in tree_leaves(given) if isinstance(leaf, Tensor)]
         sizes = {tensor.shape[0] for tensor in tensors if tensor.dim()}
@@ -139,7 +136,7 @@ def _is_image(tensor: Tensor) -> bool:
 
 
 def _rows(graph: Graph, name: str) -> int:
-    """Return how many rows the smallest table has that is looked up with the input, 0 if it is none."""
+    """Return the number of rows of the smallest table that is indexed with this input; 0 where there is none."""
     inputs = {index for index, node in enumerate(graph.nodes) if node.op == "input" and node.name == name}
     tables = [graph.nodes[after] for before, after in graph.edges.tolist() if before in inputs]
     return min((node.shape[0] for node in tables if node.op == "embedding"), default=0)

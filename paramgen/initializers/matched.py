@@ -1,4 +1,4 @@
-"""Control: the default initialization at another initializer's norms, so that only the scale of each tensor is its."""
+"""Control: the default initialization, each tensor scaled to the norm that another initializer gives it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from torch import Tensor
 from paramgen.architectures import Architecture
 from paramgen.graphs.schema import Graph
 from paramgen.initializers import Control, NamedTensors, initializers
-from paramgen.initializers.library import DEFAULTS, library_rule, library_start
+from paramgen.initializers.library import DEFAULTS, default_weights, library_rule
 
 MATCHED: Final = "matched"
 
@@ -19,10 +19,10 @@ MATCHED: Final = "matched"
 @initializers.register(MATCHED)
 @dataclass(frozen=True, kw_only=True)
 class Matched(Control):
-    """The library's own draw of each matrix or kernel at the norm that another start has there, matched:INIT."""
+    """The default initialization at the norms that another initializer gives the matrices, matched:INIT."""
 
     def rules(self, architecture: Architecture, graph: Graph) -> Mapping[str, str]:
-        """`matched` for the matrices and kernels that the other has a rule for; vectors stay the library's."""
+        """Return `matched` for matrices and kernels that the other has a rule for; vectors keep default values."""
         own = {slot.name: library_rule(slot) for slot in architecture.manifest.filled}
         for name, rule in self.inner.rules(architecture, graph).items():
             slot = architecture.manifest[name]
@@ -31,10 +31,10 @@ class Matched(Control):
         return own
 
     def tensors(self, architecture: Architecture, graph: Graph, *, seed: int) -> NamedTensors:
-        """Draw each slot as the library does, and scale it to the norm of the other's tensor."""
+        """Draw each slot as the library does and scale it to the norm of the other's tensor."""
         rules = self.rules(architecture, graph)
         for name, tensor in self.inner.tensors(architecture, graph, seed=seed):
-            drawn = library_start(architecture.manifest[name], seed)
+            drawn = default_weights(architecture.manifest[name], seed)
             yield name, at_norm_of(drawn, tensor) if rules[name] == MATCHED else drawn
 
 

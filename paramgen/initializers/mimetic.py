@@ -13,8 +13,8 @@ from paramgen.errors import OptionError, one_line
 from paramgen.graphs.analysis.attention import Attention, Share, attentions_of
 from paramgen.graphs.analysis.positions import grids_of, sinusoids
 from paramgen.graphs.schema import Graph
-from paramgen.initializers import LARGEST, Initializer, NamedTensors, initializers, is_scale
-from paramgen.initializers.library import library_elsewhere, library_start, start_by_rules
+from paramgen.initializers import MAX_SCALE, Initializer, NamedTensors, initializers, is_scale
+from paramgen.initializers.library import complete_rules, default_weights, fill_by_rules
 from paramgen.slots.init_program import one_thread, slot_generator
 from paramgen.slots.manifest import Slot
 
@@ -27,8 +27,8 @@ MIMETIC = "mimetic"
 class Mimetic(Initializer):
     """Attention products near the identity (Trockman & Kolter, 2023); sinusoids as a vision transformer's positions.
 
-    The numbers are the paper's for vision transformers; in the trained GPT-2 that it shows, both signs are the other
-    way round (`beta1=-0.7`, `beta2=-0.4`). Each head costs the singular values of a matrix as wide as the network.
+    The numbers are the paper's for vision transformers; in the trained GPT-2 that it shows, both signs are
+    reversed (`beta1=-0.7`, `beta2=-0.4`). Each head costs the singular values of a matrix as wide as the network.
     """
 
     alpha1: float | int = 0.7  # of the noise in W_q W_k^T
@@ -42,28 +42,28 @@ class Mimetic(Initializer):
             value = getattr(self, name)
             if not is_scale(value):
                 raise OptionError(
-                    f"{name} is {one_line(repr(value))}. Allowed: a number from -{LARGEST:,} to {LARGEST:,}. "
+                    f"{name} is {one_line(repr(value))}. Allowed: a number from -{MAX_SCALE:,} to {MAX_SCALE:,}. "
                     f"Type: --init 'mimetic?{name}=0.5'"
                 )
         if not isinstance(self.positions, bool):
             raise OptionError(f"positions is {self.positions!r}. Allowed: true and false")
 
     def rules(self, architecture: Architecture, graph: Graph) -> Mapping[str, str]:
-        """`mimetic` for the weights of self-attention and for position tables over a grid, the library's elsewhere."""
+        """Return `mimetic` for self-attention and for position tables over a grid, the library's rule elsewhere."""
         manifest = architecture.manifest
         slots = {slot for group in attentions_of(graph, manifest) for slot in self._slots(group)}
         tables = grids_of(graph, manifest) if self.positions else {}
-        return library_elsewhere(architecture, dict.fromkeys((*slots, *tables), MIMETIC))
+        return complete_rules(architecture, dict.fromkeys((*slots, *tables), MIMETIC))
 
     def builds_on(self, architecture: Architecture, graph: Graph) -> frozenset[str]:
-        """Packed weights with rows that it does not fill."""
+        """Return packed weights that have rows which it does not fill."""
         manifest = architecture.manifest
         groups = attentions_of(graph, manifest)
         return frozenset(name for each in groups for name in self._slots(each) if not _whole(each, manifest[name]))
 
     @torch.no_grad()
     def tensors(self, architecture: Architecture, graph: Graph, *, seed: int) -> NamedTensors:
-        """Make the weights of one attention together, when the first of them is due."""
+        """Make the weights of one attention together, when the first of them is needed."""
         manifest = architecture.manifest
         tables = grids_of(graph, manifest) if self.positions else {}
         groups = {slot: group for group in attentions_of(graph, manifest) for slot in self._slots(group)}
@@ -74,12 +74,12 @@ class Mimetic(Initializer):
                 return _table(slot, *tables[slot.name])
             if slot.name not in waiting:
                 group = groups[slot.name]
-                # Rows that are neither queries, keys nor values, if there are any, keep the library's start.
-                waiting.update({name: library_start(manifest[name], seed) for name in self._slots(group)})
+                # Rows that are neither queries, keys nor values, if there are any, keep the default values.
+                waiting.update({name: default_weights(manifest[name], seed) for name in self._slots(group)})
                 self._fill(group, waiting, seed)
             return waiting.pop(slot.name)
 
-        return start_by_rules(architecture, self.rules(architecture, graph), make, seed=seed)
+        return fill_by_rules(architecture, self.rules(architecture, graph), make, seed=seed)
 
     def _slots(self, group: Attention) -> tuple[str, ...]:
         if _values_fit(group):
@@ -113,14 +113,14 @@ class Mimetic(Initializer):
 
 
 def _values_fit(group: Attention) -> bool:
-    """Whether the product of values and projection can be had from as many values as there are."""
+    """Whether there are no more values than the width, so that the product with the projection can be factored."""
     if group.value is None or group.project is None:
         return False
     return group.head_width * len(group.value.rows) <= group.width
 
 
 def _whole(group: Attention, slot: Slot) -> bool:
-    """Whether all rows of a weight are queries, keys, or what is filled with these."""
+    """Whether all rows of a weight are queries, keys or other rows that are filled with them."""
     fit = _values_fit(group)
     if fit and group.project is not None and group.project.slot == slot.name:
         return True
@@ -133,7 +133,7 @@ def _whole(group: Attention, slot: Slot) -> bool:
 def _near_identity(
     width: int, noise: float, identity: float, generator: torch.Generator
 ) -> Float[Tensor, "width width"]:
-    """Return noise of variance 1 / width and the identity, weighed (eq. 3)."""
+    """Return the weighted sum of the identity and noise of variance 1 / width (eq. 3)."""
     values = torch.randn(width, width, generator=generator) * (noise / width**0.5)
     return values + identity * torch.eye(width)
 

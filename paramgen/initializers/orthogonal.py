@@ -1,6 +1,5 @@
-"""Orthogonal matrices, which keep every length (Saxe et al., 2014, arXiv:1312.6120)."""
+"""Orthogonal initialization: matrices that keep every vector's length (Saxe et al., 2014, arXiv:1312.6120)."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, final
 
@@ -8,14 +7,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from paramgen.architectures import Architecture
 from paramgen.errors import OptionError, one_line
-from paramgen.graphs.analysis.roles import LinearMap, biases_of, linear_maps_of
-from paramgen.graphs.schema import Graph
-from paramgen.initializers import LARGEST, Initializer, NamedTensors, initializers, is_scale
-from paramgen.initializers.library import library_elsewhere, start_by_rules
-from paramgen.slots.init_program import one_thread, slot_generator
-from paramgen.slots.manifest import Slot
+from paramgen.graphs.analysis.roles import LinearMap
+from paramgen.initializers import MAX_SCALE, initializers, is_scale
+from paramgen.initializers.linear_maps import LinearMapInitializer, LinearMaps
+from paramgen.slots.init_program import one_thread
 
 ORTHOGONAL = "orthogonal"
 AUTO = "auto"
@@ -24,53 +20,46 @@ AUTO = "auto"
 @final
 @initializers.register("orthogonal")
 @dataclass(frozen=True, kw_only=True)
-class Orthogonal(Initializer):
+class Orthogonal(LinearMapInitializer):
     """Orthogonal weights (Saxe et al., 2014), scaled for the non-linearity that follows; biases zero."""
 
     gain: float | int | str = AUTO  # `auto`: by what follows, as `he` does; 1 is the paper's, for linear networks
     convolutions: Literal["flat", "delta"] = "flat"
-    """`flat` takes a filter as one long row; `delta` is orthogonal at the central tap, zero elsewhere."""
+    """`flat`: each filter is one row of the matrix; `delta`: orthogonal at the central tap, zero elsewhere."""
 
     def __post_init__(self) -> None:
         if self.gain != AUTO and not (is_scale(self.gain) and self.gain > 0):  # type: ignore[operator]
             raise OptionError(
-                f"gain is {one_line(repr(self.gain))}. Allowed: auto, or a number above 0, up to {LARGEST:,}. "
+                f"gain is {one_line(repr(self.gain))}. Allowed: auto, or a number above 0, up to {MAX_SCALE:,}. "
                 "Type: --init 'orthogonal?gain=1.0'"
             )
         if self.convolutions not in ("flat", "delta"):
             raise OptionError(f"convolutions is {self.convolutions!r}. Allowed: flat and delta")
 
-    def rules(self, architecture: Architecture, graph: Graph) -> Mapping[str, str]:
-        """`orthogonal` for the weights of linear maps and convolutions, `zero` for their biases, else the library's."""
-        parts = linear_maps_of(graph, architecture.manifest)
-        return library_elsewhere(
-            architecture, dict.fromkeys(parts, ORTHOGONAL), biases_of(graph, architecture.manifest, parts)
-        )
+    def rule(self, linear_map: LinearMap) -> str:
+        """Return `orthogonal`."""
+        return ORTHOGONAL
 
-    def tensors(self, architecture: Architecture, graph: Graph, *, seed: int) -> NamedTensors:
-        """Draw one slot after the other."""
-        parts = linear_maps_of(graph, architecture.manifest)
-
-        def make(slot: Slot) -> Tensor:
-            part = parts[slot.name]
-            gain = part.gain if isinstance(self.gain, str) else float(self.gain)
-            fill = delta if self.convolutions == "delta" and part.kind == "conv" else flat
-            return part.stored(gain * fill(part, slot_generator(seed, slot.name)), slot)
-
-        return start_by_rules(architecture, self.rules(architecture, graph), make, seed=seed)
+    def weights(
+        self, linear_map: LinearMap, maps: LinearMaps, generator: torch.Generator
+    ) -> Float[Tensor, "groups out in *kernel"]:
+        """Return orthogonal matrices times the gain."""
+        gain = linear_map.gain if isinstance(self.gain, str) else float(self.gain)
+        fill = delta if self.convolutions == "delta" and linear_map.kind == "conv" else flat
+        return gain * fill(linear_map, generator)
 
 
-def flat(part: LinearMap, generator: torch.Generator) -> Float[Tensor, "groups out in *kernel"]:
-    """Return one orthogonal matrix per group, of a row per output over all inputs and taps."""
-    shape = (part.groups, part.out, part.fan, *part.kernel)
-    return orthogonal(part.groups, part.out, part.fan * part.taps, generator).reshape(shape)
+def flat(linear_map: LinearMap, generator: torch.Generator) -> Float[Tensor, "groups out in *kernel"]:
+    """Return one orthogonal matrix per group, with one row per output over all inputs and taps."""
+    shape = (linear_map.groups, linear_map.out, linear_map.fan, *linear_map.kernel)
+    return orthogonal(linear_map.groups, linear_map.out, linear_map.fan * linear_map.taps, generator).reshape(shape)
 
 
-def delta(part: LinearMap, generator: torch.Generator) -> Float[Tensor, "groups out in *kernel"]:
+def delta(linear_map: LinearMap, generator: torch.Generator) -> Float[Tensor, "groups out in *kernel"]:
     """Return delta-orthogonal kernels (Xiao et al., 2018, arXiv:1806.05393, algorithm 1)."""
-    weights = torch.zeros(part.groups, part.out, part.fan, part.taps)
-    weights[..., part.central] = orthogonal(part.groups, part.out, part.fan, generator)
-    return weights.view(part.groups, part.out, part.fan, *part.kernel)
+    weights = torch.zeros(linear_map.groups, linear_map.out, linear_map.fan, linear_map.taps)
+    weights[..., linear_map.central] = orthogonal(linear_map.groups, linear_map.out, linear_map.fan, generator)
+    return weights.view(linear_map.groups, linear_map.out, linear_map.fan, *linear_map.kernel)
 
 
 def orthogonal(batch: int, out: int, width: int, generator: torch.Generator) -> Float[Tensor, "batch out width"]:

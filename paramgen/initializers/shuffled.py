@@ -1,4 +1,4 @@
-"""Control: another initializer's values in random places, so that only the distribution of each tensor is its."""
+"""Control: another initializer's values in random order, so that only the distribution of each tensor is kept."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,15 +19,15 @@ SHUFFLED: Final = "shuffled"
 @initializers.register(SHUFFLED)
 @dataclass(frozen=True, kw_only=True)
 class Shuffled(Control):
-    """The values of another start, permuted within each tensor, shuffled:INIT."""
+    """The values of another initializer, permuted within each tensor, shuffled:INIT."""
 
     def rules(self, architecture: Architecture, graph: Graph) -> Mapping[str, str]:
-        """`shuffled` for every slot that the other has a rule for."""
+        """Return `shuffled` for every slot that the other has a rule for."""
         rules = self.inner.rules(architecture, graph)
         return {name: rule if rule in DEFAULTS else SHUFFLED for name, rule in rules.items()}
 
     def tensors(self, architecture: Architecture, graph: Graph, *, seed: int) -> NamedTensors:
-        """Permute each tensor by a generator of its own."""
+        """Permute each tensor with a generator of its own."""
         rules = self.inner.rules(architecture, graph)
         for name, tensor in self.inner.tensors(architecture, graph, seed=seed):
             if rules[name] in DEFAULTS:

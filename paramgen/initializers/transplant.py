@@ -14,7 +14,7 @@ from paramgen.errors import OptionError
 from paramgen.graphs.schema import Graph
 from paramgen.hub.trained import Trained
 from paramgen.initializers import Initializer, NamedTensors, initializers
-from paramgen.initializers.library import start_by_rules
+from paramgen.initializers.library import fill_by_rules
 from paramgen.language.source import Source, source_of
 from paramgen.language.spelling import Alphabet, Spelling, spelling
 from paramgen.slots.manifest import Slot
@@ -39,7 +39,7 @@ class Transplant(Initializer):
                 raise OptionError(f"{name} is {getattr(self, name)!r}. Allowed: a folder or a repository. {_ADVICE}")
 
     def rules(self, architecture: Architecture, graph: Graph) -> Mapping[str, str]:
-        """`spelled` for the tables of tokens, `transplant` for the rest, which is as it was."""
+        """Return `spelled` for the tables of tokens, `transplant` for the rest, which is copied."""
         source = self._source(architecture)
         return {
             slot.name: COMPOSED if _is_table(source, slot.name) else COPIED for slot in architecture.manifest.filled
@@ -47,7 +47,7 @@ class Transplant(Initializer):
 
     @torch.no_grad()
     def tensors(self, architecture: Architecture, graph: Graph, *, seed: int) -> NamedTensors:
-        """Read one tensor after the other; there is nothing to draw."""
+        """Read one tensor after the other; nothing is random."""
         source = self._source(architecture)
         spelled = self._spelling(source)
 
@@ -57,7 +57,7 @@ class Transplant(Initializer):
             old = source.stored(slot.name, (source.before.vocabulary, *slot.shape[1:]))
             return spelled.table(old.tensor()).to(slot.dtype)
 
-        return start_by_rules(architecture, self.rules(architecture, graph), make, seed=seed)
+        return fill_by_rules(architecture, self.rules(architecture, graph), make, seed=seed)
 
     def describe(self) -> Mapping[str, Any]:
         """Return where the trained model is from, the sha256 of its weights, the new tokenizer and its size."""
@@ -65,7 +65,7 @@ class Transplant(Initializer):
         return {**self._trained.describe(), "tokenizer": self.tokenizer, "tokens": tokens}
 
     def provenance(self) -> Mapping[str, Any]:
-        """The trained model, and what its card says of it."""
+        """Return the trained model's origin and what its card says of it."""
         return self._trained.provenance()
 
     @property
@@ -117,4 +117,4 @@ class Transplant(Initializer):
 
 
 def _is_table(source: Source, slot: str) -> bool:
-    return "vocabulary" in (source.family.sides_of(slot) or ())
+    return "vocabulary" in (source.family.axes_of(slot) or ())

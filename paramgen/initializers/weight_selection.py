@@ -1,6 +1,6 @@
 """Weights taken from a larger model of the same family (Xu et al., 2024, arXiv:2311.18823).
 
-Of GPT-2, Llama and BERT, heads are taken whole, with the keys and values that they share, and tables from their start.
+Of GPT-2, Llama and BERT, heads are taken whole, with the keys and values that they share, and the first rows of tables.
 """
 
 from collections import defaultdict
@@ -19,7 +19,7 @@ from paramgen.graphs.analysis.roles import Flow
 from paramgen.graphs.schema import Graph
 from paramgen.hub.trained import Trained
 from paramgen.initializers import Initializer, NamedTensors, initializers
-from paramgen.initializers.library import library_elsewhere, start_by_rules
+from paramgen.initializers.library import complete_rules, fill_by_rules
 from paramgen.language.families import FAMILIES, LAYER
 from paramgen.language.selection import Selection, evenly, selection_of
 from paramgen.language.sizes import sizes_of
@@ -38,7 +38,7 @@ class WeightSelection(Initializer):
 
     path: str = ""  # a safetensors file, a folder with some, or a Hub repository, `@revision` after it
     layers: Literal["first", "uniform"] = "first"  # which blocks, where the larger model has more of them
-    head: bool = False  # whether the last linear layer is inherited too; its classes are seldom the same
+    head: bool = False  # whether the last linear layer is taken too; its classes are seldom the same
 
     def __post_init__(self) -> None:
         if not isinstance(self.path, str):
@@ -49,11 +49,11 @@ class WeightSelection(Initializer):
             raise OptionError(f"head is {self.head!r}. Allowed: true and false")
 
     def rules(self, architecture: Architecture, graph: Graph) -> Mapping[str, str]:
-        """`weight_selection` for what has a counterpart of the same name and rank and at least its size."""
-        return library_elsewhere(architecture, dict.fromkeys(self._counterparts(architecture, graph), SELECTED))
+        """Return `weight_selection` for slots with a counterpart of the same name and rank and at least their size."""
+        return complete_rules(architecture, dict.fromkeys(self._counterparts(architecture, graph), SELECTED))
 
     def tensors(self, architecture: Architecture, graph: Graph, *, seed: int) -> NamedTensors:
-        """Read and thin out one tensor after the other; only what is the library's depends on the seed."""
+        """Read and subsample one tensor after the other; only default values depend on the seed."""
         counterparts, selection = self._counterparts(architecture, graph), self._selection(architecture)
 
         def make(slot: Slot) -> Tensor:
@@ -61,14 +61,14 @@ class WeightSelection(Initializer):
             taken = None if selection is None else selection.taken(slot.name, larger, slot.shape)
             return (evenly(larger, slot.shape) if taken is None else taken).to(slot.dtype)
 
-        return start_by_rules(architecture, self.rules(architecture, graph), make, seed=seed)
+        return fill_by_rules(architecture, self.rules(architecture, graph), make, seed=seed)
 
     def describe(self) -> Mapping[str, str]:
-        """Return where the larger model is from, the commit if that is the Hub, and the sha256 of its weights."""
+        """Return where the larger model is from, its commit on the Hub, and the sha256 of its weights."""
         return self._trained.describe()
 
     def provenance(self) -> Mapping[str, Any]:
-        """The larger model, and what its card says of it."""
+        """Return the larger model's origin and what its card says of it."""
         return self._trained.provenance()
 
     def _counterparts(self, architecture: Architecture, graph: Graph) -> dict[str, Stored]:
@@ -105,7 +105,7 @@ class WeightSelection(Initializer):
 
 
 def _contains(larger: Stored, slot: Slot) -> bool:
-    """Whether the slot can be thinned out of the stored tensor; counts and indices cannot."""
+    """Whether the slot can be subsampled from the stored tensor; counts and indices cannot."""
     if not slot.dtype.is_floating_point or not larger.dtype.is_floating_point:
         return False
     sizes = zip(larger.shape, slot.shape, strict=False)
@@ -123,7 +123,7 @@ def _head(graph: Graph, manifest: Manifest) -> set[str]:
 
 
 def _evenly_deep(manifest: Manifest, larger: Iterable[str]) -> dict[str, str]:
-    """Return the name in the larger model that each slot of a list of blocks takes, blocks at even distances."""
+    """Return the larger model's name for each slot in a list of blocks, blocks at even distances."""
     ours, theirs = _lists_of_blocks(manifest), _lists_of_blocks(larger)
     renamed = {}
     for name in manifest:
@@ -133,14 +133,14 @@ def _evenly_deep(manifest: Manifest, larger: Iterable[str]) -> dict[str, str]:
         here, there = ours[name[: match.start()]], theirs[name[: match.start()]]
         if len({frozenset(names) for names in there.values()}) != 1 or len(there) <= len(here):
             continue  # no list of like blocks, or no more of them
-        places = torch.linspace(0, len(there) - 1, len(here), dtype=torch.float64).round().long().tolist()
-        chosen = sorted(there)[places[sorted(here).index(int(match.group()))]]
+        indices = torch.linspace(0, len(there) - 1, len(here), dtype=torch.float64).round().long().tolist()
+        chosen = sorted(there)[indices[sorted(here).index(int(match.group()))]]
         renamed[name] = f"{name[: match.start()]}{chosen}{name[match.end() :]}"
     return renamed
 
 
 def _lists_of_blocks(names: Iterable[str]) -> dict[str, dict[int, set[str]]]:
-    """Return for each path before a number the numbers there and the names behind each."""
+    """Return the blocks of each list, by the path before the number: number -> names behind it."""
     found: dict[str, dict[int, set[str]]] = defaultdict(lambda: defaultdict(set))
     for name in names:
         match = LAYER.search(name)

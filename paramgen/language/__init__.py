@@ -1,1 +1,1 @@
-"""Language models by what each of their slots is: how they grow, and how their tables move to another tokenizer."""
+"""Language models whose axes are known by name: how they grow, and how their tables move to another tokenizer."""

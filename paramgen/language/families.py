@@ -1,9 +1,9 @@
-"""What each side of each slot is, in GPT-2, Llama and BERT as transformers has them: one table for each family.
+"""What each axis of each slot means, in GPT-2, Llama and BERT as transformers has them: one table for each family.
 
-The names of sides: `writes` into the residual stream and `reads` of it; `gain` and `shift` of a normalization,
+The names of axes: `writes` into the residual stream and `reads` from it; `gain` and `shift` of a normalization,
 `last_gain` and `last_shift` of the one before the head; `queries`, `keys` and `values` (`fused`: the three behind one
-another) are rows of heads, and `mixed` is what an output projection reads of them; `units` of the hidden layer and
-`summed`, what reads them; `vocabulary`, `positions` and `types` are rows of tables.
+another) are rows of heads, and `mixed` is where an output projection reads them; `units` of the hidden layer and
+`summed`, where they are read; `vocabulary`, `positions` and `types` are rows of tables.
 """
 
 import re
@@ -18,25 +18,25 @@ LAYER: Final = re.compile(r"(?<=\.)\d+(?=\.)")
 @final
 @dataclass(frozen=True, kw_only=True)
 class Family:
-    """A family of language models. In `sides`, `*` stands for the number of a layer."""
+    """A family of language models; in `axes`, `*` stands for the number of a layer."""
 
     model_type: str
     architecture: str
-    sides: Mapping[str, tuple[str, ...]]
+    axes: Mapping[str, tuple[str, ...]]  # slot -> the name of each of its axes
     sizes: Mapping[str, str]  # a size -> the entry of config.json that has it
-    same: tuple[str, ...]  # entries that decide what is computed, whatever the sizes
-    head: Mapping[str, str]  # slot of the head -> the slot that it shares its tensor with where they are tied
-    centres: bool = False  # whether normalization takes off the mean
+    same: tuple[str, ...]  # entries of config.json that change what is computed, at equal sizes
+    head: Mapping[str, str]  # slot of the head -> the slot whose tensor it shares where they are tied
+    centres: bool = False  # whether normalization subtracts the mean
     normalizes_after: bool = False  # whether the residual stream itself is normalized
     rotary: bool = False
 
-    def sides_of(self, slot: str) -> tuple[str, ...] | None:
-        """Return what each side of a slot is; None for a slot that the family does not have."""
-        return self.sides.get(LAYER.sub("*", slot, count=1))
+    def axes_of(self, slot: str) -> tuple[str, ...] | None:
+        """Return the names of a slot's axes; None for a slot that the family does not have."""
+        return self.axes.get(LAYER.sub("*", slot, count=1))
 
 
 def layer_of(slot: str) -> int | None:
-    """Return the number of a slot's layer, from 0; None for what is in no list of layers."""
+    """Return the number of a slot's layer, from 0; None for a slot outside lists of layers."""
     match = LAYER.search(slot)
     return None if match is None else int(match.group())
 
@@ -56,7 +56,7 @@ def _norm(name: str, prefix: str = "") -> dict[str, tuple[str, ...]]:
 GPT2: Final = Family(
     model_type="gpt2",
     architecture="GPT2LMHeadModel",
-    sides={
+    axes={
         "transformer.wte.weight": ("vocabulary", "writes"),
         "transformer.wpe.weight": ("positions", "writes"),
         **_norm("transformer.h.*.ln_1"),
@@ -90,7 +90,7 @@ GPT2: Final = Family(
 LLAMA: Final = Family(
     model_type="llama",
     architecture="LlamaForCausalLM",
-    sides={
+    axes={
         "model.embed_tokens.weight": ("vocabulary", "writes"),
         **_norm("model.layers.*.input_layernorm"),
         **_linear("model.layers.*.self_attn.q_proj", "queries", "reads"),
@@ -122,7 +122,7 @@ LLAMA: Final = Family(
 BERT: Final = Family(
     model_type="bert",
     architecture="BertForMaskedLM",
-    sides={
+    axes={
         "bert.embeddings.word_embeddings.weight": ("vocabulary", "writes"),
         "bert.embeddings.position_embeddings.weight": ("positions", "writes"),
         "bert.embeddings.token_type_embeddings.weight": ("types", "writes"),

@@ -1,15 +1,16 @@
-"""A larger language model that computes what a smaller one does: the axes of every slot, or why there are none.
+"""A larger language model that computes the same as a smaller one: how each axis grows, or why it cannot.
 
 The paper is "Composable Function-preserving Expansions for Transformer Architectures" (Gesmundo & Maile, 2023,
 arXiv:2308.06103). Heads, hidden units and layers grow as there. The width grows in one of two ways, both exact with the
 epsilon of the normalization:
 
 - *Padding*, where only normalizations read the residual stream: it gets channels that are zero at first, and is
-  multiplied by (now / before)^(1/2), so that its mean square stays; gains are divided by as much. LayerNorm would take
-  off a mean over more channels than before, so the mean is taken off what is written, as LayerNorm did anyway.
+  multiplied by (now / before)^(1/2), so that its mean square stays; gains are divided by as much. LayerNorm would
+  subtract a mean over more channels than before, so the mean is subtracted from what is written, as LayerNorm did
+  anyway.
 - *Copies* (Net2Net, Chen et al., 2016, arXiv:1511.05641), where something else reads it: BERT adds to what it
-  normalized, and a head that is tied to the embedding reads the mean. Every channel stands `now / before` times, and
-  what reads them shares its weights among the copies, not evenly, so that training tells them apart.
+  normalized, and a head that is tied to the embedding reads the mean. Every channel is repeated `now / before` times,
+  and the weights that read it are shared among the copies, not evenly, so that training tells them apart.
 """
 
 from collections.abc import Mapping
@@ -32,7 +33,7 @@ _PLAIN_ROPE: Final = ("default", "linear", "llama3")  # frequencies do not depen
 @final
 @dataclass(frozen=True, kw_only=True)
 class Growth:
-    """`axes` has an axis for each name of a side; layers from `layers` on are new."""
+    """How a model grows: an axis for each name in the family's tables; layers from number `layers` on are new."""
 
     family: Family
     layers: int
@@ -40,8 +41,8 @@ class Growth:
 
     def axes_of(self, slot: str) -> tuple[Axis, ...] | None:
         """Return the axes of a slot; None for a slot that the family does not have."""
-        sides = self.family.sides_of(slot)
-        return None if sides is None else tuple(self.axes[side] for side in sides)
+        names = self.family.axes_of(slot)
+        return None if names is None else tuple(self.axes[name] for name in names)
 
     def is_new(self, slot: str) -> bool:
         """Whether a slot's layer is new."""
@@ -49,13 +50,13 @@ class Growth:
         return layer is not None and layer >= self.layers
 
     def ends_branch(self, slot: str) -> bool:
-        """Whether a slot of a layer writes into the residual stream: what is zero in a new layer."""
-        sides = self.family.sides_of(slot) or ()
-        return "writes" in sides and layer_of(slot) is not None
+        """Whether a slot of a layer writes into the residual stream; in a new layer such slots are zero."""
+        names = self.family.axes_of(slot) or ()
+        return "writes" in names and layer_of(slot) is not None
 
 
 def growth_of(family: Family, before: Sizes, now: Sizes, *, rope: Mapping[str, object] | None, scores: bool) -> Growth:
-    """Plan a growth.
+    """Return how a smaller model grows into a larger one.
 
     Args:
         family: Of both models.
@@ -65,7 +66,7 @@ def growth_of(family: Family, before: Sizes, now: Sizes, *, rope: Mapping[str, o
         scores: Whether scores are divided by the root of a head's width.
 
     Raises:
-        OptionError: Something shrinks, or there is no exact way to these sizes; the message says which sizes have one.
+        OptionError: Something shrinks, or no exact growth to these sizes is known; the message names some that have.
 
     """
     _refuse_shrinking(family, before, now)
@@ -91,7 +92,7 @@ def _refuse_shrinking(family: Family, before: Sizes, now: Sizes) -> None:
         if has < had:
             raise OptionError(
                 f"{key} shrinks from {had:,} to {has:,}; a growth never does. Type: --set {key}={had}, or more; or "
-                "--init weight_selection, which inherits from a larger model"
+                "--init weight_selection, which takes weights of a larger model"
             )
     if now.tied and not before.tied:
         raise OptionError(
@@ -105,7 +106,7 @@ def _refuse_impossible(family: Family, before: Sizes, now: Sizes, rope: Mapping[
     if before.layers < now.layers and family.normalizes_after:
         raise OptionError(
             f"{keys['layers']} grows from {before.layers} to {now.layers}, but {family.architecture} normalizes after "
-            f"every layer: none of it leaves what it reads alone. Type: --set {keys['layers']}={before.layers}"
+            f"every layer, so a new layer always changes the result. Type: --set {keys['layers']}={before.layers}"
         )
     if _copied(family, now) and now.width % before.width:
         untied = "" if family.normalizes_after else ", or --set tie_word_embeddings=false, where every width is exact"
@@ -153,7 +154,7 @@ def _width(family: Family, before: Sizes, now: Sizes) -> dict[str, Axis]:
     had, has = before.width, now.width
     if _copied(family, now):
         every = copies(had, has)
-        last = scaled(every, had / has) if now.tied else every  # a tied head adds up over the copies
+        last = scaled(every, had / has) if now.tied else every  # a tied head sums over the copies
         reads = replace(every, shares=has // had)
         return {
             "writes": every,
@@ -171,27 +172,27 @@ def _width(family: Family, before: Sizes, now: Sizes) -> dict[str, Axis]:
         "reads": axis(had, kept),
         "gain": gain,
         "shift": shift,
-        "last_gain": scaled(gain, 1 / factor) if now.tied else gain,  # a tied head has the factor, too
+        "last_gain": scaled(gain, 1 / factor) if now.tied else gain,  # a tied head is multiplied by the factor, too
         "last_shift": shift,
     }
 
 
 def _heads(family: Family, before: Sizes, now: Sizes, *, scores: bool) -> dict[str, Axis]:
-    """Place heads so that each still reads its own keys and values; those may stand several times."""
+    """Order heads so that each still reads its own keys and values, which may be repeated."""
     had, has = before.heads // before.shared_heads, now.heads // now.shared_heads
     queries, shared = [-1] * now.heads, [-1] * now.shared_heads
     times = -(-had // has)  # how often keys and values of one head are needed
-    for place in range(before.shared_heads * times):
-        shared[place] = place // times
-        begin = place // times * had + place % times * has
-        members = range(begin, min(begin + has, (place // times + 1) * had))
-        queries[place * has : place * has + len(members)] = members
+    for index in range(before.shared_heads * times):
+        shared[index] = index // times
+        begin = index // times * had + index % times * has
+        members = range(begin, min(begin + has, (index // times + 1) * had))
+        queries[index * has : index * has + len(members)] = members
     inside = _inside(family, before.head_width, now.head_width)
     root = sqrt(now.head_width / before.head_width) if scores else 1.0
     rows = _rows(queries, inside, before.head_width)
     shared_rows = _rows(shared, inside, before.head_width)
     count, shared_count = before.heads * before.head_width, before.shared_heads * before.head_width
-    # A new place in an old head must not change its scores; the keys are silent there, the queries free.
+    # A new dimension of an old head must not change its scores: it is silent in the keys and free in the queries.
     old_head = (torch.tensor(shared) >= 0).repeat_interleave(now.head_width)
     keys = replace(axis(shared_count, shared_rows), silent=(shared_rows < 0) & old_head)
     found = {
@@ -204,12 +205,12 @@ def _heads(family: Family, before: Sizes, now: Sizes, *, scores: bool) -> dict[s
 
 
 def _inside(family: Family, had: int, has: int) -> Int64[Tensor, " now"]:
-    """Return where each place in a head comes from. Rotary frequencies decide: place i turns by base^(-2 i / width)."""
+    """Return where each dimension of a head comes from; with rotary positions, i rotates by base^(-2 i / width)."""
     if not family.rotary:
         return first(had, has)
-    places = torch.full((2, has // 2), -1)
-    places[:, :: has // had] = torch.arange(had).view(2, -1)
-    return places.flatten()
+    origin = torch.full((2, has // 2), -1)
+    origin[:, :: has // had] = torch.arange(had).view(2, -1)
+    return origin.flatten()
 
 
 def _rows(heads: list[int], inside: Int64[Tensor, " now"], head_width: int) -> Int64[Tensor, " rows"]:

@@ -1,4 +1,4 @@
-"""Which indices a smaller language model takes of a larger one (Xu et al., 2024, arXiv:2311.18823), heads whole."""
+"""Which indices of a larger language model a smaller one takes, heads whole (Xu et al., 2024, arXiv:2311.18823)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,22 +15,22 @@ from paramgen.language.sizes import Sizes
 @final
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """`places` has for each name of a side the indices that are taken, and how many there were."""
+    """The indices that are taken along each named axis, and how many there were."""
 
     family: Family
-    places: Mapping[str, tuple[Int64[Tensor, " now"], int]]
+    indices: Mapping[str, tuple[Int64[Tensor, " now"], int]]
 
     def taken(self, slot: str, larger: Tensor, shape: tuple[int, ...]) -> Tensor | None:
         """Return what a slot takes; None for a slot that the family does not have, or of other sizes."""
-        sides = self.family.sides_of(slot)
-        chosen = None if sides is None else [self.places.get(side) for side in sides]
+        names = self.family.axes_of(slot)
+        chosen = None if names is None else [self.indices.get(name) for name in names]
         if chosen is None or None in chosen:
             return None
-        if [place and (len(place[0]), place[1]) for place in chosen] != list(zip(shape, larger.shape, strict=True)):
+        if [pair and (len(pair[0]), pair[1]) for pair in chosen] != list(zip(shape, larger.shape, strict=True)):
             return None
-        for side, place in enumerate(chosen):
-            assert place is not None
-            larger = larger.index_select(side, place[0])
+        for axis, pair in enumerate(chosen):
+            assert pair is not None
+            larger = larger.index_select(axis, pair[0])
         return larger.contiguous()
 
 
@@ -38,23 +38,23 @@ _WIDTH: Final = ("writes", "reads", "gain", "shift", "last_gain", "last_shift")
 
 
 def selection_of(family: Family, larger: Sizes, now: Sizes) -> Selection:
-    """Choose among what the larger model has more of; a side that is longer now is left out."""
-    places: dict[str, tuple[Int64[Tensor, " now"], int]] = {}
+    """Choose indices along each axis; an axis that is longer in the new model is left out."""
+    indices: dict[str, tuple[Int64[Tensor, " now"], int]] = {}
     if now.width <= larger.width:
-        places |= dict.fromkeys(_WIDTH, (even(larger.width, now.width), larger.width))
+        indices |= dict.fromkeys(_WIDTH, (even(larger.width, now.width), larger.width))
     if now.units <= larger.units:
-        places |= dict.fromkeys(("units", "summed"), (even(larger.units, now.units), larger.units))
-    for table in ("vocabulary", "positions", "types"):  # of tokens, the frequent ones stand first
+        indices |= dict.fromkeys(("units", "summed"), (even(larger.units, now.units), larger.units))
+    for table in ("vocabulary", "positions", "types"):  # of tokens, the frequent ones come first
         had, has = getattr(larger, table), getattr(now, table)
         if has <= had:
-            places[table] = (torch.arange(has), had)
+            indices[table] = (torch.arange(has), had)
     if now.heads <= larger.heads and now.shared_heads <= larger.shared_heads and now.head_width <= larger.head_width:
-        places |= _heads(family, larger, now)
-    return Selection(family=family, places=places)
+        indices |= _heads(family, larger, now)
+    return Selection(family=family, indices=indices)
 
 
 def _heads(family: Family, larger: Sizes, now: Sizes) -> dict[str, tuple[Int64[Tensor, " now"], int]]:
-    """Take whole heads; a group of queries from the group of the keys and values that it will read."""
+    """Choose whole heads; queries come from the group whose keys and values they will read."""
     had, has = larger.heads // larger.shared_heads, now.heads // now.shared_heads
     shared = even(larger.shared_heads, now.shared_heads)
     if has <= had:
@@ -62,7 +62,7 @@ def _heads(family: Family, larger: Sizes, now: Sizes) -> dict[str, tuple[Int64[T
     else:
         queries = even(larger.heads, now.heads)
         shared = queries[::has] // had
-    parts = 2 if family.rotary else 1  # a rotation turns the first half with the second
+    parts = 2 if family.rotary else 1  # a rotation pairs the first half with the second
     inside = even(larger.head_width // parts, now.head_width // parts)
     inside = torch.cat([inside + part * (larger.head_width // parts) for part in range(parts)])
     query, other = (
@@ -89,10 +89,10 @@ def evenly(larger: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 
 def even(have: int, want: int) -> Int64[Tensor, " want"]:
-    """Return so many of `have` places, at even distances.
+    """Return `want` of `have` indices, evenly spaced.
 
-    Where a size does not divide the larger one, they are rounded between the first and the last; the authors' code
-    counts to one behind the last.
+    Where `want` does not divide `have`, evenly spaced numbers from the first to the last index are rounded; the
+    authors' code goes to one behind the last.
     """
     if have % max(want, 1) == 0:
         return torch.arange(want) * (have // max(want, 1))

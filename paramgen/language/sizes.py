@@ -1,4 +1,4 @@
-"""The sizes of a language model, read from its configuration; anything that is no size is refused."""
+"""The sizes of a language model, read from its configuration; values that are no sizes are refused."""
 
 import json
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ _TIED: Final = "tie_word_embeddings"
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sizes:
-    """What a growth changes. Keys and values have `shared_heads` heads, queries `heads`."""
+    """The sizes of a language model; keys and values have `shared_heads` heads, queries `heads`."""
 
     width: int
     layers: int
@@ -30,10 +30,15 @@ class Sizes:
 
 
 def family_of(config: Mapping[str, Any], what: str) -> Family:
-    """Return the family of a configuration of transformers; refuse what no table knows."""
+    """Return the family of a configuration of transformers.
+
+    Raises:
+        OptionError: There is no table for it.
+
+    """
     family = FAMILIES.get(str(config.get("model_type")))
-    named = config.get("architectures") or [None]
-    architecture = named[0] if isinstance(named, list) else None
+    classes = config.get("architectures") or [None]
+    architecture = classes[0] if isinstance(classes, list) else None
     if family is None or architecture not in (family.architecture, None):
         known = ", ".join(each.architecture for each in FAMILIES.values())
         raise OptionError(
@@ -43,7 +48,12 @@ def family_of(config: Mapping[str, Any], what: str) -> Family:
 
 
 def sizes_of(family: Family, config: Mapping[str, Any], what: str) -> Sizes:
-    """Return the sizes in a configuration as transformers completes it."""
+    """Return the sizes in a configuration that transformers has completed.
+
+    Raises:
+        OptionError: A size is missing, out of range or no multiple of another that it must be a multiple of.
+
+    """
     found: dict[str, int] = {}
     for size, key in family.sizes.items():
         value = config.get(key)
@@ -65,7 +75,7 @@ def sizes_of(family: Family, config: Mapping[str, Any], what: str) -> Sizes:
 
 
 def refuse_other(family: Family, before: Mapping[str, Any], now: Mapping[str, Any], what: str) -> None:
-    """Refuse two configurations that compute different functions of equal weights."""
+    """Raise OptionError if the two configurations compute different functions of equal weights."""
     for key in family.same:
         if before.get(key) != now.get(key):
             raise OptionError(

@@ -1,4 +1,4 @@
-"""A trained GPT-2, Llama or BERT that another of its family makes its own of: what is stored for each slot."""
+"""A trained GPT-2, Llama or BERT whose weights another model of its family uses: what is stored for each slot."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,19 +16,19 @@ from paramgen.storage.reading import Stored
 @final
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """A trained model beside the architecture that is to be filled, `now`; they are of one family."""
+    """A trained model (`before`) and the architecture that is to be filled (`now`), both of one family."""
 
     trained: Trained
     family: Family
     before: Sizes
     now: Sizes
-    config: Mapping[str, Any]  # of what is to be filled
+    config: Mapping[str, Any]  # of the architecture that is to be filled
 
     def stored(self, slot: str, shape: tuple[int, ...]) -> Stored:
-        """Return the tensor that is stored for a slot; that of a tied head is its embedding.
+        """Return the tensor that is stored for a slot; for a tied head, the embedding.
 
         Raises:
-            OptionError: There is none, it has another shape than `shape`, or it does not hold numbers.
+            OptionError: There is none, it has another shape, or it does not hold floating-point numbers.
 
         """
         path = self.trained.path
@@ -39,14 +39,19 @@ class Source:
             raise OptionError(f"{path!r} has no tensor {slot!r}. Get the whole model. {self.trained.advice}")
         if found.shape != shape or not found.dtype.is_floating_point:
             raise OptionError(
-                f"{path!r} has {found.name!r} of shape {found.shape} and {found.dtype}; its config.json asks for "
+                f"{path!r} has {found.name!r} of shape {found.shape} and {found.dtype}; its config.json needs "
                 f"numbers of shape {shape}. Get the model again."
             )
         return found
 
 
 def source_of(trained: Trained, architecture: Architecture) -> Source:
-    """Read the trained model's configuration; refuse another family, and one that computes something else."""
+    """Return the trained model beside the architecture that is to be filled.
+
+    Raises:
+        OptionError: They are of different families, or compute different functions of equal weights.
+
+    """
     config = architecture.layout.config
     family = family_of(config, architecture.spec)
     before = completed_config(trained.folder)

@@ -1,8 +1,8 @@
-"""How the tokens of one tokenizer are spelled in those of another, and what that makes of a table of rows.
+"""How the tokens of one tokenizer are spelled in tokens of another, and the embedding table that follows from it.
 
 The local half of TokenAdapt (Sharthak et al., 2025, arXiv:2505.09738): a token that both tokenizers have keeps its row;
-any other is the mean of the tokens that spell it, weighted by their lengths. Its global half, which asks a second
-model for similar tokens, is left out.
+any other gets the mean of the rows of the tokens that spell it, weighted by their lengths. Its global half, which
+looks for similar tokens with a second model, is left out.
 """
 
 import re
@@ -51,7 +51,7 @@ class Alphabet:
         return {letter: byte for byte, letter in self._letters.items()}
 
     def read(self, token: str) -> bytes:
-        """Return the bytes that a token stands for; the start of a word is a space."""
+        """Return the bytes that a token stands for; the beginning of a word is a space."""
         if self.kind == "bytes":
             if all(letter in self._bytes for letter in token):
                 return bytes(self._bytes[letter] for letter in token)
@@ -63,7 +63,7 @@ class Alphabet:
         return token.replace("\u2581", " ").encode()
 
     def write(self, text: bytes) -> str:
-        """Return bytes as the tokenizer's own model takes them."""
+        """Return bytes in the form that the tokenizer's own model reads."""
         if self.kind == "bytes":
             return "".join(self._letters[byte] for byte in text)
         words = text.decode(errors="ignore")
@@ -71,7 +71,7 @@ class Alphabet:
 
     @cached_property
     def vocabulary(self) -> Mapping[str, int]:
-        """Tokens and their numbers, in the order of the numbers."""
+        """Tokens and their ids, in the order of the ids."""
         found: dict[str, int] = self.tokenizer.get_vocab()
         return dict(sorted(found.items(), key=lambda item: item[1]))
 
@@ -79,14 +79,14 @@ class Alphabet:
 @final
 @dataclass(frozen=True, kw_only=True)
 class Spelling:
-    """`parts` has for each row of the new table the rows of the old one that make it, with weights that add up to 1."""
+    """For each row of the new table, the rows of the old one that make it, with weights that sum to 1."""
 
     parts: Sequence[Mapping[int, float]]
 
     @torch.no_grad()
     @one_thread()  # sums would depend on their number
     def table(self, old: Float[Tensor, "rows ..."]) -> Float[Tensor, "words ..."]:
-        """Return the new table. What nothing spells is the mean of all rows, and so are rows without a token."""
+        """Return the new table; tokens without a spelling and rows without a token get the mean of all rows."""
         rows = old.float()
         mean = rows.mean(0)
         table = torch.empty(len(self.parts), *old.shape[1:])
@@ -97,7 +97,7 @@ class Spelling:
 
 
 def spelling(new: Alphabet, old: Alphabet, rows: int, old_rows: int) -> Spelling:
-    """Spell every token of `new` in tokens of `old`; there are `rows` and `old_rows` of them in the tables."""
+    """Return how every token of `new` is spelled in tokens of `old`; the tables have `rows` and `old_rows` rows."""
     known = {old.read(token): number for token, number in reversed(list(old.vocabulary.items())) if number < old_rows}
     special = _specials(new.tokenizer, old.tokenizer)
     parts: list[dict[int, float]] = [{} for _ in range(rows)]
@@ -124,6 +124,6 @@ def _spelled(text: bytes, old: Alphabet, old_rows: int) -> dict[int, float]:
 
 
 def _specials(new: Any, old: Any) -> dict[int, int]:
-    """Return the old number of each new token that has a role of its own, such as to end a text."""
+    """Return the old id of each new token with a special role, such as to end a text."""
     numbers = {role: (getattr(new, f"{role}_id"), getattr(old, f"{role}_id")) for role in _ROLES}
     return {has: had for has, had in numbers.values() if has is not None and had is not None}

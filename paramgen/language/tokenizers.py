@@ -11,9 +11,13 @@ MOST: Final = 1_000_000
 
 
 def train_tokenizer(texts: Iterable[str], vocabulary: int) -> Any:
-    """Return a tokenizer of transformers with at most so many tokens; fewer where the text has no more pairs to merge.
+    """Return a tokenizer of transformers with `vocabulary` tokens; fewer if the texts have no more pairs to merge.
 
-    It can write any text, for every byte is a token. The same texts give the same tokenizer.
+    It can encode any text, as every byte is a token. The same texts give the same tokenizer.
+
+    Raises:
+        OptionError: `vocabulary` is out of range.
+
     """
     if not LEAST <= vocabulary <= MOST:
         raise OptionError(

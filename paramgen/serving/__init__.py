@@ -1,1 +1,1 @@
-"""Predictions for others: the client of a server, what a stranger may ask for, and the folder of an endpoint."""
+"""Predictions for others: the client of a server, what untrusted callers may request, and endpoints on the Hub."""

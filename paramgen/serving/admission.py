@@ -1,4 +1,4 @@
-"""What is computed for somebody who is not trusted: limits on his network and his start, before the first tensor."""
+"""Limits for untrusted callers, on the network and on the initializer, checked before the first tensor."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ _SYSTEM: Final = (MemoryError, OSError)
 @final
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What one request may ask for: nodes of a graph, elements of a network, bytes of memory (None: any number)."""
+    """What one request may take: nodes of a graph, elements of a network, bytes of memory (None: any number)."""
 
     nodes: int = 20_000
     elements: int = 2_000_000_000
@@ -30,7 +30,13 @@ class Limits:
 
 
 def graph_within(data: Any, limits: Limits) -> tuple[Architecture, Graph]:
-    """Read a graph that was parsed already; how long its lists are is looked at first."""
+    """Return the network of a parsed graph; the lengths of its lists are checked first.
+
+    Raises:
+        OptionError: The graph is too large.
+        GraphError: It is no valid graph.
+
+    """
     for part in ("nodes", "slots"):
         if isinstance(data, dict) and isinstance(data.get(part), list):
             _refuse_many(len(data[part]), part, limits)
@@ -46,7 +52,13 @@ def _refuse_attributes(node: Any) -> None:
 
 
 def network_within(name: str, overrides: Mapping[str, Any], limits: Limits) -> tuple[Architecture, Graph]:
-    """Build and trace a network by its name; what its library raises of values that it does not check is a refusal."""
+    """Build and trace a network by its name; any exception that its library raises becomes an ArchitectureError.
+
+    Raises:
+        ArchitectureError: It cannot be built with these options.
+        OptionError: It is too large.
+
+    """
     try:
         built = describe(name, overrides=overrides)
     except (ParamgenError, *_SYSTEM):
@@ -76,12 +88,16 @@ def _refuse_many(count: int, part: str, limits: Limits) -> None:
 
 
 def peak_within(prediction: Prediction, limits: Limits) -> int:
-    """Return how many bytes of memory a prediction takes at its peak, once that is not too much.
+    """Return how many bytes of memory a prediction takes at its peak, if that is within the limits.
 
-    What one long operation would need, which no clock can end, is refused, too: a large matrix's factors, or a run of a
-    large network.
+    Long single operations, which no clock can end, are refused too: factors of a large matrix, or a run of a large
+    network.
+
+    Raises:
+        OptionError: The prediction would take too much.
+
     """
-    from paramgen.initializers.diffusion import DiffusionInitializer  # which brings the Hub's libraries
+    from paramgen.initializers.diffusion import DiffusionInitializer  # which imports the Hub's libraries
 
     manifest = prediction.architecture.manifest
     init = prediction.resolved_init.partition("?")[0]
@@ -100,6 +116,6 @@ def peak_within(prediction: Prediction, limits: Limits) -> int:
     if limits.memory is not None and peak > limits.memory:
         raise OptionError(
             f"The prediction would take about {peak:,} bytes of memory; at most {limits.memory:,} are given to one. "
-            "Ask for a smaller network, or another start."
+            "Request a smaller network, or another initializer."
         )
     return peak

@@ -1,4 +1,4 @@
-"""What somebody else may ask for by name. A service knows names, never paths, code or somebody's repository."""
+"""What untrusted callers may request: names from fixed lists, never paths, code or repositories."""
 
 import re
 from collections.abc import Collection, Mapping
@@ -15,16 +15,16 @@ INITIALIZERS: Final = tuple(
 )
 MAX_OPTIONS: Final = 64
 MAX_NUMBER: Final = 10**6
-MAX_LABELS: Final = 10**5  # they become a table of names before any limit on a network's size is met
+MAX_LABELS: Final = 10**5  # they become a table of names before any limit on a network's size applies
 MAX_NESTING: Final = 4
 TOKEN: Final = re.compile(r"[\w.-]{1,300}", re.ASCII)  # of the Hub
 _NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]{0,199}", re.ASCII)
 _LABELS: Final = ("num_labels",)
 _KEY: Final = re.compile(r"[A-Za-z][\w.]*", re.ASCII)
-# Options by which a start reads files, or much.
+# Options by which an initializer reads files, or large inputs.
 _READING: Final = frozenset({"batch", "data", "pairs", "path", "tokenizer"})
 _WORD: Final = re.compile(r"[\w.+-]{0,100}", re.ASCII)
-# Options by which a library would read files, or fetch weights or even code.
+# Options by which a library would read files, or download weights or even code.
 _REACHING: Final = re.compile(
     r"pretrained|backbone|checkpoint|cache_dir|remote_code|attn_impl|quantiz|auto_map|adapter"
     r"|(?:^|_)(?:path|dir|file|repo|url)s?$"
@@ -32,7 +32,12 @@ _REACHING: Final = re.compile(
 
 
 def checked_arch(arch: str, overrides: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Return the name of a network and its overrides, once neither reaches beyond the libraries."""
+    """Return the name of a network and its overrides, if neither makes a library read files or the network.
+
+    Raises:
+        OptionError: The name or an option is not served.
+
+    """
     bare, typed = split_spec(arch)
     overrides = {**typed, **overrides}
     source, colon, name = bare.rpartition(":")
@@ -76,13 +81,18 @@ def _plain(value: Any, most: int) -> bool:
 
 
 def checked_init(init: str, hypernets: Collection[str]) -> str:
-    """Return the name of a start that reads nothing but what ships, or what the operator allows."""
+    """Return the initializer's spec, if it reads nothing but what comes with paramgen or what the operator allows.
+
+    Raises:
+        OptionError: It is not served.
+
+    """
     kind, colon, argument = init.partition("?")[0].partition(":")
     if kind not in INITIALIZERS:
-        raise OptionError(f"The start {one_line(kind)!r} is not served. Served: {', '.join(INITIALIZERS)}")
+        raise OptionError(f"The initializer {one_line(kind)!r} is not served. Served: {', '.join(INITIALIZERS)}")
     if colon and argument not in (hypernets if kind == "hypernet" else ()):
         served = ", ".join(f"hypernet:{name}" for name in sorted(hypernets))
-        raise OptionError(f"The start {one_line(init)!r} is not served. Served: {served}")
+        raise OptionError(f"The initializer {one_line(init)!r} is not served. Served: {served}")
     if reaching := {option for option in split_spec(init)[1] if option in _READING or option.startswith("_")}:
         raise OptionError(f"The option {min(reaching)!r} of {kind!r} is not served.")
     return init

@@ -1,7 +1,7 @@
-"""Initial weights that a server computes: it is sent the network's graph, and sends the weights file.
+"""Initial weights that a server computes: it receives the network's graph and returns the weights file.
 
-The file's head is known here before the first byte comes, so names, shapes and dtypes are compared, not believed; a
-broken download goes on where it broke; in the end the server is asked for the file's digest (RFC 9530).
+The file's header is known here before the download, so names, shapes and dtypes are checked and not trusted; a broken
+download resumes where it broke; at the end the file is compared with the digest that the server states (RFC 9530).
 """
 
 import base64
@@ -37,15 +37,19 @@ LONGEST_WAIT: Final = 60.0
 MAX_PROBLEM: Final = 65_536
 _ONE_FILE: Final = 2**62
 _BUSY: Final = (429, 502, 503, 504)
-_TIMEOUT: Final = httpx2.Timeout(30.0, read=600.0)  # nothing comes while a large network waits for its turn
+_TIMEOUT: Final = httpx2.Timeout(30.0, read=600.0)  # no bytes come while a large network is queued
 
 
 def remote(prediction: Prediction, endpoint: str, *, tokenizer: str | None = None) -> Prediction:
-    """Return the same prediction, computed by the server at `endpoint`; its key, if it wants one, is in PARAMGEN_KEY.
+    """Return the same prediction, computed by the server at `endpoint`; its key, if it needs one, is in PARAMGEN_KEY.
 
-    `auto` chooses for the graph alone, as that is what the server sees. Where the initializer reads the tokens of a
-    tokenizer, the server is sent how they are spelled, and never the file.
-    What a live module keeps stays here.
+    `auto` chooses for the graph alone, as that is what the server sees. Where the initializer depends on a tokenizer,
+    the server receives the spelling of its tokens, never the file. Values that a live module keeps are not sent.
+
+    Raises:
+        OptionError: `endpoint` is no URL, or the initializer needs values that a live module holds.
+        EndpointError: While the tensors are read: the server cannot be reached, refuses, or sends something else.
+
     """
     url = _checked_url(endpoint)
     bare = replace(prediction.architecture, module=None, example=None)
@@ -74,7 +78,7 @@ def remote(prediction: Prediction, endpoint: str, *, tokenizer: str | None = Non
 
 
 def _refuse_values(prediction: Prediction) -> None:
-    """Refuse to have a server fill a slot with something of the value that a live module holds there."""
+    """Raise OptionError where the initializer would need a value that only the live module holds."""
     used = prediction.initializer.builds_on(prediction.architecture, prediction.graph)
     for slot in prediction.architecture.manifest.filled:
         if slot.name in used and slot.program is not None and slot.program.kept:
@@ -86,7 +90,7 @@ def _refuse_values(prediction: Prediction) -> None:
 
 @final
 class _Download:
-    """The weights file, from its first byte to its last, over as many connections as it takes."""
+    """One download of the weights file, over as many connections as it takes."""
 
     def __init__(self, url: str, body: bytes, plan: Plan, rules: Mapping[str, str]) -> None:
         self.url = url
@@ -97,9 +101,9 @@ class _Download:
         self._etag = ""
 
     def slots(self, architecture: Architecture, graph: Graph) -> NamedTensors:
-        """Yield every slot in the file's order; a tied one is compared with the one it shares.
+        """Yield every slot in the file's order; a tied one is compared with the slot whose tensor it shares.
 
-        What a live module keeps is copied from there.
+        Values that a live module keeps are copied from the module.
         """
         manifest = architecture.manifest
         shared: dict[str, str] = {}
@@ -114,10 +118,10 @@ class _Download:
                 raise EndpointError(f"{self.url} sent two different tensors for {holder!r} and {name!r}.")
 
     def _tensors(self) -> Iterator[tuple[str, Tensor, str]]:
-        """Yield each tensor of the file with its digest, and then compare the digest of the whole."""
+        """Yield each tensor of the file with its digest, then compare the digest of the whole file."""
         whole = sha256()
         with _client() as client:
-            reader = _Reader(self._pieces(client))
+            reader = _ByteReader(self._chunks(client))
             head = reader.take(len(self._head))
             if head != self._head:
                 raise EndpointError(
@@ -131,19 +135,19 @@ class _Download:
                 yield place.entry.name, _tensor(content, place.entry.dtype, place.entry.shape), _sha256(content)
             self._compare(client, whole.digest())
 
-    def _pieces(self, client: httpx2.Client) -> Iterator[bytes]:
-        """Yield the file's bytes; take a broken connection up where it broke, and wait for a busy server.
+    def _chunks(self, client: httpx2.Client) -> Iterator[bytes]:
+        """Yield the file's bytes; resume after a broken connection, and wait for a busy server.
 
-        A server that was never reached is not waited for: its address may be wrong.
+        A server that was never reached is given up soon: its address may be wrong.
         """
         position, failures = 0, 0
         while position < self._size:
             wait = min(LONGEST_WAIT, 0.5 * 2**failures)
             try:
                 with self._answer(client, position) as answer:
-                    for piece in answer.iter_raw():
-                        position, failures = position + len(piece), 0
-                        yield piece
+                    for chunk in answer.iter_raw():
+                        position, failures = position + len(chunk), 0
+                        yield chunk
                 if position < self._size:
                     raise httpx2.RemoteProtocolError("the answer ended early")
             except _Busy as busy:
@@ -164,7 +168,7 @@ class _Download:
 
     @contextmanager
     def _answer(self, client: httpx2.Client, position: int) -> Iterator[httpx2.Response]:
-        """Ask for what is missing, and refuse what is something else."""
+        """Request the missing bytes, and refuse an answer with anything else."""
         headers = {"Range": f"bytes={position}-", "If-Range": self._etag} if self._etag else {}
         with client.stream("POST", self.url, content=self._body, headers=headers) as answer:
             _refuse_failure(answer, self.url)
@@ -174,29 +178,31 @@ class _Download:
             if answer.status_code != wanted or self._etag not in ("", etag) or length != str(self._size - position):
                 raise EndpointError(
                     f"{self.url} answered {answer.status_code} with {length} bytes, where {wanted} with "
-                    f"{self._size - position} was due: it serves another file now, or is no server of paramgen's."
+                    f"{self._size - position} was expected: it serves another file now, or is no server of paramgen's."
                 )
             self._etag = etag
             yield answer
 
     def _compare(self, client: httpx2.Client, digest: bytes) -> None:
-        """Ask for the last byte and the digest of the whole, which the server knows by now."""
+        """Request the last byte and the digest of the whole file, which the server knows by now."""
         headers = {"Range": "bytes=-1", "If-Range": self._etag, "Want-Repr-Digest": "sha-256=10"}
         try:
             with client.stream("POST", self.url, content=self._body, headers=headers) as answer:
                 _refuse_failure(answer, self.url)
-                told = answer.headers.get("repr-digest")
+                stated = answer.headers.get("repr-digest")
         except (httpx2.TransportError, _Busy) as error:
-            raise EndpointError(f"{self.url} does not tell the file's digest: {one_line(error)}. Try again.") from error
-        if told != f"sha-256=:{base64.b64encode(digest).decode()}:":
-            raise EndpointError(f"{self.url} tells another digest than that of the file which arrived. Try again.")
+            raise EndpointError(
+                f"{self.url} does not state the file's digest: {one_line(error)}. Try again."
+            ) from error
+        if stated != f"sha-256=:{base64.b64encode(digest).decode()}:":
+            raise EndpointError(f"{self.url} states another digest than that of the file which arrived. Try again.")
 
 
-class _Reader:
-    """Cuts a stream of pieces into what is asked for."""
+class _ByteReader:
+    """Reads given numbers of bytes from a stream of chunks."""
 
-    def __init__(self, pieces: Iterator[bytes]) -> None:
-        self._pieces = pieces
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = chunks
         self._left = memoryview(b"")
 
     def take(self, count: int) -> bytearray:
@@ -204,7 +210,7 @@ class _Reader:
         position = 0
         while position < count:
             if not self._left:
-                self._left = memoryview(next(self._pieces))
+                self._left = memoryview(next(self._chunks))
             some = self._left[: count - position]
             taken[position : position + len(some)] = some
             position, self._left = position + len(some), self._left[len(some) :]
@@ -218,7 +224,7 @@ class _Busy(Exception):
 
 
 def _refuse_failure(answer: httpx2.Response, url: str) -> None:
-    """Raise what a server says when it does not send the file."""
+    """Raise what a server says where it does not send the file."""
     if answer.status_code in (200, 206):
         return
     reason = f"{answer.status_code} {_detail(answer)}"
@@ -226,15 +232,15 @@ def _refuse_failure(answer: httpx2.Response, url: str) -> None:
         after = answer.headers.get("retry-after", "")
         raise _Busy(float(after) if after.isdecimal() else 1.0, reason)
     if answer.status_code == 401:
-        raise EndpointError(f"{url} wants a key that it knows. Set {KEY} to yours")
+        raise EndpointError(f"{url} needs a key that it knows. Set {KEY} to yours")
     raise EndpointError(f"{url} refuses: {reason}")
 
 
 def _detail(answer: httpx2.Response) -> str:
-    """Return the line that a problem carries, or nothing where it is something else."""
+    """Return the line that describes a refusal (RFC 9457), or nothing where there is none."""
     content = b""
-    for piece in answer.iter_bytes():
-        content += piece
+    for chunk in answer.iter_bytes():
+        content += chunk
         if len(content) > MAX_PROBLEM:
             return ""
     try:
@@ -265,7 +271,7 @@ def _checked_url(endpoint: str) -> str:
 
 
 def _graph_without_config(architecture: Architecture, graph: Graph) -> str:
-    """Write the graph without what only the folder needs: a config may hold paths of this machine."""
+    """Return the graph's JSON without what only the folder needs: a config may hold paths of this machine."""
     layout = replace(architecture.layout, config={}, dtype_key=None)
     return graph_to_json(replace(architecture, spec="a network", layout=layout), graph)
 

@@ -1,14 +1,14 @@
-"""A clock over one thread's work: it ends what takes too long or has no reader left, in pure Python, too.
+"""A time limit for work in one thread, which also ends work whose reader is gone, in pure Python loops too.
 
-First it asks. Networks are built and traced, and tensors drawn, by many small torch functions, and each looks at the
-clock: there the work ends at a place that libraries expect errors at. Where no torch function comes along for half a
-second, as in a loop over the nodes of a graph, the interpreter itself raises `Ended` in the thread, again and again
-until the thread has left. Nothing ends in the middle of an import, which would leave half a module behind for
-everybody. What remains is one long call into compiled code, which ends when it returns: limits on sizes see to that.
+Networks are built and traced, and tensors drawn, by many small torch functions, and each checks
+the clock: there the work ends at a point where libraries expect errors. Where no torch function is called for half a
+second, as in a loop over the nodes of a graph, the interpreter itself raises `Ended` in the thread, repeatedly until
+the thread has left. Nothing ends in the middle of an import, which would leave half a module behind for all threads.
+One long call into compiled code ends only when it returns: limits on sizes keep such calls short.
 
-Processes would end that, too. They were measured and left: each takes 1.2 s and 284 MiB before its first request,
-builds and traces its networks anew (1.5 s for a ViT-B), and would keep its own networks, hypernets and graphs for the
-next request. What a thread can hold against the others is memory, for which a process has a limit (`serve.memory`).
+Processes could be ended at any time. They were measured and not taken: each takes 1.2 s and 284 MiB before its first
+request, builds and traces its networks anew (1.5 s for a ViT-B), and would keep networks, hypernets and graphs of its
+own for the next request. Memory is limited apart from that, for the whole process (`serve.memory`).
 """
 
 import ctypes
@@ -30,13 +30,13 @@ _IMPORTING: Final = "<frozen importlib._bootstrap>"
 
 
 class Ended(BaseException):
-    """The work is to end. Not an Exception, which a library that builds a network would take for its own."""
+    """Raised where the work is to end; no Exception, as libraries that build a network catch those."""
 
 
 class Clock(TorchFunctionMode):
-    """Ends the work of the thread that enters it, once `end` was called or so many seconds have passed.
+    """Ends the work of the thread that enters it, once `end` is called or `seconds` have passed.
 
-    Whoever entered it meets the reason: what `end` was given, or what `late` returns.
+    The thread that entered it gets the reason as an exception: what `end` was given, or what `late` returns.
     """
 
     def __init__(self, seconds: float | int) -> None:
@@ -44,12 +44,12 @@ class Clock(TorchFunctionMode):
         self.seconds = seconds
         self._until: float | None = None
         self._reason: Exception | None = None
-        self._asked = 0.0  # when it was first to end, or was last interrupted
+        self._interrupted_at = 0.0  # when it was first to end, or was last interrupted
         self._thread: int | None = None
         self._lock = threading.Lock()
 
     def late(self) -> Exception:
-        """Return what is raised when the time is up."""
+        """Return the exception that is raised when the time is up."""
         return TimeoutError(f"It takes more than {self.seconds:g} seconds.")
 
     def end(self, reason: Exception) -> None:
@@ -78,7 +78,7 @@ class Clock(TorchFunctionMode):
         self._until = time.monotonic() + self.seconds
         super().__enter__()  # type: ignore[no-untyped-call]
         self._thread = threading.get_ident()
-        _WATCHMAN.watch(self)
+        _WATCHER.watch(self)
         return self
 
     def __exit__(
@@ -93,28 +93,28 @@ class Clock(TorchFunctionMode):
             raise self.reason or self.late() from None
 
     def leave(self) -> None:
-        """Take this thread from the clock; no interruption comes after that, not even one that is under way."""
+        """Stop watching this thread; no interruption comes after that, not even a pending one."""
         with self._lock:
             thread, self._thread = self._thread, None
             if thread is not None:
                 _interrupt(thread, None)
 
     def look(self, now: float) -> bool:
-        """Interrupt the thread where it was to end some time ago; return whether it is still at work."""
+        """Interrupt the thread if it should have ended some time ago; return whether it is still working."""
         with self._lock:
             if self._thread is None:
                 return False
             if self.reason is None:
                 return True
-            self._asked = self._asked or now
-            if now - self._asked >= GRACE and not _imports(sys._current_frames().get(self._thread)):
-                self._asked = now
+            self._interrupted_at = self._interrupted_at or now
+            if now - self._interrupted_at >= GRACE and not _imports(sys._current_frames().get(self._thread)):
+                self._interrupted_at = now
                 _interrupt(self._thread, Ended)
             return True
 
 
 def under(clock: Clock, work: Callable[[], T]) -> T:
-    """Do `work` under a clock, in the thread that calls, which had better do nothing else afterwards."""
+    """Run `work` under a clock in the calling thread, which should do nothing else afterwards."""
     try:
         with clock:
             return work()
@@ -124,13 +124,13 @@ def under(clock: Clock, work: Callable[[], T]) -> T:
 
 
 def apart(clock: Clock, work: Callable[[], T]) -> T:
-    """Do `work` under a clock in a thread of its own, and wait: what an interruption leaves set is gone with it."""
+    """Run `work` under a clock in a new thread and wait: thread state that an interruption leaves is gone with it."""
     done: Future[T] = Future()
 
     def run() -> None:
         try:
             done.set_result(under(clock, work))
-        except BaseException as error:  # which the caller meets
+        except BaseException as error:  # which is raised in the caller
             done.set_exception(error)
 
     thread = threading.Thread(target=run, name="clocked")
@@ -143,8 +143,8 @@ def apart(clock: Clock, work: Callable[[], T]) -> T:
 
 
 @final
-class _Watchman:
-    """One thread that looks at all clocks; it waits while there are none."""
+class _Watcher:
+    """One thread that checks all clocks; it waits while there are none."""
 
     def __init__(self) -> None:
         self._clocks: list[Clock] = []
@@ -172,7 +172,7 @@ class _Watchman:
             time.sleep(_TICK)
 
 
-_WATCHMAN: Final = _Watchman()
+_WATCHER: Final = _Watcher()
 
 
 def _imports(frame: FrameType | None) -> bool:
@@ -185,7 +185,7 @@ def _imports(frame: FrameType | None) -> bool:
 
 
 def _interrupt(thread: int, kind: type[BaseException] | None) -> None:
-    """Have the interpreter raise an exception in a thread at its next step, or take back one that waits there."""
+    """Have the interpreter raise an exception in a thread at its next instruction, or cancel a pending one."""
     if hasattr(ctypes, "pythonapi"):
         given = None if kind is None else ctypes.py_object(kind)
         ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), given)

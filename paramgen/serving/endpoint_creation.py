@@ -1,4 +1,4 @@
-"""An endpoint is created on Hugging Face's machines, from a repository that holds what `export` wrote."""
+"""Create an Inference Endpoint at Hugging Face, from a repository that holds the folder of `export`."""
 
 import re
 from dataclasses import asdict, dataclass
@@ -14,7 +14,7 @@ _NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?")
 @final
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Wanted:
-    """What is to be created: the keywords of huggingface_hub's `create_inference_endpoint`."""
+    """The endpoint to create: the keywords of huggingface_hub's `create_inference_endpoint`."""
 
     name: str
     repository: str
@@ -53,13 +53,18 @@ class Wanted:
 
 
 def create(wanted: Wanted) -> dict[str, Any]:
-    """Create the endpoint with the token that huggingface_hub has, and return what is known of it."""
+    """Create the endpoint with huggingface_hub's stored token, and return its name, status and URL.
+
+    Raises:
+        EndpointError: There is no token, or the Hub refuses.
+
+    """
     from httpx2 import HTTPError
     from huggingface_hub import HfApi, get_token
     from huggingface_hub.errors import HfHubHTTPError
 
     if get_token() is None:
-        raise EndpointError("No token of the Hub is there. Type: hf auth login, or set HF_TOKEN; or add --dry-run")
+        raise EndpointError("There is no token of the Hub. Type: hf auth login, or set HF_TOKEN; or add --dry-run")
     try:
         made = HfApi().create_inference_endpoint(**wanted.keywords())
     except (HfHubHTTPError, HTTPError, OSError, ValueError) as error:

@@ -1,7 +1,7 @@
-"""The folder of an endpoint, ready to push: the handler, this package, and what else is to be installed.
+"""The folder of an Inference Endpoint, ready to push: the handler, this package, and its requirements.
 
-It is written from the wheel alone. The package goes along as files and is not named in requirements.txt: pip would
-bring transformers 5 with it, under which the toolkit of Inference Endpoints does not start.
+It is written from the wheel alone. The package is copied as files and is not in requirements.txt: pip would install
+transformers 5 with it, under which the toolkit of Inference Endpoints does not start.
 """
 
 import json
@@ -17,7 +17,7 @@ from paramgen.storage.folder import transaction
 from paramgen.storage.unaltered import digests_of
 
 MARK: Final = "endpoint.json"
-"""The file that says that a folder is one of ours, and so may be overwritten."""
+"""The file that marks a folder as written by `export`, so that it may be overwritten."""
 
 _NEEDED: Final = ("torch", "safetensors", "numpy", "jaxtyping", "httpx2", "timm", "torchvision")
 _NAME: Final = re.compile(r"[\w.-]+")
@@ -47,7 +47,7 @@ def export(target: Path, *, overwrite: bool = False) -> dict[str, int]:
 
 
 def requirements() -> list[str]:
-    """Return what the handler imports or may be asked for, at our own versions."""
+    """Return the requirements of what the handler imports or may be requested to use, at paramgen's versions."""
     found: dict[str, str] = {}
     for line in requires("paramgen") or ():
         requirement = line.partition(";")[0].strip()

@@ -1,8 +1,8 @@
-"""What Hugging Face Inference Endpoints calls: a network comes as JSON, its weights go as JSON, or to the Hub.
+"""The handler of a Hugging Face Inference Endpoint: a network comes as JSON, its weights go as JSON or to the Hub.
 
-The toolkit around it lets nothing out but JSON, runs one request at a time, and brings transformers 4 and
-huggingface_hub 0.x. So nothing of theirs is imported before it is needed: a graph needs neither. What a request may
-name, how large its network is, how much memory it takes and how long are limited as in the service.
+The toolkit around it answers in JSON only, runs one request at a time, and has transformers 4 and huggingface_hub 0.x.
+So neither is imported before it is needed: a graph needs none of them. Names, sizes of networks, memory and time of a
+request are limited as in the service.
 """
 
 from base64 import b64encode
@@ -38,20 +38,20 @@ _USAGE: Final = 'Send {"inputs": {"arch": "timm:resnet18"}}, or {"inputs": {"gra
 
 @final
 class EndpointHandler:
-    """`path` is the folder it lies in; whatever an error says is answered as one line, with the status 400."""
+    """Answers one request after the other; `path` is the endpoint's folder. Errors are answered with one line."""
 
     def __init__(self, path: str = "") -> None:
         self.path = path
 
     def __call__(self, data: Any) -> dict[str, Any]:
-        """Return the weights, or where they are."""
+        """Return the weights, or where they were pushed."""
         inputs, given = _read(data)
         push, token = _target(given)
         prediction = apart(_Clock(SECONDS), lambda: _prediction(inputs, given))
         plan = plan_folder(prediction)
         _refuse_large(plan, MAX_ANSWERED if push is None else MAX_PUSHED)
         with TemporaryDirectory() as made:
-            folder = Path(made) / "start"
+            folder = Path(made) / "weights"
             apart(_Clock(SECONDS), lambda: _write(plan, folder))
             return _summary(prediction) | (_inline(folder) if push is None else _pushed(folder, push, token))
 
@@ -61,19 +61,19 @@ class _Clock(Clock):
     """The clock of one half of a request."""
 
     def late(self) -> OptionError:
-        """Return what the caller is told when the time is up."""
+        """Return the error that the caller gets when the time is up."""
         return OptionError(
-            f"It takes more than {self.seconds:g} seconds, which is what one request gets. Ask for a smaller network."
+            f"It takes more than {self.seconds:g} seconds, which is what one request gets. Request a smaller network."
         )
 
 
 def _write(plan: FolderPlan, folder: Path) -> None:
-    # Not loaded here: its library may be another version, or none.
+    # Not verified by loading: its library may be missing or another version.
     write_prediction(plan, folder)
 
 
 def _read(data: object) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return inputs and parameters, once both have the form that they must have."""
+    """Return inputs and parameters, once their form is checked."""
     if not isinstance(data, dict):
         raise OptionError(f"A {type(data).__name__} is no request. {_USAGE}")
     inputs = {"arch": data["inputs"]} if isinstance(data.get("inputs"), str) else data.get("inputs")
@@ -104,28 +104,28 @@ def _prediction(inputs: dict[str, Any], given: dict[str, Any]) -> Prediction:
     if dtype is not None and (not isinstance(dtype, str) or dtype not in DTYPES):
         raise OptionError(f"Unknown dtype {_shown(dtype)}. Known: {', '.join(DTYPES)}")
     if not isinstance(init, str) or len(init) > MAX_TEXT:
-        raise OptionError(f"The start is {_shown(init)}; it must be a name, as in he or auto.")
+        raise OptionError(f"The initializer is {_shown(init)}; it must be a name, as in he or auto.")
     if init.partition("?")[0] == "diffusion":
-        raise OptionError("Weights from words are not served here. Type: paramgen predict --prompt WORDS")
+        raise OptionError("Weights from a prompt are not served here. Type: paramgen predict --prompt WORDS")
     initializer = initializer_of(checked_init(init, shipped_hypernets()))
     memory = machine_memory()
     limits = Limits(memory=None if memory is None else memory // 2)
     arch = inputs.get("arch")
     architecture, graph = _named(arch, limits) if "arch" in inputs else graph_within(inputs["graph"], limits)
-    asked = Requested(arch=arch)
-    found = prediction_of(architecture, graph, initializer, init=init, seed=seed, dtype=dtype, requested=asked)
+    requested = Requested(arch=arch)
+    found = prediction_of(architecture, graph, initializer, init=init, seed=seed, dtype=dtype, requested=requested)
     peak_within(found, limits)
     return found
 
 
 def _shown(value: object) -> str:
-    """Return what was given as one short line; of a container only what it is, as it may be large."""
+    """Return a value as one short line; of a container only its type, as it may be large."""
     plain = isinstance(value, (str, int, float)) and not (isinstance(value, int) and value.bit_length() > 1000)
     return one_line(repr(value)) if plain else f"a {type(value).__name__}"
 
 
 def _named(arch: Any, limits: Limits) -> tuple[Architecture, Graph]:
-    """Build a network by a library's name; of any other, the graph says everything."""
+    """Build a network by its name in a library, or by an alias."""
     from paramgen.architectures.aliases import ALIASES
 
     if not isinstance(arch, str) or len(arch) > MAX_TEXT:
@@ -136,7 +136,7 @@ def _named(arch: Any, limits: Limits) -> tuple[Architecture, Graph]:
         _refuse_old(source, name)
     try:
         return network_within(name, overrides, limits)
-    except ArchitectureError as error:  # maybe of a version that we do not know
+    except ArchitectureError as error:  # maybe of an unknown version
         raise ArchitectureError(f"{one_line(error)} {_ADVICE}") from error
 
 
@@ -155,7 +155,7 @@ def _refuse_old(source: str, arch: str) -> None:
 
 
 def _refuse_large(plan: FolderPlan, most: int) -> None:
-    """Refuse what does not fit before anything is computed."""
+    """Refuse weights that are too large, before anything is computed."""
     nbytes = sum(plan.weights.sizes.values())
     if nbytes > most:
         raise OptionError(
@@ -177,7 +177,7 @@ def _summary(prediction: Prediction) -> dict[str, Any]:
 
 
 def _inline(folder: Path) -> dict[str, Any]:
-    """Return the folder's weights in base64 and what else is needed to load them."""
+    """Return the folder's weights in base64, and its JSON files."""
     (weights,) = folder.glob("*.safetensors")
     data = weights.read_bytes()
     return {
@@ -191,14 +191,14 @@ def _inline(folder: Path) -> dict[str, Any]:
 
 
 def _pushed(folder: Path, repo: str, token: str) -> dict[str, Any]:
-    """Push with the caller's own token, which is kept nowhere."""
+    """Push with the caller's own token, which is not stored."""
     from huggingface_hub import HfApi
 
     api = HfApi(token=token)
     try:
         url = api.create_repo(repo, private=True, exist_ok=True)
         done = api.upload_folder(repo_id=repo, folder_path=folder, commit_message="Initial weights by paramgen")
-    except Exception as error:  # of whatever HTTP library that version has; the token must not be in what is said
+    except Exception as error:  # its type depends on the version; the token must not be in the message
         reason = one_line(f"{type(error).__name__}: {error}").replace(token, "...")
         raise OutputError(f"Pushing to {repo!r} failed: {reason} Check the name, and the token's rights.") from None
     return {"pushed": str(url), "commit": done.oid}

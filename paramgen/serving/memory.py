@@ -1,4 +1,4 @@
-"""How much memory there is, and how much a prediction takes at its peak, known before its first tensor."""
+"""How much memory the machine has, and how much a prediction takes at its peak, computed before its first tensor."""
 
 import os
 from collections import Counter
@@ -14,12 +14,12 @@ from paramgen.prediction import Prediction
 from paramgen.slots.init_program import InitProgram, registers_of
 from paramgen.slots.manifest import Slot
 
-BASE: Final = 128 * 2**20  # what any prediction may take beside its tensors
-# Times its bytes that a slot is in memory while a start makes it, itself included: measured on matrices of 16, 64 and
-# 411 MB, and rounded up. Starts that are not named here get the most of them.
+BASE: Final = 128 * 2**20  # what any prediction may take besides its tensors
+# How many times its own size a slot takes while an initializer makes it, measured on matrices of 16, 64 and 411 MB and
+# rounded up. Other initializers are counted with OTHERS.
 COPIES: Final = {"he": 3, "xavier": 3, "hypernet": 3, "idinit": 7, "lir": 7, "lsuv": 8, "orthogonal": 8}
 OTHERS: Final = 8
-DECODED: Final = 512 * 2**20  # of a hypernet: one batch, and what decoders make on the way
+DECODED: Final = 512 * 2**20  # of a hypernet: one batch, and what decoders make meanwhile
 _CGROUP: Final = Path("/sys/fs/cgroup")
 
 
@@ -41,8 +41,8 @@ def _limits() -> Iterator[Path]:
         _, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
         if controllers in ("", "memory"):
-            place = Path(path.lstrip("/"))
-            for group in (place, *place.parents):
+            own = Path(path.lstrip("/"))
+            for group in (own, *own.parents):
                 yield _CGROUP / group / "memory.max"
                 yield _CGROUP / "memory" / group / "memory.limit_in_bytes"
     yield _CGROUP / "memory.max"  # in a container, the group has another name inside
@@ -59,8 +59,8 @@ def _number(file: Path) -> int | None:
 def peak_memory(prediction: Prediction) -> int:
     """Return about how many bytes a prediction takes at its peak.
 
-    At the peak there is the slot that is made, with all that its init program or its rule has beside it, and the one
-    before, as it was made and as it is written. Where the start runs the network, all slots are there.
+    At the peak, memory holds the slot that is being made, with the temporary values of its init program or rule, and
+    the slot before it, as made and as written. Where the initializer runs the network, it holds all slots.
     """
     filled = prediction.architecture.manifest.filled
     init = prediction.resolved_init.partition("?")[0].partition(":")[0]
@@ -72,12 +72,12 @@ def peak_memory(prediction: Prediction) -> int:
     return BASE + made + converted + sum(written[1:2]) + 2 * whole + decoded
 
 
-def _peak_of(prediction: Prediction, slot: Slot, start: str) -> int:
+def _peak_of(prediction: Prediction, slot: Slot, init: str) -> int:
     rule = prediction.rules[slot.name]
     if rule in (LIBRARY, KEPT, PLAIN):
         return _bytes(slot, slot.dtype) if slot.program is None else program_memory(slot.program)
-    wide = max(slot.dtype.itemsize, torch.float32.itemsize)  # in which it is computed
-    return COPIES.get(start, OTHERS) * slot.elements * wide
+    wide = max(slot.dtype.itemsize, torch.float32.itemsize)  # the dtype in which it is computed
+    return COPIES.get(init, OTHERS) * slot.elements * wide
 
 
 def _bytes(slot: Slot, dtype: torch.dtype) -> int:
@@ -91,11 +91,11 @@ def _converted(prediction: Prediction, slot: Slot) -> int:
 
 
 def program_memory(program: InitProgram) -> int:
-    """Return how many bytes an init program takes at its peak: what is alive then, and one operation's own copy."""
+    """Return how many bytes an init program takes at its peak: live values and one operation's own copy."""
     if program.piecewise:
         dtype = program.steps[0].keywords.get("dtype") or torch.float32
         return int(torch.Size(program.size).numel()) * dtype.itemsize
-    last = {register: place for place, step in enumerate(program.steps) for register in registers_of(step)}
+    last = {register: index for index, step in enumerate(program.steps) for register in registers_of(step)}
     alive: dict[int, int] = {}  # register -> storage
     users: Counter[int] = Counter()
     sizes: dict[int, int] = {}
@@ -108,7 +108,7 @@ def program_memory(program: InitProgram) -> int:
         users[storage] -= 1
         return sizes.pop(storage) if users[storage] == 0 else 0
 
-    for place, (step, registers) in enumerate(program.replay(torch.device("meta"), None)):
+    for index, (step, registers) in enumerate(program.replay(torch.device("meta"), None)):
         constants = sum(value.nbytes for value in step.arguments if isinstance(value, Tensor))
         touched = registers_of(step)
         for register in touched & registers.keys():
@@ -123,5 +123,5 @@ def program_memory(program: InitProgram) -> int:
                 total += storage.nbytes()
                 largest = max(largest, storage.nbytes())
         peak = max(peak, total + constants)
-        total -= sum(drop(register) for register in touched if last[register] == place and register != program.result)
+        total -= sum(drop(register) for register in touched if last[register] == index and register != program.result)
     return peak + largest

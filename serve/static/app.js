@@ -1,22 +1,22 @@
-// The page: what is asked for on the left, what is predicted on the right. No text becomes markup.
-import { WORDS, columnsOf, distributions, figures, histogram, spectra } from "/static/charts.js";
+// The page: the request on the left, the prediction on the right. No text is inserted as markup.
+import { KIND_LABELS, columnsOf, distributions, figures, histogram, spectra } from "/static/charts.js";
 import { completing } from "/static/names.js";
 
 const at = (id) => document.getElementById(id);
-const form = at("order");
+const form = at("request");
 const quiet = matchMedia("(prefers-reduced-motion: reduce)");
-let shown = null; // the prediction on the page: its head, numbers by place, columns, and the picked column
+let shown = null; // the prediction on the page: its head, numbers by index, columns, and the picked column
 let running = null; // the controller of the request that is read
 
 // ---- the server ----
-async function ask(path, body, signal) {
+async function send(path, body, signal) {
   const headers = at("key").value ? { Authorization: `Bearer ${at("key").value}` } : {};
   if (body !== undefined) headers["Content-Type"] = "application/json";
   const answer = await fetch(path, { method: body === undefined ? "GET" : "POST", headers, body: body && JSON.stringify(body), signal });
   if (answer.ok) return answer;
   if (answer.status === 401) at("access").hidden = false;
-  const told = await answer.json().catch(() => ({}));
-  throw new Error(told.detail ?? `The server answered ${answer.status}.`);
+  const problem = await answer.json().catch(() => ({}));
+  throw new Error(problem.detail ?? `The server answered ${answer.status}.`);
 }
 
 async function* lines(answer) {
@@ -31,12 +31,12 @@ async function* lines(answer) {
   }
 }
 
-function complain(error) {
+function showProblem(error) {
   at("problem").textContent = error.message;
   at("problem").hidden = false;
 }
 
-// ---- what is asked for ----
+// ---- the request ----
 function value(text) {
   try {
     return JSON.parse(text);
@@ -46,62 +46,62 @@ function value(text) {
 }
 
 function overrides() {
-  const words = at("set").value.trim().split(/[\s,]+/).filter(Boolean);
-  const wrong = words.find((word) => !/^[^=]+=/.test(word));
+  const settings = at("set").value.trim().split(/[\s,]+/).filter(Boolean);
+  const wrong = settings.find((setting) => !/^[^=]+=/.test(setting));
   if (wrong) throw new Error(`${JSON.stringify(wrong)} changes nothing. Type KEY=VALUE, as in num_labels=37`);
-  return Object.fromEntries(words.map((word) => [word.slice(0, word.indexOf("=")), value(word.slice(word.indexOf("=") + 1))]));
+  return Object.fromEntries(settings.map((setting) => [setting.slice(0, setting.indexOf("=")), value(setting.slice(setting.indexOf("=") + 1))]));
 }
 
-function order() {
+function requestOf() {
   const data = new FormData(form);
-  const asked = { init: data.get("init") ?? "auto", seed: Number(data.get("seed")) };
-  if (data.get("dtype")) asked.dtype = data.get("dtype");
-  if (asked.init === "diffusion") return { ...asked, prompt: at("prompt").value.trim() };
-  if (data.get("way") === "name") return { ...asked, arch: at("arch").value.trim(), set: overrides() };
+  const request = { init: data.get("init") ?? "auto", seed: Number(data.get("seed")) };
+  if (data.get("dtype")) request.dtype = data.get("dtype");
+  if (request.init === "diffusion") return { ...request, prompt: at("prompt").value.trim() };
+  if (data.get("input") === "name") return { ...request, arch: at("arch").value.trim(), set: overrides() };
   try {
-    return { ...asked, graph: JSON.parse(at("graph").value) };
+    return { ...request, graph: JSON.parse(at("graph").value) };
   } catch (error) {
     throw new Error(`The graph is no JSON: ${error.message}. Make one with: paramgen graph --arch NAME --out g.json`);
   }
 }
 
 const names = completing(at("arch"), at("names"), {
-  fetchNames: async (source) => (await ask(`/v1/architectures${source ? `?source=${source}` : ""}`)).json(),
-  chosen: standing,
+  fetchNames: async (source) => (await send(`/v1/architectures${source ? `?source=${source}` : ""}`)).json(),
+  chosen: showAlias,
 });
 
-function standing() {
-  at("stands").textContent = names.spec(at("arch").value.trim()) ?? "";
+function showAlias() {
+  at("alias").textContent = names.spec(at("arch").value.trim()) ?? "";
 }
 
 async function loadLists() {
-  const [starts] = await Promise.all([ask("/v1/initializers").then((answer) => answer.json()), names.load()]);
-  const wanted = at("starts").dataset.wanted ?? "auto";
-  at("starts").replaceChildren(...Object.entries(starts).flatMap(([name, sentence]) => {
+  const [initializers] = await Promise.all([send("/v1/initializers").then((answer) => answer.json()), names.load()]);
+  const wanted = at("initializers").dataset.wanted ?? "auto";
+  at("initializers").replaceChildren(...Object.entries(initializers).flatMap(([name, sentence]) => {
     const label = document.createElement("label");
     const radio = Object.assign(document.createElement("input"), { type: "radio", name: "init", value: name, checked: name === wanted });
     const title = Object.assign(document.createElement("strong"), { textContent: name });
-    label.append(radio, title, spoken(sentence));
-    return name === "diffusion" ? [label, at("words")] : [label];
+    label.append(radio, title, description(sentence));
+    return name === "diffusion" ? [label, at("prompt-field")] : [label];
   }));
-  standing();
-  words();
+  showAlias();
+  showPrompt();
 }
 
-function spoken(sentence) {
+function description(sentence) {
   const small = document.createElement("small");
-  sentence.split("`").forEach((part, place) => {
-    small.append(place % 2 ? Object.assign(document.createElement("code"), { textContent: part }) : part);
+  sentence.split("`").forEach((part, index) => {
+    small.append(index % 2 ? Object.assign(document.createElement("code"), { textContent: part }) : part);
   });
   return small;
 }
 
-function words() {
-  at("words").hidden = new FormData(form).get("init") !== "diffusion";
+function showPrompt() {
+  at("prompt-field").hidden = new FormData(form).get("init") !== "diffusion";
 }
 
-function way() {
-  const named = new FormData(form).get("way") === "name";
+function showInput() {
+  const named = new FormData(form).get("input") === "name";
   at("by-name").hidden = !named;
   at("by-graph").hidden = named;
 }
@@ -113,20 +113,20 @@ async function predict() {
   const controller = running = new AbortController();
   busy(true);
   try {
-    const asked = order();
-    if (asked.graph === undefined) remember(asked);
+    const request = requestOf();
+    if (request.graph === undefined) remember(request);
     at("status").textContent = "Building the network";
     at("predict").textContent = "Building the network…";
-    const answer = await ask("/v1/statistics", asked, controller.signal);
+    const answer = await send("/v1/statistics", request, controller.signal);
     for await (const line of lines(answer)) {
       if (controller.signal.aborted) return;
       if (line.error) throw new Error(line.error);
-      if (line.tensors) begin(line, asked, controller.signal);
+      if (line.tensors) begin(line, request, controller.signal);
       else arrive(line);
     }
     at("status").textContent = "All tensors are predicted";
   } catch (error) {
-    if (error.name !== "AbortError") complain(error);
+    if (error.name !== "AbortError") showProblem(error);
   } finally {
     if (running === controller) busy(false);
   }
@@ -139,16 +139,16 @@ function busy(on) {
   if (!on) running = null;
 }
 
-function remember(asked) {
-  const query = new URLSearchParams({ init: asked.init, seed: asked.seed });
-  for (const name of ["arch", "prompt"]) if (asked[name] !== undefined) query.set(name, asked[name]);
-  if (asked.dtype) query.set("dtype", asked.dtype);
-  if (asked.arch !== undefined && at("set").value.trim()) query.set("set", at("set").value.trim());
+function remember(request) {
+  const query = new URLSearchParams({ init: request.init, seed: request.seed });
+  for (const name of ["arch", "prompt"]) if (request[name] !== undefined) query.set(name, request[name]);
+  if (request.dtype) query.set("dtype", request.dtype);
+  if (request.arch !== undefined && at("set").value.trim()) query.set("set", at("set").value.trim());
   history.replaceState(null, "", `#${query}`);
 }
 
-function begin(head, asked, signal) {
-  shown = { head, asked, numbers: new Map(), columns: columnsOf(head.tensors), picked: -1, follow: true };
+function begin(head, request, signal) {
+  shown = { head, request, numbers: new Map(), columns: columnsOf(head.tensors), picked: -1, follow: true };
   at("empty").hidden = true;
   at("result").hidden = false;
   at("predict").textContent = "Predicting…";
@@ -162,14 +162,14 @@ function begin(head, asked, signal) {
   at("next").textContent = head.next_step.slice(head.next_step.indexOf(": ") + 2);
   at("measure").hidden = !head.next_step;
   at("progress").max = head.tensors.length;
-  at("command").textContent = head.command ?? `paramgen predict --arch g.json --init ${head.init} --seed ${asked.seed} --out start`;
+  at("command").textContent = head.command ?? `paramgen predict --arch g.json --init ${head.init} --seed ${request.seed} --out weights`;
   at("loading").textContent = head.loading.join("\n");
   at("rows").replaceChildren();
-  const kinds = Object.keys(WORDS).filter((kind) => shown.columns.some((column) => column.kind === kind));
-  at("legend").replaceChildren(...kinds.map((kind) => Object.assign(document.createElement("li"), { className: kind, textContent: WORDS[kind] })));
+  const kinds = Object.keys(KIND_LABELS).filter((kind) => shown.columns.some((column) => column.kind === kind));
+  at("legend").replaceChildren(...kinds.map((kind) => Object.assign(document.createElement("li"), { className: kind, textContent: KIND_LABELS[kind] })));
   at("distributions").setAttribute("aria-valuemax", Math.max(1, shown.columns.length));
   links(head);
-  drawGraph(asked, signal);
+  drawGraph(request, signal);
   redraw();
   if (innerWidth <= 900) at("result").scrollIntoView({ behavior: quiet.matches ? "auto" : "smooth" });
 }
@@ -186,8 +186,8 @@ function percent(share) {
 }
 
 function arrive(line) {
-  shown.numbers.set(line.place, line);
-  const tensor = shown.head.tensors[line.place];
+  shown.numbers.set(line.index, line);
+  const tensor = shown.head.tensors[line.index];
   const row = at("rows").insertRow();
   const cells = [tensor.name, tensor.shape.join(" × ") || "scalar", ruleOf(tensor), figures(line.mean), figures(line.std)];
   for (const text of cells) row.insertCell().textContent = text;
@@ -207,22 +207,22 @@ async function fetched(event, form_, name) {
   if (shown.head.query !== null && !at("key").value) return;
   event.preventDefault();
   try {
-    const answer = await ask("/v1/predict", { ...shown.asked, as: form_ });
+    const answer = await send("/v1/predict", { ...shown.request, as: form_ });
     const url = URL.createObjectURL(await answer.blob());
     Object.assign(document.createElement("a"), { href: url, download: name }).click();
     setTimeout(() => URL.revokeObjectURL(url), 60_000);
   } catch (error) {
-    complain(error);
+    showProblem(error);
   }
 }
 
-async function drawGraph(asked, signal) {
+async function drawGraph(request, signal) {
   const [frame, note] = [at("drawing"), at("drawing-note")];
   frame.hidden = true;
   note.hidden = false;
   note.textContent = "Drawing…";
   try {
-    frame.srcdoc = await (await ask("/v1/drawing", asked, signal)).text();
+    frame.srcdoc = await (await send("/v1/drawing", request, signal)).text();
     frame.hidden = false;
     note.hidden = true;
   } catch (error) {
@@ -242,25 +242,25 @@ function redraw() {
     const { head, numbers, columns } = shown;
     at("progress").value = numbers.size;
     at("count").textContent = `${numbers.size.toLocaleString("en")} of ${head.tensors.length.toLocaleString("en")}`;
-    if (shown.follow) shown.picked = columns.findLastIndex((column) => numbers.has(column.place));
+    if (shown.follow) shown.picked = columns.findLastIndex((column) => numbers.has(column.index));
     columnAt = distributions(at("distributions"), columns, numbers, shown.picked);
-    const place = columns[shown.picked]?.place ?? -1;
-    at("spectra-card").hidden = !spectra(at("spectra"), head.tensors, numbers, head.ranks, place);
-    describe(place);
+    const index = columns[shown.picked]?.index ?? -1;
+    at("spectra-card").hidden = !spectra(at("spectra"), head.tensors, numbers, head.ranks, index);
+    describe(index);
   });
 }
 
-function describe(place) {
-  const [tensor, one] = [shown.head.tensors[place], shown.numbers.get(place)];
+function describe(index) {
+  const [tensor, one] = [shown.head.tensors[index], shown.numbers.get(index)];
   at("layer").replaceChildren();
   if (!tensor || !one) return;
   const text = document.createElement("div");
   text.append(Object.assign(document.createElement("h3"), { textContent: tensor.name }));
   const list = document.createElement("dl");
   const facts = { shape: tensor.shape.join(" × "), rule: ruleOf(tensor), mean: figures(one.mean), std: figures(one.std) };
-  for (const [term, said] of Object.entries(facts)) {
+  for (const [term, value] of Object.entries(facts)) {
     const pair = document.createElement("div");
-    pair.append(Object.assign(document.createElement("dt"), { textContent: term }), Object.assign(document.createElement("dd"), { textContent: said }));
+    pair.append(Object.assign(document.createElement("dt"), { textContent: term }), Object.assign(document.createElement("dd"), { textContent: value }));
     list.append(pair);
   }
   text.append(list);
@@ -313,28 +313,28 @@ for (const button of document.querySelectorAll("[data-arch]")) {
   button.addEventListener("click", () => {
     at("arch").value = button.dataset.arch;
     at("set").value = "";
-    form.elements.way.value = "name";
+    form.elements.input.value = "name";
     if (form.elements.init.value === "diffusion") form.elements.init.value = "auto";
-    way();
-    words();
-    standing();
+    showInput();
+    showPrompt();
+    showAlias();
     predict();
   });
 }
 at("weights").addEventListener("click", (event) => fetched(event, "weights", shown.head.file));
-at("folder").addEventListener("click", (event) => fetched(event, "folder", "start.zip"));
+at("folder").addEventListener("click", (event) => fetched(event, "folder", "weights.zip"));
 at("stop").addEventListener("click", () => { running?.abort(); busy(false); at("predict").focus(); });
 at("file").addEventListener("change", async (event) => { at("graph").value = (await event.target.files[0]?.text()) ?? ""; });
 at("key").addEventListener("change", () => {
   if (shown) links(shown.head);
-  loadLists().then(() => { at("problem").hidden = true; }, complain);
+  loadLists().then(() => { at("problem").hidden = true; }, showProblem);
 });
-at("starts").addEventListener("change", words);
-for (const radio of form.elements.way) radio.addEventListener("change", way);
+at("initializers").addEventListener("change", showPrompt);
+for (const radio of form.elements.input) radio.addEventListener("change", showInput);
 form.addEventListener("submit", (event) => { event.preventDefault(); predict(); });
 
 const given = new URLSearchParams(location.hash.slice(1));
 for (const name of ["arch", "prompt", "set", "seed", "dtype"]) if (given.has(name)) at(name).value = given.get(name);
-if (given.has("init")) at("starts").dataset.wanted = given.get("init");
-way();
-loadLists().catch(complain);
+if (given.has("init")) at("initializers").dataset.wanted = given.get("init");
+showInput();
+loadLists().catch(showProblem);

@@ -6,7 +6,7 @@ const LEFT = 52, BOTTOM = 34, TOP = 10;
 const WIDE = 6; // the widest layer over the middle one that a linear axis still shows
 const SHADES = [0.15, 0.24, 0.34, 0.45, 0.58, 0.72];
 const RAMP = ["#7a55e0", "#3b76d6", "#1f93a8", "#1fa187", "#55b04c", "#a9ad1c"];
-export const WORDS = { attention: "attention", linear: "linear layers", convolution: "convolutions", table: "embeddings and tables" };
+export const KIND_LABELS = { attention: "attention", linear: "linear layers", convolution: "convolutions", table: "embeddings and tables" };
 
 export function draw(tag, attributes, parent, text) {
   const made = document.createElementNS(SVG, tag);
@@ -24,12 +24,12 @@ export function figures(value) {
 
 export function evenly(items, most) {
   if (items.length <= most) return items;
-  return Array.from({ length: most }, (_, place) => items[Math.round((place * (items.length - 1)) / (most - 1))]);
+  return Array.from({ length: most }, (_, index) => items[Math.round((index * (items.length - 1)) / (most - 1))]);
 }
 
-/** The layers that have a column: their places among all tensors, of which a deep network shows some. */
+/** The layers that have a column: with their indices among all tensors; a deep network shows some of them. */
 export function columnsOf(tensors) {
-  const wide = tensors.map((tensor, place) => ({ ...tensor, place })).filter((tensor) => tensor.kind !== "vector");
+  const wide = tensors.map((tensor, index) => ({ ...tensor, index })).filter((tensor) => tensor.kind !== "vector");
   return evenly(wide, MOST);
 }
 
@@ -65,23 +65,23 @@ function nice(value) {
   return Number(([5, 2, 1].find((step) => step * power <= value * 1.0001) * power).toPrecision(3));
 }
 
-/** Draw a column for each layer that is known; `picked` has a frame. */
+/** Draw a column for each layer that is known; that with index `picked` has a frame. */
 export function distributions(host, columns, numbers, picked) {
   const width = Math.max(280, host.clientWidth);
   const step = (width - LEFT - 4) / columns.length;
   const bar = Math.max(0.6, Math.min(step * 0.84, 46));
-  const left = (place) => LEFT + place * step + (step - bar) / 2;
+  const left = (index) => LEFT + index * step + (step - bar) / 2;
   const svg = draw("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, height: HEIGHT, "aria-hidden": "true" });
   blocks(svg, columns, step, width);
-  const found = columns.map((column) => numbers.get(column.place)).filter((one) => one?.bands);
+  const found = columns.map((column) => numbers.get(column.index)).filter((one) => one?.bands);
   const { at, ticks } = axis(found);
   for (const tick of ticks) {
     draw("path", { class: tick ? "axis" : "zero", d: `M${LEFT} ${at(tick)}H${width - 4}` }, svg);
     draw("text", { x: LEFT - 7, y: at(tick) + 4, "text-anchor": "end" }, svg, figures(tick));
   }
-  for (const kind of Object.keys(WORDS)) {
-    const own = columns.map((column, place) => [column, place]).filter(([column]) => column.kind === kind && numbers.get(column.place)?.bands);
-    const rows = own.map(([column, place]) => [left(place), numbers.get(column.place).bands]);
+  for (const kind of Object.keys(KIND_LABELS)) {
+    const own = columns.map((column, index) => [column, index]).filter(([column]) => column.kind === kind && numbers.get(column.index)?.bands);
+    const rows = own.map(([column, index]) => [left(index), numbers.get(column.index).bands]);
     SHADES.forEach((shade, band) => {
       const path = rows.map(([x, bands]) => {
         const [top, low] = [at(bands.at(-1 - band)), at(bands[band])];
@@ -100,30 +100,30 @@ export function distributions(host, columns, numbers, picked) {
 /** Shade every other block, and name those that have room for it. */
 function blocks(svg, columns, step, width) {
   const names = columns.map(({ name }) => blockOf(name));
-  let [start, odd, free] = [0, false, -Infinity];
-  for (let place = 1; place <= names.length; place++) {
-    if (place < names.length && names[place] === names[start]) continue;
-    const [from, to] = [LEFT + start * step, LEFT + place * step];
+  let [first, odd, free] = [0, false, -Infinity];
+  for (let index = 1; index <= names.length; index++) {
+    if (index < names.length && names[index] === names[first]) continue;
+    const [from, to] = [LEFT + first * step, LEFT + index * step];
     if (odd) draw("rect", { class: "shade", x: from, y: TOP, width: to - from, height: HEIGHT - TOP - BOTTOM }, svg);
-    const label = short(names[start]);
+    const label = short(names[first]);
     const half = label.length * 3;
     const middle = Math.max(LEFT + half, Math.min((from + to) / 2, width - half - 2));
     if (middle - half > free + 8) {
       draw("text", { x: middle, y: HEIGHT - BOTTOM + 18, "text-anchor": "middle" }, svg, label);
       free = middle + half;
     }
-    [start, odd] = [place, !odd];
+    [first, odd] = [index, !odd];
   }
 }
 
 export function colour(depth) {
-  const place = depth * (RAMP.length - 1);
-  const at = Math.min(RAMP.length - 2, Math.floor(place));
+  const position = depth * (RAMP.length - 1);
+  const at = Math.min(RAMP.length - 2, Math.floor(position));
   const parts = [1, 3, 5].map((from) => [at, at + 1].map((stop) => parseInt(RAMP[stop].slice(from, from + 2), 16)));
-  return `rgb(${parts.map(([low, high]) => Math.round(low + (high - low) * (place - at))).join(" ")})`;
+  return `rgb(${parts.map(([low, high]) => Math.round(low + (high - low) * (position - at))).join(" ")})`;
 }
 
-/** Draw a panel of curves for each kind of layer; the layer at `picked` stands out. */
+/** Draw a panel of curves for each kind of layer; the one with index `picked` is highlighted. */
 export function spectra(host, tensors, numbers, ranks, picked) {
   const curves = [...numbers].filter(([, one]) => one.spectrum).sort(([a], [b]) => a - b);
   const tallest = Math.max(1.2, ...curves.map(([, one]) => one.spectrum[0]));
@@ -131,12 +131,12 @@ export function spectra(host, tensors, numbers, ranks, picked) {
   const [width, height] = [260, 150];
   const x = (rank) => 26 + rank * (width - 30);
   const y = (value) => (log ? 8 + ((Math.log(tallest) - Math.log(Math.max(value, 0.01))) / Math.log(tallest / 0.01)) * 122 : 130 - (value / (1.05 * tallest)) * 122);
-  const panels = Object.keys(WORDS).flatMap((kind) => {
-    const own = curves.filter(([place]) => tensors[place].kind === kind);
+  const panels = Object.keys(KIND_LABELS).flatMap((kind) => {
+    const own = curves.filter(([index]) => tensors[index].kind === kind);
     if (!own.length) return [];
     const panel = document.createElement("div");
-    panel.append(Object.assign(document.createElement("h3"), { textContent: `${WORDS[kind]} (${own.length})` }));
-    const label = `Singular values of ${own.length} ${WORDS[kind]}`;
+    panel.append(Object.assign(document.createElement("h3"), { textContent: `${KIND_LABELS[kind]} (${own.length})` }));
+    const label = `Singular values of ${own.length} ${KIND_LABELS[kind]}`;
     const svg = draw("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label }, panel);
     for (const tick of log ? [0.01, 0.1, 1, 10, 100].filter((one) => one <= tallest) : [0, 1, 2, 3, 4].filter((one) => one <= tallest)) {
       draw("path", { class: "axis", d: `M26 ${y(tick)}H${width - 4}` }, svg);
@@ -144,9 +144,9 @@ export function spectra(host, tensors, numbers, ranks, picked) {
     }
     draw("text", { x: 26, y: 146 }, svg, "largest");
     draw("text", { x: width - 4, y: 146, "text-anchor": "end" }, svg, "smallest");
-    const path = (one) => one.spectrum.map((value, place) => `${place ? "L" : "M"}${x(ranks[place]).toFixed(1)} ${y(value).toFixed(1)}`).join("");
-    for (const [place, one] of own) draw("path", { class: "curve", d: path(one), stroke: colour(place / Math.max(1, tensors.length - 1)) }, svg);
-    const chosen = own.find(([place]) => place === picked);
+    const path = (one) => one.spectrum.map((value, rank) => `${rank ? "L" : "M"}${x(ranks[rank]).toFixed(1)} ${y(value).toFixed(1)}`).join("");
+    for (const [index, one] of own) draw("path", { class: "curve", d: path(one), stroke: colour(index / Math.max(1, tensors.length - 1)) }, svg);
+    const chosen = own.find(([index]) => index === picked);
     if (chosen) draw("path", { class: "curve picked", d: path(chosen[1]) }, svg);
     return [panel];
   });
@@ -161,9 +161,9 @@ export function histogram(one, kind) {
   const counts = one.histogram.length ? one.histogram : [1];
   const most = Math.max(...counts, 1);
   const bar = width / counts.length;
-  const path = counts.map((count, place) => {
+  const path = counts.map((count, index) => {
     const tall = (count / most) * height;
-    return count ? `M${(place * bar + 0.5).toFixed(1)} ${height}v${(-tall).toFixed(1)}h${Math.max(1, Math.min(bar, 24) - 1).toFixed(1)}v${tall.toFixed(1)}z` : "";
+    return count ? `M${(index * bar + 0.5).toFixed(1)} ${height}v${(-tall).toFixed(1)}h${Math.max(1, Math.min(bar, 24) - 1).toFixed(1)}v${tall.toFixed(1)}z` : "";
   });
   draw("path", { class: "band", d: path.join("") }, svg);
   draw("path", { class: "axis", d: `M0 ${height}H${width}` }, svg);

@@ -13,7 +13,7 @@ export function completing(field, list, { fetchNames, chosen }) {
     try {
       known.set(source, await fetchNames(source));
     } catch {
-      known.delete(source); // what is wrong is said where the names are needed; typing goes on
+      known.delete(source); // the error is shown where the names are needed; typing goes on
     }
     return known.get(source) ?? {};
   }
@@ -41,14 +41,14 @@ export function completing(field, list, { fetchNames, chosen }) {
     options = matching(every ? "" : field.value);
     if (!every && options.length > SHOWN) options = options.slice(0, SHOWN);
     if (!options.length) return close();
-    list.replaceChildren(...options.map(([name, spec], place) => {
+    list.replaceChildren(...options.map(([name, spec], index) => {
       const item = document.createElement("li");
-      item.id = `name-${place}`;
+      item.id = `name-${index}`;
       item.role = "option";
       item.setAttribute("aria-selected", "false");
       item.textContent = name;
       if (spec) item.append(Object.assign(document.createElement("small"), { textContent: spec }));
-      item.addEventListener("mousedown", (event) => { event.preventDefault(); take(place); });
+      item.addEventListener("mousedown", (event) => { event.preventDefault(); take(index); });
       return item;
     }));
     list.hidden = false;
@@ -67,8 +67,8 @@ export function completing(field, list, { fetchNames, chosen }) {
     field.setAttribute("aria-activedescendant", item.id);
   }
 
-  function take(place) {
-    field.value = options[place][0];
+  function take(index) {
+    field.value = options[index][0];
     close();
     if (field.value.endsWith(":")) open();
     else chosen();

@@ -20,7 +20,7 @@ from paramgen.errors import OptionError
 from paramgen.graphs.schema import Graph
 from paramgen.graphs.tracing.trace import trace
 from paramgen.initializers import initializer_of, initializers
-from paramgen.initializers.library import library_start
+from paramgen.initializers.library import default_weights
 from paramgen.prediction import describe, prediction_of
 
 
@@ -157,7 +157,7 @@ def test_what_is_called_the_librarys_is_what_the_library_draws(
     drawn = dict(initializer.tensors(architecture, graph, seed=3))
     own = [slot for slot in architecture.manifest.filled if rules[slot.name] in ("library", "kept", "plain")]
     assert own or name in ("diffusion", "transplant")
-    assert all(torch.equal(drawn[slot.name], library_start(slot, 3)) for slot in own)
+    assert all(torch.equal(drawn[slot.name], default_weights(slot, 3)) for slot in own)
     assert all(not drawn[slot].any() for slot, rule in rules.items() if rule == "zero")
 
 

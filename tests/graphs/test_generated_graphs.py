@@ -138,7 +138,7 @@ def test_steps_that_no_operation_takes_are_refused(name: str) -> None:
         graph_from_json(graph_of([IMAGE, STEM, REFUSED[name]], [[0, 1], [1, 2]]))
 
 
-@pytest.mark.parametrize("init", ["he", "xavier", "mup?deviation=1000&base=1000000", "orthogonal"])
+@pytest.mark.parametrize("init", ["he", "xavier", "mup?std=1000&base=1000000", "orthogonal"])
 def test_a_stride_beyond_the_kernel_leaves_finite_weights(init: str) -> None:
     nodes = [IMAGE, STEM, node("transposed_conv", [8, 8, 1, 1], "w", stride=[10**9] * 3)]
     architecture, graph = graph_from_json(graph_of(nodes, [[0, 1], [1, 2]]))

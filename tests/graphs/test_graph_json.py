@@ -19,7 +19,7 @@ from paramgen.graphs.graph_json import graph_from_json, graph_hash, graph_to_jso
 from paramgen.graphs.schema import Graph
 from paramgen.graphs.tracing.trace import trace
 from paramgen.graphs.views.native import native_view
-from paramgen.initializers.library import library_start
+from paramgen.initializers.library import default_weights
 from paramgen.slots.init_program import slot_generator
 
 SMALL = (
@@ -69,7 +69,7 @@ def comes_back(spec: str) -> None:
     assert (read.spec, read.layout) == (architecture.spec, architecture.layout)
     assert list(read.manifest) == list(architecture.manifest)
     small = [slot for slot in architecture.manifest.filled if slot.elements < 300_000][:40]
-    assert all(torch.equal(library_start(slot, 1), library_start(read.manifest[slot.name], 1)) for slot in small)
+    assert all(torch.equal(default_weights(slot, 1), default_weights(read.manifest[slot.name], 1)) for slot in small)
     assert not [slot.name for slot in architecture.manifest.filled if slot.program is None]
 
 
@@ -308,7 +308,7 @@ def use(text: str) -> None:
     architecture, graph = graph_from_json(text)
     native_view(graph, architecture.manifest)
     for slot in architecture.manifest.filled:
-        start = library_start(slot, 0)
+        start = default_weights(slot, 0)
         assert (tuple(start.shape), start.dtype) == (slot.shape, slot.dtype)
     graph_to_json(architecture, graph)
 

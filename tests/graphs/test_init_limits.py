@@ -14,7 +14,7 @@ import paramgen
 from paramgen.errors import GraphError
 from paramgen.graphs import init_limits as draw_limits
 from paramgen.graphs.graph_json import graph_from_json, graph_to_json
-from paramgen.initializers.library import library_start
+from paramgen.initializers.library import default_weights
 from tests.graphs.test_graph_json import BASE, op
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def graph_of(*steps: Any, size: tuple[int, ...] = (4096,), dtype: str = "uint8",
 
 def drawn(*steps: Any, **slot: Any) -> torch.Tensor:
     architecture, _ = graph_from_json(json.dumps(graph_of(*steps, **slot)))
-    return library_start(architecture.manifest["w"], 0)
+    return default_weights(architecture.manifest["w"], 0)
 
 
 @pytest.fixture
@@ -214,7 +214,7 @@ def test_a_factorization_of_a_large_matrix_is_no_more_than_a_slot_may_take() -> 
         dtype="float32",
     )
     architecture, _ = graph_from_json(json.dumps(graph))
-    made = library_start(architecture.manifest["w"], 0)
+    made = default_weights(architecture.manifest["w"], 0)
     assert torch.allclose(made.T @ made, torch.eye(600), atol=1e-4)
 
 

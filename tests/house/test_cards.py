@@ -14,7 +14,7 @@ from huggingface_hub.repocard_data import model_index_to_eval_results
 from benchmarks.cards import CARDS, rendered
 from benchmarks.initialization import text
 from benchmarks.initialization.table import TIE, markdown
-from paramgen.initializers.auto import REACH
+from paramgen.initializers.auto import MAX_EXTRAPOLATION
 from scripts import readme_picture
 
 ROOT = Path(__file__).parents[2]
@@ -167,7 +167,7 @@ def test_the_readme_says_how_small_the_networks_were() -> None:
     largest = max(row["parameters"] for row in vision()["rows"]) / 1e6
     assert f"{largest:.1f} million for images" in flowing("README.md")
     assert f"at most {largest:.1f} million parameters" in flowing(WHEN)
-    assert REACH == 4 and all(
+    assert MAX_EXTRAPOLATION == 4 and all(
         "more than four times" in flowing(name) for name in (WHEN, "README.md", "docs/initializers.md")
     )
 

@@ -1,4 +1,4 @@
-"""The default start: chosen by measurements, never worse than the library's own, and never in silence."""
+"""`auto`: chosen by measurements, never worse than the default initialization, and always with its reason."""
 
 import dataclasses
 import json
@@ -30,12 +30,12 @@ def cnn() -> nn.Module:
     return nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(288, 4))
 
 
-def content(*starts: tuple[str, float | None], **changes: Any) -> dict[str, Any]:
-    """Return a table in which plain CNNs start by the first of `starts`, and nothing else was measured."""
-    nothing = {"starts": [{"init": "library", "accuracy": None}], "networks": [], "data": []}
+def content(*scores: tuple[str, float | None], **changes: Any) -> dict[str, Any]:
+    """Return a table in which the first of `scores` is best for plain CNNs, and nothing else was measured."""
+    nothing = {"initializers": [{"init": "library", "accuracy": None}], "networks": [], "data": []}
     nothing |= {"steps": 0, "seeds": 0, "largest": 0}
-    ranked = [{"init": init, "accuracy": accuracy} for init, accuracy in starts]
-    own = {"starts": ranked, "networks": ["a", "b"], "data": ["CIFAR-10"], "steps": 500, "seeds": 3}
+    ranked = [{"init": init, "accuracy": accuracy} for init, accuracy in scores]
+    own = {"initializers": ranked, "networks": ["a", "b"], "data": ["CIFAR-10"], "steps": 500, "seeds": 3}
     own |= {"largest": 1_000, **changes}
     return {
         "results": ["r.json"],
@@ -46,8 +46,8 @@ def content(*starts: tuple[str, float | None], **changes: Any) -> dict[str, Any]
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> Fake:
-    def put(*starts: tuple[str, float | None]) -> None:
-        made = Table.parse(json.dumps(content(*starts)))
+    def put(*scores: tuple[str, float | None]) -> None:
+        made = Table.parse(json.dumps(content(*scores)))
         monkeypatch.setattr(auto, "table", lambda: made)
 
     return put
@@ -67,7 +67,7 @@ def test_the_measured_best_is_chosen_and_the_reason_has_its_numbers(fake: Fake) 
     )
 
 
-def test_what_was_not_measured_starts_as_the_library_starts_it(fake: Fake) -> None:
+def test_what_was_not_measured_gets_the_default_initialization(fake: Fake) -> None:
     fake(("orthogonal", 0.512), ("library", 0.45))
     prediction = paramgen.predict(nn.Linear(6, 4), example_input=torch.zeros(2, 6))
     assert set(prediction.rules.values()) == set(paramgen.predict(nn.Linear(6, 4), init="library").rules.values())
@@ -78,7 +78,7 @@ def test_nothing_better_than_the_library_is_said_so(fake: Fake) -> None:
     fake(("library", 0.45))
     reason = paramgen.predict(cnn(), example_input=IMAGES).choice.reason
     assert reason.startswith(
-        "plain CNN: nothing is known to be better; none trained better than library (45.0 %) by more than the noise on"
+        "plain CNN: nothing is known to be better; none trained significantly better than library (45.0 %) on"
     )
 
 
@@ -111,7 +111,7 @@ BROKEN: list[tuple[dict[str, Any] | str, str]] = [
     ("{", "no table"),
     ({"families": {}}, "'results'"),
     ({"results": [], "hypernets": {}, "families": {}}, "lacks the family"),
-    ({"results": [], "families": {"mlp": {"starts": 3}}}, "no table"),
+    ({"results": [], "families": {"mlp": {"initializers": 3}}}, "no table"),
     (content(("hypernte", 0.5), ("library", 0.4)), "Unknown initializer 'hypernte'"),
     (content(("he?modus=fan_out", 0.5), ("library", 0.4)), "modus"),
     (content(("hypernet:some/folder", 0.5), ("library", 0.4)), "'hypernet:some/folder' at 0.5"),
@@ -144,7 +144,7 @@ def test_the_table_in_the_wheel_is_whole_and_its_result_is_kept() -> None:
     assert tuple(shipped.families) == MODEL_FAMILIES
     results = Path(__file__).parents[2] / "cards" / "results"
     assert shipped.results and all((results / result).is_file() for result in shipped.results)
-    assert any("hypernet" in measured.starts for measured in shipped.families.values()) and shipped.hypernets
+    assert any("hypernet" in measured.scores for measured in shipped.families.values()) and shipped.hypernets
     for name, digest in shipped.hypernets.items():  # what was measured is what ships
         assert digest == initializer_of(f"hypernet:{name}").describe()["sha256"]
 
@@ -213,7 +213,7 @@ def test_what_is_recorded_is_of_the_hypernet_that_was_chosen(spec: str, hypernet
         assert f"paramgen/{other}" not in card.content
 
 
-def test_a_start_that_was_chosen_chooses_no_other() -> None:
+def test_an_initializer_that_was_chosen_chooses_no_other() -> None:
     prediction = paramgen.predict(GPT2)
     chosen = prediction.initializer
     assert prediction.choice is not None

@@ -90,7 +90,7 @@ def test_another_architecture_is_refused_with_the_difference(pipeline_folder: Pa
 @pytest.mark.parametrize(
     ("init", "said"),
     [
-        ("diffusion:{}", "makes weights from words"),
+        ("diffusion:{}", "diffusion needs a prompt"),
         ("diffusion:{}?prompt=sepia&steps=0", "steps is 0"),
         ("diffusion:{}?prompt=sepia&guidance=-1.0", "guidance is -1"),
         ("diffusion:{}?prompt=sepia&best_of=3", "to choose by"),

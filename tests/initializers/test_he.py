@@ -67,7 +67,7 @@ def test_a_bias_that_was_meant_is_kept() -> None:
     assert module[1].bias.tolist() == pytest.approx([-4.6] * 3)
 
 
-def test_weights_that_the_library_starts_from_zero_stay_so() -> None:
+def test_weights_whose_default_is_zero_stay_so() -> None:
     class Gated(nn.Module):
         def __init__(self) -> None:
             super().__init__()

@@ -205,7 +205,7 @@ def test_filling_nothing_is_an_error_that_says_what_to_type(init: str) -> None:
 
 
 @shipped
-def test_what_settles_on_the_librarys_start_is_described_as_that() -> None:
+def test_what_is_resolved_to_library_is_described_as_that() -> None:
     found = paramgen.predict(f"{GPT2}&vocab_size=280", init="library")
     resolved = initializer_of("hypernet").resolve(found.architecture, found.graph)
     assert "--tokenizer FOLDER" in resolved.describe()["reason"]

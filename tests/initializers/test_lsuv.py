@@ -65,8 +65,8 @@ def test_every_layer_of_a_real_network_has_variance_one(arch: str, overrides: di
 def test_fused_attention_of_torch_is_seen_into() -> None:
     module = nn.TransformerEncoder(nn.TransformerEncoderLayer(16, 2, 32, batch_first=True), 2)
     prediction = paramgen.predict(module, init="lsuv", example_input=torch.zeros(2, 6, 16))
-    start = prediction.state_dict()
-    first = start["layers.0.self_attn.in_proj_weight"]
+    state = prediction.state_dict()
+    first = state["layers.0.self_attn.in_proj_weight"]
     assert prediction.rules["layers.1.self_attn.in_proj_weight"] == "lsuv"
     states = prediction.initializer._inputs(prediction.architecture, prediction.graph, 0)[0][0]  # type: ignore[attr-defined]
     assert float((states @ first.T).var()) == pytest.approx(1, abs=1e-3)

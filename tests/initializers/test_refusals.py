@@ -1,4 +1,4 @@
-"""What the closed-form starts refuse, as a user meets it: one line, before anything is built."""
+"""What the closed-form initializers refuse, as a user meets it: one line, before anything is built."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,11 +45,11 @@ if TYPE_CHECKING:
         ("transplant:.", "transplant needs the new tokenizer"),
         ("transplant:.?tokenizer=3", "tokenizer is 3. Allowed: a folder or a repository"),
         (
-            "scaled?deviation=0",
-            "deviation is 0. Allowed: a number above 0, up to 1,000. Type: --init 'scaled?deviation=0.02'",
+            "scaled?std=0",
+            "std is 0. Allowed: a number above 0, up to 1,000. Type: --init 'scaled?std=0.02'",
         ),
         ("lir?exact=1", "exact is 1. Allowed: true and false"),
-        ("lir:NaN", "deviation is 'NaN'"),
+        ("lir:NaN", "std is 'NaN'"),
         ("mup?base=0", "base is 0. Allowed: a whole number from 1"),
         ("mup?queries=half", "Allowed: zero and drawn"),
     ],
@@ -63,11 +63,11 @@ def test_options_out_of_range(spec: str, message: str, command: "Command") -> No
     ("spec", "dtype"),
     [
         ("orthogonal?gain=1e308", "float32"),
-        ("scaled?deviation=1e39", "float32"),
+        ("scaled?std=1e39", "float32"),
         ("mimetic?alpha1=-1e300", "float32"),
         ("idinit?tau=1e200", "float32"),
         ("mup?base=1" + "0" * 400, "float32"),
-        ("mup?base=1000000&deviation=1000", "float16"),
+        ("mup?base=1000000&std=1000", "float16"),
     ],
 )
 def test_options_that_make_weights_overflow(spec: str, dtype: str, command: "Command", tmp_path: Path) -> None:

@@ -55,12 +55,12 @@ def test_the_head_is_the_librarys_unless_asked_for(larger: tuple[Path, dict[str,
     assert prediction.by_rule["weight_selection"] == sum(
         value.numel() for name, value in prediction.state_dict().items() if name not in rest
     )
-    asked = prepare(VIT, init=f"weight_selection:{folder}?head=true", overrides=SMALL)
-    assert asked.rules["head.weight"] == "weight_selection"
-    assert torch.equal(asked.state_dict()["head.weight"], evenly(state["head.weight"], (1000, 32)))
+    requested = prepare(VIT, init=f"weight_selection:{folder}?head=true", overrides=SMALL)
+    assert requested.rules["head.weight"] == "weight_selection"
+    assert torch.equal(requested.state_dict()["head.weight"], evenly(state["head.weight"], (1000, 32)))
 
 
-def test_a_head_that_starts_from_zero_is_a_head(tmp_path: Path) -> None:
+def test_a_head_that_is_initialized_with_zeros_is_a_head(tmp_path: Path) -> None:
     """The mixers of timm begin with one."""
     paramgen.write("timm:mixer_s32_224", tmp_path / "same", init="library", verify=False)
     prediction = prepare("timm:mixer_s32_224", init=f"weight_selection:{tmp_path / 'same'}")

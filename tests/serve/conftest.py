@@ -61,10 +61,10 @@ class Running:
         """Send bytes as they are and return everything that comes until the server closes."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=seconds) as connection:
             connection.sendall(sent)
-            heard = b""
+            received = b""
             while piece := connection.recv(1 << 16):
-                heard += piece
-            return heard
+                received += piece
+            return received
 
 
 Serve = Callable[..., Running]

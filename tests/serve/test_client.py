@@ -224,7 +224,7 @@ def test_a_busy_server_is_waited_for(between: Between, network: Path, tmp_path: 
         ("redirect", "refuses: 307"),
         ("never whole", "gave up at byte"),
         ("other file", "serves another file now"),
-        ("401", "wants a key"),
+        ("401", "needs a key"),
         ("page", "refuses: 404"),
     ],
 )

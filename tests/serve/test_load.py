@@ -22,16 +22,16 @@ Graphs = Callable[..., dict[str, Any]]
 
 @pytest.fixture
 def stopped(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
-    """Draws of the library's start stand still until the event is set; they go on being watched."""
+    """Default weights are not drawn before the event is set; the work is still watched."""
     go = threading.Event()
-    draw = paramgen.initializers.library.library_start
+    draw = paramgen.initializers.library.default_weights
 
     def slow(slot: Any, seed: int) -> Tensor:
         while not go.wait(0.002):
             torch.zeros(1).add(1)
         return draw(slot, seed)
 
-    monkeypatch.setattr(paramgen.initializers.library, "library_start", slow)
+    monkeypatch.setattr(paramgen.initializers.library, "default_weights", slow)
     yield go
     go.set()
 
@@ -63,15 +63,15 @@ def test_the_line_is_bounded_and_who_leaves_frees_a_place(serve: Any, graphs: Gr
     body = {"graph": graphs(), "init": "library"}
     for seed in (1, 2, 3, 4):  # planned: from now on each takes one place
         assert running.predict({**body, "seed": seed}, Range="bytes=0-7").status_code == 206
-    asked = [ask(running, encoded(running, {**body, "seed": seed})) for seed in (1, 2, 3)]
-    until(lambda: running.service.line.taken == 3)
+    requested = [ask(running, encoded(running, {**body, "seed": seed})) for seed in (1, 2, 3)]
+    until(lambda: running.service.queue.taken == 3)
     refused = running.predict({**body, "seed": 4})
     assert (refused.status_code, refused.headers["retry-after"]) == (429, "5")
     assert running.client.get("/ready").status_code == 503
     assert running.client.get("/health").status_code == 200
-    for connection in asked:
+    for connection in requested:
         connection.close()
-    until(lambda: running.service.line.taken == 0 and running.service.spool.nbytes < 2 * 20_000)
+    until(lambda: running.service.queue.taken == 0 and running.service.spool.nbytes < 2 * 20_000)
     assert not stopped.is_set()
     stopped.set()
     assert running.predict({**body, "seed": 4}).status_code == 200
@@ -81,7 +81,7 @@ def test_a_prediction_that_takes_too_long_ends(serve: Any, graphs: Graphs, stopp
     running = serve(seconds=0.5)
     answer = running.predict({"graph": graphs(), "init": "library"})
     assert (answer.status_code, "0.5 seconds" in answer.json()["detail"]) == (503, True)
-    until(lambda: running.service.line.taken == 0 and running.service.spool.nbytes == 0)
+    until(lambda: running.service.queue.taken == 0 and running.service.spool.nbytes == 0)
 
 
 @pytest.mark.parametrize("left", [True, False])
@@ -94,14 +94,14 @@ def test_pure_python_ends_when_its_reader_leaves_or_its_time_is_up(
 
     monkeypatch.setattr("serve.service.network_of", endless)
     running = serve(predictions=1, seconds=1000 if left else 0.3)
-    asked = ask(running, encoded(running, {"graph": graphs(), "init": "he"}))
-    until(lambda: running.service.line.taken == 1)
+    requested = ask(running, encoded(running, {"graph": graphs(), "init": "he"}))
+    until(lambda: running.service.queue.taken == 1)
     if left:
-        asked.close()
+        requested.close()
     else:
-        assert asked.recv(100).startswith(b"HTTP/1.1 503 ")
-        asked.close()
-    until(lambda: running.service.line.taken == 0)
+        assert requested.recv(100).startswith(b"HTTP/1.1 503 ")
+        requested.close()
+    until(lambda: running.service.queue.taken == 0)
     monkeypatch.undo()
     assert running.predict({"graph": graphs(), "init": "he"}).status_code == 200
 
@@ -131,7 +131,7 @@ def test_readers_who_do_not_read_hold_no_thread(serve: Any, graphs: Graphs) -> N
     slow = [ask(running, content) for _ in range(32)]
     fast = running.predict({"graph": graphs(), "init": "library", "seed": 5})
     assert fast.status_code == 200
-    until(lambda: running.service.line.taken == 0)
+    until(lambda: running.service.queue.taken == 0)
     spooled = next(iter(running.service.spool._shared.values()))
     until(lambda: spooled.readers == 0)  # all were given up
     assert sum(connection.recv(100).startswith(b"HTTP/1.1 200") for connection in slow) == 32
@@ -144,9 +144,9 @@ def test_readers_share_one_prediction(serve: Any, graphs: Graphs, monkeypatch: p
     body = {"graph": graphs(), "init": "library", "seed": 6}
     running.predict(body, Range="bytes=0-7")
     drawn: list[str] = []
-    draw = paramgen.initializers.library.library_start
+    draw = paramgen.initializers.library.default_weights
     monkeypatch.setattr(
-        paramgen.initializers.library, "library_start", lambda slot, seed: drawn.append(slot.name) or draw(slot, seed)
+        paramgen.initializers.library, "default_weights", lambda slot, seed: drawn.append(slot.name) or draw(slot, seed)
     )
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda _: running.predict(body).content, range(16)))
@@ -156,16 +156,16 @@ def test_readers_share_one_prediction(serve: Any, graphs: Graphs, monkeypatch: p
 
 def test_many_callers_get_their_own(serve: Any, graphs: Graphs) -> None:
     running = serve(predictions=2, waiting=300)
-    asked = [
+    requested = [
         {"graph": graphs(width=width), "init": init, "seed": seed}
         for width in (8, 12)
         for init in ("he", "orthogonal")
         for seed in (0, 1)
     ]
-    alone = [running.predict(body).content for body in asked]
+    alone = [running.predict(body).content for body in requested]
     fresh = serve(predictions=2, waiting=300, spool_bytes=200_000)
     with ThreadPoolExecutor(16) as pool:
-        together = list(pool.map(lambda number: fresh.predict(asked[number % 8]).content, range(80)))
+        together = list(pool.map(lambda number: fresh.predict(requested[number % 8]).content, range(80)))
     assert together == [alone[number % 8] for number in range(80)]
     assert fresh.service.spool.nbytes <= 200_000
 
@@ -208,14 +208,14 @@ def test_more_requests_than_there_is_room_for(serve: Any, graphs: Graphs, stoppe
     body = {"graph": graphs(), "init": "library", "seed": 7}
     assert running.predict(body, Range="bytes=0-7").status_code == 206
     assert running.client.get("/health").status_code == 200  # by then the first request has left
-    asked = [ask(running, encoded(running, body)) for _ in range(3)]
+    requested = [ask(running, encoded(running, body)) for _ in range(3)]
     until(lambda: sum(spooled.readers for spooled in running.service.spool._shared.values()) == 3)
     refused = running.predict(body)
     assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")
     assert running.client.get("/health").status_code == 200
     stopped.set()
-    assert all(connection.recv(100).startswith(b"HTTP/1.1 200") for connection in asked)
-    for connection in asked:
+    assert all(connection.recv(100).startswith(b"HTTP/1.1 200") for connection in requested)
+    for connection in requested:
         connection.close()
 
 

@@ -25,8 +25,8 @@ def server(serve: Callable[..., Any]) -> Any:
     return serve()
 
 
-def lines(server: Any, **asked: Any) -> list[dict[str, Any]]:
-    answer = server.client.post("/v1/statistics", json=asked)
+def lines(server: Any, **requested: Any) -> list[dict[str, Any]]:
+    answer = server.client.post("/v1/statistics", json=requested)
     assert answer.status_code == 200, answer.text
     return [json.loads(line) for line in answer.text.splitlines()]
 
@@ -72,9 +72,9 @@ def test_lines_say_what_the_tensors_are(server: Any, graphs: Graphs, tmp_path: P
     assert [one["name"] for one in head["tensors"]] == [slot.name for slot in prediction.architecture.manifest.filled]
     assert head["parameters"] == prediction.architecture.manifest.parameters
     assert head["query"] is None  # a graph has no link
-    assert sorted(one["place"] for one in rest) == list(range(len(tensors)))
+    assert sorted(one["index"] for one in rest) == list(range(len(tensors)))
     for one in rest:
-        tensor = tensors[head["tensors"][one["place"]]["name"]].double()
+        tensor = tensors[head["tensors"][one["index"]]["name"]].double()
         assert one["mean"] == pytest.approx(float(tensor.mean()), rel=1e-3, abs=1e-6)
         assert one["std"] == pytest.approx(float(tensor.std(correction=0)), rel=1e-3, abs=1e-6)
         assert one["bands"] == sorted(one["bands"])
@@ -89,11 +89,11 @@ GPT2 = {"n_layer": 1, "n_embd": 192, "n_head": 3, "n_positions": 32, "vocab_size
 
 def test_who_chose_is_said_as_it_was(server: Any, graphs: Graphs) -> None:
     """Whoever chose a hypernet by name is not told that auto did."""
-    asked = {"arch": "transformers:GPT2LMHeadModel", "set": GPT2}
-    by_name, by_auto = (lines(server, **asked, init=init)[0] for init in ("hypernet", "auto"))
+    requested = {"arch": "transformers:GPT2LMHeadModel", "set": GPT2}
+    by_name, by_auto = (lines(server, **requested, init=init)[0] for init in ("hypernet", "auto"))
     assert by_name["explanation"].startswith("hypernet chose hypernet:text: ")
     assert by_auto["explanation"].startswith("auto chose hypernet:text: ") and by_auto["next_step"] == ""
-    assert lines(server, **asked, init="hypernet:text")[0]["explanation"] == ""
+    assert lines(server, **requested, init="hypernet:text")[0]["explanation"] == ""
     left = lines(server, arch="timm:test_vit2", init="auto", set={"img_size": 32, "embed_dim": 512})[0]
     assert left["explanation"].startswith("auto chose library: ")
     assert left["next_step"].startswith("To measure it on your")
@@ -117,8 +117,8 @@ def test_a_named_network_has_a_link_and_a_command(server: Any) -> None:
     assert head["query"] == "arch=timm%3Aresnet10t&init=he&seed=0&dtype=bfloat16&set=num_classes%3D7"
     assert server.client.head(f"/v1/weights?{head['query']}").headers["content-length"] == str(head["bytes"])
     command = "paramgen predict --arch timm:resnet10t --set num_classes=7 --init he --seed 0 --dtype bfloat16"
-    assert head["command"] == f"{command} --out start"
-    assert head["loading"][1] == "model = timm.create_model('local-dir:start', pretrained=True)"
+    assert head["command"] == f"{command} --out weights"
+    assert head["loading"][1] == "model = timm.create_model('local-dir:weights', pretrained=True)"
     posted = {"arch": "timm:resnet10t", "set": {"num_classes": 7}, "init": "he", "dtype": "bfloat16", "as": "folder"}
     assert server.client.get(f"/v1/folder?{head['query']}").content == server.predict(posted).content
 

@@ -37,7 +37,7 @@ def page(url: str) -> Iterator[Page]:
     with chromium() as found:
         found.screen(1280, 900)
         found.open(url)
-        found.until("document.querySelectorAll('#starts input').length > 3")
+        found.until("document.querySelectorAll('#initializers input').length > 3")
         yield found
         assert found.complaints() == []
 
@@ -51,8 +51,8 @@ def text(page: Page, id: str) -> str:
 
 
 def test_words_in_place_of_an_architecture(page: Page) -> None:
-    assert page.run("document.getElementById('words').hidden")
-    page.run("document.querySelector('#starts input[value=diffusion]').click()")
+    assert page.run("document.getElementById('prompt-field').hidden")
+    page.run("document.querySelector('#initializers input[value=diffusion]').click()")
     page.run("document.getElementById('prompt').focus(); document.getElementById('prompt').select()")
     page.type("sepia, then blur")
     page.press("Enter")
@@ -73,13 +73,13 @@ def test_by_keyboard_from_the_name_to_a_file_that_loads(page: Page, tmp_path: Pa
     page.run("document.getElementById('arch').select()")
     page.type("vit_ti16")
     page.press("Escape")
-    assert text(page, "stands").startswith("transformers:vit?hidden_size=192")
+    assert text(page, "alias").startswith("transformers:vit?hidden_size=192")
     page.press("Enter")
     page.until(DONE)
     page.until(DRAWN)
     assert page.run("document.querySelectorAll('#distributions path.band').length") > 6
     assert page.run("document.querySelectorAll('#spectra path.curve').length") == 25  # 24, and the one picked again
-    assert "from_pretrained('start')" in text(page, "loading")
+    assert "from_pretrained('weights')" in text(page, "loading")
     page.run("document.getElementById('distributions').focus()")
     page.press("Home")
     page.until("document.querySelector('#layer h3').textContent == 'vit.embeddings.position_embeddings'")
@@ -103,8 +103,8 @@ def test_everything_can_be_reached_with_tab(page: Page) -> None:
     for _ in range(14):
         page.press("Tab")
         reached.append(focused(page))
-    assert [name for name in reached if name in ("way", "arch", "set", "init", "seed", "dtype", "predict")] == [
-        "way", "arch", "set", "init", "seed", "dtype", "predict",
+    assert [name for name in reached if name in ("input", "arch", "set", "init", "seed", "dtype", "predict")] == [
+        "input", "arch", "set", "init", "seed", "dtype", "predict",
     ]  # fmt: skip
 
 
@@ -114,7 +114,7 @@ def test_hostile_names_are_only_text(page: Page, graphs: Graphs) -> None:
     slot = graph["slots"][0]["name"]
     sent = json.dumps(graph).replace(json.dumps(slot), json.dumps(evil))
     sent = sent.replace(json.dumps(graph["spec"]), json.dumps(evil))
-    page.run("document.querySelector('[name=way][value=graph]').click()")
+    page.run("document.querySelector('[name=input][value=graph]').click()")
     page.run("document.getElementById('graph').focus()")
     page.type(sent)
     page.run("document.getElementById('predict').click()")

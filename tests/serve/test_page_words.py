@@ -44,11 +44,15 @@ def test_the_page_has_every_field_that_is_named() -> None:
 
 def test_the_page_is_told_in_its_own_words_and_a_program_in_those_of_the_command(serve: Callable[..., Any]) -> None:
     client = serve().client
-    asked = {"arch": "gpt2", "set": {"n_layer": 1, "n_embd": 32, "n_head": 2, "vocab_size": 300}, "init": "hypernet"}
-    page, program = (client.post(f"/v1/{route}", json=asked) for route in ("statistics", "predict"))
+    body = {
+        "arch": "gpt2",
+        "set": {"n_layer": 1, "n_embd": 32, "n_head": 2, "vocab_size": 300},
+        "init": "hypernet",
+    }
+    page, program = (client.post(f"/v1/{route}", json=body) for route in ("statistics", "predict"))
     said, detail = page.text, program.json()["detail"]
     assert page.status_code == program.status_code == 422
     assert "--tokenizer" in detail and "--" not in json.loads(said)["detail"]
     assert ELSEWHERE in json.loads(said)["detail"]
-    auto = client.post("/v1/statistics", json={**asked, "init": "auto"})
-    assert "--" not in json.loads(auto.text.splitlines()[0])["choice"]
+    auto = client.post("/v1/statistics", json={**body, "init": "auto"})
+    assert "--" not in json.loads(auto.text.splitlines()[0])["explanation"]

@@ -96,7 +96,7 @@ def test_what_is_no_request(body: Any, running: Any) -> None:
     ],
 )
 def test_names_that_reach_beyond_the_libraries(arch: str, running: Any) -> None:
-    assert "not served" in (told := refusal(running.predict({"arch": arch}), 422)) or "Allowed" in told
+    assert "not served" in (reason := refusal(running.predict({"arch": arch}), 422)) or "Allowed" in reason
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_names_that_reach_beyond_the_libraries(arch: str, running: Any) -> None:
     ["hypernet:org/name", "hypernet:/etc", "hypernet:../vision", "weight_selection:/etc", "lsuv:/etc", "lsuv?data=/etc"]
     + ["lsuv?batch=4096", "hypernet?path=/etc", "made_up", "he\n", "hypernet:vision:x"],
 )
-def test_starts_that_read_what_does_not_ship(init: str, running: Any, graphs: Graphs) -> None:
+def test_initializers_that_read_what_does_not_ship(init: str, running: Any, graphs: Graphs) -> None:
     assert "not served" in refusal(running.predict({"graph": graphs(), "init": init}), 422)
 
 
@@ -140,10 +140,10 @@ def test_a_body_of_very_many_values(running: Any) -> None:
 
 
 def test_values_that_a_library_does_not_check(running: Any) -> None:
-    told = refusal(running.predict({"arch": "timm:resnet18", "set": {"features_only": True}}), 422)
-    assert told.startswith("Cannot build 'timm:resnet18'")
-    told = refusal(running.predict({"arch": "transformers:bert", "set": {"num_labels": 999_999}}), 422)
-    assert "a number up to 100,000" in told
+    reason = refusal(running.predict({"arch": "timm:resnet18", "set": {"features_only": True}}), 422)
+    assert reason.startswith("Cannot build 'timm:resnet18'")
+    reason = refusal(running.predict({"arch": "transformers:bert", "set": {"num_labels": 999_999}}), 422)
+    assert "a number up to 100,000" in reason
 
 
 def test_time_that_is_up_while_building_is_no_mistake_of_the_callers(
@@ -171,12 +171,12 @@ def test_a_refused_body_is_not_read_to_its_end(serve: Any) -> None:
     for path in (b"/v1/predict", b"/", b"/v2"):  # with a key, open, not there
         with socket.create_connection(("127.0.0.1", keyed.port), timeout=20) as connection:
             connection.sendall(head.replace(b"/v1/predict", path) + b"1\r\n \r\n" * 40_000)
-            heard = b""
+            received = b""
             with suppress(ConnectionError):
                 while piece := connection.recv(1 << 16):
-                    heard += piece
+                    received += piece
                     connection.sendall(b"1\r\n \r\n" * 1000)  # and it goes on
-            assert heard.startswith(b"HTTP/1.1 4") and b"connection: close" in heard
+            assert received.startswith(b"HTTP/1.1 4") and b"connection: close" in received
 
 
 def test_small_chunks_let_others_in_between(running: Any) -> None:

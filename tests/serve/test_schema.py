@@ -29,8 +29,8 @@ def test_answers_are_as_described(serve: Any) -> None:
 def _try(operation: Any, url: str, *, examples: int) -> None:
     @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
     @given(case=operation.as_strategy())
-    def asked(case: Any) -> None:
+    def requested(case: Any) -> None:
         # A schema cannot say which names there are, so what is refused may look right.
         case.call_and_validate(url, timeout=60, excluded_checks=[positive_data_acceptance])
 
-    asked()
+    requested()

@@ -37,7 +37,7 @@ def space(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
      ("vit_ti16", "hypernet:evil/repo"), ("vit_ti16", "diffusion"), ("", "")],
 )  # fmt: skip
 def test_only_what_is_listed(space: ModuleType, arch: str, init: str) -> None:
-    with pytest.raises(Told, match="of the lists"):
+    with pytest.raises(Told, match="from the lists"):
         space.predict(arch, init, 0)
     assert not space.MADE.exists()
 
@@ -45,7 +45,7 @@ def test_only_what_is_listed(space: ModuleType, arch: str, init: str) -> None:
 def test_nothing_piles_up(space: ModuleType) -> None:
     for seed in range(2):
         archive, _ = space.predict("resnet18", "he", seed)
-        assert [path.name for path in space.MADE.iterdir()] == ["start.zip"] and Path(archive).is_file()
+        assert [path.name for path in space.MADE.iterdir()] == ["weights.zip"] and Path(archive).is_file()
 
 
 def test_a_full_disk_is_told(space: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -99,10 +99,10 @@ def test_a_named_network_by_post_and_by_get_is_the_same_file(running: Any, tmp_p
 
 @pytest.mark.slow
 def test_words_make_the_file_of_the_command_line(running: Any, tmp_path: Path) -> None:
-    asked = {"prompt": "pencil sketch", "seed": 3}
-    paramgen.write(None, tmp_path / "start", verify=False, **asked)
+    requested = {"prompt": "pencil sketch", "seed": 3}
+    paramgen.write(None, tmp_path / "start", verify=False, **requested)
     wanted = (tmp_path / "start" / "diffusion_pytorch_model.safetensors").read_bytes()
-    posted = running.predict(asked)
+    posted = running.predict(requested)
     got = running.client.get("/v1/weights?prompt=pencil%20sketch&seed=3")
     assert posted.content == got.content == wanted
     assert posted.headers["etag"] == got.headers["etag"]
@@ -110,7 +110,7 @@ def test_words_make_the_file_of_the_command_line(running: Any, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("asked", "said"),
+    ("requested", "said"),
     [
         ({"prompt": "sepia", "init": "he"}, "'he' takes no prompt"),
         ({"prompt": " "}, "has no words"),
@@ -122,17 +122,17 @@ def test_words_make_the_file_of_the_command_line(running: Any, tmp_path: Path) -
         ({"init": "diffusion"}, "one of the two"),
     ],
 )
-def test_words_are_refused_in_one_line(asked: dict[str, Any], said: str, running: Any) -> None:
-    answer = running.predict(asked)
+def test_words_are_refused_in_one_line(requested: dict[str, Any], said: str, running: Any) -> None:
+    answer = running.predict(requested)
     assert answer.status_code == 422 and said in answer.json()["detail"], answer.text
 
 
 def test_head_tells_what_get_would_and_draws_nothing(running: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = "/v1/weights?arch=torchvision:squeezenet1_1&init=library&seed=11"
+    requested = "/v1/weights?arch=torchvision:squeezenet1_1&init=library&seed=11"
     drawn = drawn_slots(monkeypatch)
-    head = running.client.head(asked)
+    head = running.client.head(requested)
     assert (head.status_code, head.content, drawn) == (200, b"", [])
-    whole = running.client.get(asked)
+    whole = running.client.get(requested)
     same = ("etag", "content-length", "content-type", "accept-ranges", "cache-control")
     assert [head.headers[name] for name in same] == [whole.headers[name] for name in same]
 
@@ -151,8 +151,8 @@ def test_who_has_the_file_is_told_so(running: Any, graphs: Graphs, monkeypatch: 
 def test_the_etag_is_another_for_everything_that_the_bytes_depend_on(running: Any, graphs: Graphs) -> None:
     plain = {"graph": graphs(), "init": "he", "seed": 0}
     other = [{"seed": 1}, {"init": "xavier"}, {"init": "he?mode=fan_out"}, {"dtype": "float16"}]
-    asked = [plain, *({**plain, **change} for change in other), {**plain, "graph": graphs(depth=5)}]
-    tags = [running.predict(body, Range="bytes=0-0").headers["etag"] for body in asked]
+    requested = [plain, *({**plain, **change} for change in other), {**plain, "graph": graphs(depth=5)}]
+    tags = [running.predict(body, Range="bytes=0-0").headers["etag"] for body in requested]
     assert len(set(tags)) == len(tags)
     assert running.predict(plain).headers["etag"] == tags[0]
 
@@ -197,11 +197,11 @@ def whole(network: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[
 def test_the_last_bytes_and_the_rest(running: Any, graphs: Graphs, whole: Callable[[int], bytes]) -> None:
     body = {"graph": graphs(), "init": "orthogonal", "seed": 3}
     content = whole(3)
-    for asked, part in (("bytes=-5", content[-5:]), ("bytes=100-", content[100:]), ("bytes=-999999", content)):
-        answer = running.predict(body, Range=asked)
+    for requested, part in (("bytes=-5", content[-5:]), ("bytes=100-", content[100:]), ("bytes=-999999", content)):
+        answer = running.predict(body, Range=requested)
         assert (answer.status_code, answer.content) == (206, part)
-    for asked in ("bytes=5-2", "bytes=-", "bytes=0-1,4-5", "lines=0-1", "bytes=a-b", "bytes=0-" + "9" * 40):
-        assert running.predict(body, Range=asked).status_code == 200
+    for requested in ("bytes=5-2", "bytes=-", "bytes=0-1,4-5", "lines=0-1", "bytes=a-b", "bytes=0-" + "9" * 40):
+        assert running.predict(body, Range=requested).status_code == 200
     assert running.predict(body, Range="bytes=-0").status_code == 416
     etag = running.predict(body).headers["etag"]
     assert running.predict(body, Range="bytes=0-3", **{"If-Range": etag}).status_code == 206
@@ -226,9 +226,9 @@ def test_a_slot_is_drawn_once_for_all_its_ranges(
     rendered = serve.service.weights
     monkeypatch.setattr(serve.service, "weights", lambda *given: made.append(given) or rendered(*given))
     fresh = {**body, "seed": 4}
-    asked = [int(size) - 1 - back for back in (100, 200, 400, 800)]  # of one matrix
-    answers = [running.predict(fresh, Range=f"bytes={first}-{first}") for first in asked]
-    assert [answer.content for answer in answers] == [whole(4)[first : first + 1] for first in asked]
+    requested = [int(size) - 1 - back for back in (100, 200, 400, 800)]  # of one matrix
+    answers = [running.predict(fresh, Range=f"bytes={first}-{first}") for first in requested]
+    assert [answer.content for answer in answers] == [whole(4)[first : first + 1] for first in requested]
     assert len(made) == 1
 
 
@@ -249,18 +249,18 @@ def test_a_head_computes_nothing(running: Any, monkeypatch: pytest.MonkeyPatch) 
     head = running.client.head(query, headers={"Want-Repr-Digest": "sha-256=10"})
     assert head.status_code == 200 and drawn == []
     content = running.client.get(query).content
-    told = f"sha-256=:{base64.b64encode(sha256(content).digest()).decode()}:"
-    asked = {"Want-Repr-Digest": "sha-256=10"}
-    assert running.client.get(query, headers={**asked, "Range": "bytes=0-7"}).headers["repr-digest"] == told
-    assert running.client.head(query, headers=asked).headers["repr-digest"] == told
+    stated = f"sha-256=:{base64.b64encode(sha256(content).digest()).decode()}:"
+    requested = {"Want-Repr-Digest": "sha-256=10"}
+    assert running.client.get(query, headers={**requested, "Range": "bytes=0-7"}).headers["repr-digest"] == stated
+    assert running.client.head(query, headers=requested).headers["repr-digest"] == stated
 
 
 def test_the_digest_is_told_to_who_wants_it(running: Any, graphs: Graphs) -> None:
     body = {"graph": graphs(), "init": "he", "seed": 31}
     first = running.predict(body, Range="bytes=-1", **{"Want-Repr-Digest": "sha-256=10"})
     content = running.predict(body).content
-    told = f"sha-256=:{base64.b64encode(sha256(content).digest()).decode()}:"
-    assert (first.content, first.headers["repr-digest"]) == (content[-1:], told)
+    stated = f"sha-256=:{base64.b64encode(sha256(content).digest()).decode()}:"
+    assert (first.content, first.headers["repr-digest"]) == (content[-1:], stated)
 
 
 @pytest.mark.slow
@@ -295,13 +295,13 @@ def test_lists_and_graphs(running: Any) -> None:
 
 
 def drawn_slots(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Note what the library's start is drawn for."""
+    """Note the slots whose default weights are drawn."""
     drawn: list[str] = []
-    program = paramgen.initializers.library.library_start
+    program = paramgen.initializers.library.default_weights
 
     def noted(slot: Any, seed: int) -> Any:
         drawn.append(slot.name)
         return program(slot, seed)
 
-    monkeypatch.setattr(paramgen.initializers.library, "library_start", noted)
+    monkeypatch.setattr(paramgen.initializers.library, "default_weights", noted)
     return drawn

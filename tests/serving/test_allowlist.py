@@ -1,4 +1,4 @@
-"""What somebody else may ask for by name: whatever a start could read a file by is refused, also what comes later."""
+"""What untrusted callers may request: any option by which an initializer could read a file is refused, new ones too."""
 
 from dataclasses import fields
 from typing import Any, cast
@@ -11,12 +11,12 @@ from paramgen.initializers import initializers
 from paramgen.serving.allowlist import INITIALIZERS, checked_init
 
 
-@pytest.mark.parametrize("start", INITIALIZERS)
-def test_no_option_of_a_start_is_a_free_text(start: str) -> None:
-    for field in fields(cast(Any, initializers.get(start))):
+@pytest.mark.parametrize("name", INITIALIZERS)
+def test_no_option_of_an_initializer_is_a_free_text(name: str) -> None:
+    for field in fields(cast(Any, initializers.get(name))):
         if field.type is str:
             with pytest.raises(OptionError, match="is not served"):
-                checked_init(f"{start}?{field.name}=/etc", shipped_hypernets())
+                checked_init(f"{name}?{field.name}=/etc", shipped_hypernets())
 
 
 def test_what_ships_is_served() -> None:

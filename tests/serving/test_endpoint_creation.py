@@ -19,13 +19,13 @@ WANTED = Wanted(name="weights", repository="me/weights", namespace="me")
 @pytest.fixture
 def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
     """What was posted; the first number in it, if any, is the status to answer with."""
-    heard: list[Any] = []
+    received: list[Any] = []
 
     class Api(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            status = heard.pop() if heard else 202
+            status = received.pop() if received else 202
             sent = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            heard.append((self.path, self.headers["Authorization"], sent))
+            received.append((self.path, self.headers["Authorization"], sent))
             state = {"state": "pending", "url": None, "createdAt": TIME, "updatedAt": TIME}
             body = {**sent, "status": state, "healthRoute": "/health"} if status == 202 else {"error": "no"}
             self.send_response(status)
@@ -42,7 +42,7 @@ def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
     monkeypatch.setattr("huggingface_hub.constants.INFERENCE_ENDPOINTS_ENDPOINT", address)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     monkeypatch.setenv("HF_TOKEN", "hf_mine")
-    yield heard
+    yield received
     server.shutdown()
     thread.join()
     server.server_close()

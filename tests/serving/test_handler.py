@@ -52,7 +52,7 @@ def graph(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return found
 
 
-def asked(folder: Path, elsewhere: Path, requests: list[Any], **environment: str) -> dict[str, Any]:
+def requested(folder: Path, elsewhere: Path, requests: list[Any], **environment: str) -> dict[str, Any]:
     done = subprocess.run(
         [sys.executable, "-W", "error::ImportWarning", "-c", TOOLKIT, str(folder)],
         input=json.dumps(requests), cwd=elsewhere, env=environment, capture_output=True, text=True, check=False,
@@ -80,7 +80,7 @@ def test_alone_in_a_folder_it_answers_the_file_of_predict(graph: dict[str, Any],
         {"inputs": "timm:resnet10t?num_classes=7", "parameters": {"init": "he"}},
         {"inputs": {"arch": "my.py:build"}},
     ]
-    found = asked(tmp_path / "endpoint", tmp_path / "empty", requests)
+    found = requested(tmp_path / "endpoint", tmp_path / "empty", requests)
     assert found["package"] == str(tmp_path / "endpoint" / "paramgen" / "__init__.py")
     assert found["heavy"] == []
     (tmp_path / "g.json").write_text(json.dumps(graph), encoding="utf-8")
@@ -109,7 +109,7 @@ def test_it_answers_under_the_libraries_of_the_toolkit(graph: dict[str, Any], tm
         pytest.skip("the older libraries cannot be installed: the package index cannot be reached")
     export(tmp_path / "endpoint")
     requests = [{"inputs": {"graph": graph}, "parameters": {"init": "orthogonal"}}, {"inputs": "vit_ti16"}]
-    found = asked(tmp_path / "endpoint", tmp_path, requests, PYTHONPATH=str(old))
+    found = requested(tmp_path / "endpoint", tmp_path, requests, PYTHONPATH=str(old))
     weights, refused = found["answers"]
     (tmp_path / "g.json").write_text(json.dumps(graph), encoding="utf-8")
     assert is_what_predict_writes(weights, str(tmp_path / "g.json"), tmp_path / "a", init="orthogonal")

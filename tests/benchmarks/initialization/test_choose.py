@@ -24,8 +24,8 @@ def choose(tmp_path: Path, *rows: dict[str, Any], **more: Any) -> dict[str, floa
     result.write_text(json.dumps({"rows": rows, "steps": 500, "seeds": 3, **more}))
     main([result], tmp_path / "measured.json")
     table = Table.parse((tmp_path / "measured.json").read_text())
-    assert table.results == ("result.json",) and table.families["mlp"].starts == {"library": None}
-    return dict(table.families["convnext"].starts)
+    assert table.results == ("result.json",) and table.families["mlp"].scores == {"library": None}
+    return dict(table.families["convnext"].scores)
 
 
 def test_the_best_mean_over_the_familys_rows_comes_first(tmp_path: Path) -> None:

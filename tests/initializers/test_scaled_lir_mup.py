@@ -1,4 +1,4 @@
-"""GPT-2's scaled start, layer index rescaling and muP's start have the numbers of their formulas."""
+"""GPT-2's initialization, layer index rescaling and muP have the numbers of their formulas."""
 
 from math import sqrt
 from typing import Any
@@ -36,7 +36,7 @@ def weights(arch: str, sizes: dict[str, Any], init: str) -> dict[str, Tensor]:
         pytest.param("transformers:bert", BERT | {"vocab_size": 300}, marks=pytest.mark.slow),
     ],
 )
-def test_scaled_is_gpt2s_own_start_on_every_architecture(arch: str, sizes: dict[str, Any]) -> None:
+def test_scaled_is_gpt2s_own_initialization_on_every_architecture(arch: str, sizes: dict[str, Any]) -> None:
     found = weights(arch, sizes, "scaled")
     assert found
     for name, value in found.items():
@@ -48,7 +48,7 @@ def test_scaled_is_gpt2s_own_start_on_every_architecture(arch: str, sizes: dict[
 
 
 def test_layer_index_rescaling_divides_by_the_root_of_the_layers_number() -> None:
-    for name, value in weights("transformers:llama", LLAMA, "lir?deviation=0.006").items():
+    for name, value in weights("transformers:llama", LLAMA, "lir?std=0.006").items():
         layer = int(name.split(".")[2]) + 1
         assert float(value.double().square().mean().sqrt()) == pytest.approx(0.006 / sqrt(layer), rel=1e-5), name
     drawn = weights("transformers:llama", LLAMA, "lir?exact=false")["model.layers.3.mlp.up_proj.weight"]
@@ -56,7 +56,7 @@ def test_layer_index_rescaling_divides_by_the_root_of_the_layers_number() -> Non
     assert root != pytest.approx(0.01, rel=1e-5) and root == pytest.approx(0.01, rel=0.02)
 
 
-def test_mup_has_the_deviations_of_its_table_and_no_queries() -> None:
+def test_mup_has_the_stds_of_its_table_and_no_queries() -> None:
     untied = GPT2 | {"tie_word_embeddings": False}
     state = prepare("gpt2", init="mup?base=32", overrides=untied).state_dict()
     fused = state["transformer.h.2.attn.c_attn.weight"]

@@ -1,4 +1,4 @@
-"""Every start from the literature, over networks of every library: predicted, written, loaded, finite."""
+"""Every initializer from the literature, over networks of every library: predicted, written, loaded, finite."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ import paramgen
 from paramgen.architectures.materialize import materialize
 from paramgen.prediction import prepare
 
-STARTS = ("he", "xavier", "orthogonal", "lsuv", "mimetic", "idinit")
+INITIALIZERS = ("he", "xavier", "orthogonal", "lsuv", "mimetic", "idinit")
 TEXT = {"num_hidden_layers": 1, "hidden_size": 32, "intermediate_size": 48, "num_attention_heads": 4, "vocab_size": 50}
 UNET = {
     "sample_size": 8,
@@ -32,7 +32,7 @@ NETWORKS = [
 ]
 
 
-@pytest.mark.parametrize("init", STARTS)
+@pytest.mark.parametrize("init", INITIALIZERS)
 @pytest.mark.parametrize(("arch", "overrides"), NETWORKS)
 def test_the_library_loads_what_is_written(arch: str, overrides: dict[str, Any], init: str, tmp_path: Path) -> None:
     if init == "mimetic" and arch in WITHOUT_ATTENTION:
@@ -44,8 +44,8 @@ def test_the_library_loads_what_is_written(arch: str, overrides: dict[str, Any],
     assert sum(written.prediction.by_rule.values()) == written.prediction.architecture.manifest.elements
 
 
-@pytest.mark.parametrize("init", STARTS)
-def test_a_step_from_the_start_is_finite_and_goes_down(init: str) -> None:
+@pytest.mark.parametrize("init", INITIALIZERS)
+def test_a_first_training_step_is_finite_and_lowers_the_loss(init: str) -> None:
     prediction = prepare("timm:test_vit", init=init, overrides={"num_classes": 10}, seed=2)
     module = materialize(prediction.architecture, prediction.state_dict()).requires_grad_(True)
     generator = torch.Generator().manual_seed(0)
