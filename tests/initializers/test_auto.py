@@ -92,9 +92,8 @@ def test_it_does_not_reach_far_beyond_what_was_measured(monkeypatch: pytest.Monk
         chosen = paramgen.predict(cnn(), example_input=IMAGES).choice
         assert chosen is not None and chosen.init == init
     said = f"nothing is known to be better for one of {parameters:,} parameters; the largest that was measured has"
-    assert (
-        chosen is not None and chosen.reason == f"plain CNN: {said} {largest:,}"
-    )  # and no word of what did better on smaller ones
+    assert chosen is not None
+    assert chosen.reason == f"plain CNN: {said} {largest:,}"  # and no word of what did better on smaller ones
 
 
 def test_what_must_run_the_network_gives_way_where_it_cannot(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:

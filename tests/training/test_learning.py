@@ -1,6 +1,5 @@
 import contextlib
 from dataclasses import replace
-from typing import Any
 
 import torch
 
@@ -33,8 +32,8 @@ def hypernet() -> Hypernet:
     config = smoke.config().hypernet
     assert isinstance(config, HypernetConfig)
     made = Hypernet(config)
-    departure: Any = made.departure
-    torch.nn.init.normal_(departure.head.weight, std=0.1)
+    assert made.residual is not None
+    torch.nn.init.normal_(made.residual.head.weight, std=0.1)
     return made
 
 
