@@ -31,7 +31,8 @@ def few() -> Iterator[None]:
     """Only some more files may be open in this process."""
     least, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     used = max(int(name) for name in os.listdir("/proc/self/fd"))
-    yield resource.setrlimit(resource.RLIMIT_NOFILE, (used + 60, most))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (used + 60, most))
+    yield
     resource.setrlimit(resource.RLIMIT_NOFILE, (least, most))
 
 
