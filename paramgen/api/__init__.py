@@ -143,8 +143,8 @@ def write(
 ) -> "Written":
     """Predict `arch` into `folder` as its library reads it, whole or not at all.
 
-    >>> paramgen.write("transformers:gpt2", "start", init="hypernet")
-    >>> model = transformers.AutoModelForCausalLM.from_pretrained("start")
+    >>> paramgen.write("transformers:gpt2", "weights", init="hypernet")
+    >>> model = transformers.AutoModelForCausalLM.from_pretrained("weights")
 
     Args:
         arch: As for `predict`.

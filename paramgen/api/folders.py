@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def load(folder: str | Path, module: "nn.Module | None" = None) -> "nn.Module":
     """Return the module that `folder` describes with its weights, loaded by its library; or load into `module`.
 
-    >>> model = paramgen.load("start")
+    >>> model = paramgen.load("weights")
     """
     from paramgen.output.verify import load_folder
 
@@ -24,7 +24,7 @@ def load(folder: str | Path, module: "nn.Module | None" = None) -> "nn.Module":
 def check(folder: str | Path, *, memory: "Memory" = "auto") -> "Checked":
     """Load `folder` with its library and compare every tensor; raise a `CheckError` at the first difference.
 
-    >>> paramgen.check("start").loaded_by
+    >>> paramgen.check("weights").loaded_by
     'transformers'
     """
     from paramgen.output.verify import check_folder
@@ -44,8 +44,8 @@ def push(
 ) -> "Pushed":
     """Push what `write` made, a hypernet or a pipeline to the Hugging Face Hub: in one commit, or not at all.
 
-    >>> paramgen.push("start", "me/vit-start").url
-    'https://huggingface.co/me/vit-start'
+    >>> paramgen.push("weights", "me/vit-weights").url
+    'https://huggingface.co/me/vit-weights'
 
     Args:
         folder: Of one of these. It is checked first, as by `check`.
