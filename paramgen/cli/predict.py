@@ -29,9 +29,9 @@ from paramgen.cli.options import (
 from paramgen.cli.push import Message, Public, PullRequest, Revision
 
 if TYPE_CHECKING:
-    from paramgen.prediction.options import PredictOptions
+    from paramgen.prediction.options import PredictOptions, PushOptions
 
-DEFAULT: Final = "start"  # the folder's name where nothing else names it
+DEFAULT: Final = "weights"  # the folder's name where nothing else names it
 
 
 def predict(
@@ -63,11 +63,11 @@ def predict(
 ) -> None:
     """Predict initial weights and write the folder that the library loads.
 
-    [dim]paramgen predict --arch gpt2 --out start
+    [dim]paramgen predict --arch gpt2 --out weights
     paramgen predict --arch timm:resnet18 --set num_classes=37 --init library
     paramgen predict --arch my_model.py:build --example-input 2x3x32x32
     paramgen predict --arch llama-1b --dtype bfloat16 --dry-run
-    paramgen predict --arch vit_b16 --push me/vit-start
+    paramgen predict --arch vit_b16 --push me/vit-weights
     paramgen predict --prompt "pencil sketch with warm tint" --out sketch[/dim]
     """
     from paramgen.cli.output import Reporter
@@ -76,18 +76,10 @@ def predict(
     with reporter.progress("Building and tracing") as progress:
         from paramgen import api
 
-        options: "PredictOptions" = {
-            "init": init,
-            "prompt": prompt or None,
-            "seed": seed,
-            "dtype": dtype,
-            "overrides": parsed_overrides(overrides),
-            "example_input": parsed_example(example_input),
-            "tokenizer": tokenizer,
-            "endpoint": endpoint,
-            "strict": strict,
-            "trace_timeout": trace_timeout,
-        }
+        options: "PredictOptions" = {"init": init, "prompt": prompt or None, "seed": seed, "dtype": dtype}
+        options |= {"overrides": parsed_overrides(overrides), "example_input": parsed_example(example_input)}
+        options |= {"tokenizer": tokenizer, "endpoint": endpoint, "strict": strict, "trace_timeout": trace_timeout}
+        how: "PushOptions" = {"push": push, "public": public, "revision": revision, "pr": pr, "message": message}
         if dry_run:
             planned = api.plan(arch, max_shard=max_shard, image_processor=image_processor, **options)
         else:
@@ -99,12 +91,8 @@ def predict(
                 verify=check,
                 progress=progress,
                 image_processor=image_processor,
-                push=push,
-                public=public,
-                revision=revision,
-                pr=pr,
-                message=message,
                 keep=push is None or out is not None,
+                **how,
                 **options,
             )
     if dry_run:

@@ -19,3 +19,13 @@ class PredictOptions(TypedDict, total=False):
     endpoint: str | None
     strict: bool
     trace_timeout: float
+
+
+class PushOptions(TypedDict, total=False):
+    """The keywords of `write` that say where it pushes to."""
+
+    push: str | None
+    public: bool
+    revision: str | None
+    pr: bool
+    message: str | None
