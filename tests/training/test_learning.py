@@ -29,8 +29,8 @@ def sampled(count: int) -> list[Sampled]:
 def hypernet() -> Hypernet:
     torch.manual_seed(0)
     made = Hypernet(recipe("smoke").hypernet)
-    assert made.departure is not None
-    torch.nn.init.normal_(made.departure.head.weight, std=0.1)
+    assert made.residual is not None
+    torch.nn.init.normal_(made.residual.head.weight, std=0.1)
     return made
 
 
