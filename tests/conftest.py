@@ -219,9 +219,12 @@ def hypernet_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
 
     from paramgen.hypernets.config import first_light
+    from paramgen.hypernets.decoders.low_rank import LowRankConfig
+    from paramgen.hypernets.encoders.graphormer import GraphormerConfig
     from paramgen.hypernets.hypernet import Hypernet
 
     config = first_light()
+    assert isinstance(config.encoder, GraphormerConfig) and isinstance(config.decoder, LowRankConfig)
     small = replace(
         config,
         encoder=replace(config.encoder, hidden=16, layers=1, heads=2),

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 
 import paramgen
 
-NETWORKS = {
+NETWORKS: dict[str, tuple[str, Callable[[], Tensor]]] = {
     "timm:test_vit": ("timm", lambda: torch.zeros(1, 3, 160, 160)),
     "torchvision:squeezenet1_1": ("torchvision", lambda: torch.zeros(1, 3, 64, 64)),
     "transformers:gpt2?n_layer=1&n_embd=16&n_head=2&vocab_size=50": ("transformers", lambda: torch.ones(1, 5).long()),
@@ -40,7 +41,7 @@ def test_the_mode_is_the_constructors() -> None:
     config = transformers.GPT2Config(n_layer=1, n_embd=16, n_head=2, vocab_size=50)
     arch = "transformers:gpt2?n_layer=1&n_embd=16&n_head=2&vocab_size=50"
     assert paramgen.create(arch, init="library").training is transformers.GPT2LMHeadModel(config).training
-    kl = diffusers.AutoencoderKL()
+    kl: Any = diffusers.AutoencoderKL()
     assert paramgen.create("diffusers:AutoencoderKL", init="library").training is kl.training
 
 
@@ -49,19 +50,19 @@ def test_ones_own_factory_with_its_options(own: Path) -> None:
         own.read_text()
         + "\n\ndef frozen():\n    net = Tiny(4).eval()\n    net.conv.requires_grad_(False)\n    return net\n"
     )
-    module = paramgen.create(f"{own}:build", init="he", seed=1, overrides={"width": 5})
-    assert type(module).__name__ == "Tiny" and module.training and module.conv.weight.shape[0] == 5  # type: ignore
-    frozen = paramgen.create(f"{own}:frozen", init="he")
-    assert not frozen.training and not frozen.conv.weight.requires_grad  # type: ignore[union-attr]
-    assert frozen.head.weight.requires_grad  # type: ignore[union-attr]
+    module: Any = paramgen.create(f"{own}:build", init="he", seed=1, overrides={"width": 5})
+    assert type(module).__name__ == "Tiny" and module.training and module.conv.weight.shape[0] == 5
+    frozen: Any = paramgen.create(f"{own}:frozen", init="he")
+    assert not frozen.training and not frozen.conv.weight.requires_grad
+    assert frozen.head.weight.requires_grad
 
 
 def test_another_dtype_ties_and_the_callers_randomness() -> None:
     before = torch.random.get_rng_state()
     arch = "transformers:gpt2?n_layer=1&n_embd=16&n_head=2&vocab_size=50"
-    module = paramgen.create(arch, init="he", dtype="bf16")
+    module: Any = paramgen.create(arch, init="he", dtype="bf16")
     assert {each.dtype for each in module.parameters()} == {torch.bfloat16}
-    assert module.lm_head.weight is module.transformer.wte.weight  # type: ignore[union-attr]
+    assert module.lm_head.weight is module.transformer.wte.weight
     assert torch.random.get_rng_state().equal(before)
 
 
@@ -89,9 +90,9 @@ def test_it_fills_what_it_built_and_nothing_else(own: Path) -> None:
 
 def test_a_dtype_is_that_of_the_folder_and_of_nothing_else(tmp_path: Path) -> None:
     arch = next(name for name in NETWORKS if "llama" in name)
-    module = paramgen.create(arch, init="he", seed=1, dtype="bfloat16")
+    module: Any = paramgen.create(arch, init="he", seed=1, dtype="bfloat16")
     paramgen.write(arch, tmp_path / "out", init="he", seed=1, dtype="bfloat16")
-    loaded = paramgen.load(tmp_path / "out")
+    loaded: Any = paramgen.load(tmp_path / "out")
     assert {name: b.dtype for name, b in module.named_buffers()} == {n: b.dtype for n, b in loaded.named_buffers()}
     assert all(tensor.equal(loaded.state_dict()[name]) for name, tensor in module.state_dict().items())
-    assert module.config.dtype == loaded.config.dtype == torch.bfloat16  # type: ignore[union-attr]
+    assert module.config.dtype == loaded.config.dtype == torch.bfloat16

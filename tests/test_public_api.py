@@ -55,7 +55,7 @@ def test_every_function_shows_how_it_is_called(name: str) -> None:
     called = [node for node in ast.walk(ast.parse(example.source)) if isinstance(node, ast.Call)]
     assert f"paramgen.{name}" in [ast.unparse(call.func) for call in called]
     (call,) = (call for call in called if ast.unparse(call.func) == f"paramgen.{name}")
-    keywords = {keyword.arg: None for keyword in call.keywords}
+    keywords = {str(keyword.arg): None for keyword in call.keywords}
     inspect.signature(getattr(paramgen, name)).bind(*call.args, **keywords)  # takes what the example gives it
 
 

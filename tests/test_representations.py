@@ -98,7 +98,8 @@ def test_a_filled_module_says_so_and_is_still_the_rules() -> None:
     filled = paramgen.initialize_(module, init="he")
     assert filled == dict(filled) == {"weight": "he", "bias": "zero"} and filled.choice is None
     assert repr(filled).startswith("Filled(1 by he, 1 by zero; Prediction('module:")
-    assert paramgen.initialize_(module, init="auto").choice.reason
+    choice = paramgen.initialize_(module, init="auto").choice
+    assert choice is not None and choice.reason
 
 
 class Tables(HTMLParser):
@@ -138,7 +139,7 @@ def test_every_text_is_escaped(tmp_path: Path) -> None:
             return given
 
     Evil.__qualname__ = EVIL
-    with pytest.warns(paramgen.errors.TraceWarning):  # type: ignore[attr-defined]
+    with pytest.warns(paramgen.errors.TraceWarning):
         prediction = paramgen.predict(Evil(), init="library")
     for found in (prediction, prediction.architecture, prediction.graph, comparison(EVIL)):
         html = found._repr_html_()

@@ -1,6 +1,7 @@
 """Mixtures of experts are followed on fake tensors, compute what the library computes, and have the right roles."""
 
 import json
+from typing import Any
 
 import pytest
 import torch
@@ -40,7 +41,8 @@ def test_experts_are_stacked_maps_of_the_right_fan_in(kind: str) -> None:
 
 @torch.no_grad()
 def assert_the_same_function(architecture: Architecture) -> None:
-    config = type(architecture.module.config)(**architecture.layout.config)  # type: ignore[union-attr,arg-type,operator]
+    module: Any = architecture.module
+    config = type(module.config)(**architecture.layout.config)
     config._experts_implementation = "eager"
     module = AutoModelForCausalLM.from_config(config).eval()
     for parameter in module.parameters():

@@ -55,7 +55,7 @@ def test_seeds_draw_lazy_layers_apart() -> None:
 
 def test_written_and_loaded_into_a_lazy_module(tmp_path: Path) -> None:
     written = paramgen.write(lazy(), tmp_path / "out", init="library", example_input=IMAGES)
-    loaded = paramgen.load(tmp_path / "out", lazy())
+    loaded: Any = paramgen.load(tmp_path / "out", lazy())
     assert all(loaded.state_dict()[name].equal(tensor) for name, tensor in written.prediction)
     assert loaded.eval()(torch.randn(2, 3, 8, 8)).isfinite().all() and type(loaded[5]) is nn.Linear
 
@@ -120,5 +120,5 @@ def test_a_layer_that_is_used_twice_and_one_with_named_inputs() -> None:
         def forward(self, states: Tensor) -> Tensor:
             return self.again(self.first(input=states))
 
-    module = with_shapes(Twice(), ((torch.zeros(2, 4),), {}))
+    module: Any = with_shapes(Twice(), ((torch.zeros(2, 4),), {}))
     assert module.first is module.again and module.first.weight.shape == (4, 4)

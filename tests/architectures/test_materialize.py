@@ -1,5 +1,7 @@
 """Networks with values, for those who must run them."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -14,7 +16,7 @@ def test_it_computes_what_the_library_computes() -> None:
     """Buffers that no file has (rotary frequencies) included."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    overrides = {
+    overrides: dict[str, Any] = {
         "num_hidden_layers": 1, "hidden_size": 32, "intermediate_size": 48, "num_attention_heads": 4, "vocab_size": 50,
     }  # fmt: skip
     prediction = prepare("transformers:llama", init="library", overrides=overrides)
@@ -40,8 +42,9 @@ def test_ties_stay_and_the_original_is_left_alone() -> None:
 
     module = Tied()
     prediction = paramgen.predict(module, init="library")
-    real = materialize(prediction.architecture, dict(prediction))
-    assert real.head.weight is real.table.weight and torch.equal(real.scale, module.scale)
+    real: Any = materialize(prediction.architecture, dict(prediction))
+    assert prediction.architecture.module is not None
+    assert real.head.weight is real.table.weight and torch.equal(real.scale, dict(module.named_buffers())["scale"])
     assert all(tensor.is_meta for tensor in prediction.architecture.module.state_dict().values())
 
 

@@ -1,5 +1,7 @@
 """Modules on the meta device get memory and their first values in one step; ties and devices stay."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -39,10 +41,11 @@ def test_a_module_on_meta_is_given_memory_and_values() -> None:
 
 def test_only_what_has_no_memory_is_given_some() -> None:
     module = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4, device="meta"))
-    held, before = module[0].weight, module[0].weight.detach().clone()
+    first: Any = module[0]
+    held, before = first.weight, first.weight.detach().clone()
     rules = paramgen.initialize_(module, init="library")
     assert rules["0.weight"] == "kept" and rules["1.weight"] == "library"
-    assert module[0].weight is held and torch.equal(held, before)
+    assert first.weight is held and torch.equal(held, before)
     assert not any(tensor.is_meta for tensor in module.state_dict().values())
 
 

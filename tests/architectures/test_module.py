@@ -1,6 +1,7 @@
 """A user's own networks: files and live modules, neither of which is ever changed."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -162,7 +163,7 @@ def test_what_looks_meant_is_no_random_draw() -> None:
 
 
 def test_half_precision_and_modules_partly_on_meta() -> None:
-    layer = nn.Sequential(nn.Linear(4, 4).bfloat16(), nn.Linear(4, 4, device="meta"))
+    layer: Any = nn.Sequential(nn.Linear(4, 4).bfloat16(), nn.Linear(4, 4, device="meta"))
     manifest = from_module(layer).manifest
     assert manifest["0.weight"].dtype == torch.bfloat16
     held, drawn = manifest["0.weight"].program, manifest["1.weight"].program
@@ -177,15 +178,15 @@ def test_resets_that_fail_or_need_arguments_leave_a_module_on_meta_without_a_dra
                 raise TypeError("gain is needed")
             super().reset_parameters()
 
-    layer = Asking(3, 3, device="meta")
+    layer: Any = Asking(3, 3, device="meta")
     assert from_module(layer).manifest["weight"].program is not None
     layer.done = True
     assert from_module(layer).manifest["weight"].program is None
 
 
 def test_modules_that_cannot_be_copied_are_one_line() -> None:
-    layer = nn.Linear(2, 2)
-    layer.rows = (row for row in ())
+    layer: Any = nn.Linear(2, 2)
+    layer.rows = (row for row in "rows")
     with pytest.raises(ArchitectureError, match="cannot be copied to the meta device") as caught:
         meta_copy(layer)
     assert "\n" not in str(caught.value)
@@ -195,7 +196,7 @@ def test_a_live_transformers_model_is_kept_and_drawn_on_meta() -> None:
     ensure_torchvision()
     from transformers import GPT2Config, GPT2LMHeadModel
 
-    tokens = {"vocab_size": 60, "bos_token_id": 0, "eos_token_id": 0}
+    tokens: dict[str, Any] = {"vocab_size": 60, "bos_token_id": 0, "eos_token_id": 0}
     config = GPT2Config(n_layer=1, n_embd=8, n_head=2, n_positions=16, **tokens)
     model = GPT2LMHeadModel(config)
     nn.init.constant_(model.transformer.wte.weight, 7.0)
@@ -221,17 +222,18 @@ def small(name: str) -> nn.Module:
     ensure_torchvision()
     import transformers
 
+    library: Any = transformers
     sizes = {
         "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16, "vocab_size": 40,
         "max_position_embeddings": 16, "bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 1,
     }  # fmt: skip
     if name == "CLIPModel":
         towers = {key: {**sizes, "image_size": 8, "patch_size": 4} for key in ("text_config", "vision_config")}
-        return transformers.CLIPModel(transformers.CLIPConfig(**towers, projection_dim=8))
+        return library.CLIPModel(library.CLIPConfig(**towers, projection_dim=8))
     own = BUFFERS[name]
     if "dim" in own:
         sizes = {"vocab_size": 40, "max_position_embeddings": 16}
-    model = getattr(transformers, name)
+    model = getattr(library, name)
     made: nn.Module = model(model.config_class(**{**sizes, **own}))
     return made
 

@@ -46,7 +46,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def refused(tokenizer: object = None, image_processor: object = None, arch: Any = BERT, **overrides: Any) -> str:
     given = {"tokenizer": tokenizer, "image_processor": image_processor}
-    named = {name: None if value is None else str(value) for name, value in given.items()}
+    named: dict[str, Any] = {name: None if value is None else str(value) for name, value in given.items()}
     with pytest.raises(paramgen.ParamgenError) as caught:
         paramgen.write(arch, "out", init="library", overrides=overrides, **named)
     assert "\n" not in str(caught.value) and not Path("out").exists()

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,7 +43,7 @@ def drawn(fill: Callable[[nn.Module], object]) -> dict[str, Tensor]:
     return first
 
 
-def with_trunc_normal(dtype: torch.dtype, size: int = 200_000, **options: float) -> Tensor:
+def with_trunc_normal(dtype: torch.dtype, size: int = 200_000, **options: Any) -> Tensor:
     def fill(made: nn.Module) -> None:
         made.weight = nn.Parameter(torch.empty(size, dtype=dtype))
         nn.init.trunc_normal_(made.weight, **options)
@@ -148,7 +149,7 @@ def test_constants_keep_their_values() -> None:
 
 
 def test_a_device_that_a_constructor_asks_for_changes_nothing() -> None:
-    def fill(made: nn.Module) -> None:
+    def fill(made: Any) -> None:
         made.weight = nn.Parameter(torch.randn(50, 50, device="cpu"))
         made.linear = nn.Linear(64, 64, device="cpu")
         made.tied = made.linear
@@ -161,6 +162,7 @@ def test_a_device_that_a_constructor_asks_for_changes_nothing() -> None:
     assert first["weight"].std().item() == pytest.approx(1, abs=0.1)
     assert first["linear.weight"].std().item() == pytest.approx(0.125 / 3**0.5, rel=0.1)
     assert first["steps"].tolist() == list(range(6))
+    made: Any
     made, programs = record(module(fill))
     assert made.tied.weight is made.linear.weight
     assert not torch.equal(starts(programs, 0)["weight"], starts(programs, 1)["weight"])
@@ -195,14 +197,18 @@ def test_every_global_state_is_left_alone_and_irrelevant() -> None:
         torch.manual_seed(0)
         made.layers = nn.ModuleList(nn.Linear(2, 2) for _ in range(np.random.randint(1, 50)))
 
-    states = np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
+    states = np.random.get_state(legacy=False)["state"]["key"].tolist(), torch.get_rng_state().tolist()
+    first: Any
+    second: Any
     first, _ = record(module(fill))
-    assert states == (np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())
+    assert states == (np.random.get_state(legacy=False)["state"]["key"].tolist(), torch.get_rng_state().tolist())
     np.random.rand()
-    assert len(record(module(fill))[0].layers) == len(first.layers)
+    second, _ = record(module(fill))
+    assert len(second.layers) == len(first.layers)
 
 
 def test_nothing_of_the_networks_size_is_allocated() -> None:
+    made: Any
     made, programs = record(lambda: nn.Linear(10**6, 10**6))  # 4 TB
     assert made.weight.numel() == 10**12 and programs.keys() == {"weight", "bias"}
 
@@ -222,6 +228,8 @@ def test_refuses_lazy_layers_and_what_is_no_module() -> None:
 
 class Complex(nn.Module):
     """Complex numbers in every way in which constructors make them, some read as pairs of real ones."""
+
+    angles: Tensor
 
     def __init__(self) -> None:
         super().__init__()

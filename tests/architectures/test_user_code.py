@@ -4,7 +4,7 @@ import json
 import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -84,6 +84,8 @@ def test_neighbours_and_packages_are_found_now_and_later(
 def test_equal_names_of_two_files_do_not_collide(here: Path) -> None:
     for name, out in (("a", 3), ("b", 7)):
         put(here / name, {"my_model.py": SCRIPT.format(out=out), "neighbour.py": f"{BLOCK}    OUT = {out}\n"})
+    first: Any
+    second: Any
     first, second = (resolve(f"{name}/my_model.py:build").module for name in "ab")
     assert (first.OUT, second.OUT) == (3, 7)
     assert sys.modules[type(first).__module__].Block is type(first)  # as torch.compile and pickle look it up

@@ -2,10 +2,11 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from diffusers import UNet2DModel
+from diffusers.models.unets.unet_2d import UNet2DModel
 from safetensors.torch import load_file, save_file
 
 from checkpoints.collect import collect
@@ -23,7 +24,7 @@ def quiet(what: str, done: int, total: int) -> None:
     """Report nothing."""
 
 
-def published(folder: Path, seed: int, *, card: str = CARD, **changes: object) -> Path:
+def published(folder: Path, seed: int, *, card: str = CARD, **changes: Any) -> Path:
     """Save a network as its library does, with a card."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

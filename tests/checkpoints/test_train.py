@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -54,7 +55,7 @@ def trained_alone(recipe: ZooRecipe, names: list[int]) -> dict[int, dict[str, to
 
 
 @pytest.mark.parametrize("form", ["full", "low_rank"])
-def test_a_network_trains_in_company_as_it_does_alone(form: str) -> None:
+def test_a_network_trains_in_company_as_it_does_alone(form: Literal["full", "low_rank"]) -> None:
     recipe = replace(RECIPE, form=form, common=False, snapshots=(3,))
     together = trained_alone(recipe, [1, 5])
     alone = trained_alone(recipe, [5])[5]
@@ -127,9 +128,9 @@ def test_verify_measures_what_the_table_says_and_finds_a_changed_value(zoo: Path
         (again / name).parent.mkdir(parents=True, exist_ok=True)
         (again / name).write_bytes(content)
     shard = again / "shards" / "00000.safetensors"
-    content = bytearray(shard.read_bytes())
-    content[-3] ^= 1
-    shard.write_bytes(content)
+    changed = bytearray(shard.read_bytes())
+    changed[-3] ^= 1
+    shard.write_bytes(changed)
     damaged = verify(again, data=None, samples=0, report=quiet)
     assert damaged.whole == found.whole - 1 and "its hash differs" in damaged.skipped[0].reason
 

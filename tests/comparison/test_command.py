@@ -45,7 +45,7 @@ def compare(command: "Command", tmp_path: Path, photos: Path) -> "Command":
 
     def run(*arguments: object, **options: object) -> object:
         words = [str(word) for word in arguments]
-        for option, value in (("--arch", "my.py:build"), ("--data", photos), ("--out", "out")):
+        for option, value in (("--arch", "my.py:build"), ("--data", str(photos)), ("--out", "out")):
             if option not in words:
                 words += [option, value]
         return command("compare", *words, *(word for word in _missing(words)), **options)

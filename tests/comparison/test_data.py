@@ -5,6 +5,7 @@ import tarfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -43,10 +44,10 @@ def test_class_folders_are_numbered_by_name_and_split_as_they_say(photos: Path) 
     assert means.argmax(1).tolist() == [2, 1, 0]  # blue, green, red
 
 
-@pytest.mark.parametrize("kind", ["", ":gz", ":xz"])
-def test_a_tar_holds_the_same_as_its_folder(photos: Path, tmp_path: Path, kind: str) -> None:
-    file = tmp_path / f"photos.tar{kind.replace(':', '.')}"
-    with tarfile.open(file, f"w{kind}") as archive:
+@pytest.mark.parametrize("mode", ["w", "w:gz", "w:xz"])
+def test_a_tar_holds_the_same_as_its_folder(photos: Path, tmp_path: Path, mode: Any) -> None:
+    file = tmp_path / f"photos.tar{mode[1:].replace(':', '.')}"
+    with tarfile.open(file, mode) as archive:
         archive.add(photos, "some/where")
     for one, other in zip(read(photos), read(file), strict=True):
         order = [each.pixels.flatten(1).double().mean(1).argsort() for each in (one, other)]

@@ -1,5 +1,7 @@
 """Statistics of curves whose figures are known."""
 
+from typing import Any
+
 import pytest
 
 from paramgen.comparison.results import Curve, Spread
@@ -21,6 +23,7 @@ def test_the_area_is_a_mean_height() -> None:
 
 def test_a_curve_has_mean_and_std_over_seeds_at_each_point() -> None:
     found = Curve.of([[0.1, 0.2], [0.3, 0.2]])
-    assert found.mean == (0.2, 0.2) and found.std == (pytest.approx(0.141421, abs=1e-6), 0.0)
+    std: tuple[Any, ...] = (pytest.approx(0.141421, abs=1e-6), 0.0)
+    assert found.mean == (0.2, 0.2) and found.std == std
     assert found.at(0) == Spread.of([0.1, 0.3]) and found.at(-1).values == (0.2, 0.2)
     assert Curve.from_json(found.to_json()) == found

@@ -31,7 +31,7 @@ def build() -> nn.Module:
     return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(144, 2))
 
 
-EXAMPLE = ((torch.zeros(2, 3, 8, 8),), {})
+EXAMPLE: tuple[tuple[Any, ...], dict[str, Any]] = ((torch.zeros(2, 3, 8, 8),), {})
 
 
 def run(requested: Any, arrays: Any, **options: Any) -> dict[str, Any]:
@@ -184,7 +184,7 @@ def test_what_its_owner_froze_stays_frozen(arrays: tuple[Pixels, Pixels], monkey
         return found
 
     monkeypatch.setattr(training, "_measured", measured)
-    module = build()
+    module: Any = build()
     module[0].requires_grad_(False)
     run(module, arrays)
     (moved,) = trained

@@ -86,6 +86,7 @@ def predictions(source: str, folder: Path) -> Iterator[tuple[str, Prediction, di
         spec = f"{folder / 'own.py'}:{name}" if source == "module" else f"{source}:{name}"
         overrides = {"width": 12} if source == "module" else None
         prediction = paramgen.predict(spec, init="library", overrides=overrides)
+        assert prediction.architecture.example is not None
         arguments, options = prediction.architecture.example
         inputs = {str(place): value for place, value in enumerate(arguments)} | dict(options)
         probe = folder / f"probe{number}.safetensors"
@@ -130,7 +131,8 @@ def expected(prediction: Prediction, case: dict[str, Any], float32: bool) -> str
 @pytest.mark.parametrize("source", sorted(NETWORKS))
 def test_a_fresh_process_makes_of_it_what_was_predicted(source: str, tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text(OWN)
-    cases, wanted = [], []
+    cases: list[dict[str, Any]] = []
+    wanted = []
     for name, prediction, case in predictions(source, tmp_path):
         float32 = bool({source, name} & FLOAT32)
         logits = expected(prediction, case, float32)

@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -30,7 +31,8 @@ def test_networks_of_transformers_may_be_the_base(tmp_path: Path) -> None:
     from transformers import ConvNextConfig, ConvNextForImageClassification
 
     torch.manual_seed(0)
-    config = ConvNextConfig(num_stages=1, hidden_sizes=[4], depths=[1], image_size=8, num_labels=2)
+    sizes: dict[str, Any] = {"num_labels": 2}  # not in the signature of this config
+    config = ConvNextConfig(num_stages=1, hidden_sizes=[4], depths=[1], image_size=8, **sizes)
     base = ConvNextForImageClassification(config)
     slots = {name: list(tensor.shape) for name, tensor in base.state_dict().items() if "pwconv" in name}
     pipeline_of(base, flow(), slots=slots).save_pretrained(tmp_path / "words")

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,17 +18,22 @@ WORDS = torch.nn.functional.normalize(torch.randn(2, 384, generator=torch.Genera
 def pipeline(pipeline_folder: Path) -> WeightDiffusionPipeline:
     """What diffusers' own loader makes of the folder."""
     loaded = WeightDiffusionPipeline.from_pretrained(pipeline_folder)
-    loaded.set_progress_bar_config(disable=True)
+    without_bar(loaded)
     return loaded
+
+
+def without_bar(pipeline: Any) -> None:
+    pipeline.set_progress_bar_config(disable=True)
 
 
 def seeded(*seeds: int) -> list[torch.Generator]:
     return [torch.Generator().manual_seed(seed) for seed in seeds]
 
 
-def drawn(pipeline: WeightDiffusionPipeline, seed: int = 0, **options: object) -> dict[str, Tensor]:
-    output = pipeline(prompt_embeds=WORDS[:1], num_inference_steps=3, generator=seeded(seed), **options)
-    return output.states[0]
+def drawn(pipeline: WeightDiffusionPipeline, seed: int = 0, **options: Any) -> dict[str, Tensor]:
+    output: Any = pipeline(prompt_embeds=WORDS[:1], num_inference_steps=3, generator=seeded(seed), **options)
+    state: dict[str, Tensor] = output.states[0]
+    return state
 
 
 def test_a_state_is_whole_and_the_base_stays(pipeline: WeightDiffusionPipeline) -> None:
@@ -42,14 +48,14 @@ def test_a_state_is_whole_and_the_base_stays(pipeline: WeightDiffusionPipeline) 
 def test_the_seed_and_the_words_decide(pipeline: WeightDiffusionPipeline) -> None:
     assert states_equal(drawn(pipeline), drawn(pipeline))
     assert not states_equal(drawn(pipeline), drawn(pipeline, 1))
-    other = pipeline(prompt_embeds=WORDS[1:], num_inference_steps=3, generator=seeded(0)).states[0]
-    assert not states_equal(drawn(pipeline), other)
+    other: Any = pipeline(prompt_embeds=WORDS[1:], num_inference_steps=3, generator=seeded(0))
+    assert not states_equal(drawn(pipeline), other.states[0])
 
 
 def test_several_prompts_are_as_if_each_were_alone(pipeline: WeightDiffusionPipeline) -> None:
-    both = pipeline(prompt_embeds=WORDS, num_inference_steps=3, generator=seeded(0, 1)).states
+    both: Any = pipeline(prompt_embeds=WORDS, num_inference_steps=3, generator=seeded(0, 1))
     alone = drawn(pipeline)
-    assert all(torch.allclose(tensor, alone[name], atol=1e-5) for name, tensor in both[0].items())
+    assert all(torch.allclose(tensor, alone[name], atol=1e-5) for name, tensor in both.states[0].items())
 
 
 @pytest.mark.parametrize(
@@ -64,10 +70,10 @@ def test_several_prompts_are_as_if_each_were_alone(pipeline: WeightDiffusionPipe
 )
 def test_schedulers_of_diffusers_sample_and_are_stored(scheduler: object, tmp_path: Path) -> None:
     made = pipeline_of(network(), scheduler)
-    made.set_progress_bar_config(disable=True)
+    without_bar(made)
     made.save_pretrained(tmp_path / "stored")
     again = WeightDiffusionPipeline.from_pretrained(tmp_path / "stored")
-    again.set_progress_bar_config(disable=True)
+    without_bar(again)
     read = drawn(again)
     assert all(torch.allclose(tensor, read[name], rtol=1e-3, atol=1e-3) for name, tensor in drawn(made).items())
     assert not states_equal(drawn(made), drawn(made, 1))
@@ -125,6 +131,6 @@ def test_steps_that_are_not_followed_leave_the_noise(pipeline: WeightDiffusionPi
         ({"callback_on_step_end_tensor_inputs": ["latents"]}, "there is: sample"),
     ],
 )
-def test_what_cannot_be_is_refused(pipeline: WeightDiffusionPipeline, options: dict[str, object], said: str) -> None:
+def test_what_cannot_be_is_refused(pipeline: WeightDiffusionPipeline, options: dict[str, Any], said: str) -> None:
     with pytest.raises(PipelineError, match=said):
         pipeline(prompt_embeds=WORDS, **options)

@@ -14,7 +14,7 @@ from paramgen.graphs import cache
 from paramgen.graphs.cache import cached_graph
 from paramgen.graphs.graph_json import graph_hash
 from paramgen.graphs.schema import Graph
-from paramgen.graphs.tracing.fallbacks import Tracing
+from paramgen.graphs.tracing.fallbacks import Tracing, graph_of
 
 SMALL = "timm:vit_tiny_patch16_224?depth=1"
 
@@ -29,7 +29,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def traced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return the names of what is traced from now on."""
     names: list[str] = []
-    trace: Callable[[Architecture, Tracing], Graph] = cache.graph_of
+    trace: Callable[[Architecture, Tracing], Graph] = graph_of
 
     def noted(architecture: Architecture, tracing: Tracing) -> Graph:
         names.append(architecture.spec)
@@ -58,7 +58,7 @@ def test_another_configuration_or_attribute_is_another_graph(
     cached_graph(architecture)
     cached_graph(resolve("timm:vit_tiny_patch16_224?depth=1&img_size=32"))
     explicit = resolve(SMALL)
-    attention = explicit.module.blocks[0].attn  # type: ignore[union-attr,index,operator]
+    attention = explicit.module.blocks[0].attn  # type: ignore[union-attr,index]
     attention.fused_attn = not attention.fused_attn
     cached_graph(explicit)
     assert len(traced) == len(list(folder.iterdir())) == 3

@@ -93,7 +93,7 @@ def test_a_kept_value_cannot_travel() -> None:
 
 
 def test_of_a_live_module_plain_values_and_its_layers_own_programs_travel() -> None:
-    module = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Linear(4, 2, bias=False))
+    module: Any = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Linear(4, 2, bias=False))
     nn.init.zeros_(module[2].weight)
     nn.init.constant_(module[0].bias, -4.6)
     architecture = from_module(module)

@@ -115,7 +115,7 @@ def test_arguments_by_name_are_those_by_position() -> None:
 SMALL = op("zeros.default", [64], out=0, **BYTES)
 MANY = op("empty.memory_format", [20_000], out=0, **BYTES)
 WIDE = [op("full.default", [12_000_000], 1.0, out=register, **DOUBLES) for register in (1, 2)]
-HOSTILE = {
+HOSTILE: dict[str, tuple[Any, ...]] = {
     "splits by name": ("20,000 parts", MANY, ["split.Tensor", [], {"self": R0, "split_size": 1}, [1]]),
     "splits by place": ("20,000 parts", MANY, ["split.Tensor", [R0, 1], {}, [1]]),
     "parts by name": ("20,000 parts", MANY, ["unbind.int", [], {"self": R0}, [1]]),

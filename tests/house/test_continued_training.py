@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -48,7 +49,8 @@ def test_two_processes_go_on_from_the_meta_device(tmp_path: Path) -> None:
     with torch.no_grad():  # both processes had our weights, and a batch of its own each
         alone = [float(model(batch, labels=batch).loss) for batch in (windows(text, 0), windows(text, 1))]
     assert losses[0] == pytest.approx(sum(alone) / 2, abs=1e-3)
-    _, info = AutoModelForCausalLM.from_pretrained(tmp_path / "trained", output_loading_info=True)
+    loaded: Any = AutoModelForCausalLM.from_pretrained(tmp_path / "trained", output_loading_info=True)
+    _, info = loaded
     assert not info["missing_keys"] and not info["unexpected_keys"]
     assert "lm_head.weight" not in load_file(tmp_path / "trained" / "model.safetensors")  # tied, stored once
 

@@ -54,7 +54,8 @@ def test_missing_operators_are_declared_once(declared: list[str], monkeypatch: p
     for _ in range(3):
         shim.ensure_torchvision()
     assert declared == ["nms", "qnms"]
-    torch.ops.torchvision.nms = torch.ops.torchvision.qnms = object()
+    operators: Any = torch.ops.torchvision
+    operators.nms = operators.qnms = object()
     shim.ensure_torchvision.cache_clear()  # another copy of the shim, or torchvision itself, has declared them
     shim.ensure_torchvision()
     assert declared == ["nms", "qnms"]

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ VIT = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "int
 LLAMA = {"vocab_size": 64, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
 UNET = {"sample_size": 8, "layers_per_block": 1, "block_out_channels": [32, 32], "norm_num_groups": 8}
 UNET |= {"down_block_types": ["DownBlock2D"] * 2, "up_block_types": ["UpBlock2D"] * 2}
-STARTS = {
+STARTS: dict[str, tuple[str, dict[str, Any], str]] = {
     "vit": ("transformers:vit", VIT | {"patch_size": 8}, "5GB"),
     "timm": ("timm:test_vit", {}, "5GB"),
     "unet": ("diffusers:UNet2DModel", UNET, "5GB"),

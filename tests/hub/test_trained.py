@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -46,7 +46,7 @@ def test_weights_are_selected_from_the_very_file(donor: Path) -> None:
 def test_a_config_beside_the_file_is_enough_to_grow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     paramgen.write("transformers:gpt2", "small", init="library", overrides=GPT2)
-    wanted = {"overrides": {**GPT2, "n_embd": 16}, "seed": 1}
+    wanted: dict[str, Any] = {"overrides": {**GPT2, "n_embd": 16}, "seed": 1}
     file = paramgen.predict("transformers:gpt2", init="grow:small/model.safetensors", **wanted).state_dict()
     folder = paramgen.predict("transformers:gpt2", init="grow:small", **wanted).state_dict()
     assert all(torch.equal(file[name], folder[name]) for name in folder)

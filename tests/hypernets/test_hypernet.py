@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -158,7 +159,8 @@ def test_predictions_that_are_not_finite_are_refused_except_in_training(
     native: Hypernet, view: View, default: dict[str, Tensor]
 ) -> None:
     open_gates(native)
-    native.decoder.expand.weight.data.fill_(float("nan"))
+    decoder: Any = native.decoder
+    decoder.expand.weight.data.fill_(float("nan"))
     with torch.no_grad(), pytest.raises(HypernetError, match=r"not finite for 'conv.weight'"):
         list(native(view, default.__getitem__))
     assert len(list(native.train()(view, default.__getitem__))) == 6

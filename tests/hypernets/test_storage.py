@@ -2,6 +2,7 @@ import json
 from copy import deepcopy
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -54,7 +55,7 @@ def test_the_config_is_readable_json_and_the_folder_has_a_card(folder: Path, res
 def test_bfloat16_files_are_read_as_float32(folder: Path, residual_config: HypernetConfig) -> None:
     state = load_file(folder / "model.safetensors")
     save_file({name: tensor.bfloat16() for name, tensor in state.items()}, folder / "model.safetensors")
-    hypernet = Hypernet.from_pretrained(folder)
+    hypernet: Any = Hypernet.from_pretrained(folder)
     assert {parameter.dtype for parameter in hypernet.parameters()} == {torch.float32}
     torch.testing.assert_close(
         hypernet.encoder.edges.code.weight, state["encoder.edges.code.weight"], rtol=1e-2, atol=0
@@ -82,6 +83,7 @@ def test_the_hash_is_that_of_the_file(folder: Path, residual_config: HypernetCon
 def test_copies_are_independent(folder: Path) -> None:
     hypernet = Hypernet.from_pretrained(folder)
     copy = deepcopy(hypernet)
+    assert copy.residual is not None and hypernet.residual is not None
     copy.residual.head.weight.data.fill_(1)
     assert hypernet.residual.head.weight.abs().sum() == 0
     assert copy.config == hypernet.config

@@ -11,6 +11,7 @@ from paramgen.errors import HypernetError
 from paramgen.graphs.analysis.address import Address
 from paramgen.graphs.analysis.addressed_slots import AddressedSlot, Slice
 from paramgen.graphs.views.view import View
+from paramgen.hypernets.config import HypernetConfig
 from paramgen.hypernets.hypernet import Hypernet
 from paramgen.hypernets.loading import load
 from paramgen.hypernets.supernet import Supernet, SupernetConfig
@@ -208,7 +209,7 @@ def test_hostile_configurations_are_refused(
         load(str(tmp_path))
 
 
-def test_loading_tells_hypernets_apart(residual_config, tmp_path: Path) -> None:
+def test_loading_tells_hypernets_apart(residual_config: HypernetConfig, tmp_path: Path) -> None:
     Hypernet(residual_config).save_pretrained(tmp_path)
     assert isinstance(load(str(tmp_path)), Hypernet)
 

@@ -32,7 +32,7 @@ def cnn() -> nn.Module:
 
 def content(*scores: tuple[str, float | None], **changes: Any) -> dict[str, Any]:
     """Return a table in which the first of `scores` is best for plain CNNs, and nothing else was measured."""
-    nothing = {"initializers": [{"init": "library", "accuracy": None}], "networks": [], "data": []}
+    nothing: dict[str, Any] = {"initializers": [{"init": "library", "accuracy": None}], "networks": [], "data": []}
     nothing |= {"steps": 0, "seeds": 0, "largest": 0}
     ranked = [{"init": init, "accuracy": accuracy} for init, accuracy in scores]
     own = {"initializers": ranked, "networks": ["a", "b"], "data": ["CIFAR-10"], "steps": 500, "seeds": 3}
@@ -71,13 +71,15 @@ def test_what_was_not_measured_gets_the_default_initialization(fake: Fake) -> No
     fake(("orthogonal", 0.512), ("library", 0.45))
     prediction = paramgen.predict(nn.Linear(6, 4), example_input=torch.zeros(2, 6))
     assert set(prediction.rules.values()) == set(paramgen.predict(nn.Linear(6, 4), init="library").rules.values())
+    assert prediction.choice is not None
     assert prediction.choice.reason == ("plain MLP: nothing is known to be better, as no such network was measured yet")
 
 
 def test_nothing_better_than_the_library_is_said_so(fake: Fake) -> None:
     fake(("library", 0.45))
-    reason = paramgen.predict(cnn(), example_input=IMAGES).choice.reason
-    assert reason.startswith(
+    choice = paramgen.predict(cnn(), example_input=IMAGES).choice
+    assert choice is not None
+    assert choice.reason.startswith(
         "plain CNN: nothing is known to be better; none trained significantly better than library (45.0 %) on"
     )
 
@@ -90,7 +92,9 @@ def test_it_does_not_reach_far_beyond_what_was_measured(monkeypatch: pytest.Monk
         chosen = paramgen.predict(cnn(), example_input=IMAGES).choice
         assert chosen is not None and chosen.init == init
     said = f"nothing is known to be better for one of {parameters:,} parameters; the largest that was measured has"
-    assert chosen.reason == f"plain CNN: {said} {largest:,}"  # and no word of what did better on smaller ones
+    assert (
+        chosen is not None and chosen.reason == f"plain CNN: {said} {largest:,}"
+    )  # and no word of what did better on smaller ones
 
 
 def test_what_must_run_the_network_gives_way_where_it_cannot(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,7 +108,8 @@ def test_what_must_run_the_network_gives_way_where_it_cannot(fake: Fake, monkeyp
     assert chosen.reason.endswith("; lsuv did better, but it runs the network, and a graph alone cannot be run")
     assert dict(initializer.tensors(bare, prediction.graph, seed=0)).keys() == prediction.rules.keys()
     monkeypatch.setattr(auto, "MAX_RUN", 10)
-    assert "which has more than 10 elements" in paramgen.predict(cnn(), example_input=IMAGES).choice.reason
+    chosen = paramgen.predict(cnn(), example_input=IMAGES).choice
+    assert chosen is not None and "which has more than 10 elements" in chosen.reason
 
 
 BROKEN: list[tuple[dict[str, Any] | str, str]] = [

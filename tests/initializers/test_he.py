@@ -1,5 +1,7 @@
 """Variance kept by rectifiers."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -60,7 +62,7 @@ def test_biases_are_zero_where_the_library_would_draw_them() -> None:
 
 
 def test_a_bias_that_was_meant_is_kept() -> None:
-    module = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 3))
+    module: Any = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 3))
     nn.init.constant_(module[1].bias, -4.6)
     rules = paramgen.initialize_(module, init="he")
     assert rules == {"0.weight": "he", "0.bias": "zero", "1.weight": "he", "1.bias": "kept"}

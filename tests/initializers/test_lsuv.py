@@ -24,7 +24,8 @@ LLAMA = {
 
 def variances(prediction: Prediction, inputs: Any) -> dict[str, float]:
     """Variance of what every linear and convolutional module makes of its input, without the bias."""
-    module, found = materialize(prediction.architecture, dict(prediction)), {}
+    module = materialize(prediction.architecture, dict(prediction))
+    found: dict[str, float] = {}
 
     def note(name: str, layer: nn.Module) -> None:
         def hook(layer: Any, given: Any, output: Tensor) -> None:

@@ -51,7 +51,7 @@ CONFIG = {"architecture": "resnet18", "num_classes": 10}
 
 
 def test_the_metadata_and_the_text_of_a_plain_folder() -> None:
-    card = ModelCard(card_text(record(), CONFIG, "out"))
+    card: Any = ModelCard(card_text(record(), CONFIG, "out"))
     assert card.data.to_dict() == {
         "library_name": "timm",
         "license": "apache-2.0",
@@ -87,7 +87,7 @@ def test_what_a_folder_says_cannot_break_out_of_its_card(text: str) -> None:
     for source in ("timm", "transformers", "module"):
         whole = card_text(said | {"source": source}, config, text or "out")
         assert whole.encode() and not is_edited(whole)
-        card = ModelCard(whole)
+        card: Any = ModelCard(whole)
         assert card.data.license is None and card.data.base_model is None and card.data.datasets is None
         assert card.data.tags == ["paramgen", "weight-initialization"]
         marked = MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(card.text)
@@ -191,10 +191,10 @@ def test_library_and_task(source: str, config: Mapping[str, Any], library: str, 
 
 def test_inherited_weights_keep_the_licence_of_their_source() -> None:
     known = {"from": "org/big@main", "repo": "org/big", "license": "mit", "datasets": ["org/data"]}
-    card = ModelCard(card_text(record(provenance=known, initializer={"larger_model": "org/big"}), CONFIG, "out"))
+    card: Any = ModelCard(card_text(record(provenance=known, initializer={"larger_model": "org/big"}), CONFIG, "out"))
     assert (card.data.license, card.data.base_model, card.data.datasets) == ("mit", "org/big", ["org/data"])
     assert "`org/big@main`, which is under `mit`" in card.text
-    unknown = ModelCard(card_text(record(provenance={"from": "big"}), CONFIG, "out"))
+    unknown: Any = ModelCard(card_text(record(provenance={"from": "big"}), CONFIG, "out"))
     assert unknown.data.license is None and "licence is not known here" in unknown.text
 
 
@@ -281,7 +281,7 @@ def test_a_card_follows_what_was_filled() -> None:
     assert "| `hypernet` | 1 | 4 | 40.0 % |" in card and "| `library` | 1 | 6 | 60.0 % |" in card
     assert "40.0 % of their values come from `paramgen/vision`" in card
     made["tensors"]["a"] = {"rule": "library", "shape": [2, 5], "sha256": "cd" * 32}
-    nothing = ModelCard(card_text(made, CONFIG, "out"))  # as older versions wrote where a hypernet filled nothing
+    nothing: Any = ModelCard(card_text(made, CONFIG, "out"))  # as older versions wrote where a hypernet filled nothing
     assert "paramgen/vision" not in nothing.content and nothing.data.datasets is None
     assert not any(figure in nothing.content for figure in figures)
 

@@ -10,8 +10,10 @@ import pytest
 
 import paramgen
 from paramgen.hypernets import supernet
+from paramgen.hypernets.matching import match_addresses
 from paramgen.output import planning
 from paramgen.storage import digest, folder
+from paramgen.storage.plan import plan
 
 TINY = "timm:test_vit?img_size=32&patch_size=8&num_classes=10"
 
@@ -29,11 +31,11 @@ def test_one_call_checks_plans_matches_and_hashes_once(
 
         return counting
 
-    monkeypatch.setattr(planning, "plan", counted("plan", planning.plan))
-    monkeypatch.setattr(supernet, "match_addresses", counted("matched", supernet.match_addresses))
+    monkeypatch.setattr(planning, "plan", counted("plan", plan))
+    monkeypatch.setattr(supernet, "match_addresses", counted("matched", match_addresses))
     monkeypatch.setattr(folder, "checked_target", counted("checked_target", folder.checked_target))
     monkeypatch.setattr("paramgen.output.write.checked_target", folder.checked_target)
-    monkeypatch.setattr(digest.hashlib, "file_digest", counted("hash", hashlib.file_digest))
+    monkeypatch.setattr(hashlib, "file_digest", counted("hash", hashlib.file_digest))
     digest._sha256.cache_clear()
     paramgen.write(TINY, tmp_path / "out", init=init, verify=False)
     beside = len({"config.json"})  # whose digest the record has

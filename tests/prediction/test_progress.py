@@ -1,7 +1,7 @@
 """Bars in Python: where somebody sees them and after a while; at once if requested; never with False."""
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from paramgen.prediction import progress as module
 
 
 @pytest.fixture
-def screen(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
+def screen(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     """What a terminal shows."""
     heard = io.StringIO()
     monkeypatch.setattr(module, "Console", lambda **options: Console(file=heard, force_terminal=True, width=100))
@@ -25,7 +25,12 @@ def screen(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
 def clock(monkeypatch: pytest.MonkeyPatch) -> list["Clock"]:
     """The clocks that were set; they stand still until a test has them ring."""
     clocks: list[Clock] = []
-    monkeypatch.setattr(module, "Timer", lambda *given: clocks.append(Clock(*given)) or clocks[-1])
+
+    def timer(seconds: float, call: Callable[[], None]) -> Clock:
+        clocks.append(Clock(seconds, call))
+        return clocks[-1]
+
+    monkeypatch.setattr(module, "Timer", timer)
     return clocks
 
 

@@ -12,6 +12,7 @@ import torch
 
 import paramgen
 from paramgen.graphs.views.published import view
+from paramgen.graphs.views.published.distances import distances
 from paramgen.initializers.hypernet import HYPERNET, IN_PART
 from paramgen.prediction import Prediction
 from paramgen.published.convert import convert
@@ -80,8 +81,7 @@ def test_a_converted_file_predicts_what_the_reference_predicts(case: recipe.Case
 
 
 def test_a_cutoff_that_is_one_edge_off_shows(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = view.distances
-    monkeypatch.setattr(view, "distances", lambda edges, nodes, cutoff: whole(edges, nodes, cutoff - 1))
+    monkeypatch.setattr(view, "distances", lambda edges, nodes, cutoff: distances(edges, nodes, cutoff - 1))
     assert max(differences(DEEP, folders["ghn3"]).values()) > 1e-4
 
 

@@ -109,7 +109,13 @@ def test_what_cannot_be_compared(changed: dict[str, Any], said: str) -> None:
 
 
 def test_other_predictions_are_not_compared() -> None:
-    for other in ({}, {"initializer": {}}, {"initializer": 3}, {"initializer": {"hypernet": "paramgen/x"}}):
+    others: tuple[dict[str, Any], ...] = (
+        {},
+        {"initializer": {}},
+        {"initializer": 3},
+        {"initializer": {"hypernet": "paramgen/x"}},
+    )
+    for other in others:
         assert compare(other, lambda: 0.0) is None
 
 

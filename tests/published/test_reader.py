@@ -74,7 +74,7 @@ def test_what_surrounds_the_tensors_of_a_training_run_is_read(put: Callable[[byt
     assert content["epoch"] == 3
     assert content["names"] == {"a", "b"}
     assert content["optimizer"]["param_groups"][0]["betas"] == (0.9, 0.999)
-    assert torch.equal(content["state_dict"]["0.weight"].tensor(), model[0].weight)
+    assert torch.equal(content["state_dict"]["0.weight"].tensor(), model.state_dict()["0.weight"])
     assert read(put(hostile.program(namespace))).content == {"lr": 0.5}
 
 

@@ -3,6 +3,7 @@
 import json
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterator
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -284,7 +285,7 @@ def test_what_is_no_endpoint(endpoint: str, network: Path, tmp_path: Path) -> No
 def test_nobody_answers(network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     waits: list[float] = []
     monkeypatch.setattr(paramgen.serving.client, "LONGEST_WAIT", 60.0)
-    monkeypatch.setattr(paramgen.serving.client.time, "sleep", waits.append)
+    monkeypatch.setattr(time, "sleep", waits.append)
     with pytest.raises(EndpointError, match="cannot be reached: .*leave endpoint out") as refusal:
         write(network, tmp_path / "start", init="he", endpoint="http://127.0.0.1:1")
     assert "\n" not in str(refusal.value) and sum(waits) < 5 and list(tmp_path.iterdir()) == []

@@ -145,9 +145,12 @@ def test_readers_share_one_prediction(serve: Any, graphs: Graphs, monkeypatch: p
     running.predict(body, Range="bytes=0-7")
     drawn: list[str] = []
     draw = paramgen.initializers.library.default_weights
-    monkeypatch.setattr(
-        paramgen.initializers.library, "default_weights", lambda slot, seed: drawn.append(slot.name) or draw(slot, seed)
-    )
+
+    def noted(slot: Any, seed: int) -> Tensor:
+        drawn.append(slot.name)
+        return draw(slot, seed)
+
+    monkeypatch.setattr(paramgen.initializers.library, "default_weights", noted)
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda _: running.predict(body).content, range(16)))
     assert len(set(answers)) == 1

@@ -127,7 +127,7 @@ def test_more_than_the_limits(running: Any, graphs: Graphs) -> None:
 
 
 def test_a_body_of_very_many_values(running: Any) -> None:
-    many = {"graph": {"x": [[] for _ in range(40_000)]}}
+    many: dict[str, Any] = {"graph": {"x": [[] for _ in range(40_000)]}}
     refusal(running.predict(many), 422)  # no graph, but it was read
     content = json.dumps(many).encode()
     from serve.problems import Problem
@@ -272,9 +272,9 @@ def test_without_keys_only_this_machine_is_answered(running: Any) -> None:
     access = Access(Settings())
     for server in (("127.0.0.1", 8000), ("::1", 8000), ("::ffff:127.0.0.1", 8000), ("/run/paramgen.sock", None)):
         assert access.admit({"server": server}, {"host": "localhost:8000"}) == "local"
-    for server in (("0.0.0.0", 80), ("10.0.0.1", 80), ("example.org", 80), None):
+    for other in (("0.0.0.0", 80), ("10.0.0.1", 80), ("example.org", 80), None):
         with pytest.raises(Exception, match="has no keys"):
-            access.admit({"server": server}, {"host": "localhost"})
+            access.admit({"server": other}, {"host": "localhost"})
 
 
 def test_keys_in_the_settings_are_hashes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,8 @@ def test_answers_are_as_described(serve: Any) -> None:
     described = running.client.get("/openapi.json").text
     small = described.replace("vit_b16", "timm:test_vit").replace("num_labels", "num_classes")  # in the examples
     schema = schemathesis.openapi.from_dict(json.loads(small))
-    found = {operation.label: operation for operation in (each.ok() for each in schema.get_all_operations())}
+    results: Any = schema.get_all_operations()
+    found = {operation.label: operation for operation in (each.ok() for each in results)}
     assert sorted(found) == sorted(OPERATIONS)
     for operation in found.values():
         _try(operation, running.url, examples=15 if operation.label.endswith(("predict", "weights")) else 5)

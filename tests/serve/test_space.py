@@ -21,7 +21,7 @@ class Told(Exception):
 
 @pytest.fixture
 def space(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
-    monkeypatch.setitem(sys.modules, "gradio", SimpleNamespace(Error=Told, Blocks=object))  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "gradio", SimpleNamespace(Error=Told, Blocks=object))
     spec = importlib.util.spec_from_file_location("space", APP)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)

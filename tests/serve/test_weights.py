@@ -21,6 +21,7 @@ import serve.service
 from paramgen.initializers.hypernet import HypernetInitializer
 from paramgen.serving.allowlist import INITIALIZERS
 from serve.orders import network_of, order_of
+from serve.rendering import weights
 from serve.schemas import PredictRequest
 from serve.settings import Settings
 
@@ -99,7 +100,7 @@ def test_a_named_network_by_post_and_by_get_is_the_same_file(running: Any, tmp_p
 
 @pytest.mark.slow
 def test_words_make_the_file_of_the_command_line(running: Any, tmp_path: Path) -> None:
-    requested = {"prompt": "pencil sketch", "seed": 3}
+    requested: dict[str, Any] = {"prompt": "pencil sketch", "seed": 3}
     paramgen.write(None, tmp_path / "start", verify=False, **requested)
     wanted = (tmp_path / "start" / "diffusion_pytorch_model.safetensors").read_bytes()
     posted = running.predict(requested)
@@ -150,7 +151,7 @@ def test_who_has_the_file_is_told_so(running: Any, graphs: Graphs, monkeypatch: 
 
 def test_the_etag_is_another_for_everything_that_the_bytes_depend_on(running: Any, graphs: Graphs) -> None:
     plain = {"graph": graphs(), "init": "he", "seed": 0}
-    other = [{"seed": 1}, {"init": "xavier"}, {"init": "he?mode=fan_out"}, {"dtype": "float16"}]
+    other: list[dict[str, Any]] = [{"seed": 1}, {"init": "xavier"}, {"init": "he?mode=fan_out"}, {"dtype": "float16"}]
     requested = [plain, *({**plain, **change} for change in other), {**plain, "graph": graphs(depth=5)}]
     tags = [running.predict(body, Range="bytes=0-0").headers["etag"] for body in requested]
     assert len(set(tags)) == len(tags)
@@ -223,8 +224,12 @@ def test_a_slot_is_drawn_once_for_all_its_ranges(
     body = {"graph": graphs(), "init": "orthogonal", "seed": 3}
     size = running.predict(body, Range="bytes=0-7").headers["content-range"].rpartition("/")[2]
     made: list[Any] = []
-    rendered = serve.service.weights
-    monkeypatch.setattr(serve.service, "weights", lambda *given: made.append(given) or rendered(*given))
+
+    def rendered(*given: Any) -> Any:
+        made.append(given)
+        return weights(*given)
+
+    monkeypatch.setattr(serve.service, "weights", rendered)
     fresh = {**body, "seed": 4}
     requested = [int(size) - 1 - back for back in (100, 200, 400, 800)]  # of one matrix
     answers = [running.predict(fresh, Range=f"bytes={first}-{first}") for first in requested]
@@ -234,8 +239,12 @@ def test_a_slot_is_drawn_once_for_all_its_ranges(
 
 def test_a_range_of_what_is_made_together_is_made_once(running: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[Any] = []
-    rendered = serve.service.weights
-    monkeypatch.setattr(serve.service, "weights", lambda *given: made.append(given) or rendered(*given))
+
+    def rendered(*given: Any) -> Any:
+        made.append(given)
+        return weights(*given)
+
+    monkeypatch.setattr(serve.service, "weights", rendered)
     body = {"arch": "timm:test_vit", "init": "lsuv"}
     parts = [running.predict(body, Range=f"bytes={first}-{first + 9}").content for first in (9_000, 100, 50_000)]
     content = running.predict(body).content

@@ -63,7 +63,7 @@ def test_an_import_is_whole_before_work_ends(tmp_path: Path, monkeypatch: pytest
     monkeypatch.syspath_prepend(tmp_path)
 
     def work() -> None:
-        import slowly_imported  # type: ignore[import-not-found]  # noqa: F401
+        import slowly_imported  # noqa: F401
 
         forever()
 

@@ -24,7 +24,7 @@ def state():
     functional = torch.nn.functional
     return (
         random.getstate(),
-        np.random.get_state()[1].tolist(),
+        np.random.get_state(legacy=False)["state"]["key"].tolist(),
         torch.get_rng_state().tolist(),
         functional.has_torch_function,
         functional.has_torch_function_unary,
@@ -96,7 +96,7 @@ def test_networks_do_not_wait_for_each_other(command: "Command", program: str) -
 
 
 def state() -> tuple[Any, ...]:
-    return random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()  # type: ignore[index,union-attr]
+    return random.getstate(), np.random.get_state(legacy=False)["state"]["key"].tolist(), torch.get_rng_state().tolist()
 
 
 @pytest.mark.parametrize("take", [random.random, np.random.rand, lambda: torch.rand(()).item()])

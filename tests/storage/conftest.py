@@ -71,6 +71,7 @@ def server() -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-W", "ignore", "-c", SERVER]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         yield process
+        assert process.stdin is not None
         process.stdin.close()
 
 
@@ -81,8 +82,10 @@ def forked(server: subprocess.Popen[str], tmp_path_factory: pytest.TempPathFacto
 
     def run(code: str, *, signal: int = 0, after: float = 0.0, when: Path | None = None) -> Outcome:
         job = {"code": code, "log": str(log), "root": str(tmp_path), "signal": signal, "after": after}
+        assert server.stdin is not None and server.stdout is not None
         server.stdin.write(json.dumps({**job, "when": str(when) if when else ""}) + "\n")
         server.stdin.flush()
-        return Outcome(*json.loads(server.stdout.readline()), output=log.read_text())
+        status, memory = json.loads(server.stdout.readline())
+        return Outcome(status, memory, output=log.read_text())
 
     return run

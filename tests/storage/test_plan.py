@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from huggingface_hub.serialization import split_state_dict_into_shards_factory
+from huggingface_hub import split_state_dict_into_shards_factory
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -87,7 +87,10 @@ def test_tensors_begin_at_multiples_of_their_width() -> None:
     assert all(place.offset % place.entry.dtype.itemsize == 0 for place in planned.places.values())
 
 
-@pytest.mark.parametrize("dtype", [torch.complex128, torch.complex32, torch.uint4, torch.float4_e2m1fn_x2])
+UINT4: torch.dtype = torch.uint4  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("dtype", [torch.complex128, torch.complex32, UINT4, torch.float4_e2m1fn_x2])
 def test_a_dtype_that_safetensors_lacks_names_the_slot(dtype: torch.dtype) -> None:
     with pytest.raises(OutputError, match=r"'head\.weight' is torch\.\w+, which safetensors cannot hold.*float32"):
         plan([Entry("head.weight", (2,), dtype)])

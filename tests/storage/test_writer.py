@@ -1,13 +1,16 @@
 """What the writer puts on disk is read back with safetensors' own reader, and equals what its own writer puts there."""
 
+import os
 import threading
 from collections.abc import Mapping
 from pathlib import Path
+from random import Random
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 import torch
-from huggingface_hub.serialization import load_torch_model
+from huggingface_hub import load_torch_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
@@ -26,7 +29,7 @@ def entries(state: Mapping[str, Tensor]) -> list[Entry]:
     return [Entry(name, tuple(tensor.shape), tensor.dtype) for name, tensor in state.items()]
 
 
-def write(state: Mapping[str, Tensor], folder: Path, **options: object) -> None:
+def write(state: Mapping[str, Tensor], folder: Path, **options: Any) -> None:
     with SafetensorsWriter(plan(entries(state), **options), folder) as writer:
         for name, tensor in state.items():
             writer.write(name, tensor)
@@ -66,7 +69,7 @@ def states(program: st.DrawFn) -> dict[str, Tensor]:
 
 @settings(deadline=None, max_examples=60)
 @given(states(), st.randoms(use_true_random=False), st.integers(1, 100))
-def test_every_file_is_read_back(state: dict[str, Tensor], random: object, limit: int) -> None:
+def test_every_file_is_read_back(state: dict[str, Tensor], random: Random, limit: int) -> None:
     order = list(state)
     random.shuffle(order)
     with TemporaryDirectory() as one, TemporaryDirectory() as many:
@@ -88,7 +91,7 @@ def test_every_file_is_read_back(state: dict[str, Tensor], random: object, limit
 
 
 def test_every_dtype_stands_where_the_official_writer_puts_it(tmp_path: Path) -> None:
-    state = {f"slot{number}": torch.zeros(3, dtype=dtype) for number, dtype in enumerate(reversed(DTYPES))}
+    state = {f"slot{number}": torch.zeros(3, dtype=dtype) for number, dtype in enumerate(reversed([*DTYPES]))}
     write(state, tmp_path)
     assert (tmp_path / "model.safetensors").read_bytes() == save(state, {"format": "pt"})
 
@@ -217,7 +220,7 @@ def test_a_swallowed_failure_is_a_missing_slot(tmp_path: Path, monkeypatch: pyte
     ):
         writer.write("weight", STATE["weight"])
         writer.write("steps", STATE["steps"])
-        monkeypatch.setattr(module.os, "pwrite", broken)
+        monkeypatch.setattr(os, "pwrite", broken)
         with pytest.raises(OutputError, match=r"Input/output error\. Needed are [\d,]+ bytes, free are [\d,]+"):
             writer.write("bias", STATE["bias"])
     assert list(tmp_path.iterdir()) == []

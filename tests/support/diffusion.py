@@ -21,10 +21,10 @@ def flow() -> object:
 
 
 def network() -> torch.nn.Module:
-    from diffusers import UNet2DModel
+    from diffusers.models.unets.unet_2d import UNet2DModel
 
     torch.manual_seed(0)
-    return UNet2DModel(
+    made: torch.nn.Module = UNet2DModel(
         sample_size=8,
         in_channels=3,
         out_channels=3,
@@ -35,6 +35,7 @@ def network() -> torch.nn.Module:
         add_attention=False,
         norm_num_groups=2,
     )
+    return made
 
 
 def pipeline_of(

@@ -52,13 +52,13 @@ def checked(function: Any = None, *, typechecker: Callable[..., Any]) -> Any:
     return jaxtyped(function, typechecker=typechecker)
 
 
-def get_code(loader: SourceFileLoader, fullname: str) -> CodeType | None:
+def get_code(loader: Any, fullname: str) -> CodeType | None:
     """Find bytecode with checks under a name of its own."""
     marked = partial(_import_hook._optimized_cache_from_source, loader._typechecker.get_hash())
     with patch("importlib._bootstrap_external.cache_from_source", marked):
         return SourceFileLoader.get_code(loader, fullname)
 
 
-jaxtyping.jaxtyped = checked
-_import_hook._JaxtypingLoader.get_code = get_code
+jaxtyping.jaxtyped = checked  # type: ignore[assignment]
+_import_hook._JaxtypingLoader.get_code = get_code  # type: ignore[assignment]
 _import_hook._JaxtypingLoader.exec_module = SourceFileLoader.exec_module

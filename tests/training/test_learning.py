@@ -1,13 +1,15 @@
 import contextlib
 from dataclasses import replace
+from typing import Any
 
 import torch
 
+from paramgen.hypernets.config import HypernetConfig
 from paramgen.hypernets.hypernet import Hypernet
-from training.__main__ import recipe
 from training.config import Objective
 from training.learning import Sampled, learn
 from training.losses import relative_residual
+from training.recipes import smoke
 from training.spaces import pool
 from training.step_timer import StepTimer
 from training.targets import TargetNetwork, view_of_design
@@ -28,9 +30,11 @@ def sampled(count: int) -> list[Sampled]:
 
 def hypernet() -> Hypernet:
     torch.manual_seed(0)
-    made = Hypernet(recipe("smoke").hypernet)
-    assert made.residual is not None
-    torch.nn.init.normal_(made.residual.head.weight, std=0.1)
+    config = smoke.config().hypernet
+    assert isinstance(config, HypernetConfig)
+    made = Hypernet(config)
+    residual: Any = made.residual
+    torch.nn.init.normal_(residual.head.weight, std=0.1)
     return made
 
 

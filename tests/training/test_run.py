@@ -23,7 +23,8 @@ from training.config import Config, DatasetConfig, Optimization
 from training.export import export
 from training.log import Log
 from training.loop import MILESTONES, HypernetRun, lr_at
-from training.losses import Outcome
+from training.losses import Outcome, descend
+from training.recipes.smoke import config as smoke
 
 
 def started(config: Config, folder: Path, data: Path, *, resume: bool = False) -> HypernetRun:
@@ -49,25 +50,25 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that nothing interrupted."""
     folder = tmp_path_factory.mktemp("runs") / "whole"
-    started(recipe("smoke"), folder, data).run(keep_every=6)
+    started(smoke(), folder, data).run(keep_every=6)
     return folder
 
 
 def test_a_run_logs_every_step_and_evaluates(whole: Path) -> None:
     lines = seen(whole)
-    steps = [line["step"] for line in lines if "loss" in line]  # type: ignore[call-overload,operator,index]
+    steps = [line["step"] for line in lines if "loss" in line]  # type: ignore[operator,index]
     assert steps == list(range(12))
     evaluations = [line for line in lines if "evaluation" in line]  # type: ignore[operator]
     assert len(evaluations) == 2
 
 
 def test_resuming_repeats_what_was_lost_and_ends_alike(whole: Path, data: Path, tmp_path: Path) -> None:
-    run = started(recipe("smoke"), tmp_path / "run", data)
+    run = started(smoke(), tmp_path / "run", data)
     for _ in range(4):
         run.advance()
     run.save()
     run.advance()  # logged, then lost
-    started(recipe("smoke"), tmp_path / "run", data, resume=True).run()
+    started(smoke(), tmp_path / "run", data, resume=True).run()
     assert seen(tmp_path / "run") == seen(whole)
     assert all(torch.equal(tensor, weights(whole)[name]) for name, tensor in weights(tmp_path / "run").items())
 
@@ -85,12 +86,11 @@ def test_a_killed_process_resumes_bit_for_bit(whole: Path, data: Path, tmp_path:
 
 
 def test_a_step_that_is_not_finite_changes_nothing(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = started(recipe("smoke"), tmp_path / "run", data)
+    run = started(smoke(), tmp_path / "run", data)
     before = {name: tensor.clone() for name, tensor in run.hypernet.state_dict().items()}
-    honest = learning.descend
 
     def broken(*arguments: Any) -> Outcome:
-        outcome = honest(*arguments)
+        outcome = descend(*arguments)
         return replace(outcome, losses=(float("nan"),))
 
     monkeypatch.setattr(learning, "descend", broken)
@@ -101,11 +101,11 @@ def test_a_step_that_is_not_finite_changes_nothing(data: Path, tmp_path: Path, m
 
 def test_a_folder_belongs_to_one_run(whole: Path, data: Path, tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="--resume to continue"):
-        started(recipe("smoke"), whole, data)
+        started(smoke(), whole, data)
     with pytest.raises(OptionError, match="not this recipe"):
-        started(replace(recipe("smoke"), seed=1), whole, data, resume=True)
+        started(replace(smoke(), seed=1), whole, data, resume=True)
     with pytest.raises(OptionError, match="does not exist"):
-        started(recipe("smoke"), tmp_path / "none", data, resume=True)
+        started(smoke(), tmp_path / "none", data, resume=True)
 
 
 def test_export_writes_what_the_library_reads(whole: Path, tmp_path: Path) -> None:
@@ -156,14 +156,14 @@ def test_tensorboard_reads_the_log(whole: Path) -> None:
 def test_one_broken_network_does_not_stop_the_others(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    smoke = recipe("smoke")
-    run = started(replace(smoke, stages=(replace(smoke.stages[1], until=12),)), tmp_path / "run", data)
+    config = smoke()
+    run = started(replace(config, stages=(replace(config.stages[1], until=12),)), tmp_path / "run", data)
     before = {name: tensor.clone() for name, tensor in run.hypernet.state_dict().items()}
-    honest, calls = learning.descend, []
+    calls: list[int] = []
 
     def broken(*arguments: Any) -> Outcome:
         calls.append(1)
-        outcome = honest(*arguments)
+        outcome = descend(*arguments)
         return replace(outcome, losses=(float("nan"),)) if len(calls) == 1 else outcome
 
     monkeypatch.setattr(learning, "descend", broken)
@@ -177,8 +177,8 @@ def test_one_broken_network_does_not_stop_the_others(
 
 @pytest.mark.slow
 def test_mixed_precision_trains_wide_weights(data: Path, tmp_path: Path) -> None:
-    smoke = recipe("smoke")
-    narrow = replace(smoke, optimization=replace(smoke.optimization, precision="bf16"))
+    config = smoke()
+    narrow = replace(config, optimization=replace(config.optimization, precision="bf16"))
     AcceleratorState._reset_state(reset_partial_state=True)
     try:
         run = started(narrow, tmp_path / "run", data)
@@ -188,7 +188,7 @@ def test_mixed_precision_trains_wide_weights(data: Path, tmp_path: Path) -> None
         AcceleratorState._reset_state(reset_partial_state=True)
     assert run.skipped == 0
     assert {tensor.dtype for tensor in run.hypernet.parameters()} == {torch.float32}
-    wide = started(smoke, tmp_path / "wide", data)
+    wide = started(config, tmp_path / "wide", data)
     wide.advance()
     first, other = steps_of(tmp_path / "run")[0]["loss"], steps_of(tmp_path / "wide")[0]["loss"]
     assert first != other and first == pytest.approx(other, rel=0.05)
@@ -203,7 +203,7 @@ def test_a_run_of_several_data_sets_draws_them_in_turn(data: Path, tmp_path: Pat
             (four / split / f"{number}").mkdir(parents=True)
             for index in range(16):
                 Image.new("RGB", (8, 8), (60 * number, 0, 0)).save(four / split / f"{number}" / f"{index}.png")
-    config = replace(recipe("smoke"), datasets=tasks)
+    config = replace(smoke(), datasets=tasks)
     run = HypernetRun(config, tmp_path / "run", {"ten": data, "four": four}, resume=False)
     for _ in range(6):
         run.advance()
@@ -220,7 +220,9 @@ def test_unknown_recipes_offer_the_nearest() -> None:
 
 @pytest.mark.parametrize("name", ["first_light", "smoke"])
 def test_recipes_have_a_json_form(name: str) -> None:
-    assert json.loads(recipe(name).to_json())["hypernet"] == recipe(name).hypernet.to_json()
+    config = recipe(name)
+    assert isinstance(config, Config)
+    assert json.loads(config.to_json())["hypernet"] == config.hypernet.to_json()
 
 
 def test_the_learning_rate_warms_up_and_ends_at_the_floor() -> None:

@@ -51,6 +51,7 @@ def test_the_text_recipe_has_what_its_designs_ask_for_and_fits_into_the_wheel(fa
     assert 2 * sum(prod(shape) for shape in supernet.config.tensors.values()) < 12e6
     generator = torch.Generator().manual_seed(1)
     drawn = sample(generator, family=family, span="wide", resolutions=config.resolutions)
+    assert config.datasets[0].classes is not None
     design = replace(drawn, classes=config.datasets[0].classes)
     target = TargetNetwork.of(design.build, view_of_design(design), seed=0, device=torch.device("cpu"))
     assert target.predict(supernet).keys() == {name for name, _ in target.network.named_parameters()}

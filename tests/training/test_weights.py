@@ -43,7 +43,8 @@ def zoo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Weights that are a random linear function of the embedding of their words, and a little noise."""
     folder = tmp_path_factory.mktemp("zoos") / "linear"
     base = {name: tensor.detach() for name, tensor in network().state_dict().items()}
-    config = {key: value for key, value in dict(network().config).items() if not key.startswith("_")}
+    base_config: Any = network().config
+    config = {key: value for key, value in dict(base_config).items() if not key.startswith("_")}
     layout = ZooLayout(spec="diffusers:UNet2DModel", config=config, kind="translation", form="full")
     write_layout(folder, layout, base)
     draw = torch.Generator().manual_seed(0)
@@ -150,8 +151,8 @@ def test_unseen_words_give_the_weights_that_belong_to_them(prediction: Any, zoo:
     assert evaluations["denoised"] < 0.9 and evaluations["denoised"] < evaluations["nearest"]
     export(tmp_path / "run", tmp_path / "pipeline", data=zoo)
     pipeline = open_pipeline(str(tmp_path / "pipeline")).pipeline
-    state = pipeline("red and sharp", num_inference_steps=4, generator=torch.Generator().manual_seed(0)).states[0]
-    assert state.keys() == pipeline.base.state_dict().keys()
+    drawn: Any = pipeline("red and sharp", num_inference_steps=4, generator=torch.Generator().manual_seed(0))
+    assert drawn.states[0].keys() == pipeline.base.state_dict().keys()
     text, similarity = pipeline.prompts.nearest(pipeline.embed("blue and bright")[0])[0]
     assert text == "blue and bright" and similarity > 0.99
 

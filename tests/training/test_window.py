@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from paramgen.errors import OptionError, UnknownNameError
-from training.__main__ import recipe
 from training.config import DatasetConfig, Objective, Stage
+from training.recipes import smoke
 from training.window import Window, first_design
 
 OBJECTIVE = Objective()
-SMOKE = recipe("smoke")
+SMOKE = smoke.config()
 CONFIG = replace(
     SMOKE,
     optimization=replace(SMOKE.optimization, steps=6),

@@ -40,7 +40,7 @@ def network(case: recipe.Case) -> nn.Module:
 
     if case.name not in recipe.BUILDERS:
         return torchvision.models.get_model(case.name, num_classes=published.CLASSES)
-    module = recipe.BUILDERS[case.name]()
+    module: Any = recipe.BUILDERS[case.name]()
     module.expected_input_sz = recipe.SIZE
     return module
 

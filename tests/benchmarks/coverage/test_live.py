@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 import paramgen
 from benchmarks.coverage import live
-from benchmarks.coverage.live_network import compared_with, digests, filled, measure, untouched
+from benchmarks.coverage.live_network import SEED, compared_with, digests, filled, measure, untouched
 from benchmarks.coverage.reach_network import Limits
 from paramgen.prediction import prepare
 
@@ -57,7 +57,7 @@ def test_what_changes_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_rules_and_values_are_compared_with_the_names() -> None:
-    named = prepare("timm:test_resnet", init="he", seed=live.SEED)
+    named = prepare("timm:test_resnet", init="he", seed=SEED)
     import timm
 
     module = timm.create_model("test_resnet")

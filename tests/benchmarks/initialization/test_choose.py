@@ -1,6 +1,7 @@
 """From measured initializations to the table that `--init auto` reads."""
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from paramgen.initializers.auto import Table
 LIBRARY = [0.40, 0.41, 0.42]
 
 
-def row(finals: dict[str, list[float | None]], *, data: str = "CIFAR-10", **more: str) -> dict[str, Any]:
+def row(finals: Mapping[str, Sequence[float | None]], *, data: str = "CIFAR-10", **more: str) -> dict[str, Any]:
     measured = {init: {"final": {"values": values}} for init, values in finals.items()}
     return {"network": "mine", "family": "convnext", "parameters": 7, "data": data, "initializations": measured, **more}
 

@@ -5,10 +5,11 @@ from PIL import Image
 from benchmarks.initialization.evaluate import Budget, HeldOutNetwork, measure, summary
 from benchmarks.initialization.evaluate_networks import library_networks
 from benchmarks.provenance import provenance
+from paramgen.hypernets.config import HypernetConfig
 from paramgen.hypernets.hypernet import Hypernet
 from training import evaluation
-from training.__main__ import recipe
 from training.data.images import Images, Split, load_images
+from training.recipes import smoke
 from training.spaces import pool
 from training.targets import TargetNetwork, view_of, view_of_design
 
@@ -32,7 +33,9 @@ def network() -> HeldOutNetwork:
 
 def test_an_untrained_departure_measures_as_the_library(images: dict[Split, Images]) -> None:
     budget = Budget(seeds=2, steps=2, batch=8, test_images=40, lr=(1e-3, 1e-2))
-    row = measure(Hypernet(recipe("smoke").hypernet), network(), images, budget)
+    config = smoke.config().hypernet
+    assert isinstance(config, HypernetConfig)
+    row = measure(Hypernet(config), network(), images, budget)
     assert row.zero_shot["hypernet"] == row.zero_shot["library"]
     assert row.trained["hypernet"] == row.trained["library"]
     assert set(row.trained["library"]) == {"0.001", "0.01"}

@@ -1,5 +1,8 @@
 """What each weight is, on the networks of the libraries and on small ones where the answer is plain."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -8,7 +11,7 @@ from paramgen.graphs.analysis.roles import GAINS, KINDS, biases_of, linear_maps_
 from paramgen.prediction import Prediction, prepare
 
 
-def parts(prediction: Prediction):
+def parts(prediction: Prediction) -> Any:
     return linear_maps_of(prediction.graph, prediction.architecture.manifest)
 
 
@@ -20,7 +23,7 @@ def test_the_tables_name_only_what_a_graph_can_hold() -> None:
 
 
 @pytest.mark.parametrize(("activation", "gain"), [("relu", torch.relu), ("gelu", nn.GELU()), ("silu", nn.SiLU())])
-def test_gains_keep_the_second_moment(activation: str, gain) -> None:
+def test_gains_keep_the_second_moment(activation: str, gain: Callable[[Tensor], Tensor]) -> None:
     normal = torch.randn(2_000_000, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     assert GAINS[activation] == pytest.approx(float(gain(normal).square().mean()) ** -0.5, rel=0.003)
 
@@ -74,7 +77,7 @@ def test_a_time_embedding_is_no_shortcut() -> None:
             images = self.shortcut(images) + inner
             return images + self.fourth((self.third(images) + self.later(time)[..., None, None]).relu())
 
-    inputs = ((torch.zeros(2, 3, 5, 5), torch.zeros(2, 4)), {})
+    inputs: Any = ((torch.zeros(2, 3, 5, 5), torch.zeros(2, 4)), {})
     found = parts(prepare(Block(), init="library", example_input=inputs))
     assert {name for name, part in found.items() if part.last_of_branch} == {"second.weight", "fourth.weight"}
 

@@ -245,6 +245,9 @@ def test_names_the_parameters_that_nothing_reaches() -> None:
 class Busy(nn.Module):
     """Counts its calls, caches a table, replaces a buffer, and has a head for training only."""
 
+    mean: Tensor
+    count: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.layer, self.aux, self.norm = plain(), plain(), nn.BatchNorm1d(4)
@@ -275,9 +278,9 @@ def test_random_branches_are_the_same_each_time_and_leave_the_state_alone() -> N
         return states
 
     module = Network(forward, layers=nn.ModuleList(plain() for _ in range(8)))
-    before = np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
+    before = np.random.get_state(legacy=False)["state"]["key"].tolist(), torch.get_rng_state().tolist()
     first = graph_hash(traced(module, FLOATS))
-    assert before == (np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())
+    assert before == (np.random.get_state(legacy=False)["state"]["key"].tolist(), torch.get_rng_state().tolist())
     random.random(), np.random.rand()
     assert graph_hash(traced(module, FLOATS)) == first
 
@@ -301,7 +304,12 @@ def test_a_failure_names_the_submodule_in_one_line(
 ) -> None:
     logged: list[logging.LogRecord] = []
     logger = logging.getLogger("torch._subclasses.fake_tensor")
-    monkeypatch.setattr(logger, "filters", [lambda record: logged.append(record) or False])
+
+    def noted(record: logging.LogRecord) -> bool:
+        logged.append(record)
+        return False
+
+    monkeypatch.setattr(logger, "filters", [noted])
     architecture = from_module(module, ((FLOATS,), {}))
     assert architecture.module is not None and architecture.example is not None
     with pytest.raises(TraceError, match=message) as caught:

@@ -1,6 +1,7 @@
 """The low-rank decoder against the published order of steps: expand everything, look at it anew, multiply, crop."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -62,6 +63,6 @@ def test_new_scaled_decoders_give_weights_of_unit_size() -> None:
 
 
 @pytest.mark.parametrize("change", [{"rank": 0}, {"width": 1}, {"max_out": 25}])
-def test_refuses_sizes_outside_the_limits(change: dict[str, int]) -> None:
+def test_refuses_sizes_outside_the_limits(change: dict[str, Any]) -> None:
     with pytest.raises(HypernetError):
         replace(CONFIG, **change)

@@ -1,6 +1,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -74,7 +75,8 @@ def test_news_travels_both_ways(network: GatedGnn, view: View) -> None:
 def test_gradients_reach_every_parameter(network: GatedGnn, view: View) -> None:
     network(view).square().sum().backward()
     assert all(parameter.grad is not None for parameter in network.parameters())
-    assert float(network.near[0].weight.grad.abs().sum()) > 0
+    near: Any = network.near[0]
+    assert float(near.weight.grad.abs().sum()) > 0
 
 
 def test_virtual_edges_need_a_network_of_their_own() -> None:
@@ -82,7 +84,9 @@ def test_virtual_edges_need_a_network_of_their_own() -> None:
     assert names == {"primitive", "channel", "spatial", "near", "far", "gru", "norm"}
     without = replace(CONFIG, cutoff=1, final_norm=False).build()
     assert {name.partition(".")[0] for name, _ in without.named_parameters()} == names - {"far", "norm"}
-    assert without.near[0].out_features == 2 * CONFIG.build().near[0].out_features
+    first: Any = without.near[0]
+    other: Any = CONFIG.build().near[0]
+    assert first.out_features == 2 * other.out_features
 
 
 def test_the_configuration_goes_through_json(published: HypernetConfig) -> None:
@@ -96,8 +100,9 @@ def test_the_configuration_goes_through_json(published: HypernetConfig) -> None:
     ("field", "value"), [("hidden", 18), ("hidden", 0), ("cutoff", 0), ("cutoff", 255), ("spatial", 0)]
 )
 def test_sizes_that_cannot_be_are_refused(field: str, value: int) -> None:
+    changes: dict[str, Any] = {field: value}
     with pytest.raises(HypernetError, match=f"encoder.{field}"):
-        replace(CONFIG, **{field: value})
+        replace(CONFIG, **changes)
 
 
 def test_a_primitive_that_is_not_known_is_refused(view: View) -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from math import erf, exp, sqrt
+from typing import Any
 
 import pytest
 import torch
@@ -64,14 +65,15 @@ def reference(module: Graphormer, view: View) -> Tensor:
         ]
         after = []
         for a in range(nodes):
-            heads = []
+            heads: list[Tensor] = []
             for head in range(config.heads):
                 logits = [
                     float(qkv[a][0, head] @ qkv[b][1, head]) * width**-0.5 + float(bias[a, b][head])
                     for b in range(nodes)
                 ]
                 shares = [exp(logit) for logit in logits]
-                heads.append(sum(share * qkv[b][2, head] for b, share in enumerate(shares)) / sum(shares))
+                mixed = sum((share * qkv[b][2, head] for b, share in enumerate(shares)), torch.zeros(width))
+                heads.append(mixed / sum(shares))
             after.append(states[a] + linear(tensors, f"{layer}.attention.out", torch.cat(heads)))
         states = []
         for x in after:
@@ -110,7 +112,7 @@ def test_works_without_a_final_norm(encoder: GraphormerConfig, view: View) -> No
         ({"distances": torch.full((6, 6), 255)}, "A distance of 255; allowed are 0 to 254"),
     ],
 )
-def test_refuses_views_it_cannot_read(module: Graphormer, view: View, change: dict[str, object], message: str) -> None:
+def test_refuses_views_it_cannot_read(module: Graphormer, view: View, change: dict[str, Any], message: str) -> None:
     with pytest.raises(HypernetError, match=message):
         module(replace(view, **change))
 
@@ -118,6 +120,6 @@ def test_refuses_views_it_cannot_read(module: Graphormer, view: View, change: di
 @pytest.mark.parametrize(
     "change", [{"hidden": 8192}, {"layers": 129}, {"heads": 3}, {"hidden": 18}, {"cutoff": 255}, {"channels": (0,)}]
 )
-def test_refuses_sizes_outside_the_limits(encoder: GraphormerConfig, change: dict[str, object]) -> None:
+def test_refuses_sizes_outside_the_limits(encoder: GraphormerConfig, change: dict[str, Any]) -> None:
     with pytest.raises(HypernetError):
         replace(encoder, **change)

@@ -7,9 +7,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from huggingface_hub import constants
-from huggingface_hub.utils import close_session, disable_progress_bars, enable_progress_bars
+from huggingface_hub import close_session, constants
 from huggingface_hub.utils._xet import abort_xet_session
+from huggingface_hub.utils.tqdm import disable_progress_bars, enable_progress_bars
 
 from tests.support.hub.server import Hub, served
 
@@ -31,7 +31,7 @@ def connected(root: Path, patch: pytest.MonkeyPatch, *, xet: bool = True, token:
         patch.setattr("paramgen.hub.download.WAITS", (0.001,) * 3)
         patch.setenv("HF_XET_CLIENT_RETRY_BASE_DELAY", "1ms")
         close_session()
-        abort_xet_session()  # the next one reads the line above
+        abort_xet_session()  # type: ignore[no-untyped-call]  # the next one reads the line above
         disable_progress_bars()
         yield hub
         enable_progress_bars()

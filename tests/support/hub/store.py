@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, field
 from hashlib import sha1, sha256
 from pathlib import Path
 from threading import RLock
+from typing import Any
 
 ATTRIBUTES = b"*.safetensors filter=lfs diff=lfs merge=lfs -text\n*.pt filter=lfs diff=lfs merge=lfs -text\n"
 LARGE = (".safetensors", ".pt", ".bin", ".png")
@@ -81,7 +82,7 @@ class Repository:
         """Return the files of a commit."""
         return {path: Entry(**entry) for path, entry in self.record(commit)["files"].items()}
 
-    def record(self, commit: str) -> dict:
+    def record(self, commit: str) -> dict[str, Any]:
         """Return what was written down of a commit."""
         return json.loads((self.folder / "commits" / f"{commit}.json").read_text())
 
@@ -166,7 +167,7 @@ class Store:
         repository.commit("main", {".gitattributes": repository.put(ATTRIBUTES, large=False)}, title="initial commit")
         return repository
 
-    def fill(self, name: str, files: Mapping[str, bytes], **settings: bool) -> Repository:
+    def fill(self, name: str, files: Mapping[str, bytes], **settings: Any) -> Repository:
         """Make or change a repository in one commit."""
         repository = self.find(name) or self.create(name, **settings)
         changes = {path: repository.put(data, large=path.endswith(LARGE)) for path, data in files.items()}

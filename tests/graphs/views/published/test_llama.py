@@ -11,6 +11,7 @@ def test_llama(tied: bool, nodes: int) -> None:
     sizes = {"vocab_size": 500, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3}
     heads = {"num_attention_heads": 4, "num_key_value_heads": 2}
     made = resolve("transformers:LlamaForCausalLM", {**sizes, **heads, "tie_word_embeddings": tied})
+    assert made.module is not None and made.example is not None
     graph = published_graph(made.module, made.manifest, made.example, family="logah_gpt")
     words = list(graph.primitives)
     assert len(graph) == nodes

@@ -40,7 +40,7 @@ def marked(name: str) -> Any:
 
 def wanted_requests(reference: Any, manifest: Manifest) -> list[tuple[str, int, Role, tuple[int, ...]]]:
     """What the reference predicts from each node; it tells roles by shapes, names and the last two places."""
-    wanted = []
+    wanted: list[tuple[str, int, Role, tuple[int, ...]]] = []
     for node, parameter in sorted((int(node), name) for node, name in reference["parameters"].items()):
         slot = manifest.get(parameter) or manifest[parameter.removesuffix(".weight")]
         name, shape = slot.tied_to or slot.name, slot.shape
@@ -117,6 +117,7 @@ def test_the_weights_are_the_published_ones(name: str, hypernets: dict[str, Hype
 @pytest.mark.parametrize(("name", "sizes"), asset("torchvision").items())
 def test_every_torchvision_classifier_has_a_graph_of_the_published_size(name: str, sizes: list[int]) -> None:
     made = resolve(f"torchvision:{name}")
+    assert made.module is not None and made.example is not None
     graph = published_graph(made.module, made.manifest, made.example, family="ghn3", softmax="fused")
     view = published_view(made.module, made.manifest, made.example, family="ghn3", softmax="fused")
     assert [len(graph), len(graph.edges), int((view.distances > 0).sum())] == sizes

@@ -18,7 +18,7 @@ from paramgen.graphs.views.published.vocabulary import PRIMITIVES
 from paramgen.graphs.views.view import View
 from paramgen.slots.manifest import read_manifest
 
-IMAGE = ((torch.zeros(2, 3, 8, 8, device="meta"),), {})
+IMAGE: tuple[tuple[Any, ...], dict[str, Any]] = ((torch.zeros(2, 3, 8, 8, device="meta"),), {})
 
 
 class Small(nn.Module):
@@ -70,7 +70,7 @@ def attention() -> nn.Module:
         return Attention()
 
 
-TOKENS = ((torch.zeros(2, 5, 8, device="meta"),), {})
+TOKENS: tuple[tuple[Any, ...], dict[str, Any]] = ((torch.zeros(2, 5, 8, device="meta"),), {})
 
 
 def test_gates_are_found_and_only_the_last_mean_stays() -> None:
@@ -129,7 +129,7 @@ def test_unknown_parameters_have_no_node() -> None:
 
 
 def test_the_module_comes_back_as_it_was_given() -> None:
-    module = small().eval()
+    module: Any = small().eval()
     module.norm.train()
     state = {name: id(tensor) for name, tensor in module.state_dict(keep_vars=True).items()}
     graph_of(module)
@@ -207,6 +207,7 @@ def test_distances_in_a_cycle() -> None:
 @pytest.mark.slow
 def test_swin_v2_keeps_the_order_of_discovery() -> None:
     made = resolve("torchvision:swin_v2_t")
+    assert made.module is not None and made.example is not None
     graph = published_graph(made.module, made.manifest, made.example, family="ghn3")
     view = published_view(made.module, made.manifest, made.example, family="ghn3")
     assert graph.names[-1] == "input"
