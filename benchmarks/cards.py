@@ -129,8 +129,8 @@ CARDS: Final = {
         folder="text",
         tags=("paramgen", "weight-initialization", "supernet", "text-generation"),
         datasets=("wikitext2",),
-        texts={"text_lr_on_test": text.markdown, "text": text.markdown},
-        figures={"text_lr_on_test": text_figures, "text": text_figures},
+        texts={"text_lr_on_test": text.markdown, "text": text.markdown, "text_more": text.markdown},
+        figures={"text_lr_on_test": text_figures, "text": text_figures, "text_more": text_figures},
         metric="perplexity",
     ),
     "first-light": Card(

@@ -31,7 +31,9 @@ from paramgen.storage.folder import write_text
 
 ROOT: Final = Path(__file__).parents[2]
 TABLE_FILE: Final = ROOT / "paramgen" / "initializers" / TABLE
-RESULTS: Final = tuple(ROOT / "cards" / "results" / f"{name}.json" for name in ("vision", "text_lr_on_test", "text"))
+RESULTS: Final = tuple(
+    ROOT / "cards" / "results" / f"{name}.json" for name in ("vision", "text_lr_on_test", "text", "text_more")
+)
 TEXT_FAMILY: Final = "text_transformer"
 _SHAPE: Final = "it has rows of network, family, data and initializations, each with final: values; and steps and seeds"
 

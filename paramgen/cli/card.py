@@ -25,8 +25,8 @@ def card(
 ) -> None:
     """Make the model card of a folder again, with pictures of its weights.
 
-    [dim]paramgen card start
-    paramgen card start --pictures --repo org/name[/dim]
+    [dim]paramgen card weights
+    paramgen card weights --pictures --repo org/name[/dim]
     """
     from paramgen.cli.output import Reporter
 

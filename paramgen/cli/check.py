@@ -21,8 +21,8 @@ def check(
     Exit code 0 if nothing is missing, unexpected, not finite or changed; 2 otherwise. What a published hypernet
     predicted must also have the published norm, where one is known.
 
-    [dim]paramgen check start
-    paramgen check start --memory real[/dim]
+    [dim]paramgen check weights
+    paramgen check weights --memory real[/dim]
     """
     from paramgen.cli.output import Reporter
 

@@ -38,7 +38,7 @@ def graph(
 
     [dim]paramgen graph --arch resnet50 --out resnet50.svg
     paramgen graph --arch my_model.py:build --out g.json
-    paramgen predict --arch g.json --out start[/dim]
+    paramgen predict --arch g.json --out weights[/dim]
     """
     from paramgen.cli.output import Reporter
 

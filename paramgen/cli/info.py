@@ -15,7 +15,7 @@ def info(
 ) -> None:
     """Say what a folder holds or what an architecture is.
 
-    [dim]paramgen info start
+    [dim]paramgen info weights
     paramgen info vision[/dim]
     """
     from paramgen.cli.output import Reporter

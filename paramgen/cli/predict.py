@@ -31,7 +31,7 @@ from paramgen.cli.push import Message, Public, PullRequest, Revision
 if TYPE_CHECKING:
     from paramgen.prediction.options import PredictOptions, PushOptions
 
-DEFAULT: Final = "start"  # the folder's name where nothing else names it
+DEFAULT: Final = "weights"  # the folder's name where nothing else names it
 
 
 def predict(
@@ -63,11 +63,11 @@ def predict(
 ) -> None:
     """Predict initial weights and write the folder that the library loads.
 
-    [dim]paramgen predict --arch gpt2 --out start
+    [dim]paramgen predict --arch gpt2 --out weights
     paramgen predict --arch timm:resnet18 --set num_classes=37 --init library
     paramgen predict --arch my_model.py:build --example-input 2x3x32x32
     paramgen predict --arch llama-1b --dtype bfloat16 --dry-run
-    paramgen predict --arch vit_b16 --push me/vit-start
+    paramgen predict --arch vit_b16 --push me/vit-weights
     paramgen predict --prompt "pencil sketch with warm tint" --out sketch[/dim]
     """
     from paramgen.cli.output import Reporter

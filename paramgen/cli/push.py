@@ -28,9 +28,9 @@ def push(
 
     The folder is checked before, the files on the Hub are compared after. What is there already is not sent again.
 
-    [dim]paramgen push start me/vit-start
-    paramgen push start me/vit-start --revision seed-1
-    paramgen push start lab/vit-start --pr --message "Another seed"[/dim]
+    [dim]paramgen push weights me/vit-weights
+    paramgen push weights me/vit-weights --revision seed-1
+    paramgen push weights lab/vit-weights --pr --message "Another seed"[/dim]
     """
     from paramgen.cli.output import Reporter
 

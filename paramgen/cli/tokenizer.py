@@ -19,7 +19,7 @@ def tokenizer(
     """Train a byte-level BPE tokenizer on a text of yours, for a language model that is trained from scratch on it.
 
     [dim]paramgen tokenizer notes.txt --vocabulary 2000 --out words
-    paramgen predict --arch gpt2 --set vocab_size=2000 --tokenizer words --out start
+    paramgen predict --arch gpt2 --set vocab_size=2000 --tokenizer words --out weights
     paramgen compare --arch gpt2 --data notes.txt --tokenizer words[/dim]
     """
     from paramgen.cli.output import Reporter

@@ -12,7 +12,7 @@ from paramgen.errors import OptionError, one_line
 from paramgen.images.pictures import MAX_FILES, SUFFIXES, fitted, is_image, ready, refuse_size
 
 MEAN: Final = (0.485, 0.456, 0.406)  # of ImageNet, as the libraries' own networks expect
-DEVIATION: Final = (0.229, 0.224, 0.225)
+STD: Final = (0.229, 0.224, 0.225)
 
 
 def image_files(folder: Path) -> list[Path]:
@@ -48,8 +48,8 @@ def load_images(
     ready("torchvision")
     pixels = torch.stack([_load(files[index], (channels, height, width)) for index in chosen.tolist()])
     if channels == 1:
-        return (pixels - sum(MEAN) / 3) / (sum(DEVIATION) / 3)
-    return (pixels - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(DEVIATION).view(3, 1, 1)
+        return (pixels - sum(MEAN) / 3) / (sum(STD) / 3)
+    return (pixels - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
 
 
 def _load(file: Path, shape: tuple[int, int, int]) -> Float[Tensor, "channels height width"]:

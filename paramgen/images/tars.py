@@ -88,7 +88,7 @@ def _within(archive: tarfile.TarFile, path: Path, most: int) -> Iterator[tarfile
         if len(member.name) > MAX_NAME:
             raise OptionError(f"--data {path} has a name of {len(member.name):,} letters; allowed are {MAX_NAME:,}.")
         if member.issparse():
-            raise OptionError(f"--data {path} stores files with holes. Pack it again, without --sparse.")
+            raise OptionError(f"--data {path} stores files with holes. Pack it again without holes")
         yield member
 
 

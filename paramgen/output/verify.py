@@ -25,7 +25,7 @@ from paramgen.architectures import LoadedModel, read_config, sources
 from paramgen.architectures.ownership import is_ours, own_record
 from paramgen.architectures.state import load_state
 from paramgen.errors import CheckError, OptionError, ParamgenError, one_line
-from paramgen.published.published import Comparison, compare
+from paramgen.published.published import NormComparison, compare
 from paramgen.slots.manifest import state_of
 from paramgen.storage.reading import Stored, stored, weight_files
 from paramgen.storage.record import REPORT, read_record
@@ -56,7 +56,7 @@ class Checked:
     loaded_by: str | None
     tensors: int
     memory: Literal["real", "meta"]
-    published: Comparison | None
+    published: NormComparison | None
 
     def __repr__(self) -> str:
         loaded = self.loaded_by or "its owner"

@@ -52,7 +52,7 @@ class Identification:
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class Comparison:
+class NormComparison:
     """The result of a comparison; for a file that is only guessed, it is `the same` or `unknown`, never `differs`."""
 
     file: str
@@ -116,7 +116,7 @@ def identify(origin: Origin) -> Identification | None:
     )
 
 
-def compare(record: Mapping[str, Any], norm: Callable[[], float]) -> Comparison | None:
+def compare(record: Mapping[str, Any], norm: Callable[[], float]) -> NormComparison | None:
     """Compare a prediction with the published one; None if no published file made it.
 
     Args:
@@ -131,16 +131,16 @@ def compare(record: Mapping[str, Any], norm: Callable[[], float]) -> Comparison 
     found = identify(origin)
     if found is None:
         reason = "no published file is known with its sha256, name or size"
-        return Comparison(file=origin.file, identified_by=None, verdict="unknown", reason=reason)
+        return NormComparison(file=origin.file, identified_by=None, verdict="unknown", reason=reason)
     file, (architecture, why) = found.entry.file, _comparable(record, described, found.entry)
     if why is not None:
-        return Comparison(file=file, identified_by=found.by, verdict="unknown", reason=why)
+        return NormComparison(file=file, identified_by=found.by, verdict="unknown", reason=why)
     reached, wanted = norm(), found.entry.norms[architecture]
     same = abs(reached - wanted) < catalog().tolerance
     reason = f"the file was identified by {found.by}"
     if not found.sure:
         reason += ", and the norm confirms it" if same else " alone, so it can be another one"
-    return Comparison(
+    return NormComparison(
         file=file,
         identified_by=found.by,
         verdict="the same" if same else "differs" if found.sure else "unknown",

@@ -41,6 +41,6 @@ def test_nothing_that_is_printed_orders_a_terminal_about(terminal: bool) -> None
 
 
 def test_a_record_of_anybodys_is_shown_without_its_orders(tmp_path: Path, command: "Command") -> None:
-    (tmp_path / "paramgen.json").write_text(json.dumps({"spec": ORDERS, ORDERS: 1, "seed": 0}))
+    (tmp_path / "paramgen.json").write_text(json.dumps({"format_version": 1, "spec": ORDERS, ORDERS: 1, "seed": 0}))
     shown = command("info", str(tmp_path)).out
     assert "title" in shown and not FORBIDDEN & set(shown)

@@ -4,6 +4,7 @@ import json
 import re
 from hashlib import sha256
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
@@ -126,6 +127,18 @@ def test_the_site_quotes_the_text_that_was_never_read() -> None:
     assert shapes in page and f"the perplexity is {range_} lower" in page
     assert f"It takes {unseen()['summary']['median_steps']:.0f} of the {unseen()['steps']} steps" in page
     assert f"On {shuffled} of the {len(unseen()['rows'])} networks the best simple initialization is" in page
+
+
+def test_the_site_quotes_the_other_texts() -> None:
+    found = json.loads((ROOT / "cards" / "results" / "text_more.json").read_text(encoding="utf-8"))
+    page = flowing(WHEN)
+    ratios: dict[str, list[float]] = {}
+    for row in found["rows"]:
+        ratios.setdefault(row["data"], []).append(row["perplexity"]["hypernet"] / row["perplexity"][row["best_simple"]])
+    assert len(ratios["german"]) == 4 and found["hypernet"]["sha256"] == texts()["hypernet"]["sha256"]
+    assert f"the same shapes end {_lower(median(ratios['german']))} lower (median)" in page
+    assert f"of which it has read another part, {_lower(median(ratios['wikitext2']))} lower" in page
+    assert {row["best_simple"] for row in found["rows"]} == {"shuffled:hypernet"} and "is always its own values" in page
 
 
 @pytest.mark.parametrize("theme", readme_picture.THEMES)

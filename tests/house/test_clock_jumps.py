@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 import paramgen
-from paramgen.clock import Clock, apart
+from paramgen.serving.clock import Clock, apart
 from serve.access import Access
 from serve.problems import Problem
 from serve.settings import Settings
 
-ROOT = Path(paramgen.__file__).parents[2]
+ROOT = Path(paramgen.__file__).parents[1]
 WALL = {"time", "time_ns", "now", "today", "utcnow"}  # of time and datetime
 
 

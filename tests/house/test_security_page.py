@@ -7,7 +7,7 @@ import pytest
 
 import paramgen
 
-ROOT = Path(paramgen.__file__).parents[2]
+ROOT = Path(paramgen.__file__).parents[1]
 TEXT = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
 TEST = re.compile(r"`(tests/[\w/]+\.py)`")
 ROWS = [line for line in TEXT.splitlines() if line.startswith("| ")][1:]

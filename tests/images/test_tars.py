@@ -127,7 +127,7 @@ def test_files_with_holes_are_refused(tmp_path: Path) -> None:
     buffer = BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
         archive.addfile(given, BytesIO(content))
-    assert "without --sparse" in refusal(tar(tmp_path, GOOD + buffer.getvalue()))
+    assert "Pack it again without holes" in refusal(tar(tmp_path, GOOD + buffer.getvalue()))
 
 
 def test_links_and_ways_out_are_not_taken(tmp_path: Path) -> None:

@@ -247,7 +247,7 @@ def test_a_folder_that_is_not_what_its_config_says_is_refused(tmp_path: Path) ->
     architecture = resolve("gpt2", GPT2 | LARGE["gpt2"])
     config = json.loads((small / "config.json").read_text())
     for change, said in (
-        ({"n_inner": 20}, "its config.json asks for"),
+        ({"n_inner": 20}, "its config.json needs"),
         ({"n_layer": 2}, "has no tensor 'transformer.h.1"),
         ({"n_embd": -16}, "n_embd -16"),
         ({"n_head": "2"}, "n_head"),

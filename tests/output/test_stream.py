@@ -99,7 +99,7 @@ def test_pieces_are_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         record = json.loads((tmp_path / "out" / "paramgen.json").read_text())
         return (tmp_path / "out" / "model.safetensors").read_bytes(), record["tensors"]
 
-    monkeypatch.setattr(InitProgram, "pieces", counted)
+    monkeypatch.setattr(InitProgram, "chunks", counted)
     monkeypatch.setattr(streaming, "PIECE", 64)
     whole, record = written()
     assert in_pieces == []
@@ -117,7 +117,7 @@ def test_an_error_in_a_piece_leaves_nothing(tmp_path: Path, monkeypatch: pytest.
         yield torch.zeros(3)
         raise ZeroDivisionError
 
-    monkeypatch.setattr(InitProgram, "pieces", broken)
+    monkeypatch.setattr(InitProgram, "chunks", broken)
     monkeypatch.setattr(streaming, "LARGE", 400)
     with pytest.raises(ZeroDivisionError):
         paramgen.write(Tied(), tmp_path / "out", init="library", example_input=torch.zeros(2, 3, dtype=torch.long))

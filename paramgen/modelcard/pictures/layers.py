@@ -7,8 +7,8 @@ from typing import Final, Literal, final
 
 from paramgen.storage.reading import Stored
 
-Kind = Literal["attention", "linear", "convolution", "table"]
-COLOURS: Final[dict[Kind, str]] = {
+LayerKind = Literal["attention", "linear", "convolution", "table"]
+COLOURS: Final[dict[LayerKind, str]] = {
     "attention": "#e8743b",
     "linear": "#7c5cf0",
     "convolution": "#3b82f6",
@@ -16,7 +16,7 @@ COLOURS: Final[dict[Kind, str]] = {
 }
 """Those of the graph's picture."""
 
-WORDS: Final[dict[Kind, str]] = {
+WORDS: Final[dict[LayerKind, str]] = {
     "attention": "attention",
     "linear": "linear layers",
     "convolution": "convolutions",
@@ -37,7 +37,7 @@ class Layer:
     """A weight of two dimensions or more."""
 
     stored: Stored
-    kind: Kind
+    kind: LayerKind
 
     @property
     def block(self) -> str:
@@ -76,7 +76,7 @@ def label(name: str) -> str:
     return end if len(end) <= MAX_LABEL else f"...{end[3 - MAX_LABEL :].lstrip('.')}"
 
 
-def kind_of(name: str, shape: Sequence[int]) -> Kind:
+def kind_of(name: str, shape: Sequence[int]) -> LayerKind:
     """Return the kind of a weight of two dimensions or more."""
     if len(shape) >= 4:
         return "convolution"

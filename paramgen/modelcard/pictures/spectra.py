@@ -7,13 +7,13 @@ from torch import Tensor
 
 from paramgen._optional import require
 from paramgen.modelcard.pictures.canvas import EXTRA, FAINT, sheet
-from paramgen.modelcard.pictures.layers import WORDS, Kind, Layer, evenly
+from paramgen.modelcard.pictures.layers import WORDS, Layer, LayerKind, evenly
 from paramgen.modelcard.pictures.spectrum import RANKS, spectrum
 
 MAX_CURVES: Final = 24  # of a kind
 LARGEST: Final = 1 << 26  # elements of one matrix
 BUDGET: Final = 1 << 28  # elements of all of them
-_KINDS: Final[tuple[Kind, ...]] = ("attention", "linear", "convolution")
+_KINDS: Final[tuple[LayerKind, ...]] = ("attention", "linear", "convolution")
 _FLOOR: Final = 1e-2
 _TALL: Final = 5.0  # times the root mean square that a linear axis still shows
 
@@ -37,13 +37,13 @@ def spectra(layers: Sequence[Layer]) -> bytes | None:
     return content.getvalue()
 
 
-def _is_matrix(layer: Layer, kind: Kind) -> bool:
+def _is_matrix(layer: Layer, kind: LayerKind) -> bool:
     """Whether a layer maps vectors to vectors; a depthwise convolution maps each channel on its own."""
     shape = layer.stored.shape
     return layer.kind == kind and not (kind == "convolution" and shape[1] == 1)
 
 
-def _curves(layers: Sequence[Layer], kind: Kind) -> list[tuple[float, Tensor]]:
+def _curves(layers: Sequence[Layer], kind: LayerKind) -> list[tuple[float, Tensor]]:
     """Return depth, from 0 to 1, and curve of some layers of a kind."""
     depths = {layer.stored.name: place / max(1, len(layers) - 1) for place, layer in enumerate(layers)}
     able = [layer for layer in layers if _is_matrix(layer, kind) and layer.stored.elements <= LARGEST]

@@ -1,6 +1,6 @@
 """The types of what the public functions return, to annotate with. Importing this module loads torch.
 
->>> from paramgen.types import Prediction, Written
+>>> from paramgen.api.types import Prediction, Written
 """
 
 from paramgen.comparison import Comparison as Comparison

@@ -7,18 +7,30 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final, Unpack
 
+from paramgen.api.folders import check as check
+from paramgen.api.folders import load as load
+from paramgen.api.folders import push as push
+
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from paramgen.api.types import (
+        Comparison,
+        Filled,
+        Graph,
+        Info,
+        Planned,
+        Prediction,
+        Traced,
+        Written,
+    )
     from paramgen.comparison import Event
     from paramgen.comparison.data_module import Data
     from paramgen.comparison.models import ArchitectureLike
     from paramgen.comparison.options import ProtocolOptions
-    from paramgen.output.verify import Memory
     from paramgen.prediction.options import PredictOptions
     from paramgen.prediction.progress import Progress
-    from paramgen.types import Checked, Comparison, Filled, Graph, Info, Planned, Prediction, Pushed, Traced, Written
 
 TRACE_TIMEOUT: Final = 300.0
 
@@ -131,8 +143,8 @@ def write(
 ) -> "Written":
     """Predict `arch` into `folder` as its library reads it, whole or not at all.
 
-    >>> paramgen.write("transformers:gpt2", "start", init="hypernet")
-    >>> model = transformers.AutoModelForCausalLM.from_pretrained("start")
+    >>> paramgen.write("transformers:gpt2", "weights", init="hypernet")
+    >>> model = transformers.AutoModelForCausalLM.from_pretrained("weights")
 
     Args:
         arch: As for `predict`.
@@ -282,61 +294,6 @@ def names(
     from paramgen.output.names import listed
 
     return listed(what, source, pattern, facts=facts)
-
-
-def load(folder: str | Path, module: "nn.Module | None" = None) -> "nn.Module":
-    """Return the module that `folder` describes with its weights, loaded by its library; or load into `module`.
-
-    >>> model = paramgen.load("start")
-    """
-    from paramgen.output.verify import load_folder
-
-    return load_folder(Path(folder), module)
-
-
-def check(folder: str | Path, *, memory: "Memory" = "auto") -> "Checked":
-    """Load `folder` with its library and compare every tensor; raise a `CheckError` at the first difference.
-
-    >>> paramgen.check("start").loaded_by
-    'transformers'
-    """
-    from paramgen.output.verify import check_folder
-
-    return check_folder(Path(folder), memory=memory)
-
-
-def push(
-    folder: str | Path,
-    repo: str,
-    *,
-    public: bool = False,
-    revision: str | None = None,
-    pr: bool = False,
-    message: str | None = None,
-    progress: "Progress | bool | None" = None,
-) -> "Pushed":
-    """Push what `write` made, a hypernet or a pipeline to the Hugging Face Hub: in one commit, or not at all.
-
-    >>> paramgen.push("start", "me/vit-start").url
-    'https://huggingface.co/me/vit-start'
-
-    Args:
-        folder: Of one of these. It is checked first, as by `check`.
-        repo: `owner/name` of a model repository, made if there is none.
-        public: Whether everybody may see it; a new repository is private otherwise.
-        revision: A branch, made if there is none.
-        pr: Open a pull request instead of changing the branch.
-        message: Of the commit.
-        progress: As for `write`; it is called with what is done, and the bytes that are done and to be done.
-
-    """
-    from paramgen.hub.commit import Target
-    from paramgen.output.push import push_folder
-    from paramgen.prediction.progress import reporting
-
-    target = Target(repo=repo, public=public, revision=revision, pr=pr)
-    with reporting(progress) as report:
-        return push_folder(Path(folder), target, message=message, progress=report)
 
 
 def compare(

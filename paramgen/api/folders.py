@@ -1,0 +1,66 @@
+"""Public functions of a folder that was written: load it, check it, push it. Importing this module loads no torch."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from paramgen.api.types import Checked, Pushed
+    from paramgen.output.verify import Memory
+    from paramgen.prediction.progress import Progress
+
+
+def load(folder: str | Path, module: "nn.Module | None" = None) -> "nn.Module":
+    """Return the module that `folder` describes with its weights, loaded by its library; or load into `module`.
+
+    >>> model = paramgen.load("weights")
+    """
+    from paramgen.output.verify import load_folder
+
+    return load_folder(Path(folder), module)
+
+
+def check(folder: str | Path, *, memory: "Memory" = "auto") -> "Checked":
+    """Load `folder` with its library and compare every tensor; raise a `CheckError` at the first difference.
+
+    >>> paramgen.check("weights").loaded_by
+    'transformers'
+    """
+    from paramgen.output.verify import check_folder
+
+    return check_folder(Path(folder), memory=memory)
+
+
+def push(
+    folder: str | Path,
+    repo: str,
+    *,
+    public: bool = False,
+    revision: str | None = None,
+    pr: bool = False,
+    message: str | None = None,
+    progress: "Progress | bool | None" = None,
+) -> "Pushed":
+    """Push what `write` made, a hypernet or a pipeline to the Hugging Face Hub: in one commit, or not at all.
+
+    >>> paramgen.push("weights", "me/vit-weights").url
+    'https://huggingface.co/me/vit-weights'
+
+    Args:
+        folder: Of one of these. It is checked first, as by `check`.
+        repo: `owner/name` of a model repository, made if there is none.
+        public: Whether everybody may see it; a new repository is private otherwise.
+        revision: A branch, made if there is none.
+        pr: Open a pull request instead of changing the branch.
+        message: Of the commit.
+        progress: As for `write`; it is called with what is done, and the bytes that are done and to be done.
+
+    """
+    from paramgen.hub.commit import Target
+    from paramgen.output.push import push_folder
+    from paramgen.prediction.progress import reporting
+
+    target = Target(repo=repo, public=public, revision=revision, pr=pr)
+    with reporting(progress) as report:
+        return push_folder(Path(folder), target, message=message, progress=report)
