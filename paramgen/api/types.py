@@ -5,7 +5,7 @@
 
 from paramgen.comparison import Comparison as Comparison
 from paramgen.graphs.schema import Graph as Graph
-from paramgen.hub.commit import Pushed as Pushed
+from paramgen.hub.pushed import Pushed as Pushed
 from paramgen.initializers import Choice as Choice
 from paramgen.output.fill import Filled as Filled
 from paramgen.output.graph import Traced as Traced

@@ -17,7 +17,7 @@ from paramgen.cli.terminal import Terminal
 
 if TYPE_CHECKING:
     from paramgen.graphs.schema import Graph
-    from paramgen.hub.commit import Pushed
+    from paramgen.hub.pushed import Pushed
     from paramgen.output.planning import Planned
     from paramgen.output.write import Written
 

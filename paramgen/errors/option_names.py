@@ -37,6 +37,7 @@ KEYWORDS: Final = {
     "message": "message",
     "out": "out",
     "prompt": "prompt",
+    "push": "push",
     "revision": "revision",
     "schedule": "schedule",
     "seed": "seed",
@@ -52,7 +53,7 @@ KEYWORDS: Final = {
 }
 """Options with a value, and the keyword of the public functions that takes it."""
 
-COMMAND_ONLY: Final = frozenset("dry-run install-completion json push quiet show-completion version".split())
+COMMAND_ONLY: Final = frozenset("dry-run install-completion json quiet show-completion version".split())
 """Options of what has no function: nothing that Python calls speaks of them."""
 
 _VALUE: Final = r"""(?:'[^']*'|"[^"]*"|[^\s'"-][^\s'"]*)"""
@@ -65,7 +66,7 @@ _MARKS: Final = ",.;:)"
 _PROSE: Final = re.compile(r"[a-z]+")  # `--data has`: the option is spoken of
 _JOINTS: Final = frozenset(("and", "if", "or", "to", "with"))  # even after a colon
 _TUPLE: Final = re.compile(r"[\d.e+-]+(?:,[\d.e+-]+)+")
-_TEXTS: Final = frozenset(("arch", "data", "example-input", "init", "out", "prompt", "tokenizer"))
+_TEXTS: Final = frozenset(("arch", "data", "example-input", "init", "out", "prompt", "push", "tokenizer"))
 
 
 def in_python(message: str) -> str:

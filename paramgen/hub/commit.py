@@ -9,7 +9,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from hashlib import sha1
 from pathlib import Path
 from typing import Any, Final, final
@@ -22,6 +22,7 @@ from huggingface_hub.lfs import UploadInfo, post_lfs_batch_info
 from paramgen.errors import HubError
 from paramgen.hub.download import COMMIT, FAILURES, offline, passing, patiently, reason, status_of
 from paramgen.hub.kinds import is_hypernet
+from paramgen.hub.pushed import Pushed
 from paramgen.storage.digest import file_sha256
 from paramgen.storage.folder import MARK
 
@@ -51,32 +52,6 @@ class Target:
     public: bool = False
     revision: str | None = None
     pr: bool = False
-
-
-@final
-@dataclass(frozen=True, kw_only=True)
-class Pushed:
-    """What is on the Hub now. `sent` and `known` are bytes of files that the Hub did not have, and had."""
-
-    repo: str
-    url: str
-    revision: str
-    commit: str
-    created: bool  # the repository
-    committed: bool  # False: everything was there already
-    compared: bool  # False: the Hub did not answer after the commit
-    private: bool
-    files: Mapping[str, int]
-    sent: int
-    known: int
-    loading: tuple[str, ...] = ()  # the lines that load it from the Hub, or predict with it, on any machine
-
-    def to_json(self) -> dict[str, Any]:
-        """Return what `--json` prints."""
-        return asdict(self)
-
-    def __repr__(self) -> str:
-        return f"Pushed({self.repo!r}, {self.url!r}, commit={self.commit!r}, {len(self.files)} files)"
 
 
 @final

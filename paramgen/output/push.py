@@ -15,8 +15,9 @@ from typing import Any, Final, final
 from paramgen.architectures import read_config
 from paramgen.architectures.ownership import RECORD, SIGNATURE
 from paramgen.errors import CheckError, HubError, OptionError, one_line
-from paramgen.hub.commit import MAIN, PIPELINE, Progress, Pushed, Target, checked_target, push
+from paramgen.hub.commit import MAIN, PIPELINE, Progress, Target, checked_target, push
 from paramgen.hub.kinds import is_hypernet
+from paramgen.hub.pushed import Pushed
 from paramgen.hypernets.loading import load
 from paramgen.hypernets.storage import CONFIG, WEIGHTS
 from paramgen.modelcard.loading import loading_lines

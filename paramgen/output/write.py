@@ -9,7 +9,7 @@ from time import perf_counter
 from typing import Any, final
 
 from paramgen.errors import CheckError
-from paramgen.hub.commit import Pushed
+from paramgen.hub.pushed import Pushed
 from paramgen.modelcard.card import card_text
 from paramgen.modelcard.notebook import table
 from paramgen.output.planning import FolderPlan, entries_of

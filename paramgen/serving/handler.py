@@ -15,7 +15,6 @@ from typing import Any, Final, final
 from paramgen.architectures import Architecture
 from paramgen.errors import ArchitectureError, OptionError, OutputError, one_line
 from paramgen.graphs.schema import Graph
-from paramgen.hypernets.storage import shipped_hypernets
 from paramgen.initializers import initializer_of
 from paramgen.output.planning import FolderPlan, plan_folder
 from paramgen.output.write import write_prediction
@@ -107,6 +106,8 @@ def _prediction(inputs: dict[str, Any], given: dict[str, Any]) -> Prediction:
         raise OptionError(f"The initializer is {_shown(init)}; it must be a name, as in he or auto.")
     if init.partition("?")[0] == "diffusion":
         raise OptionError("Weights from a prompt are not served here. Type: paramgen predict --prompt WORDS")
+    from paramgen.hypernets.storage import shipped_hypernets  # which loads the Hub's library
+
     initializer = initializer_of(checked_init(init, shipped_hypernets()))
     memory = machine_memory()
     limits = Limits(memory=None if memory is None else memory // 2)

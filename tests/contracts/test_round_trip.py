@@ -23,7 +23,7 @@ from paramgen.prediction import DTYPES, Prediction
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
 
-READER = Path(__file__).with_name("read_folders.py")
+READER = Path(__file__).parents[1] / "support" / "read_folders.py"
 OWN = """
 import torch
 from huggingface_hub import PyTorchModelHubMixin

@@ -1,5 +1,6 @@
 """What a release is made of agrees with itself: versions, bounds, extras, changelog, workflows, hooks, `make`."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -36,12 +37,18 @@ def pins(name: str) -> dict[str, str]:
     return {canonicalize_name(pin.name): str(pin.specifier).removeprefix("==") for pin in found}
 
 
+def make(*words: str, cwd: Path) -> str:
+    """Return what make prints as from a shell, though the tests themselves may be run by make."""
+    outside = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    return subprocess.run(["make", *words], cwd=cwd, env=outside, capture_output=True, text=True, check=True).stdout
+
+
 def recipe(target: str, folder: Path) -> str:
     """Return what `make TARGET` would run in a clone in which nothing was made yet."""
     for name in ("Makefile", "pyproject.toml", "constraints.txt"):
         shutil.copy(ROOT / name, folder)
     shutil.copytree(ROOT / "scripts", folder / "scripts")
-    return subprocess.run(["make", "-n", target], cwd=folder, capture_output=True, text=True, check=True).stdout
+    return make("-n", target, cwd=folder)
 
 
 def test_the_version_is_the_same_everywhere_and_written_once() -> None:
@@ -152,7 +159,7 @@ def test_what_workflows_and_hooks_call_is_there() -> None:
 
 
 def test_make_alone_lists_every_target() -> None:
-    said = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    said = make(cwd=ROOT)
     (declared,) = re.findall(r"^\.PHONY: (.*)$", MAKEFILE, re.MULTILINE)
     assert [line.split()[1] for line in said.splitlines()] == re.findall(r"^([\w-]+):.*##", MAKEFILE, re.MULTILINE)
     assert {line.split()[1] for line in said.splitlines()} == set(declared.split())
@@ -178,5 +185,5 @@ def test_make_clean_leaves_what_cannot_be_made_again(tmp_path: Path) -> None:
     for path in (*kept, *gone):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    subprocess.run(["make", "clean"], cwd=tmp_path, capture_output=True, check=True)
+    make("clean", cwd=tmp_path)
     assert all(path.exists() for path in kept) and not any(path.exists() for path in gone)

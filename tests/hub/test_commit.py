@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from paramgen.errors import HubError
-from paramgen.hub.commit import Pushed, Target, checked_target, push
+from paramgen.hub.commit import Target, checked_target, push
+from paramgen.hub.pushed import Pushed
 from tests.support.hub import trial
 from tests.support.hub.connected import connected
 from tests.support.hub.faults import HALF, LOST

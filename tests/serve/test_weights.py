@@ -277,10 +277,10 @@ def test_the_folder_is_the_command_lines(running: Any, tmp_path: Path) -> None:
     name = "torchvision:squeezenet1_1"
     answer = running.predict({"arch": name, "set": {"num_classes": 2}, "init": "xavier", "as": "folder"})
     assert (answer.status_code, answer.headers["content-type"]) == (200, "application/zip")
-    paramgen.write(name, tmp_path / "start", overrides={"num_classes": 2}, init="xavier", verify=False)
+    paramgen.write(name, tmp_path / "weights", overrides={"num_classes": 2}, init="xavier", verify=False)
     with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
         found = {entry: archive.read(entry) for entry in archive.namelist()}
-    assert found == {path.name: path.read_bytes() for path in (tmp_path / "start").iterdir()}
+    assert found == {path.name: path.read_bytes() for path in (tmp_path / "weights").iterdir()}
     etag = answer.headers["etag"]
     again = running.predict(
         {"arch": name, "set": {"num_classes": 2}, "init": "xavier", "as": "folder"}, **{"If-None-Match": etag}

@@ -207,7 +207,7 @@ def test_a_run_of_several_data_sets_draws_them_in_turn(data: Path, tmp_path: Pat
     run = HypernetRun(config, tmp_path / "run", {"ten": data, "four": four}, resume=False)
     for _ in range(6):
         run.advance()
-    assert {line["task"] for line in steps_of(tmp_path / "run")} == {"ten", "four"}
+    assert {line["dataset"] for line in steps_of(tmp_path / "run")} == {"ten", "four"}
     run.save()
     with pytest.raises(OptionError, match="not what the run had"):
         HypernetRun(config, tmp_path / "run", {"ten": data, "four": data}, resume=True)
