@@ -63,7 +63,7 @@ VARIANTS: Final = (
 _PERTURB: Final = -6  # glibc's M_PERTURB: memory that is handed out is filled with a byte
 
 
-def starts() -> tuple[str, ...]:
+def fillers() -> tuple[str, ...]:
     """Return the initializers of the registry that need no file, and some of their options."""
     return (*(name for name in initializers.names() if name not in OTHERS), *VARIANTS)
 
@@ -72,7 +72,7 @@ def attempt(seed: int, number: int) -> str:
     """Return how the graph of this number ends; raise what must not be raised."""
     draw = Random(f"{seed} {number}")
     data = generated(draw)
-    return tried(data, draw.choice(starts()), draw.choice((None, None, *DTYPES)), seed=number)
+    return tried(data, draw.choice(fillers()), draw.choice((None, None, *DTYPES)), seed=number)
 
 
 def tried(data: dict[str, Any], init: str, dtype: str | None, *, seed: int) -> str:
@@ -189,7 +189,7 @@ def main(
     """Try, write the result now and then, print it; exit with 1 if anything but an answer or a refusal came."""
     until = time.monotonic() + minutes * 60
     found = _begun(out, seed)
-    for start in starts():
+    for start in fillers():
         _initializer(start)
     while found["graphs"] < examples and time.monotonic() < until:
         began = time.monotonic()

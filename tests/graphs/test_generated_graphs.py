@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from benchmarks.serving.generated_graphs import generated
-from benchmarks.serving.graph_fuzz import attempt, starts, tried
+from benchmarks.serving.graph_fuzz import attempt, fillers, tried
 from paramgen.errors import GraphError, OptionError, ParamgenError
 from paramgen.graphs.analysis import roles
 from paramgen.graphs.analysis.attention import attentions_of
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # torch warns of
 
 
 @settings(max_examples=25, suppress_health_check=list(HealthCheck))
-@given(program=st.randoms(use_true_random=False), init=st.sampled_from(starts()))
+@given(program=st.randoms(use_true_random=False), init=st.sampled_from(fillers()))
 def test_any_graph_is_filled_or_refused(program: Random, init: str) -> None:
     assert tried(generated(program), init, None, seed=0)
 
