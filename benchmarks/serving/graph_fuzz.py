@@ -189,8 +189,8 @@ def main(
     """Try, write the result now and then, print it; exit with 1 if anything but an answer or a refusal came."""
     until = time.monotonic() + minutes * 60
     found = _begun(out, seed)
-    for start in fillers():
-        _initializer(start)
+    for init in fillers():
+        _initializer(init)
     while found["graphs"] < examples and time.monotonic() < until:
         began = time.monotonic()
         numbers = range(found["graphs"], min(found["graphs"] + CHUNK, examples))
