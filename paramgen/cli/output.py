@@ -62,13 +62,14 @@ class Reporter:
             def report(stage: str, done: int, total: int) -> None:
                 from paramgen.prediction.progress import STAGES  # which loads torch: the bar is there before it
 
+                new = stage not in began  # shown at once: it may be over before the next frame
                 begun = began.setdefault(stage, time.perf_counter())
                 figures = f"{_short(done)}B of {_short(total)}B" if total else ""
                 if stage == "predict":
                     rate = done / max(time.perf_counter() - begun, 1e-6)
                     figures = f"{done / max(total, 1):>4.0%} {_short(rate)} parameters/s"
                 text = escape(STAGES.get(stage, stage))
-                bar.update(task, description=text, completed=done, total=total or None, figures=figures)
+                bar.update(task, description=text, completed=done, total=total or None, figures=figures, refresh=new)
 
             yield report
 

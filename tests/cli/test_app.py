@@ -160,10 +160,10 @@ def test_quiet_prints_nothing(predict: "Command", command: "Command") -> None:
 def test_a_terminal_sees_progress_and_colours(predict: "Command") -> None:
     done = predict(terminal=True, TERM="xterm")
     assert done.status == 0
-    assert "Loading with the library" in done.out and "\x1b[1m" in done.out
+    assert "Predicting" in done.out and "Loading with the library" in done.out and "\x1b[1m" in done.out
     assert "\x1b[3" in done.out
     plain = predict("--overwrite", terminal=True, TERM="xterm", NO_COLOR="1")
-    assert "\x1b[3" not in plain.out and "Loading with the" in plain.out
+    assert "\x1b[3" not in plain.out and "Predicting" in plain.out
 
 
 def test_libraries_and_own_files_do_not_disturb_the_streams(predict: "Command", own: Path) -> None:
