@@ -16,9 +16,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.coverage.live_network import SEED, Row, measure
+from benchmarks.coverage.live_network import SEED, measure
 from benchmarks.coverage.reach import measured, run
-from benchmarks.coverage.reach_network import Limits
+from benchmarks.coverage.reach_network import Limits, Row
 from benchmarks.coverage.reach_sources import SOURCES
 from benchmarks.provenance import provenance
 from paramgen.graphs.schema import UNORDERED

@@ -2,11 +2,9 @@
 
 import copy
 import resource
-import sys
 import time
-import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import redirect_stdout, suppress
+from contextlib import suppress
 from hashlib import sha256
 from multiprocessing.connection import Connection
 from typing import Any, Final
@@ -15,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 import paramgen
-from benchmarks.coverage.reach_network import Limits
+from benchmarks.coverage.reach_network import Limits, Row, send_row
 from benchmarks.coverage.reach_sources import NARROW, shrinking
 from paramgen.architectures import Architecture, Inputs, resolve
 from paramgen.errors import ParamgenError, one_line
@@ -28,21 +26,12 @@ SEED: Final = 3
 MOST: Final = 5  # faults and differences that are named
 _PIECE: Final = 1 << 22  # elements that are hashed at a time
 
-Row = dict[str, Any]
 Digests = Mapping[str, str]
 
 
 def measure(spec: str, limits: Limits, most: int, answers: Connection) -> None:
     """Send the row of a network; whatever it raises is a fault, but what is too large is skipped."""
-    resource.setrlimit(resource.RLIMIT_DATA, (limits.bytes, limits.bytes))
-    warnings.simplefilter("ignore")
-    with redirect_stdout(sys.stderr):
-        try:
-            row = _row(spec, most)
-        except BaseException as error:  # of somebody else's code, which may raise anything
-            row = {"faults": [f"{type(error).__name__}: {one_line(error)}"]}
-    answers.send({"spec": spec, **row})
-    answers.close()
+    send_row(spec, limits, answers, lambda: _row(spec, most), lambda reason: {"faults": [reason]})
 
 
 def _row(spec: str, most: int) -> Row:

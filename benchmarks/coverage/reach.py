@@ -17,7 +17,7 @@ from typing import Any, Final
 from rich.console import Console
 from rich.progress import Progress
 
-from benchmarks.coverage.reach_network import Limits, measure
+from benchmarks.coverage.reach_network import Limits, Row, measure
 from benchmarks.coverage.reach_sources import SOURCES
 from benchmarks.provenance import provenance
 from paramgen.storage.folder import write_text
@@ -32,8 +32,6 @@ KEPT: Final = (
     *("build_seconds", "trace_seconds", "rules_seconds", "peak_rss_bytes"),
 )
 """What the line of a network says; why it is an exception stands in the table."""
-
-Row = dict[str, Any]
 
 
 def main() -> None:

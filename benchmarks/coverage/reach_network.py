@@ -4,7 +4,7 @@ import resource
 import sys
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -22,6 +22,8 @@ from paramgen.prediction import Requested, prediction_of
 INIT: Final = "hypernet"
 MOST_NAMES: Final = 5
 
+Row = dict[str, Any]
+
 
 @final
 @dataclass(frozen=True, kw_only=True)
@@ -34,13 +36,20 @@ class Limits:
 
 def measure(spec: str, limits: Limits, answers: Connection) -> None:
     """Send the row of a network; whatever it raises is its failure."""
+    send_row(spec, limits, answers, lambda: _row(spec, limits), lambda reason: {"built": False, "failure": reason})
+
+
+def send_row(
+    spec: str, limits: Limits, answers: Connection, measured: Callable[[], Row], failed: Callable[[str], Row]
+) -> None:
+    """Send what `measured` returns within the limits; of whatever it raises, what `failed` makes of the reason."""
     resource.setrlimit(resource.RLIMIT_DATA, (limits.bytes, limits.bytes))
     warnings.simplefilter("ignore")
     with redirect_stdout(sys.stderr):
         try:
-            row = _row(spec, limits)
+            row = measured()
         except BaseException as error:  # of somebody else's code, which may raise anything
-            row = {"built": False, "failure": f"{type(error).__name__}: {one_line(error)}"}
+            row = failed(f"{type(error).__name__}: {one_line(error)}")
     answers.send({"spec": spec, **row})
     answers.close()
 

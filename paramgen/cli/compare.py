@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from paramgen.cli.options import folder_name, parsed_example, parsed_overrides
 from paramgen.cli.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -116,8 +117,6 @@ def compare(
     reporter = _Reporter(as_json=as_json, quiet=quiet)
     with reporter.progress() as advance:
         from paramgen.api import compare as run
-        from paramgen.architectures.inputs import parse_example_input
-        from paramgen.architectures.overrides import parse_overrides
         from paramgen.comparison.protocol import parse_lr
 
         comparison = run(
@@ -125,8 +124,8 @@ def compare(
             data,
             init=init or ("hypernet", "library"),
             out=folder,
-            overrides=parse_overrides(overrides or ()),
-            example_input=None if example_input is None else parse_example_input(example_input),
+            overrides=parsed_overrides(overrides),
+            example_input=parsed_example(example_input),
             tokenizer=tokenizer,
             vocabulary=vocabulary,
             progress=advance,
@@ -235,10 +234,3 @@ def _clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}"
-
-
-def folder_name(arch: str) -> str:
-    """Return a folder's name made from what was typed: `timm:resnet18` becomes `timm-resnet18`; it may be empty."""
-    name = arch.partition("?")[0]
-    stem = Path(name.rpartition(":")[0]).stem if ".py:" in name else Path(name).stem if name.endswith(".json") else name
-    return "".join(letter if letter.isalnum() or letter in "._-" else "-" for letter in stem).strip("-.")

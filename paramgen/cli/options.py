@@ -109,3 +109,10 @@ def parsed_example(text: str | None) -> Any:
     from paramgen.architectures.inputs import parse_example_input
 
     return parse_example_input(text)
+
+
+def folder_name(arch: str) -> str:
+    """Return a folder's name made from what was typed: `timm:resnet18` becomes `timm-resnet18`; it may be empty."""
+    name = arch.partition("?")[0]
+    stem = Path(name.rpartition(":")[0]).stem if ".py:" in name else Path(name).stem if name.endswith(".json") else name
+    return "".join(letter if letter.isalnum() or letter in "._-" else "-" for letter in stem).strip("-.")

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from paramgen.api import TRACE_TIMEOUT
-from paramgen.cli.compare import folder_name
 from paramgen.cli.options import (
     Dtype,
     Endpoint,
@@ -23,6 +22,7 @@ from paramgen.cli.options import (
     Strict,
     Tokenizer,
     TraceTimeout,
+    folder_name,
     parsed_example,
     parsed_overrides,
 )

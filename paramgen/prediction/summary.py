@@ -59,14 +59,14 @@ class Summary:
 
     def to_json(self) -> dict[str, Any]:
         """Return what `--json` prints."""
-        prediction, request = self.prediction, self.request()
+        prediction = self.prediction
         return {
-            "spec": request["spec"],
-            "init": request["init"],
+            "spec": prediction.architecture.spec,
+            "init": prediction.init,
             **(prediction.choice.to_json() if prediction.choice else {}),
             **({"next_step": prediction.next_step} if prediction.next_step else {}),
             **self.remarks(),
-            "seed": request["seed"],
+            "seed": prediction.seed,
             **self.counts(),
             **self.graph(),
         }

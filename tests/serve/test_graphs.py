@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.graphs import with_unwritten_slot
+
 Graphs = Callable[..., dict[str, Any]]
 
 
@@ -134,17 +136,7 @@ def test_what_a_draw_does_not_write_is_zero_and_no_memory_of_ours(graph: dict[st
     import torch
     from safetensors.torch import load
 
-    steps = [["empty.memory_format", [[4096]], {"dtype": {"dtype": "uint8"}}, [0]]]
-    program = {"steps": steps, "result": 0, "size": [4096], "stride": [1], "offset": 0}
-    slot = {
-        **graph["slots"][0],
-        "name": "blank",
-        "shape": [4096],
-        "dtype": "uint8",
-        "kind": "buffer",
-        "init_program": program,
-    }
-    blank = {**graph, "slots": [*graph["slots"], slot]}
+    blank = with_unwritten_slot(graph)
     torch.use_deterministic_algorithms(True)  # fills what it hands out with 255
     try:
         answers = [running.predict({"graph": blank, "init": "library"}) for _ in range(2)]

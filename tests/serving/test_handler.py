@@ -17,6 +17,7 @@ from paramgen.graphs.graph_json import graph_to_json
 from paramgen.serving.endpoint_folder import export, requirements
 from paramgen.serving.handler import EndpointHandler
 from serve import handler as served
+from tests.support.graphs import with_unwritten_slot
 from tests.support.hub.connected import connected
 
 # The toolkit puts the folder first on the path and executes handler.py; `inputs` come on stdin.
@@ -282,17 +283,7 @@ def test_the_service_has_the_same_handler() -> None:
 def test_what_a_draw_does_not_write_is_zero(graph: dict[str, Any]) -> None:
     import torch
 
-    steps = [["empty.memory_format", [[4096]], {"dtype": {"dtype": "uint8"}}, [0]]]
-    program = {"steps": steps, "result": 0, "size": [4096], "stride": [1], "offset": 0}
-    slot = {
-        **graph["slots"][0],
-        "name": "blank",
-        "shape": [4096],
-        "dtype": "uint8",
-        "kind": "buffer",
-        "init_program": program,
-    }
-    blank = {**graph, "slots": [*graph["slots"], slot]}
+    blank = with_unwritten_slot(graph)
     torch.use_deterministic_algorithms(True)  # fills what it hands out with 255
     try:
         answer = EndpointHandler()({"inputs": {"graph": blank}, "parameters": {"init": "library"}})
