@@ -109,18 +109,28 @@ def plan(
     arch: "str | nn.Module | None",
     *,
     max_shard: int | str = "5GB",
+    progress: "Progress | bool | None" = None,
     image_processor: str | None = None,
+    push: str | None = None,
+    public: bool = False,
+    revision: str | None = None,
+    pr: bool = False,
+    message: str | None = None,
     **options: "Unpack[PredictOptions]",
 ) -> "Planned":
     """Return what `write` would write, and about how long that would take; nothing is written.
 
     >>> paramgen.plan("llama-1b", dtype="bfloat16").files
 
-    The options are those of `write`.
+    The options are those of `write`. With `push`, the Hub is asked whether the folder could go there.
     """
     from paramgen.output.planning import plan_folder, planned
+    from paramgen.output.push import early_target
+    from paramgen.prediction.progress import reporting
 
-    prediction, tokenizer = predict(arch, **options), options.get("tokenizer")
+    early_target(push, public=public, revision=revision, pr=pr, message=message)
+    with reporting(progress, "build"):
+        prediction, tokenizer = predict(arch, progress=False, **options), options.get("tokenizer")
     return planned(plan_folder(prediction, max_shard=max_shard, tokenizer=tokenizer, image_processor=image_processor))
 
 

@@ -81,7 +81,9 @@ def predict(
         options |= {"tokenizer": tokenizer, "endpoint": endpoint, "strict": strict, "trace_timeout": trace_timeout}
         how: "PushOptions" = {"push": push, "public": public, "revision": revision, "pr": pr, "message": message}
         if dry_run:
-            planned = api.plan(arch, max_shard=max_shard, image_processor=image_processor, **options)
+            planned = api.plan(
+                arch, max_shard=max_shard, progress=progress, image_processor=image_processor, **how, **options
+            )
         else:
             written = api.write(
                 arch,

@@ -148,6 +148,8 @@ def test_dry_run_plans_and_writes_nothing(predict: "Command", tmp_path: Path) ->
     }
     assert {**predicted["files"], **record["files"]} == predicted["files"]
     assert ["elements", "347"] in [line.split() for line in predict("--dry-run").out.splitlines()]
+    refused = predict("--dry-run", "--public")
+    assert refused.status == 2 and "need --push. Type: --push OWNER/NAME" in refused.err
 
 
 def test_quiet_prints_nothing(predict: "Command", command: "Command") -> None:
