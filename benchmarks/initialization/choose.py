@@ -66,19 +66,20 @@ def main(
     """Choose, print the table and write it."""
     chosen = results or [file for file in RESULTS if file.is_file()]
     rows = [row for result in chosen for row in read(result)]
-    families = {family: entry(rows, family) for family in MODEL_FAMILIES}
+    families = {family: entries(rows, family) for family in MODEL_FAMILIES}
     learned = [
         TEXT if family == TEXT_FAMILY else SHIPPED
-        for family, each in families.items()
-        if any(start["init"] == HYPERNET for start in each["initializers"])
+        for family, sizes in families.items()
+        if any(each["init"].partition("?")[0] == HYPERNET for entry in sizes for each in entry["initializers"])
     ]
     hypernets = {name: shipped(name) for name in sorted(set(learned))}
     named = [result.name for result in chosen]
     text = json.dumps({"results": named, "hypernets": hypernets, "families": families}, indent=1) + "\n"
     table = Table.parse(text)  # what auto would refuse is not written
     write_text(out, text)
-    for family, measured in table.families.items():
-        print(f"{family:<20} {measured.reason(next(iter(measured.scores)), family)}")
+    for family, sizes in table.families.items():
+        for measured in sizes:
+            print(f"{family:<20} {measured.reason(next(iter(measured.scores)), family)}")
 
 
 def read(result: Path) -> list[Measured]:
@@ -89,7 +90,14 @@ def read(result: Path) -> list[Measured]:
         name = TEXT if metric == "perplexity" else SHIPPED
         ours = "hypernet" in data and data["hypernet"]["sha256"] == shipped(name)
         seeds = data["seeds"] if isinstance(data["seeds"], int) else len(data["seeds"])
-        made = partial(_row, ours=ours, steps=int(data["steps"]), seeds=seeds, metric=metric)
+        made = partial(
+            _row,
+            ours=ours,
+            spec=data.get("hypernet", {}).get("spec", HYPERNET),
+            steps=int(data["steps"]),
+            seeds=seeds,
+            metric=metric,
+        )
         return [made(row) for row in data["rows"]]
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise OptionError(
@@ -102,10 +110,12 @@ def shipped(name: str) -> str:
     return str(initializer_of(f"{HYPERNET}:{name}").describe()["sha256"])
 
 
-def _row(row: Mapping[str, Any], *, ours: bool, steps: int, seeds: int, metric: Metric) -> Measured:
+def _row(row: Mapping[str, Any], *, ours: bool, spec: str, steps: int, seeds: int, metric: Metric) -> Measured:
     sign = 1 if metric == "accuracy" else -1
     final = {
-        str(init): tuple(float("nan") if value is None else sign * float(value) for value in entry["final"]["values"])
+        _spelled(str(init), spec): tuple(
+            float("nan") if value is None else sign * float(value) for value in entry["final"]["values"]
+        )
         for init, entry in row["initializations"].items()
         if entry.get("final") and (ours or init not in (HYPERNET, *CONTROLS))
     }
@@ -126,17 +136,31 @@ def _row(row: Mapping[str, Any], *, ours: bool, steps: int, seeds: int, metric: 
     )
 
 
-def entry(rows: Sequence[Measured], family: ModelFamily) -> dict[str, Any]:
-    """Return what the table says of a family."""
+def _spelled(init: str, spec: str) -> str:
+    """Return the initializer of a column: that of the hypernet, and the controls of it, have the hypernet's options."""
+    options = spec.partition("?")[2]
+    return f"{init}?{options}" if options and init.endswith(HYPERNET) else init
+
+
+def entries(rows: Sequence[Measured], family: ModelFamily) -> list[dict[str, Any]]:
+    """Return what the table says of a family: one entry for each protocol, that of the smallest networks first."""
     own = [row for row in rows if row.family == family]
     if not own or family == "other":
-        nothing = {"networks": [], "data": [], "steps": 0, "seeds": 0, "largest": 0}
-        return {"initializers": [{"init": LIBRARY, "accuracy": None}], **nothing}
-    better = {init: _accuracy(own, init) for init in sorted(own[0].final) if _wins(own, init)}
-    ranked = sorted(better.items(), key=lambda pair: -pair[1]) + [(LIBRARY, _accuracy(own, LIBRARY))]
-    metric, steps, seeds = own[0].metric, own[0].steps, own[0].seeds
-    if any((row.metric, row.steps, row.seeds) != (metric, steps, seeds) for row in own):
-        raise OptionError(f"The rows of the family {family!r} were not all measured alike. Give one of their results.")
+        nothing = {"networks": [], "data": [], "steps": 0, "seeds": 0, "smallest": 0, "largest": 0}
+        return [{"initializers": [{"init": LIBRARY, "accuracy": None}], **nothing}]
+    protocols = {(row.metric, row.steps, row.seeds): row.parameters for row in sorted(own, key=_size, reverse=True)}
+    sizes = [
+        [row for row in own if (row.metric, row.steps, row.seeds) == protocol]
+        for protocol in sorted(protocols, key=lambda protocol: protocols[protocol])
+    ]
+    return [_entry(rows, smallest=index > 0) for index, rows in enumerate(sizes)]
+
+
+def _entry(rows: Sequence[Measured], *, smallest: bool) -> dict[str, Any]:
+    """Return what the table says of networks that were measured alike; `smallest` if it says where they begin."""
+    better = {init: _accuracy(rows, init) for init in sorted(rows[0].final) if _wins(rows, init)}
+    ranked = sorted(better.items(), key=lambda pair: -pair[1]) + [(LIBRARY, _accuracy(rows, LIBRARY))]
+    metric = rows[0].metric
 
     def said(value: float) -> float:
         return round(value if metric == "accuracy" else exp(-value), 4)
@@ -144,12 +168,17 @@ def entry(rows: Sequence[Measured], family: ModelFamily) -> dict[str, Any]:
     return {
         "metric": metric,
         "initializers": [{"init": init, metric: said(value)} for init, value in ranked],
-        "networks": sorted({row.network for row in own}),
-        "data": sorted({row.data for row in own}),
-        "steps": steps,
-        "seeds": seeds,
-        "largest": max(row.parameters for row in own),
+        "networks": sorted({row.network for row in rows}),
+        "data": sorted({row.data for row in rows}),
+        "steps": rows[0].steps,
+        "seeds": rows[0].seeds,
+        "smallest": min(map(_size, rows)) if smallest else 0,
+        "largest": max(map(_size, rows)),
     }
+
+
+def _size(row: Measured) -> int:
+    return row.parameters
 
 
 def _wins(rows: Sequence[Measured], init: str) -> bool:

@@ -19,18 +19,20 @@ class Known:
         result: The earlier result.
         protocol: Of now.
         data: Of now: the hash of each data set, by name.
-        sha256: Of the hypernet's weights of now.
+        hypernet: What identifies it, of now, as the result has it.
 
     """
 
-    def __init__(self, result: Mapping[str, Any], protocol: Protocol, data: Mapping[str, str], *, sha256: str) -> None:
+    def __init__(
+        self, result: Mapping[str, Any], protocol: Protocol, data: Mapping[str, str], *, hypernet: Mapping[str, Any]
+    ) -> None:
         alike = result["protocol"] == protocol.to_json() and result["versions"]["paramgen"] == version("paramgen")
         sets = [name for name, known in result["data"].items() if data.get(name) == known["sha256"]]
         metric: Metric = result.get("metric", "accuracy")
         every = [Row.from_json(row, metric) for row in (*result["rows"], *result.get("partial", ()))] if alike else []
         self._rows = {(row.data, row.made_by): row for row in every if row.data in sets}
         self._result = result
-        self._same_hypernet = result["hypernet"]["sha256"] == sha256
+        self._same_hypernet = all(result["hypernet"].get(key) == value for key, value in hypernet.items())
 
     def entry(self, data: str, made_by: str, init: str) -> Entry | None:
         """Return the figures of an initialization, if they are the same now."""

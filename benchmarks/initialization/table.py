@@ -11,7 +11,10 @@ from paramgen.initializers.auto import CONTROLS
 REQUIRED: Final = ("library", JUDGED, "orthogonal", "lsuv", *CONTROLS)
 """What a row is complete with."""
 
-INITS: Final = (*REQUIRED, "he", "mimetic", "idinit")
+REQUIRED_AT_REAL_SIZE: Final = ("library", JUDGED, "orthogonal", "statistics", *CONTROLS)
+"""The same of networks of real size, where every run costs minutes."""
+
+INITS: Final = (*REQUIRED, "statistics", "he", "mimetic", "idinit")
 TIE: Final = 0.005
 """Final accuracies so far apart count as tied."""
 

@@ -211,7 +211,7 @@ class TextBenchmark:
         self._hypernet = dict(initializer_of(SHIPPED).describe())
         self._identities = {name: folder_text(Path(path)).identity for name, path in texts.items()}
         sha256 = str(self._hypernet["sha256"])
-        self._known = [Known(result, protocol, self._identities, sha256=sha256) for result in known]
+        self._known = [Known(result, protocol, self._identities, hypernet={"sha256": sha256}) for result in known]
 
     def make(self, data: str, network: str, init: str) -> None:
         """Train from an initialization, unless that has been done."""

@@ -16,6 +16,7 @@ which have the hypernet's norms, or its values at random positions, and nothing 
 
     OMP_NUM_THREADS=1 python -m benchmarks.initialization.vision --data cifar10=PATH --data tiny=PATH --minutes 60
     python -m benchmarks.initialization.vision --data cifar10=PATH --known cards/results/vision.json
+    python -m benchmarks.initialization.vision --data tiny=PATH --real-size --steps 100 --batch 16 --result FILE
     python -m benchmarks.initialization.vision --estimate
     python -m benchmarks.initialization.vision --render cards/results/vision.json
 """
@@ -34,8 +35,9 @@ from typing import Any, Final, final
 import torch
 
 from benchmarks.initialization.known import Known, known_entry
+from benchmarks.initialization.real_networks import real_networks
 from benchmarks.initialization.rows import JUDGED, Entry, Row, with_figures
-from benchmarks.initialization.table import INITS, REQUIRED, markdown, summary_of
+from benchmarks.initialization.table import INITS, REQUIRED, REQUIRED_AT_REAL_SIZE, markdown, summary_of
 from benchmarks.initialization.vision_cost import cost_of, table
 from benchmarks.initialization.vision_networks import SIZE, UNSEEN, Network, networks
 from benchmarks.provenance import provenance
@@ -103,12 +105,14 @@ class VisionBenchmark:
         *,
         hypernet: str,
         known: Sequence[Mapping[str, Any]] = (),
+        among: Sequence[Network] = (),
+        required: Sequence[str] = REQUIRED,
     ) -> None:
         self._out, self._protocol, self._data, self._hypernet = out, protocol, data, hypernet
+        self._among, self._required = among or networks(), required
         self._described = {init: dict(initializer_of(self._spec(init)).describe()) for init in INITS}
-        sha256 = str(self._described[JUDGED]["sha256"])
         identities = {each.name: each.identity for each in data}
-        self._known = [Known(result, protocol, identities, sha256=sha256) for result in known]
+        self._known = [Known(result, protocol, identities, hypernet=self._facts_of_hypernet) for result in known]
 
     def run(
         self,
@@ -134,9 +138,9 @@ class VisionBenchmark:
         """Return everything that has ended, of all networks and initializations, with where it comes from."""
         rows, partial = [], []
         for data in self._data:
-            for network in networks():
+            for network in self._among:
                 entries = self._entries(data, network)
-                missing = [init for init in REQUIRED if init not in entries]
+                missing = [init for init in self._required if init not in entries]
                 if not missing:
                     rows.append(row_of(data, network, entries))
                 elif entries:
@@ -145,7 +149,7 @@ class VisionBenchmark:
         return {
             "summary": summary_of(rows),
             **{key: given[key] for key in ("steps", "seeds", "lr", "batch", "test_examples")},
-            "hypernet": {"spec": self._hypernet, **self._described[JUDGED]},
+            "hypernet": self._facts_of_hypernet,
             "protocol": given,
             "data": {each.name: _facts(each) for each in self._data},
             "rows": [row.to_json() for row in rows],
@@ -154,6 +158,10 @@ class VisionBenchmark:
             "threads": torch.get_num_threads(),
             **provenance(),
         }
+
+    @property
+    def _facts_of_hypernet(self) -> dict[str, Any]:
+        return {"spec": self._hypernet, **self._described[JUDGED]}
 
     def _make(self, data: DataSet, network: Network, init: str, until: float) -> None:
         """Make the runs of one initialization, unless they are there."""
@@ -243,19 +251,21 @@ def main() -> None:
     try:
         protocol = Protocol(
             steps=given.steps,
-            batch=BATCH,
+            batch=given.batch,
             seeds=given.seeds,
             lr=LEARNING_RATES,
             evaluations=given.evaluations,
             test_examples=given.test_examples,
         )
-        chosen = _named("network", given.networks, {each.name: each for each in networks()})
-        inits = _named("initialization", given.inits or REQUIRED, {init: init for init in INITS})
+        among = real_networks() if given.real_size else networks()
+        required = REQUIRED_AT_REAL_SIZE if given.real_size else REQUIRED
+        chosen = _named("network", given.networks, {each.name: each for each in among})
+        inits = _named("initialization", given.inits or required, {init: init for init in INITS})
         if given.estimate:
             costs = [cost_of(network, protocol) for network in chosen]
             print(table(costs, protocol, inits=len(inits), data=len(given.data) or 2))
         else:
-            _run(given, protocol, chosen, inits)
+            _run(given, protocol, chosen, inits, among)
     except ParamgenError as error:
         sys.stderr.write(f"{error.message}\n")
         raise SystemExit(2) from error
@@ -274,7 +284,11 @@ def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--minutes", type=float, default=None, help="stop after the run that ends then")
     parser.add_argument("--inits", nargs="+", help=f"of {', '.join(INITS)}; {', '.join(REQUIRED)} if none is named")
     parser.add_argument("--networks", nargs="+", help="names as --estimate prints them; all if none is named")
+    parser.add_argument(
+        "--real-size", action="store_true", help="the networks that people name, of 4 to 86 M parameters"
+    )
     parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--batch", type=int, default=BATCH, help="images a step")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--evaluations", type=int, default=5, help="besides the one at step 0")
     parser.add_argument("--test-examples", type=int, default=1000)
@@ -282,11 +296,25 @@ def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--render", type=Path, metavar="FILE", help="print a result as Markdown")
 
 
-def _run(given: argparse.Namespace, protocol: Protocol, chosen: Sequence[Network], inits: Sequence[str]) -> None:
+def _run(
+    given: argparse.Namespace,
+    protocol: Protocol,
+    chosen: Sequence[Network],
+    inits: Sequence[str],
+    among: Sequence[Network],
+) -> None:
     until = float("inf") if given.minutes is None else time.monotonic() + 60 * given.minutes
     data = _data_sets(given)
     known = [json.loads(file.read_text(encoding="utf-8")) for file in given.known]
-    measured = VisionBenchmark(given.out, protocol, data, hypernet=given.hypernet, known=known)
+    measured = VisionBenchmark(
+        given.out,
+        protocol,
+        data,
+        hypernet=given.hypernet,
+        known=known,
+        among=among,
+        required=REQUIRED_AT_REAL_SIZE if given.real_size else REQUIRED,
+    )
 
     def write() -> None:
         write_text(given.result, json.dumps(measured.result(), indent=1) + "\n")

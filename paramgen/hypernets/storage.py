@@ -22,9 +22,14 @@ MAX_CONFIG_BYTES: Final = 1_000_000
 _DTYPES: Final = ("F32", "BF16", "F16")
 
 
+def pretrained(name: str) -> Path:
+    """Return the folder of that name among what comes with paramgen."""
+    return Path(str(files("paramgen"))) / "pretrained" / name
+
+
 def shipped(name: str, default: str) -> Path | None:
     """Return the folder under `pretrained/` that a name, or the default one, stands for; None if there is none."""
-    folder = Path(str(files("paramgen"))) / "pretrained" / (name or default)
+    folder = pretrained(name or default)
     named = re.fullmatch(r"\w+", name or default) and not (name and Path(name).exists())
     return folder if named and folder.is_dir() else None
 

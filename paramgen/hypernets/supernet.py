@@ -7,7 +7,9 @@ spell them.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
+from functools import cached_property
 from math import isqrt, prod
 from pathlib import Path
 from typing import Any, Final, NamedTuple, final
@@ -265,6 +267,13 @@ class Supernet(nn.Module, PyTorchModelHubMixin, library_name="paramgen", tags=["
         supernet.load_state_dict(read_weights(file, supernet.state_dict(), as_stored=True), assign=True)
         supernet.file = file
         return supernet.eval()
+
+    @cached_property
+    def at_full_scale(self) -> "Supernet":
+        """The same shared weights, which leave what stands beside them as it is (a spill of 1)."""
+        other = copy(self)
+        other.config, other._last = replace(self.config, spill=1.0), None
+        return other
 
     @property
     def sha256(self) -> str | None:

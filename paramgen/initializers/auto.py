@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from hashlib import sha256
 from importlib.resources import files
-from math import isfinite
+from math import isfinite, log
 from types import MappingProxyType
 from typing import Any, ClassVar, Final, Literal, final
 
@@ -45,7 +45,10 @@ _ADVICE: Final = "Make it again: python -m benchmarks.initialization.choose"
 @final
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """What was measured on one family: the accuracy or perplexity of each initializer, best first; `library` last."""
+    """What was measured on networks of one family and size: the accuracy or perplexity of each initializer.
+
+    The best one is first, `library` is last.
+    """
 
     scores: Mapping[str, float | None]  # None: not measured
     metric: Metric = "accuracy"
@@ -53,6 +56,7 @@ class Measured:
     data: tuple[str, ...] = ()
     steps: int = 0
     seeds: int = 0
+    smallest: int = 0  # parameters of the smallest network; 0 where smaller ones are taken to be alike
     largest: int = 0  # parameters of the largest network
 
     def reason(
@@ -81,8 +85,9 @@ class Measured:
     def _measured(self, chosen: str, family: ModelFamily) -> str:
         if not self.networks:
             return f"{FAMILY_LABELS[family]}: nothing is known to be better, as no such network was measured yet"
+        sizes = f"{self.smallest:,} to {self.largest:,}" if self.smallest else f"up to {self.largest:,}"
         on = (
-            f"{_count(len(self.networks), 'network')} of this kind, of up to {self.largest:,} parameters "
+            f"{_count(len(self.networks), 'network')} of this kind, of {sizes} parameters "
             f"({', '.join(self.data)}; {_count(self.steps, 'step')}, {_count(self.seeds, 'seed')})"
         )
         library = self._score(LIBRARY)
@@ -93,6 +98,11 @@ class Measured:
             )
         reached = self._score(chosen) if self.metric == "accuracy" else f"a perplexity of {self._score(chosen)}"
         return f"{FAMILY_LABELS[family]}: {chosen} reached {reached} and library {library} on {on}"
+
+    def distance(self, parameters: int) -> float:
+        """Return how far a network's size is from those measured, as the logarithm of a factor; 0: among them."""
+        size, smallest = log(max(1, parameters)), log(max(1, self.smallest))
+        return max(0.0, smallest - size, size - log(max(1, self.largest)))
 
     def _score(self, init: str) -> str:
         value = self.scores[init]
@@ -108,7 +118,7 @@ class Table:
 
     results: tuple[str, ...]
     hypernets: Mapping[str, str]  # name -> sha256 of the weights of the shipped ones that were measured
-    families: Mapping[ModelFamily, Measured]
+    families: Mapping[ModelFamily, tuple[Measured, ...]]  # by size: small networks first
     sha256: str  # of the table's text
 
     @classmethod
@@ -121,13 +131,15 @@ class Table:
         """
         try:
             data = json.loads(text)
-            given = {name: _measured(name, entry) for name, entry in data["families"].items()}
+            given = {name: tuple(_measured(name, each) for each in sizes) for name, sizes in data["families"].items()}
             results, hypernets = tuple(map(str, data["results"])), dict(data["hypernets"])
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             what = f"{type(error).__name__}: {one_line(error)}"
             raise OptionError(f"{TABLE} is no table of measurements ({what}). {_ADVICE}") from error
         if missing := set(MODEL_FAMILIES) - set(given):
             raise OptionError(f"{TABLE} lacks the family {min(missing)!r}. {_ADVICE}")
+        if empty := [name for name, sizes in given.items() if not sizes]:
+            raise OptionError(f"{TABLE} says nothing of the family {min(empty)!r}. {_ADVICE}")
         if unknown := set(given) - set(MODEL_FAMILIES):
             raise OptionError(f"{TABLE} has the unknown family {min(unknown)!r}. {_ADVICE}")
         return cls(results=results, hypernets=hypernets, families=given, sha256=sha256(text.encode()).hexdigest())
@@ -155,8 +167,8 @@ class Auto(Initializer):
     def resolve(self, architecture: Architecture, graph: Graph) -> ResolvedInitializer:
         """Return the best initializer for the network's family that can be used here, resolved itself."""
         family = family_of(graph)
-        measured = table().families[family]
         parameters = architecture.manifest.parameters
+        measured = min(table().families[family], key=lambda each: each.distance(parameters))
         if measured.networks and parameters > MAX_EXTRAPOLATION * measured.largest:
             reason = measured.beyond(family, parameters)
             choice = Choice(init=LIBRARY, family=family, reason=reason)
@@ -191,7 +203,7 @@ def table() -> Table:
 
 
 def measured_on(described: Mapping[str, Any], family: ModelFamily) -> dict[str, Any]:
-    """Return the number and largest size of the networks that a shipped hypernet was measured on; empty for others.
+    """Return the number and largest size of the small networks of a shipped hypernet's card; empty for others.
 
     Args:
         described: What `Initializer.describe` returned.
@@ -200,7 +212,7 @@ def measured_on(described: Mapping[str, Any], family: ModelFamily) -> dict[str, 
     """
     if described.get("sha256") != table().hypernets.get(TEXT if family in TEXT_FAMILIES else SHIPPED):
         return {}
-    measured = table().families[family]
+    measured = table().families[family][0]
     return {"networks": len(measured.networks), "largest": measured.largest}
 
 
@@ -228,7 +240,7 @@ def _measured(family: str, entry: Mapping[str, Any]) -> Measured:
     for init, value in ranked.items():
         initializer_of(init)  # an unknown name is an error of its own
         plain = isinstance(value, (int, float)) and isfinite(value) and (0 <= value <= 1 or metric == "perplexity")
-        if init not in CONTROLS and (AUTO in init or ":" in init) or not (plain or value is None):
+        if init.partition("?")[0] not in CONTROLS and (AUTO in init or ":" in init) or not (plain or value is None):
             raise OptionError(f"{TABLE} has the initializer {init!r} at {value} for {family!r}. {_ADVICE}")
     order = list(ranked)
     values = [-1.0 if value is None else value for value in ranked.values()]
@@ -245,6 +257,7 @@ def _measured(family: str, entry: Mapping[str, Any]) -> Measured:
         data=tuple(entry["data"]),
         steps=entry["steps"],
         seeds=entry["seeds"],
+        smallest=entry["smallest"],
         largest=entry["largest"],
     )
 

@@ -31,7 +31,8 @@ from paramgen.hypernets.spelled import LETTERS
 from paramgen.hypernets.storage import shipped
 from paramgen.hypernets.supernet import Supernet
 from paramgen.initializers import SHIPPED, TEXT, Choice, Initializer, NamedTensors, ResolvedInitializer, initializers
-from paramgen.initializers.library import LIBRARY, Library, default_weights, library_rule
+from paramgen.initializers.library import LIBRARY, Library, default_weights
+from paramgen.initializers.statistics import STATISTICS, Statistics
 from paramgen.modelcard.card_data import known_of
 from paramgen.published.resolve import ResolvedHypernet, resolve_hypernet
 from paramgen.slots.manifest import Manifest, Slot
@@ -47,38 +48,47 @@ AS_BYTES = (
 )
 
 Softmax = Literal["explicit", "fused"]
+Rest = Literal["library", "statistics"]
 
 
 @final
 @initializers.register("hypernet")
 @dataclass(frozen=True, kw_only=True)
 class HypernetInitializer(Initializer):
-    """What a hypernet predicts: a shipped one or hypernet:FOLDER, FILE or REPO[@REVISION][:FILE]; rest: `library`."""
+    """What a hypernet predicts: a shipped one or hypernet:FOLDER, FILE or REPO[@REVISION][:FILE]; then the rest."""
 
     slot_by_slot: ClassVar[bool] = False
 
     path: str = ""  # a folder, a published file, a Hub repository, or the name of one that comes with paramgen
     softmax: Softmax = "explicit"  # how a published hypernet sees attention
     tokenizer: str = ""  # of a language model whose tokens are not bytes: their rows are made from how they are spelled
+    rest: Rest = "library"
+    """What fills what the hypernet does not know: the library's values, small where they meet known ones, or those of
+    `statistics`, at their own size."""
+
     _reader: Any = field(default=None, repr=False, compare=False)  # that tokenizer, where it was read already
 
     def __post_init__(self) -> None:
         if self.softmax not in ("explicit", "fused"):
             raise OptionError(f"softmax is {self.softmax!r}. Allowed: explicit (as published weights expect) and fused")
+        if self.rest not in (LIBRARY, STATISTICS):
+            raise OptionError(f"rest is {self.rest!r}. Allowed: {LIBRARY} and {STATISTICS}")
 
     def rules(self, architecture: Architecture, graph: Graph) -> Mapping[str, str]:
-        """Return `hypernet` for slots that it fills, `hypernet in part` where it fills some elements, else `library`.
+        """Return `hypernet` for slots that it fills, `hypernet in part` where it fills some elements, else the rest's.
 
         `shares` has the number of elements of each.
         """
         filled = self.model.filled(self._view(architecture, graph))
-        return {slot.name: _rule(slot, filled.get(slot.name)) for slot in architecture.manifest.filled}
+        rest = self._rest.rules(architecture, graph)
+        return {slot.name: _rule(slot, filled.get(slot.name), rest) for slot in architecture.manifest.filled}
 
     def shares(self, architecture: Architecture, graph: Graph) -> Mapping[str, Mapping[str, int]]:
-        """Return how many elements the hypernet and the library each fill, for slots that both fill."""
+        """Return how many elements the hypernet and the rest each fill, for slots that both fill."""
         filled = self.model.filled(self._view(architecture, graph))
-        slots = (slot for slot in architecture.manifest.filled if _rule(slot, filled.get(slot.name)) == IN_PART)
-        return {slot.name: _shares(slot, filled[slot.name]) for slot in slots}
+        rest = self._rest.rules(architecture, graph)
+        slots = (slot for slot in architecture.manifest.filled if _rule(slot, filled.get(slot.name), rest) == IN_PART)
+        return {slot.name: _shares(slot, filled[slot.name], rest[slot.name]) for slot in slots}
 
     def with_tokenizer(self, tokenizer: str, reader: Any = None) -> Initializer:
         """Return the hypernet that makes rows for this tokenizer's tokens; itself where it has a tokenizer already."""
@@ -121,19 +131,22 @@ class HypernetInitializer(Initializer):
 
     @torch.no_grad()
     def tensors(self, architecture: Architecture, graph: Graph, *, seed: int) -> NamedTensors:
-        """Yield the predicted slots group by group, then those with default values."""
+        """Yield the predicted slots group by group, then the rest."""
         manifest = architecture.manifest
         predicted: set[str] = set()
+        rest = self._rest.values(architecture, graph, seed=seed)
 
         def base(name: str) -> Tensor:
-            return default_weights(manifest[name], seed)
+            slot = manifest[name]
+            # What a graph hypernetwork predicts is the difference from the default initialization.
+            return default_weights(slot, seed) if isinstance(self.model, Hypernet) else rest(slot)
 
         for name, tensor in self.model(self._view(architecture, graph), base):
             predicted.add(name)
             yield name, tensor.to(manifest[name].dtype)
         for slot in manifest.filled:
             if slot.name not in predicted:
-                yield slot.name, default_weights(slot, seed)
+                yield slot.name, rest(slot)
 
     def _view(self, architecture: Architecture, graph: Graph) -> View:
         view = _view_of(self.model, architecture, graph, self.softmax)
@@ -185,7 +198,12 @@ class HypernetInitializer(Initializer):
     @property
     def model(self) -> Predictor:
         """The hypernet, read at first use."""
-        return self._resolved.hypernet
+        found = self._resolved.hypernet
+        return found.at_full_scale if self.rest == STATISTICS and isinstance(found, Supernet) else found
+
+    @cached_property
+    def _rest(self) -> Library | Statistics:
+        return Statistics() if self.rest == STATISTICS else Library()
 
     @cached_property
     def _resolved(self) -> ResolvedHypernet:
@@ -206,16 +224,15 @@ def _shipped_once(folder: str) -> ResolvedHypernet:
     return resolve_hypernet(folder)
 
 
-def _rule(slot: Slot, filled: FilledElements | None) -> str:
-    """Return the rule of a slot, given how much of it the hypernet fills."""
+def _rule(slot: Slot, filled: FilledElements | None, rest: Mapping[str, str]) -> str:
+    """Return the rule of a slot, given how much of it the hypernet fills, and the rules of the rest."""
     if filled is None or not filled.own:
-        return library_rule(slot)
+        return rest[slot.name]
     return HYPERNET if filled.own == slot.elements else IN_PART
 
 
-def _shares(slot: Slot, filled: FilledElements) -> dict[str, int]:
-    """Return the elements of a slot by rule."""
-    rest = library_rule(slot)
+def _shares(slot: Slot, filled: FilledElements, rest: str) -> dict[str, int]:
+    """Return the elements of a slot by rule, `rest` for those that the hypernet does not fill."""
     shares = {HYPERNET: filled.own, SCALED_DOWN.format(rest): filled.scaled}
     return {rule: count for rule, count in (*shares.items(), (rest, slot.elements - sum(filled))) if count}
 

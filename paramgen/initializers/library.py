@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, final
 
 import torch
@@ -35,6 +36,10 @@ class Library(Initializer):
         """Run one init program after the other."""
         for slot in architecture.manifest.filled:
             yield slot.name, default_weights(slot, seed)
+
+    def values(self, architecture: Architecture, graph: Graph, *, seed: int) -> Callable[[Slot], Tensor]:
+        """Return the function that computes one slot, whichever is needed next."""
+        return partial(default_weights, seed=seed)
 
 
 def library_rule(slot: Slot) -> str:
@@ -81,10 +86,11 @@ def fill_by_rules(
 ) -> NamedTensors:
     """Yield every slot by its rule: zeros for `zero`, default weights for the library's, else what `make` returns."""
     for slot in architecture.manifest.filled:
-        rule = rules[slot.name]
-        if rule == ZERO:
-            yield slot.name, torch.zeros(slot.shape, dtype=slot.dtype)
-        elif rule in DEFAULTS:
-            yield slot.name, default_weights(slot, seed)
-        else:
-            yield slot.name, make(slot)
+        yield slot.name, by_rule(slot, rules[slot.name], make, seed=seed)
+
+
+def by_rule(slot: Slot, rule: str, make: Callable[[Slot], Tensor], *, seed: int) -> Tensor:
+    """Return one slot's values: zeros for `zero`, default weights for the library's rules, else what `make` returns."""
+    if rule == ZERO:
+        return torch.zeros(slot.shape, dtype=slot.dtype)
+    return default_weights(slot, seed) if rule in DEFAULTS else make(slot)

@@ -188,7 +188,7 @@ def test_another_protocol_or_data_set_takes_nothing_over(
     assert first.run([own_cnn()], INITS, until=FOREVER)
     protocol = replace(PROTOCOL, steps=3) if changed == "protocol" else PROTOCOL
     other = DataSet.of("arrays", pixels(24, 2), pixels(9, 1)) if changed == "data" else data
-    assert Known(first.result(), protocol, {"arrays": other.identity}, sha256="").to_json()["rows"] == []
+    assert Known(first.result(), protocol, {"arrays": other.identity}, hypernet={}).to_json()["rows"] == []
 
 
 def test_out_of_time_writes_what_there_is(tmp_path: Path, data: DataSet, compared: list[str]) -> None:

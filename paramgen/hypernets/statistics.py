@@ -1,0 +1,89 @@
+"""The table of statistics of trained weights: one standard deviation for each role, at a few steps of the depth."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, final
+
+from paramgen.errors import HypernetError, one_line
+from paramgen.graphs.analysis.weight_roles import WEIGHT_ROLES, WeightRole
+from paramgen.storage.json_file import read_json_object
+
+KIND: Final = "statistics"
+FORMAT_VERSION: Final = 1
+MAX_TABLE_BYTES: Final = 1_000_000
+MAX_KNOTS: Final = 100
+MAX_RELATIVE_STD: Final = 100.0
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatisticsTable:
+    """Standard deviations by role, at equal steps from the first weight of a network to the last.
+
+    Those of linear maps are times the root of the fan-in: they do not depend on the width.
+    """
+
+    std: Mapping[WeightRole, tuple[float, ...]]
+    sources: Mapping[str, Any]  # what it was collected from
+
+    def at(self, role: WeightRole, depth: float) -> float | None:
+        """Return the standard deviation of a role at a depth from 0 to 1, by linear interpolation; None: unknown."""
+        knots = self.std.get(role)
+        if knots is None:
+            return None
+        place = depth * (len(knots) - 1)
+        before = min(int(place), len(knots) - 1)
+        after = min(before + 1, len(knots) - 1)
+        return knots[before] + (place - before) * (knots[after] - knots[before])
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any], file: object) -> "StatisticsTable":
+        """Return the table of such values.
+
+        Raises:
+            HypernetError: A key is missing or unknown, or a number is out of bounds.
+        """
+        wanted = {"kind", "format_version", "sources", "std"}
+        if data.keys() != wanted or (data["kind"], data["format_version"]) != (KIND, FORMAT_VERSION):
+            raise HypernetError(
+                f"{file} is no table of statistics, of version {FORMAT_VERSION}: it has {one_line(sorted(data))}. "
+                "Leave it out: --init statistics"
+            )
+        std = data["std"]
+        if not isinstance(std, dict) or not isinstance(data["sources"], dict):
+            raise HypernetError(f"{file}: std and sources must be objects. Leave it out: --init statistics")
+        return cls(
+            std={_known(role, file): _knots(knots, role, file) for role, knots in std.items()}, sources=data["sources"]
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `from_json` reads."""
+        std = {role: list(knots) for role, knots in self.std.items()}
+        return {"kind": KIND, "format_version": FORMAT_VERSION, "sources": dict(self.sources), "std": std}
+
+
+def read_table(file: Path) -> StatisticsTable:
+    """Read a table; nothing in it is trusted.
+
+    Raises:
+        HypernetError: It is too large or no such table.
+    """
+    return StatisticsTable.from_json(read_json_object(file, most=MAX_TABLE_BYTES, error=HypernetError), file)
+
+
+def _known(role: str, file: object) -> WeightRole:
+    known = next((each for each in WEIGHT_ROLES if each == role), None)
+    if known is None:
+        raise HypernetError(f"{file} has the role {one_line(repr(role))}. Allowed: {', '.join(WEIGHT_ROLES)}")
+    return known
+
+
+def _knots(knots: object, role: str, file: object) -> tuple[float, ...]:
+    given = knots if isinstance(knots, list) and 0 < len(knots) <= MAX_KNOTS else [None]
+    if not all(type(each) in (int, float) and 0 <= each <= MAX_RELATIVE_STD for each in given):
+        raise HypernetError(
+            f"{file}: {role} is {one_line(repr(knots))}. Allowed: 1 to {MAX_KNOTS} numbers from 0 to "
+            f"{MAX_RELATIVE_STD:g}"
+        )
+    return tuple(float(each) for each in given)
