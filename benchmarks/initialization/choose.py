@@ -1,10 +1,11 @@
 """Make the table that `--init auto` reads, of all results that there are: `python -m benchmarks.initialization.choose`.
 
-For each family of networks it ranks the initializations that are significantly better than the default one, by their
-mean final accuracy over the family's rows (a row is one network on one data set). An initialization is left out if it
-was not measured on every row, if on any row it is significantly worse than the default one, or if it does not come with
-paramgen, as `hypernet:FOLDER` or a hypernet whose sha256 is not that of the shipped one. Families are decided from the
-networks' graphs, as `auto` does it.
+For each family of networks, and for each size that was measured by a protocol of its own, it ranks the initializations
+that are significantly better than the default one, by their mean final accuracy over the rows (a row is one network on
+one data set). An initialization is left out if it was not measured on every row, if on any row it is significantly
+worse than the default one, if it was learned and is not significantly better than each simple one that is left, or if
+it does not come with paramgen, as `hypernet:FOLDER` or a hypernet whose sha256 is not that of the shipped one. Families
+are decided from the networks' graphs, as `auto` does it.
 """
 
 import json
@@ -158,7 +159,8 @@ def entries(rows: Sequence[Measured], family: ModelFamily) -> list[dict[str, Any
 
 def _entry(rows: Sequence[Measured], *, smallest: bool) -> dict[str, Any]:
     """Return what the table says of networks that were measured alike; `smallest` if it says where they begin."""
-    better = {init: _accuracy(rows, init) for init in sorted(rows[0].final) if _wins(rows, init)}
+    winners = [init for init in sorted(rows[0].final) if _wins(rows, init)]
+    better = {init: _accuracy(rows, init) for init in winners if _earns_its_place(rows, init, winners)}
     ranked = sorted(better.items(), key=lambda pair: -pair[1]) + [(LIBRARY, _accuracy(rows, LIBRARY))]
     metric = rows[0].metric
 
@@ -193,20 +195,28 @@ def _wins(rows: Sequence[Measured], init: str) -> bool:
     return _lead(rows, init) > _threshold(rows, init)
 
 
+def _earns_its_place(rows: Sequence[Measured], init: str, winners: Sequence[str]) -> bool:
+    """Whether an initialization is simple, or significantly better than all simple ones, controls among them."""
+    simple = [other for other in winners if not other.startswith(HYPERNET)]
+    return not init.startswith(HYPERNET) or all(
+        _lead(rows, init, over=other) > _threshold(rows, init, over=other) for other in simple
+    )
+
+
 def _accuracy(rows: Sequence[Measured], init: str) -> float:
     return mean(mean(row.final[init]) for row in rows)
 
 
-def _lead(rows: Sequence[Measured], init: str) -> float:
-    return _accuracy(rows, init) - _accuracy(rows, LIBRARY)
+def _lead(rows: Sequence[Measured], init: str, *, over: str = LIBRARY) -> float:
+    return _accuracy(rows, init) - _accuracy(rows, over)
 
 
-def _threshold(rows: Sequence[Measured], init: str) -> float:
+def _threshold(rows: Sequence[Measured], init: str, *, over: str = LIBRARY) -> float:
     """Return the significance threshold: the lead that chance between seeds makes of none, at 95 %.
 
     Welch's t-test of a sum of means; the degrees of freedom are those of Welch and Satterthwaite.
     """
-    samples = [values for row in rows for values in (row.final[init], row.final[LIBRARY])]
+    samples = [values for row in rows for values in (row.final[init], row.final[over])]
     errors = [variance(values) / len(values) for values in samples]
     if not any(errors):
         return 0.0

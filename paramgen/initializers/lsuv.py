@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -20,9 +20,8 @@ from paramgen.graphs.analysis.roles import linear_maps_of
 from paramgen.graphs.schema import Graph
 from paramgen.graphs.tracing.recording import tensors_in
 from paramgen.images.batch import image_files, load_images
-from paramgen.initializers import Initializer, NamedTensors, initializers
-from paramgen.initializers.linear_maps import linear_map_rules
-from paramgen.initializers.orthogonal import Orthogonal
+from paramgen.initializers import Initializer, NamedTensors, ResolvedInitializer, initializer_of, initializers
+from paramgen.initializers.orthogonal import ORTHOGONAL, Orthogonal
 from paramgen.slots.determinism import seeded_randomness
 from paramgen.slots.init_program import one_thread, slot_generator
 
@@ -37,7 +36,8 @@ class Lsuv(Initializer):
     """Orthogonal weights, then each layer's output scaled to variance 1 on noise or images, lsuv:FOLDER (2016).
 
     The whole network is in memory and is run once on the CPU. Without a folder the batch is Gaussian noise, token ids
-    are uniform, and other integers are ones. A weight that is not used in this run stays orthogonal.
+    are uniform, and other integers are ones. A weight that is not used in this run stays as it was. Another initializer
+    than orthogonal weights can be calibrated in the same way: `base` names it.
     """
 
     runs_network: ClassVar[bool] = True
@@ -45,17 +45,47 @@ class Lsuv(Initializer):
 
     data: str = ""  # a folder of images; empty: Gaussian noise
     batch: int = 8  # how many examples
+    base: str = ORTHOGONAL  # the initializer whose weights are scaled
+    _base: Initializer | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.data, str):
             raise OptionError(f"data is {self.data!r}. Allowed: a folder of images. Type: --init lsuv:FOLDER")
         if isinstance(self.batch, bool) or not isinstance(self.batch, int) or not 2 <= self.batch <= MAX_BATCH:
             raise OptionError(f"batch is {self.batch!r}. Allowed: 2 to {MAX_BATCH}. Type: --init 'lsuv?batch=8'")
+        if not isinstance(self.base, str) or self.base.partition("?")[0] == LSUV:
+            raise OptionError(f"base is {one_line(repr(self.base))}. Allowed: another initializer. Type: --init lsuv")
+        if self._base is None:
+            base = Orthogonal(gain=1.0) if self.base == ORTHOGONAL else initializer_of(self.base)
+            object.__setattr__(self, "_base", base)
+
+    def resolve(self, architecture: Architecture, graph: Graph) -> ResolvedInitializer:
+        """Return itself, with the initializer that its base is resolved to for this network."""
+        return ResolvedInitializer(initializer=replace(self, _base=self.inner.resolve(architecture, graph).initializer))
+
+    @property
+    def inner(self) -> Initializer:
+        """The initializer whose weights are scaled."""
+        assert self._base is not None
+        return self._base
 
     def rules(self, architecture: Architecture, graph: Graph) -> Mapping[str, str]:
-        """Return `lsuv` for weights of linear maps, `zero` for their biases, the library's rule elsewhere."""
+        """Return `lsuv` for weights of linear maps, the base's rules elsewhere."""
         _refuse_graph(architecture)
-        return linear_map_rules(architecture, graph, lambda _: LSUV)
+        scaled = dict.fromkeys(linear_maps_of(graph, architecture.manifest), LSUV)
+        return {**self.inner.rules(architecture, graph), **scaled}
+
+    def hindrance(self, architecture: Architecture, graph: Graph) -> str | None:
+        """Return why the base can fill nothing of a network; None where it can."""
+        return self.inner.hindrance(architecture, graph)
+
+    def with_tokenizer(self, tokenizer: str, reader: Any = None) -> Initializer:
+        """Return the same with a base for a network with this tokenizer."""
+        return replace(self, _base=self.inner.with_tokenizer(tokenizer, reader))
+
+    def provenance(self) -> Mapping[str, Any]:
+        """Return whose weights the base uses."""
+        return self.inner.provenance()
 
     @torch.no_grad()
     def tensors(self, architecture: Architecture, graph: Graph, *, seed: int) -> NamedTensors:
@@ -63,7 +93,7 @@ class Lsuv(Initializer):
         _refuse_graph(architecture)
         # To run the network, every slot is needed, however few were requested.
         architecture = replace(architecture, manifest=architecture.manifest.whole())
-        tensors = dict(Orthogonal(gain=1.0).tensors(architecture, graph, seed=seed))
+        tensors = dict(self.inner.tensors(architecture, graph, seed=seed))
         args, kwargs = self._inputs(architecture, graph, seed)
         module = materialize(architecture, tensors)
         weights = {
@@ -80,15 +110,16 @@ class Lsuv(Initializer):
                 ) from error
         yield from tensors.items()
 
-    def describe(self) -> Mapping[str, str]:
-        """Return the folder and a sha256 over its images' names and sizes."""
+    def describe(self) -> Mapping[str, Any]:
+        """Return what identifies the base, the folder, and a sha256 over its images' names and sizes."""
+        base = {} if self.base == ORTHOGONAL else {"of": {"init": self.base, **self.inner.describe()}}
         if not self.data:
-            return {}
+            return base
         folder = Path(self.data)
         listing = sha256()
         for file in self._files:
             listing.update(f"{file.relative_to(folder)}\0{file.stat().st_size}\0".encode())
-        return {"images": self.data, "sha256": listing.hexdigest()}
+        return {**base, "images": self.data, "sha256": listing.hexdigest()}
 
     @cached_property
     def _files(self) -> list[Path]:

@@ -8,7 +8,6 @@ tables, class tokens and layer scales, which libraries begin near zero, get thei
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, final
 
@@ -16,9 +15,9 @@ import torch
 from torch import Tensor
 
 from paramgen.architectures import Architecture
-from paramgen.errors import OptionError
+from paramgen.errors import OptionError, one_line
 from paramgen.graphs.analysis.roles import biases_of, linear_maps_of
-from paramgen.graphs.analysis.weight_roles import weight_roles_of
+from paramgen.graphs.analysis.weight_roles import WeightPart, weight_roles_of
 from paramgen.graphs.schema import Graph
 from paramgen.hypernets.statistics import StatisticsTable, read_table
 from paramgen.hypernets.storage import pretrained
@@ -26,6 +25,7 @@ from paramgen.initializers import Initializer, NamedTensors, initializers
 from paramgen.initializers.library import by_rule, complete_rules, default_weights
 from paramgen.slots.init_program import slot_generator
 from paramgen.slots.manifest import Manifest, Slot
+from paramgen.storage.digest import cached_sha256
 
 STATISTICS: Final = "statistics"
 TABLE: Final = "table.json"
@@ -73,7 +73,7 @@ class Statistics(Initializer):
     def describe(self) -> Mapping[str, Any]:
         """Return the table's origin and the sha256 of its file."""
         origin = self.path or f"paramgen/{STATISTICS}"
-        return {"statistics": origin, "sha256": sha256(self._file.read_bytes()).hexdigest()}
+        return {"statistics": origin, "sha256": cached_sha256(self._file)}
 
     def provenance(self) -> Mapping[str, Any]:
         """Return where the table comes from, and what it was collected from."""
@@ -86,7 +86,10 @@ class Statistics(Initializer):
 
     @property
     def _file(self) -> Path:
-        return Path(self.path) if self.path else pretrained(STATISTICS) / TABLE
+        file = Path(self.path) if self.path else pretrained(STATISTICS) / TABLE
+        if not file.is_file():
+            raise OptionError(f"There is no file {one_line(repr(self.path))}. Type: --init statistics")
+        return file
 
 
 @final
@@ -98,9 +101,10 @@ class Drawing:
         self._maps = linear_maps_of(graph, manifest)
         roles = weight_roles_of(graph, manifest)
         self.parts = {
-            name: parts
+            name: known
             for name, parts in roles.items()
-            if any(part.role in table.std for part in parts) and manifest[name].dtype.is_floating_point
+            if (known := tuple(part for part in parts if part.role in table.std))
+            and manifest[name].dtype.is_floating_point
         }
 
     @torch.no_grad()
@@ -114,7 +118,7 @@ class Drawing:
         drawn.normal_(generator=generator)
         drawn /= linear_map.fan_in**0.5
         for part in self.parts[slot.name]:
-            drawn[:, part.start : part.stop] *= self._table.at(part.role, part.depth) or 1.0
+            drawn[:, part.start : part.stop] *= self._std(part)
         stored = linear_map.stored(drawn, slot)
         return stored if self.whole(slot) else self._with_default_rows(slot, stored, seed)
 
@@ -127,11 +131,16 @@ class Drawing:
     def _beside(self, slot: Slot, seed: int, generator: torch.Generator) -> Tensor:
         """Return a position table or token, or the layer scales of a branch: of those that begin at zero, zero."""
         (part,) = self.parts[slot.name]
-        std = self._table.at(part.role, part.depth) or 0.0
+        std = self._std(part)
         default = default_weights(slot, seed)
         if part.role == "layer_scale":
             return torch.where(default > 0, default.clamp(min=std), default)
         return torch.empty(slot.shape).normal_(0.0, std, generator=generator).to(slot.dtype)
+
+    def _std(self, part: WeightPart) -> float:
+        found = self._table.at(part.role, part.depth)
+        assert found is not None, "roles that the table does not have were left out"
+        return found
 
     def _with_default_rows(self, slot: Slot, drawn: Tensor, seed: int) -> Tensor:
         values = default_weights(slot, seed)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ import paramgen
 from paramgen.errors import ParamgenError
 from paramgen.graphs.analysis.model_family import MODEL_FAMILIES
 from paramgen.initializers import ResolvedInitializer, auto, initializer_of
-from paramgen.initializers.auto import Table
+from paramgen.initializers.auto import Measured, Table
 from paramgen.prediction import prepare
 from paramgen.storage.digest import cached_sha256
 
@@ -33,14 +34,14 @@ def cnn() -> nn.Module:
 def content(*scores: tuple[str, float | None], **changes: Any) -> dict[str, Any]:
     """Return a table in which the first of `scores` is best for plain CNNs, and nothing else was measured."""
     nothing: dict[str, Any] = {"initializers": [{"init": "library", "accuracy": None}], "networks": [], "data": []}
-    nothing |= {"steps": 0, "seeds": 0, "largest": 0}
+    nothing |= {"steps": 0, "seeds": 0, "smallest": 0, "largest": 0}
     ranked = [{"init": init, "accuracy": accuracy} for init, accuracy in scores]
     own = {"initializers": ranked, "networks": ["a", "b"], "data": ["CIFAR-10"], "steps": 500, "seeds": 3}
-    own |= {"largest": 1_000, **changes}
+    own |= {"smallest": 0, "largest": 1_000, **changes}
     return {
         "results": ["r.json"],
         "hypernets": {},
-        "families": {**dict.fromkeys(MODEL_FAMILIES, nothing), "plain_cnn": own},
+        "families": {**dict.fromkeys(MODEL_FAMILIES, [nothing]), "plain_cnn": [own]},
     }
 
 
@@ -96,6 +97,27 @@ def test_it_does_not_reach_far_beyond_what_was_measured(monkeypatch: pytest.Monk
     assert chosen.reason == f"plain CNN: {said} {largest:,}"  # and no word of what did better on smaller ones
 
 
+def test_what_was_measured_at_the_networks_own_size_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+    parameters = sum(parameter.numel() for parameter in cnn().parameters())
+    data = content(("he", 0.5), ("library", 0.45), largest=parameters // 8)
+    large = content(("orthogonal", 0.7), ("library", 0.6), smallest=parameters // 2, largest=parameters * 100)
+    data["families"]["plain_cnn"] += large["families"]["plain_cnn"]
+    made = Table.parse(json.dumps(data))
+    monkeypatch.setattr(auto, "table", lambda: made)
+    chosen = paramgen.predict(cnn(), example_input=IMAGES).choice
+    assert chosen is not None and chosen.init == "orthogonal"
+    assert f"of {parameters // 2:,} to {parameters * 100:,} parameters" in chosen.reason
+    small = nn.Sequential(nn.Conv2d(3, 1, 3), nn.Flatten(), nn.Linear(36, 1))
+    chosen = paramgen.predict(small, example_input=IMAGES).choice
+    assert chosen is not None and chosen.init == "he" and "of up to" in chosen.reason
+
+
+@pytest.mark.parametrize(("parameters", "distance"), [(5, 10 / 5), (10, 1), (100, 1), (1_000, 1), (4_000, 4), (0, 10)])
+def test_the_distance_of_a_size_is_the_factor_to_the_nearest_measured(parameters: int, distance: float) -> None:
+    measured = Measured(scores={"library": 0.5}, smallest=10, largest=1_000)
+    assert math.exp(measured.distance(parameters)) == pytest.approx(distance)
+
+
 def test_what_must_run_the_network_gives_way_where_it_cannot(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
     fake(("lsuv", 0.6), ("he", 0.5), ("library", 0.45))
     prediction = paramgen.predict(cnn(), example_input=IMAGES)
@@ -115,7 +137,8 @@ BROKEN: list[tuple[dict[str, Any] | str, str]] = [
     ("{", "no table"),
     ({"families": {}}, "'results'"),
     ({"results": [], "hypernets": {}, "families": {}}, "lacks the family"),
-    ({"results": [], "families": {"mlp": {"initializers": 3}}}, "no table"),
+    ({"results": [], "families": {"mlp": [{"initializers": 3}]}}, "no table"),
+    ({**content(("library", 0.4)), "families": {**dict.fromkeys(MODEL_FAMILIES, [])}}, "says nothing of the family"),
     (content(("hypernte", 0.5), ("library", 0.4)), "Unknown initializer 'hypernte'"),
     (content(("he?modus=fan_out", 0.5), ("library", 0.4)), "modus"),
     (content(("hypernet:some/folder", 0.5), ("library", 0.4)), "'hypernet:some/folder' at 0.5"),
@@ -148,7 +171,7 @@ def test_the_table_in_the_wheel_is_whole_and_its_result_is_kept() -> None:
     assert tuple(shipped.families) == MODEL_FAMILIES
     results = Path(__file__).parents[2] / "cards" / "results"
     assert shipped.results and all((results / result).is_file() for result in shipped.results)
-    assert any("hypernet" in measured.scores for measured in shipped.families.values()) and shipped.hypernets
+    assert any("hypernet" in sizes[0].scores for sizes in shipped.families.values()) and shipped.hypernets
     for name, digest in shipped.hypernets.items():  # what was measured is what ships
         assert digest == initializer_of(f"hypernet:{name}").describe()["sha256"]
 

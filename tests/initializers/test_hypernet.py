@@ -250,3 +250,34 @@ def test_the_tokenizer_beside_the_weights_is_the_one_that_spells(tmp_path: Path)
         prediction = paramgen.predict(spec, init=init, tokenizer=str(file))
         assert all(torch.equal(tensor, named[name]) for name, tensor in prediction.state_dict().items()), init
         assert len(prediction.resolved.describe()["spelling"]) == 64
+
+
+WIDE = {"img_size": 32, "patch_size": 8, "embed_dim": 192, "depth": 2, "num_heads": 3, "num_classes": 10}
+
+
+@shipped
+def test_what_it_does_not_know_can_be_drawn_at_full_size_instead_of_the_librarys() -> None:
+    arch, whole = "timm:vit_tiny_patch16_224", "hypernet?rest=statistics"
+    small, full, drawn = (
+        paramgen.predict(arch, init=init, overrides=WIDE) for init in ("hypernet", whole, "statistics")
+    )
+    name = "blocks.0.mlp.fc1.weight"
+    corner = int(small.shares[name]["hypernet"])
+    rows, columns = 384, 128  # of the shared weight
+    assert corner == rows * columns and full.shares[name]["hypernet"] == corner
+    assert set(small.shares[name]) == {"hypernet", "library, scaled down", "library"}
+    assert set(full.shares[name]) == {"hypernet", "statistics"}
+    known, own, other = (each.state_dict()[name] for each in (small, full, drawn))
+    assert torch.equal(own[:rows, :columns], known[:rows, :columns])
+    assert torch.equal(own[rows:], other[rows:]) and torch.equal(own[:, columns:], other[:, columns:])
+    assert float(own[:rows, columns:].std()) > 3 * float(known[:rows, columns:].std())
+
+
+@shipped
+def test_where_it_knows_everything_there_is_no_rest() -> None:
+    narrow = {**WIDE, "embed_dim": 64, "num_heads": 4, "class_token": False, "global_pool": "avg"}
+    one, other = (
+        paramgen.predict("timm:vit_tiny_patch16_224", init=init, overrides=narrow).state_dict()
+        for init in ("hypernet", "hypernet?rest=statistics")
+    )
+    assert all(torch.equal(one[name], other[name]) for name in one)

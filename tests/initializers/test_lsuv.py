@@ -1,5 +1,6 @@
 """Variance one, layer by layer, on the networks of the libraries."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 import paramgen
 from paramgen.architectures.materialize import materialize
+from paramgen.initializers import initializer_of
 from paramgen.prediction import Prediction, prepare
 
 LLAMA = {
@@ -118,3 +120,27 @@ def test_nothing_global_is_touched() -> None:
     dict(paramgen.predict(module, init="lsuv", example_input=torch.zeros(2, 4)))
     assert torch.backends.mha.get_fastpath_enabled() is enabled and torch.equal(torch.random.get_rng_state(), state)
     assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
+
+
+@pytest.mark.parametrize("base", ["statistics", "he?mode=fan_out", "hypernet"])
+def test_whatever_initializer_it_is_given_has_variance_one_too_and_keeps_its_directions(base: str) -> None:
+    arch, sizes = "timm:test_vit", {"img_size": 32, "patch_size": 8}
+    calibrated = prepare(arch, init=f"lsuv?base={json.dumps(base)}", overrides=sizes, seed=1)
+    plain = prepare(arch, init=base, overrides=sizes, seed=1)
+    state, before = calibrated.state_dict(), plain.state_dict()
+    scaled = [name for name, rule in calibrated.rules.items() if rule == "lsuv"]
+    assert len(scaled) > 4
+    for name, rule in calibrated.rules.items():
+        if rule == "lsuv":
+            cosine = torch.cosine_similarity(state[name].flatten(), before[name].flatten(), dim=0)
+            assert float(cosine) == pytest.approx(1.0, abs=1e-4), name
+        else:
+            assert rule == plain.rules[name] and torch.equal(state[name], before[name])
+    assert not torch.equal(state[scaled[0]], before[scaled[0]])
+
+
+def test_the_record_says_what_was_calibrated() -> None:
+    described = initializer_of("lsuv?base=statistics").describe()
+    assert described["of"] == {"init": "statistics", **initializer_of("statistics").describe()}
+    assert initializer_of("lsuv").describe() == {}
+    assert initializer_of("lsuv?base=statistics").provenance()["from"] == "paramgen/statistics"

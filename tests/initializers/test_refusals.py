@@ -29,6 +29,8 @@ if TYPE_CHECKING:
         ("mimetic?positions=1", "positions is 1. Allowed: true and false"),
         ("lsuv?batch=1", "batch is 1. Allowed: 2 to 4096"),
         ("lsuv?data=2024", "data is 2024. Allowed: a folder of images"),
+        ("lsuv?base=lsuv", "base is 'lsuv'. Allowed: another initializer"),
+        ("lsuv?base=statistix", "statistix"),
         ("lsuv:nowhere", "There is no folder 'nowhere'"),
         ("lsuv:.", "holds no image"),
         (
@@ -52,6 +54,9 @@ if TYPE_CHECKING:
         ("lir:NaN", "std is 'NaN'"),
         ("mup?base=0", "base is 0. Allowed: a whole number from 1"),
         ("mup?queries=half", "Allowed: zero and drawn"),
+        ("hypernet?rest=zeros", "rest is 'zeros'. Allowed: library and statistics"),
+        ("statistics:nowhere.json", "There is no file 'nowhere.json'. Type: --init statistics"),
+        ("statistics?path=3", "path is 3. Allowed: a JSON file. Type: --init statistics:FILE"),
     ],
 )
 def test_options_out_of_range(spec: str, message: str, command: "Command") -> None:

@@ -25,8 +25,8 @@ def choose(tmp_path: Path, *rows: dict[str, Any], **more: Any) -> dict[str, floa
     result.write_text(json.dumps({"rows": rows, "steps": 500, "seeds": 3, **more}))
     main([result], tmp_path / "measured.json")
     table = Table.parse((tmp_path / "measured.json").read_text())
-    assert table.results == ("result.json",) and table.families["mlp"].scores == {"library": None}
-    return dict(table.families["convnext"].scores)
+    assert table.results == ("result.json",) and table.families["mlp"][0].scores == {"library": None}
+    return dict(table.families["convnext"][0].scores)
 
 
 def test_the_best_mean_over_the_familys_rows_comes_first(tmp_path: Path) -> None:
@@ -68,6 +68,41 @@ def test_only_the_hypernet_that_ships_can_be_the_default(tmp_path: Path, monkeyp
     one = row({"library": LIBRARY, "hypernet": [0.8, 0.81, 0.82]})
     assert choose(tmp_path, one, hypernet={"sha256": "another"}) == {"library": 0.41}
     assert choose(tmp_path, one, hypernet={"sha256": "ours"}) == {"hypernet": 0.81, "library": 0.41}
+    assert Table.parse((tmp_path / "measured.json").read_text()).hypernets == {"vision": "ours"}
+
+
+def test_a_learned_one_must_be_clearly_better_than_every_simple_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchmarks.initialization.choose.shipped", lambda name: "ours")
+    learned, simple = [0.80, 0.81, 0.82], [0.79, 0.81, 0.82]
+    close = row({"library": LIBRARY, "hypernet": learned, "matched:hypernet": simple})
+    assert list(choose(tmp_path, close, hypernet={"sha256": "ours"})) == ["matched:hypernet", "library"]
+    clear = row({"library": LIBRARY, "hypernet": learned, "matched:hypernet": [0.60, 0.61, 0.62]})
+    assert list(choose(tmp_path, clear, hypernet={"sha256": "ours"})) == ["hypernet", "matched:hypernet", "library"]
+
+
+def test_networks_of_another_size_and_protocol_are_an_entry_of_their_own(tmp_path: Path) -> None:
+    small, large = tmp_path / "small.json", tmp_path / "large.json"
+    he, orthogonal = (
+        {"library": LIBRARY, "he": [0.5, 0.51, 0.52]},
+        {"library": LIBRARY, "orthogonal": [0.5, 0.51, 0.52]},
+    )
+    large.write_text(json.dumps({"rows": [row(orthogonal) | {"parameters": 900}], "steps": 80, "seeds": 3}))
+    small.write_text(json.dumps({"rows": [row(he)], "steps": 300, "seeds": 3}))
+    main([large, small], tmp_path / "measured.json")
+    found = Table.parse((tmp_path / "measured.json").read_text()).families["convnext"]
+    assert [list(each.scores)[0] for each in found] == ["he", "orthogonal"]
+    assert [(each.smallest, each.largest, each.steps) for each in found] == [(0, 7, 300), (900, 900, 80)]
+
+
+def test_the_options_that_a_hypernet_was_measured_with_are_chosen_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchmarks.initialization.choose.shipped", lambda name: "ours")
+    one = row({"library": LIBRARY, "hypernet": [0.8, 0.81, 0.82], "he": [0.3, 0.31, 0.32]})
+    spec = {"spec": "hypernet?rest=statistics", "sha256": "ours"}
+    assert list(choose(tmp_path, one, hypernet=spec)) == ["hypernet?rest=statistics", "library"]
     assert Table.parse((tmp_path / "measured.json").read_text()).hypernets == {"vision": "ours"}
 
 
