@@ -80,10 +80,11 @@ def _known(role: str, file: object) -> WeightRole:
 
 
 def _knots(knots: object, role: str, file: object) -> tuple[float, ...]:
-    given = knots if isinstance(knots, list) and 0 < len(knots) <= MAX_KNOTS else [None]
-    if not all(type(each) in (int, float) and 0 <= each <= MAX_RELATIVE_STD for each in given):
+    given: list[Any] = knots if isinstance(knots, list) and len(knots) <= MAX_KNOTS else []
+    found = tuple(float(each) for each in given if type(each) in (int, float) and 0 <= each <= MAX_RELATIVE_STD)
+    if not found or len(found) < len(given):
         raise HypernetError(
             f"{file}: {role} is {one_line(repr(knots))}. Allowed: 1 to {MAX_KNOTS} numbers from 0 to "
             f"{MAX_RELATIVE_STD:g}"
         )
-    return tuple(float(each) for each in given)
+    return found
