@@ -17,6 +17,8 @@ COLORS: Final = {
     "simple": "#030303",
     "library": "#040404",
     "grid": "#050505",
+    "matched": "#060606",
+    "shuffled": "#070707",
 }
 _NAMES: Final = re.compile(
     r' id="(?:figure|axes|patch|text|line2d|xtick|ytick|matplotlib|LineCollection|legend)[\w.]*"'
@@ -42,18 +44,34 @@ _STYLE: Final[dict[Any, Any]] = {
 }
 
 
-def finals_figure(rows: Sequence[Row]) -> str:
-    """Return where each initialization ends, one line per network, the largest lead on top."""
+ENDS: Final = {
+    "library": "default initialization",
+    "simple": "best simple initialization",
+    "hypernet": "hypernet",
+}
+PARTS: Final = {
+    "library": "default initialization",
+    "matched": "at the hypernet's norms",
+    "shuffled": "its values shuffled",
+    "hypernet": "hypernet",
+}
+"""What a hypernet's lead is made of: each has one thing more of it than the one before."""
+
+
+def finals_figure(rows: Sequence[Row], kinds: Mapping[str, str] = ENDS) -> str:
+    """Return where initializations end, one line per network, the largest lead on top.
+
+    Args:
+        rows: The networks.
+        kinds: What is drawn, with its name in the legend.
+
+    """
     ordered = sorted(rows, key=lambda row: _mean(row, "hypernet") - _mean(row, row["best_simple"]))
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(5.0, 0.9 + 0.28 * len(rows)), layout="constrained")
         axes = figure.subplots()
         places = range(len(ordered))
-        for kind, label in (
-            ("library", "default initialization"),
-            ("simple", "best simple initialization"),
-            ("hypernet", "hypernet"),
-        ):
+        for kind, label in kinds.items():
             ends = [row["initializations"][_start(row, kind)]["final"] for row in ordered]
             axes.errorbar(
                 [100 * end["mean"] for end in ends],
@@ -68,8 +86,8 @@ def finals_figure(rows: Sequence[Row]) -> str:
             )
         axes.set_yticks(places, [row["network"] for row in ordered])
         axes.set_xlabel("test accuracy at the end, % (± over seeds)")
-        figure.legend(loc="outside upper right", ncols=3, frameon=False, columnspacing=1, handletextpad=0.3)
-        return _svg(figure, "finals")
+        figure.legend(loc="outside upper right", ncols=len(kinds), frameon=False, columnspacing=1, handletextpad=0.3)
+        return _svg(figure, f"finals {' '.join(kinds)}")
 
 
 def curve_panel(row: Row, number: int) -> str:
@@ -112,6 +130,8 @@ def growth_figure(rows: Sequence[Row]) -> str:
 
 
 def _start(row: Row, kind: str) -> str:
+    if kind in ("matched", "shuffled"):
+        return f"{kind}:hypernet"
     return str(row["best_simple"]) if kind == "simple" else kind
 
 

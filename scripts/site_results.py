@@ -6,7 +6,7 @@ from html import escape
 from pathlib import Path
 from typing import Any, Final
 
-from scripts.site_figures import curve_panel, finals_figure, growth_figure
+from scripts.site_figures import PARTS, curve_panel, finals_figure, growth_figure
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 Result = Mapping[str, Any]
@@ -24,6 +24,7 @@ def result(argument: str) -> str:
         "texts": texts,
         "finals": finals,
         "curves": curves,
+        "parts": parts,
         "milestones": milestones,
         "pairs": pairs,
         "reach": reach,
@@ -87,6 +88,20 @@ def finals(found: Result) -> str:
     text = "Test accuracy at the end of training from three initializations, network by network."
     figure = f'<figure role="img" aria-label="{text}">{finals_figure(rows)}</figure>'
     return f"{figure}\n\n" + "\n".join(lines)
+
+
+def parts(found: Result) -> str:
+    """Return how much of the hypernet's lead over the default initialization is scale, values, and structure."""
+    rows, ends = found["rows"], found["summary"]["final"]
+    norms, values, whole = (
+        100 * (ends[init] - ends["library"]) for init in ("matched:hypernet", "shuffled:hypernet", "hypernet")
+    )
+    said = (
+        f"Of {whole:.1f} points over the default initialization (mean of {len(rows)} networks), the default draw at the "
+        f"hypernet's norms has {norms:.1f} and the hypernet's values in random places have {values:.1f}; the rest is "
+        "where which value stands."
+    )
+    return f'<figure role="img" aria-label="{said}">{finals_figure(rows, PARTS)}</figure>\n\n{said}'
 
 
 def curves(found: Result) -> str:

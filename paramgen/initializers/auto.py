@@ -38,6 +38,7 @@ CONTROLS: Final = (
 Metric = Literal["accuracy", "perplexity"]
 TABLE: Final = "measured.json"
 MAX_EXTRAPOLATION: Final = 4  # times the parameters of the largest network that was measured
+MANY: Final = 4  # so many names of networks are not said
 MAX_RUN: Final = 500_000_000  # elements of a network that may be run without a request
 _ADVICE: Final = "Make it again: python -m benchmarks.initialization.choose"
 
@@ -86,8 +87,9 @@ class Measured:
         if not self.networks:
             return f"{FAMILY_LABELS[family]}: nothing is known to be better, as no such network was measured yet"
         sizes = f"{self.smallest:,} to {self.largest:,}" if self.smallest else f"up to {self.largest:,}"
+        names = f", {' and '.join(self.networks)}" if self.smallest and len(self.networks) < MANY else ""
         on = (
-            f"{_count(len(self.networks), 'network')} of this kind, of {sizes} parameters "
+            f"{_count(len(self.networks), 'network')} of this kind{names}, of {sizes} parameters "
             f"({', '.join(self.data)}; {_count(self.steps, 'step')}, {_count(self.seeds, 'seed')})"
         )
         library = self._score(LIBRARY)

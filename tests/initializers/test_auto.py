@@ -106,7 +106,7 @@ def test_what_was_measured_at_the_networks_own_size_decides(monkeypatch: pytest.
     monkeypatch.setattr(auto, "table", lambda: made)
     chosen = paramgen.predict(cnn(), example_input=IMAGES).choice
     assert chosen is not None and chosen.init == "orthogonal"
-    assert f"of {parameters // 2:,} to {parameters * 100:,} parameters" in chosen.reason
+    assert f"of this kind, a and b, of {parameters // 2:,} to {parameters * 100:,} parameters" in chosen.reason
     small = nn.Sequential(nn.Conv2d(3, 1, 3), nn.Flatten(), nn.Linear(36, 1))
     chosen = paramgen.predict(small, example_input=IMAGES).choice
     assert chosen is not None and chosen.init == "he" and "of up to" in chosen.reason
