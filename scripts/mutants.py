@@ -1,6 +1,6 @@
 """Change a module in one small way after another, and see whether its tests notice: mutation testing.
 
-python scripts/mutants.py [MODULE ...] [--sample N] [--seed N] [--only EXPRESSION]
+python scripts/mutants.py [MODULE ...] [--sample N] [--seed N] [--only EXPRESSION] [--quick]
 
 `scripts/mutants.toml` says which tests belong to which module, and how many mutants of it are tried, chosen at random.
 The mutants are mutmut's. They are tried here and not by mutmut, as an interpreter needs seconds to import torch: the
@@ -47,14 +47,22 @@ class Mutant:
 
 
 class Watch:
-    """A plugin of pytest that runs the fastest tests first, and notes how long each takes."""
+    """A plugin of pytest that runs the fastest tests first, and notes how long each takes.
 
-    def __init__(self, seconds: Mapping[str, float]) -> None:
-        self.known, self.seconds = seconds, Counter[str]()
+    Args:
+        seconds: How long each test is known to take.
+        quick: Whether to leave out the tests that run commands.
+
+    """
+
+    def __init__(self, seconds: Mapping[str, float], quick: bool) -> None:
+        self.known, self.quick, self.seconds = seconds, quick, Counter[str]()
 
     def pytest_collection_modifyitems(self, items: list[Any]) -> None:
-        """Sort the tests, those that need the process which runs commands last."""
-        items.sort(key=lambda item: ("commands" in getattr(item, "fixturenames", ()), self.known.get(item.nodeid, 0)))
+        """Sort the tests, those last that need the process which runs commands."""
+        slow = {id(item) for item in items if "commands" in getattr(item, "fixturenames", ())}
+        items[:] = [item for item in items if not (self.quick and id(item) in slow)]
+        items.sort(key=lambda item: (id(item) in slow, self.known.get(item.nodeid, 0)))
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         """Add a phase of a test."""
@@ -107,6 +115,7 @@ class Trial:
         module: The module's path in it.
         tests: The tests' files.
         timeout: After how many seconds a process and all that it started are ended.
+        quick: Whether to leave out the tests that run commands.
         seconds: How long each test is known to take.
 
     """
@@ -115,6 +124,7 @@ class Trial:
     module: str
     tests: Sequence[str]
     timeout: float
+    quick: bool = False
     seconds: Mapping[str, float] = field(default_factory=dict)
 
     def run(self, *, first: bool = False) -> int:
@@ -171,7 +181,7 @@ class Trial:
         os.chdir(self.tree)
         os.environ["PYTHONPATH"] = str(self.tree)  # of the processes that tests start
         sys.dont_write_bytecode = not first
-        before, watch = set(sys.modules), Watch(self.seconds)
+        before, watch = set(sys.modules), Watch(self.seconds, self.quick)
         own = ["-x", "--rootdir", str(self.tree), "-c", str(self.tree / "pyproject.toml")]
         # Of the other modules no types are checked: that would take most of the time.
         own.append(f"--jaxtyping-packages={self.module.removesuffix('.py').replace('/', '.')},beartype.beartype")
@@ -220,6 +230,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--sample", type=int, help="mutants of each module, instead of what the settings say; 0: all")
     parser.add_argument("--seed", type=int, default=0, help="another seed tries other mutants")
     parser.add_argument("--only", default="", help="only mutants whose change fits this regular expression")
+    parser.add_argument("--quick", action="store_true", help="leave out the tests that run commands")
     given = parser.parse_args(arguments)
     settings = tomllib.loads(SETTINGS.read_text(encoding="utf-8"))
     if unknown := set(given.modules) - set(settings["modules"]):
@@ -232,7 +243,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             sample = entry.get("sample", settings["sample"]) if given.sample is None else given.sample
             chosen = random.Random(given.seed).sample(every, min(sample or len(every), len(every)))
             begun = time.monotonic()
-            ends = try_module(Trial(tree, module, entry["tests"], settings["timeout"]), chosen)
+            ends = try_module(Trial(tree, module, entry["tests"], settings["timeout"], given.quick), chosen)
             said = ", ".join(f"{number} {end}" for end, number in sorted(ends.items()))
             print(
                 f"== {module}: {len(chosen)} of {len(every)} mutants: {said} ({time.monotonic() - begun:.0f} s)",
