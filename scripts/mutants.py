@@ -12,7 +12,6 @@ import argparse
 import difflib
 import gc
 import importlib
-import importlib.util
 import json
 import os
 import random
@@ -34,7 +33,6 @@ from typing import Any, NoReturn
 
 ROOT = Path(__file__).resolve().parents[1]
 SETTINGS = Path(__file__).with_suffix(".toml")
-OWN = {"paramgen", "tests", "serve", "training", "checkpoints", "benchmarks", "conftest"}  # imported by the tests alone
 PYTEST = ("-q", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning")  # plugins were imported
 
 
@@ -131,7 +129,7 @@ class Trial:
         """Run the tests until one fails; return pytest's status, or -1 where they took too long.
 
         Args:
-            first: Whether to leave behind how long each test takes, what is imported, and what was compiled.
+            first: Whether to leave behind how long each test takes, and what was compiled.
 
         """
         child = os.fork()
@@ -152,15 +150,10 @@ class Trial:
         return (self.tree / "tests.log").read_text(encoding="utf-8", errors="replace")[-3000:]
 
     def prepare(self) -> None:
-        """Run the tests on the unchanged module, twice, and import here what they import; end where one fails."""
+        """Run the tests on the unchanged module; end where one fails."""
         if self.run(first=True):
             sys.exit(f"error: the tests of {self.module} fail without a change.\n{self.log()}")
-        found = json.loads((self.tree / "seconds.json").read_text(encoding="utf-8"))
-        self.seconds = found["seconds"]
-        warm(found["imported"])
-        gc.freeze()
-        if self.run():
-            sys.exit(f"error: the tests of {self.module} fail where libraries were imported before.\n{self.log()}")
+        self.seconds = json.loads((self.tree / "seconds.json").read_text(encoding="utf-8"))
 
     def _child(self, *, first: bool) -> NoReturn:
         status = 3
@@ -181,27 +174,14 @@ class Trial:
         os.chdir(self.tree)
         os.environ["PYTHONPATH"] = str(self.tree)  # of the processes that tests start
         sys.dont_write_bytecode = not first
-        before, watch = set(sys.modules), Watch(self.seconds, self.quick)
+        watch = Watch(self.seconds, self.quick)
         own = ["-x", "--rootdir", str(self.tree), "-c", str(self.tree / "pyproject.toml")]
         # Of the other modules no types are checked: that would take most of the time.
         own.append(f"--jaxtyping-packages={self.module.removesuffix('.py').replace('/', '.')},beartype.beartype")
         status = int(importlib.import_module("pytest").main([*PYTEST, *own, *self.tests], plugins=[watch]))
         if first:
-            imported = [name for name in sys.modules if name not in before and name.split(".")[0] not in OWN]
-            left = json.dumps({"seconds": watch.seconds, "imported": imported})
-            (self.tree / "seconds.json").write_text(left, encoding="utf-8")
+            (self.tree / "seconds.json").write_text(json.dumps(watch.seconds), encoding="utf-8")
         return status
-
-
-def warm(names: Sequence[str]) -> None:
-    """Import here what the tests import, so that a forked process has it; what cannot be is left to them."""
-    for name in names:
-        try:
-            spec = importlib.util.find_spec(name)
-            if spec is not None and spec.origin is not None and Path(spec.origin).is_absolute():
-                importlib.import_module(name)
-        except Exception:  # of any library, in any way
-            continue
 
 
 def try_module(trial: Trial, chosen: Sequence[Mutant]) -> Counter[str]:
@@ -236,6 +216,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if unknown := set(given.modules) - set(settings["modules"]):
         sys.exit(f"error: {SETTINGS.name} has no tests for {min(unknown)}. Add them there.")
     os.environ |= settings["environment"]
+    for name in settings["libraries"]:  # once, for all the processes that are forked
+        importlib.import_module(name)
+    gc.freeze()
     with copy_of_the_repository() as tree:
         for module in given.modules or settings["modules"]:
             entry = settings["modules"][module]
