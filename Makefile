@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 # Two test processes with one thread each: more threads than cores make torch slower.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
 
-.PHONY: help setup predict serve zoo-small lint check test docs format build try-wheel oldest clean
+.PHONY: help setup predict serve zoo-small lint check test mutants docs format build try-wheel oldest clean
 
 help:  ## what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -60,6 +60,11 @@ check: lint  ## lint and the fast tests: before every commit
 # One run: the libraries are imported and the tests are read once.
 test: lint  ## lint and all tests that need no GPU: what CI runs
 	$(PYTEST) -m 'not gpu'
+
+# A test must be able to fail: code is changed in small ways, and what no test notices is printed.
+mutants: setup  ## mutation testing of the modules in scripts/mutants.toml; MODULES= names some of them
+	$(PIP) --group mutants
+	$(BIN)/python scripts/mutants.py $(MODULES)
 
 docs: setup  ## the documentation site into build/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict

@@ -57,7 +57,7 @@ def difference(one: Mapping[int, float], other: Mapping[int, float], *, tested: 
         mean=round(gap, 6),
         interval=_rounded((low, high)),
         paired=_rounded(_paired(pairs)) if len(pairs) > 1 else None,
-        significant=not low <= 0 <= high and abs(gap) > 1 / tested,
+        significant=not low <= 0 <= high and abs(gap) >= 1 / tested,
     )
 
 

@@ -1,13 +1,13 @@
 """What is said about figures: who is better, by how much, how soon, and when nobody can tell."""
 
 from dataclasses import replace
-from math import log
+from math import exp, log
 from typing import Any
 
 import pytest
 
-from paramgen.comparison.conclusion import conclude
-from paramgen.comparison.results import AtBestLr, Curve, InitializationResult, Spread, TaskSummary
+from paramgen.comparison.conclusion import conclude, shown, shown_difference
+from paramgen.comparison.results import AtBestLr, Curve, Difference, InitializationResult, Spread, TaskSummary
 from paramgen.comparison.statistics import difference
 
 IMAGES = TaskSummary(
@@ -79,8 +79,8 @@ def test_no_initializer_is_better_where_no_difference_is_significant() -> None:
 
 
 def test_a_difference_smaller_than_one_answer_is_none() -> None:
-    assert said(result("library", [0.38] * 3), result("hypernet", [0.3804] * 3))[0].startswith(
-        "No initializer is better"
+    assert said(result("library", [0.38] * 3), result("hypernet", [0.3804] * 3)) == (
+        "No initializer is better than another here: after 200 steps all 2 are at 38.0 %.",
     )
 
 
@@ -147,6 +147,58 @@ def test_all_runs_may_fail() -> None:
     failed = replace(result("he", [0.1]), best=None, failed=3, reasons=("x",))
     found = conclude([failed], IMAGES, steps=200, seeds=3)
     assert found.best is None and "every run failed" in found.sentences[0]
+
+
+def test_some_runs_may_end_no_better_than_guessing() -> None:
+    sentences = said(result("library", [0.1, 0.4, 0.4], lost=1), result("he", [0.5] * 3))
+    assert sentences[-1] == "The default initialization: 1 run ended no better than guessing after 200 steps."
+
+
+def test_all_may_be_at_the_edge_of_the_grid() -> None:
+    low = [result(init, [0.3 + 0.1 * index] * 3, lr_at_edge="smallest") for index, init in enumerate(("he", "lsuv"))]
+    assert said(*low)[-1] == (
+        "Every initializer did best at the smallest learning rate that was tried (0.001), even beyond the grid, so a "
+        "smaller one may do better: add 3e-04 to --lr, with another --out."
+    )
+    assert said(low[0])[-1].startswith('The initializer "he" did best at the smallest')
+    assert said(*low, result("library", [0.1] * 3))[-1].startswith(
+        'The initializer "he" and the initializer "lsuv" did'
+    )
+    perfect = result("he", [1.0] * 3, lr_at_edge="smallest")
+    assert not any("learning rate" in sentence for sentence in said(perfect, result("library", [0.1] * 3)))
+
+
+def test_what_was_reached_at_the_very_end_is_not_said_to_be_soon() -> None:
+    equal = conclude([result("library", [0.4]), result("he", [0.4])], IMAGES, steps=200, seeds=1)
+    assert len(equal.sentences) == 2 and not any("It got to" in sentence for sentence in equal.sentences)
+
+
+def test_one_step_is_no_steps() -> None:
+    (sentence, *_) = conclude([result("library", [0.4] * 3)], IMAGES, steps=1, seeds=3).sentences
+    assert sentence.startswith("The default initialization reached 40.0 % after 1 step; there is no other")
+
+
+def test_texts_may_be_tied() -> None:
+    (sentence,) = said(result("library", [1.2, 1.3, 1.4]), result("he", [1.19, 1.3, 1.39]), task=TEXT)
+    assert "all 2 are between perplexity 3.67 and 3.64, and over 3 seeds" in sentence
+
+
+def test_a_perplexity_is_shown_with_the_digits_that_matter() -> None:
+    assert shown(log(99.5), "perplexity") == "perplexity 99.50" and shown(0.12345, "accuracy") == "12.3 %"
+    assert (
+        shown(log(100.4), "perplexity") == "perplexity 100" and shown(log(1234.4), "perplexity") == "perplexity 1,234"
+    )
+    assert shown(1e9, "perplexity") == shown(700.0, "perplexity") != shown(699.0, "perplexity")
+
+
+def test_a_difference_is_in_points_or_in_percent_of_the_others_perplexity() -> None:
+    logs = Difference(mean=log(0.9), interval=(log(0.8), log(1.1)), paired=(log(0.85), log(0.95)), significant=True)
+    assert shown_difference(logs, "perplexity") == ("10.0 % of its perplexity", "-20.0 to +10.0 %")
+    assert shown_difference(logs, "perplexity", paired=True)[1] == "-15.0 to -5.0 %"
+    wild = shown_difference(replace(logs, mean=-1e4, interval=(-1e4, 1e4)), "perplexity")
+    assert wild[0] == "100.0 % of its perplexity" and wild[1] == f"-100.0 to {100 * (exp(700) - 1):+.1f} %"
+    points = Difference(mean=0.032, interval=(-0.01, 0.05), paired=None, significant=False)
+    assert shown_difference(points, "accuracy") == ("3.2 points", "-1.0 to +5.0")
 
 
 def test_the_interval_is_that_of_welch_and_satterthwaite() -> None:

@@ -1,11 +1,14 @@
 """The learning rate of an initialization is chosen on the validation data, and the grid is widened at its edges."""
 
+from dataclasses import replace
+from math import log
 from typing import Any
 
 import pytest
 
-from paramgen.comparison.learning_rates import best_lr
+from paramgen.comparison.learning_rates import best_lr, runs_by_lr, tuning_seeds, validation_figures
 from paramgen.comparison.protocol import Protocol
+from paramgen.comparison.results import TaskSummary
 from paramgen.comparison.run_record import RunRecord, Scores
 
 PROTOCOL = Protocol(steps=100, evaluations=2, seeds=2, lr=(1e-3, 3e-3, 1e-2))
@@ -37,6 +40,43 @@ def test_one_that_diverges_on_one_seed_is_last() -> None:
 
 def test_the_best_of_a_text_has_the_smallest_loss() -> None:
     assert best_lr({1e-3: [run(0.0, loss=2.0)], 3e-3: [run(0.0, loss=1.5)]}, "perplexity") == 3e-3
+
+
+def test_learning_rates_are_compared_on_one_seed_or_on_all() -> None:
+    failed = RunRecord(status="failed", steps=(), accuracy=())
+    runs = {(1e-3, 0): run(0.1), (1e-3, 1): run(0.2), (3e-3, 0): failed, (3e-2, 0): DIVERGED, (3e-2, 1): run(0.3)}
+    assert tuning_seeds(PROTOCOL) == (0,)
+    assert runs_by_lr(runs, PROTOCOL) == {1e-3: [run(0.1)], 3e-3: [], 1e-2: [], 3e-2: [DIVERGED]}
+    every = replace(PROTOCOL, full_grid=True)
+    assert tuning_seeds(every) == (0, 1)
+    assert runs_by_lr(runs, every) == {1e-3: [run(0.1), run(0.2)], 3e-3: [], 1e-2: [], 3e-2: [DIVERGED, run(0.3)]}
+    assert list(runs_by_lr(runs, every)) == [1e-3, 3e-3, 1e-2, 3e-2]
+
+
+def test_the_mean_over_seeds_decides_between_learning_rates() -> None:
+    assert best_lr({1e-3: [run(0.4), run(0.4)], 3e-3: [run(0.7), run(0.0)]}, "accuracy") == 1e-3
+    losses = {1e-3: [run(0.4, loss=0.5), run(0.4, loss=0.9)], 3e-3: [run(0.4, loss=0.8), run(0.4, loss=0.5)]}
+    assert best_lr(losses, "accuracy") == 3e-3
+
+
+def test_among_those_that_diverge_the_smaller_learning_rate_is_best() -> None:
+    assert best_lr({3e-3: [DIVERGED], 1e-3: [DIVERGED]}, "accuracy") == 1e-3
+    assert best_lr({1e-3: [DIVERGED], 3e-3: [run(0.0, loss=1e9)]}, "perplexity") == 3e-3
+
+
+@pytest.mark.parametrize(("uniform", "figures"), [(None, [0.4, 0.1]), (log(256), [0.6, log(256)])])
+def test_one_that_diverged_counts_as_guessing(uniform: float | None, figures: list[float]) -> None:
+    task = TaskSummary(
+        metric="perplexity" if uniform else "accuracy",
+        chance=0.1,
+        at_chance_up_to=0.1,
+        unit="byte",
+        train=9,
+        validation=9,
+        test=9,
+        uniform=uniform,
+    )
+    assert validation_figures([run(0.4), DIVERGED], task) == pytest.approx(figures)
 
 
 def test_a_grid_is_widened_where_its_edge_is_best() -> None:

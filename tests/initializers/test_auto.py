@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ import paramgen
 from paramgen.errors import ParamgenError
 from paramgen.graphs.analysis.model_family import MODEL_FAMILIES
 from paramgen.initializers import ResolvedInitializer, auto, initializer_of
-from paramgen.initializers.auto import Measured, Table
+from paramgen.initializers.auto import Measured, Table, measured_on
 from paramgen.prediction import prepare
 from paramgen.storage.digest import cached_sha256
 
@@ -232,12 +233,34 @@ def test_what_is_recorded_is_of_the_hypernet_that_was_chosen(spec: str, hypernet
     assert record["initializer"]["resolved"] == {"vision": "hypernet", "text": "hypernet:text"}[hypernet]
     assert record["initializer"]["sha256"] == cached_sha256(folder / "model.safetensors")
     assert record["initializer"]["hypernet"] == record["provenance"]["from"] == f"paramgen/{hypernet}"
+    measured = auto.table().families[record["family"]]
+    assert record["initializer"]["family"] == record["family"] and measured.largest > 100_000
+    assert record["measured"] == {"networks": len(measured.networks), "largest": measured.largest}
     own, card = ModelCard.load(folder / "README.md").data, ModelCard.load(tmp_path / "out" / "README.md")
     assert record["provenance"]["datasets"] == own.datasets == card.data.datasets
     named = paramgen.predict(spec, init=f"hypernet:{hypernet}").state_dict()
     assert all(torch.equal(value, named[name]) for name, value in paramgen.predict(spec).state_dict().items())
     for other in {"vision", "text"} - {hypernet}:
         assert f"paramgen/{other}" not in card.content
+
+
+def test_figures_are_recorded_of_what_was_measured_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Table.parse(
+        json.dumps({**content(("he", 0.5), ("library", 0.4)), "hypernets": {"vision": "v", "text": "t"}})
+    )
+    monkeypatch.setattr(auto, "table", lambda: made)
+    assert measured_on({"sha256": "v"}, "plain_cnn") == {"networks": 2, "largest": 1_000}
+    assert measured_on({"sha256": "t"}, "text_transformer") == {"networks": 0, "largest": 0}
+    for described, family in (({"sha256": "t"}, "plain_cnn"), ({"sha256": "v"}, "text_transformer")):
+        assert measured_on(described, family) == {}  # type: ignore[arg-type]
+    assert measured_on({"sha256": "of another"}, "plain_cnn") == measured_on({}, "plain_cnn") == {}
+
+
+def test_the_table_is_known_by_its_digest() -> None:
+    text = (Path(auto.__file__).parent / "measured.json").read_bytes()
+    assert initializer_of("auto").describe() == {"measured": sha256(text).hexdigest()}
+    made = Table.parse(changed := json.dumps(content(("he", 0.5), ("library", 0.4))))
+    assert made.sha256 == sha256(changed.encode()).hexdigest() and made.results == ("r.json",)
 
 
 def test_an_initializer_that_was_chosen_chooses_no_other() -> None:
