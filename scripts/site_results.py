@@ -98,8 +98,8 @@ def parts(found: Result) -> str:
     )
     said = (
         f"Of {whole:.1f} points over the default initialization (mean of {len(rows)} networks), the default draw at "
-        f"the hypernet's norms has {norms:.1f} and the hypernet's values in random places have {values:.1f}; the rest is "
-        "where which value stands."
+        f"the hypernet's norms has {norms:.1f} and the hypernet's values in random places have {values:.1f}; the rest "
+        "is where which value stands."
     )
     return f'<figure role="img" aria-label="{said}">{finals_figure(rows, PARTS)}</figure>\n\n{said}'
 
