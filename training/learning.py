@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from paramgen.hypernets.loading import Predictor
+from paramgen.slots.torch_internals import multiply_all
 from training.config import Objective
 from training.losses import Batch, Outcome, descend, relative_residual, use_batch_statistics
 from training.step_timer import StepTimer
@@ -74,7 +75,7 @@ def _send_back(pairs: Sequence[tuple[dict[str, Tensor], Outcome]], penalty: Tens
     roots, gradients = [penalty], [torch.ones_like(penalty)]
     for weights, outcome in pairs:
         roots += weights.values()
-        gradients += torch._foreach_mul([outcome.gradient[name] for name in weights], share)
+        gradients += multiply_all([outcome.gradient[name] for name in weights], share)
     torch.autograd.backward(roots, gradients)
 
 

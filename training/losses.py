@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from paramgen.slots.torch_internals import BatchNorm, add_to_all
 from training.config import Objective
 
 Batch = tuple[Tensor, Tensor]
@@ -38,7 +39,7 @@ def use_batch_statistics(network: nn.Module) -> nn.Module:
     """Switch to evaluation mode except for batch norms, which use batch statistics, as no running ones exist."""
     network.eval()
     for module in network.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+        if isinstance(module, BatchNorm):
             module.train()
     return network
 
@@ -99,7 +100,7 @@ def _share(index: int, count: int, objective: Objective) -> float:
 def _add(gradient: dict[str, Tensor], leaves: Mapping[str, Tensor], share: float) -> None:
     met = [(gradient[name], leaf.grad) for name, leaf in leaves.items() if leaf.grad is not None]
     if share != 0.0 and met:
-        torch._foreach_add_([kept for kept, _ in met], [new for _, new in met], alpha=share)
+        add_to_all([kept for kept, _ in met], [new for _, new in met], alpha=share)
 
 
 def _optimizer(objective: Objective, leaves: list[Tensor]) -> torch.optim.Optimizer:

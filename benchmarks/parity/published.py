@@ -1,13 +1,14 @@
 """The networks of which the reference implementations' graphs and weights are known, by the names of those results."""
 
 from functools import cache
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import torch
 from torch import nn
 
 from paramgen.architectures import Inputs, resolve
 from paramgen.architectures.recorder import record
+from paramgen.architectures.transformers_internals import choose_attention
 from paramgen.graphs.views.published.view import published_view
 from paramgen.graphs.views.published.vocabulary import PrimitiveSet
 from paramgen.graphs.views.view import View
@@ -42,8 +43,7 @@ def built(name: str) -> tuple[nn.Module, Manifest, Inputs]:
         tied = name.endswith("_tie")
         made = resolve("transformers:GPT2LMHeadModel", GPT2 | {"tie_word_embeddings": tied})
         if "eager" in name and made.module is not None:  # its own attention shows the softmax
-            config: Any = made.module.config
-            config._attn_implementation = "eager"
+            choose_attention(made.module.config, "eager")
     else:
         made = resolve(f"torchvision:{name.partition('__')[0]}")
     if made.module is None or made.example is None:

@@ -17,6 +17,7 @@ from paramgen.graphs.init_json import program_from_json
 from paramgen.graphs.init_limits import PACKETS, bound
 from paramgen.graphs.ops import VOCABULARY
 from paramgen.slots.init_program import InitStep
+from paramgen.slots.torch_internals import schema_of
 
 Json = dict[str, Any]
 SIDES: Final = (1, 1, 2, 3, 4, 6, 8, 12, 16)
@@ -336,7 +337,7 @@ def overloads() -> tuple[Any, ...]:
             except GraphError as error:
                 if "needs" not in str(error):
                     continue
-            found.append((f"{packet}.{name}", operator._schema))
+            found.append((f"{packet}.{name}", schema_of(operator)))
     return tuple(found)
 
 

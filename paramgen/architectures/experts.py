@@ -9,6 +9,8 @@ from typing import Any, Final
 
 from torch import Tensor, nn
 
+from paramgen.architectures.transformers_internals import choose_experts, gated, register_experts
+
 NAME: Final = "paramgen_all_experts"
 
 
@@ -17,11 +19,9 @@ def run_all_experts(module: nn.Module) -> None:
     mixtures: list[Any] = [child for child in module.modules() if hasattr(child, "has_post_expert_norm")]
     if not mixtures:
         return
-    from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
-
-    ALL_EXPERTS_FUNCTIONS.register(NAME, all_experts)
+    register_experts(NAME, all_experts)
     for child in mixtures:
-        child.config._experts_implementation = NAME
+        choose_experts(child.config, NAME)
 
 
 def all_experts(experts: Any, states: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:
@@ -35,7 +35,7 @@ def all_experts(experts: Any, states: Tensor, chosen: Tensor, weights: Tensor) -
 
     """
     inner = _mapped(experts, "gate_up_proj" if experts.has_gate else "up_proj", states.unsqueeze(0))
-    inner = experts._apply_gate(inner) if experts.has_gate else experts.act_fn(inner)
+    inner = gated(experts, inner) if experts.has_gate else experts.act_fn(inner)
     outer = _mapped(experts, "down_proj", inner)  # (experts, tokens, width)
     if experts.has_post_expert_norm:
         outer = experts.post_expert_norm(outer)

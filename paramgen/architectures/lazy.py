@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.parameter import is_lazy
-from torch.utils._pytree import tree_map
 
 from paramgen.architectures import Inputs
 from paramgen.architectures.memory import meta_copy
 from paramgen.architectures.recorder import watched
 from paramgen.errors import ArchitectureError, one_line
 from paramgen.slots.determinism import seeded_randomness
+from paramgen.slots.torch_internals import entries_of, infer_shapes, tree_map
 
 Given = Mapping[str, Inputs]
 """What each lazy layer was given first, by its path."""
@@ -49,8 +49,7 @@ def with_shapes(module: nn.Module, example: Inputs | None) -> nn.Module:
     layers = dict(module.named_modules())
     with seeded_randomness(), torch.no_grad():
         for path, (args, kwargs) in _given(module, example).items():
-            layer: Any = layers[path]
-            layer._infer_parameters(layer, args, kwargs)
+            infer_shapes(layers[path], args, kwargs)
     if left := lazy_names(module):
         raise ArchitectureError(
             f"{left[0]!r} of {type(module).__name__} has no shape: the example input does not reach its layer. Give "
@@ -64,7 +63,7 @@ def shaped(layer: nn.Module, tensor: Tensor, shape: tuple[int, ...]) -> None:
     lazy: Any = tensor
     with torch.no_grad():
         lazy.materialize(shape)
-    weight = layer._parameters.get("weight")
+    weight = entries_of(layer)[0].get("weight")
     if weight is None or is_lazy(weight):
         return
     for name, side in _SIZES.items():

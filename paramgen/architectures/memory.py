@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter, is_lazy
 
 from paramgen.errors import ArchitectureError, one_line
+from paramgen.slots.torch_internals import drop_forward_hooks, entries_of
 
 
 def meta_copy(module: nn.Module) -> nn.Module:
@@ -26,7 +27,7 @@ def meta_copy(module: nn.Module) -> nn.Module:
             "instead."
         ) from error
     for child in twin.modules():
-        child._forward_hooks.clear()  # they keep what passes by; weights are made in pre-hooks, which stay
+        drop_forward_hooks(child)  # they keep what passes by; weights are made in pre-hooks, which stay
     return twin
 
 
@@ -57,7 +58,7 @@ def give_memory(module: nn.Module) -> None:
 def exchange(module: nn.Module, twins: Mapping[int, Any]) -> None:
     """Put each of `twins` in the place of the parameter or buffer with this id."""
     for child in module.modules() if twins else ():
-        for entries in (child._parameters, child._buffers):
+        for entries in entries_of(child):
             entries.update({name: twins.get(id(tensor), tensor) for name, tensor in entries.items()})
 
 

@@ -14,7 +14,6 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
-from torch.utils._pytree import tree_map
 
 from paramgen.architectures import (
     Architecture,
@@ -37,8 +36,10 @@ from paramgen.architectures.resets import reset
 from paramgen.architectures.state import load_state
 from paramgen.architectures.user_code import UserCode, digest_of, find_code, recorded_code
 from paramgen.errors import ArchitectureError, CheckError, OptionError
+from paramgen.hub.hub_internals import config_of_mixin
 from paramgen.slots.init_program import InitProgram, kept
 from paramgen.slots.manifest import extra_state_of, read_manifest, state_of
+from paramgen.slots.torch_internals import tree_map
 
 
 @final
@@ -189,7 +190,7 @@ def _layout(module: nn.Module, made_from: Mapping[str, Any]) -> FolderLayout:
     """Return the folder as the module's own class reads it, where it does; our record is then beside its config."""
     if not is_hub_mixin(module):
         return FolderLayout(source="module", config=made_from, tied="once", shardable=True)
-    given: Any = module._hub_mixin_config or {}  # what its `save_pretrained` writes
+    given: Any = config_of_mixin(module) or {}  # what its `save_pretrained` writes
     config = given if isinstance(given, dict) else dataclasses.asdict(given)
     return FolderLayout(
         source="module", config=config, tied="once", files={RECORD: json.dumps(made_from, indent=2) + "\n"}

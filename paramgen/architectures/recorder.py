@@ -4,14 +4,10 @@ import math
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar, final, no_type_check
-from unittest import mock
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
-from torch.utils._device import DeviceContext
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_iter, tree_map
 
 from paramgen.architectures.memory import on_meta
 from paramgen.architectures.slicing import Call, MemoryView, ProgramSlice, storage_of, tensors_in
@@ -19,6 +15,14 @@ from paramgen.errors import ArchitectureError
 from paramgen.slots.determinism import CONSTRUCTING, undisturbed
 from paramgen.slots.init_program import InitProgram, constant
 from paramgen.slots.manifest import state_of
+from paramgen.slots.torch_internals import (
+    DeviceContext,
+    TorchDispatchMode,
+    schema_of,
+    tree_iter,
+    tree_map,
+    truncated_normals_by,
+)
 
 T = TypeVar("T")
 
@@ -192,7 +196,7 @@ def _watched(run: Callable[[], T], *, small_on_cpu: bool) -> tuple[T, Recorder]:
     recorder = Recorder()
     with (
         CONSTRUCTING,
-        mock.patch.object(nn.init, "_no_grad_trunc_normal_", _truncated_normal),
+        truncated_normals_by(_truncated_normal),
         _MetaDevice(small_on_cpu=small_on_cpu),
         recorder,
         torch.no_grad(),
@@ -222,7 +226,7 @@ def _on_meta(value: Any) -> Any:
 def _changed(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Tensor]:
     """Return the arguments that the operation writes to, by its schema."""
     changed: list[Tensor] = []
-    for position, argument in enumerate(func._schema.arguments):
+    for position, argument in enumerate(schema_of(func).arguments):
         if argument.is_write:
             value = args[position] if position < len(args) else kwargs.get(argument.name)
             changed.extend(item for item in tree_iter(value) if isinstance(item, Tensor))

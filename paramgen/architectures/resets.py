@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from paramgen.architectures import Architecture
 from paramgen.architectures.memory import meta_copy
 from paramgen.architectures.recorder import record
+from paramgen.architectures.transformers_internals import let_initialize_again
 from paramgen.slots.init_program import InitProgram, constant, full
 from paramgen.slots.manifest import Slot
 
@@ -52,7 +53,7 @@ def reset(module: nn.Module) -> nn.Module:
     weights = getattr(module, "initialize_weights", None)
     if weights is not None and any(base.__module__.startswith("transformers.") for base in type(module).__mro__):
         for part in module.modules():  # which transformers marks once they are initialized, and then skips
-            part.__dict__.pop("_is_hf_initialized", None)
+            let_initialize_again(part)
         weights()
         return module
     for child in module.children():

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple, final
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_iter
 
 from paramgen.slots.init_program import InitProgram, InitStep, Register
+from paramgen.slots.torch_internals import storage_key, tree_iter, without_torch_function
 
 
 @final
@@ -25,7 +25,7 @@ class MemoryView(NamedTuple):
     @classmethod
     def of(cls, tensor: Tensor) -> "MemoryView":
         """Return the memory that a tensor views."""
-        with torch._C.DisableTorchFunctionSubclass():  # a lazy parameter has a size, but refuses to say it
+        with without_torch_function():  # a lazy parameter has a size, but refuses to say it
             offset = int(tensor.storage_offset())
             return cls(storage_of(tensor), tensor.size(), tensor.stride(), offset, tensor.dtype)
 
@@ -193,7 +193,7 @@ def _key(tensor: Tensor, call: Call) -> tuple[int, int]:
 
 def storage_of(tensor: Tensor) -> int:
     """Return a number that only this tensor's storage has."""
-    return int(tensor.untyped_storage()._cdata)
+    return storage_key(tensor.untyped_storage())
 
 
 def tensors_in(values: Any) -> Iterator[Tensor]:

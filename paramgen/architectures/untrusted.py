@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final, NoReturn
 
+from paramgen.architectures.transformers_internals import fetching_parts
 from paramgen.architectures.untrusted_sizes import refuse_sizes
 from paramgen.errors import ArchitectureError, one_line
 
@@ -120,14 +121,7 @@ def nothing_fetched() -> Iterator[None]:
 
     It does so for some types of model whatever a configuration says, where the package `kernels` is installed.
     """
-    from transformers import backbone_utils
-    from transformers.integrations import hub_kernels
-
-    replaced: list[tuple[Any, str, Any]] = [
-        (hub_kernels, "_kernels_enabled", False),
-        (hub_kernels, "get_kernel", _no_kernel),
-        (backbone_utils, "hf_api", _NoHub),
-    ]
+    replaced = fetching_parts(_no_kernel, _NoHub)
     with _guard:
         if not _closed:
             for module, name, ours in replaced:

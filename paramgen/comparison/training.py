@@ -12,13 +12,13 @@ from typing import Any, Final, final
 import torch
 from accelerate import Accelerator
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from paramgen.comparison.models import ModelUnderTest
 from paramgen.comparison.protocol import Protocol
 from paramgen.comparison.run_record import RunRecord, Scores, Status
 from paramgen.comparison.tasks import Batch, Task
 from paramgen.slots.manifest import state_of
+from paramgen.slots.torch_internals import BatchNorm
 
 NORM_BATCHES: Final = 8
 """Batches over which batch norms are given their statistics before the initial weights are tested."""
@@ -149,7 +149,7 @@ def _batch_statistics(job: Job, module: nn.Module, seed: int) -> Iterator[None]:
     The statistics that a constructor sets, mean 0 and variance 1, are those of no data: with them even good initial
     weights would seem to know nothing. Trained networks are tested with the statistics that training left them.
     """
-    norms = [part for part in module.modules() if isinstance(part, _BatchNorm) and part.track_running_stats]
+    norms = [part for part in module.modules() if isinstance(part, BatchNorm) and part.track_running_stats]
     if not norms:
         yield
         return

@@ -23,6 +23,7 @@ from typing import Any, Final
 from torch import Tensor, nn
 
 from paramgen.architectures import Architecture
+from paramgen.architectures.transformers_internals import chosen_by
 from paramgen.errors import GraphError, OutputError
 from paramgen.graphs.graph_json import structure_from_json, structure_to_json
 from paramgen.graphs.schema import Graph
@@ -103,7 +104,7 @@ def _plain(module: nn.Module) -> Iterator[tuple[str, Any]]:
         if all(isinstance(part, _PLAIN) for part in parts):
             yield name, value
         elif name == "config":
-            yield name, [getattr(value, f"_{kind}_implementation", None) for kind in ("attn", "experts")]
+            yield name, chosen_by(value)
 
 
 def _described(value: Any) -> Any:

@@ -17,6 +17,7 @@ from torch import Tensor
 from paramgen.errors import GraphError, one_line
 from paramgen.slots.init_program import InitProgram, InitStep, Register, operator_of, registers_of
 from paramgen.slots.manifest import Slot
+from paramgen.slots.torch_internals import schema_of, storage_key
 
 MAX_STEPS: Final = 10_000
 MAX_SIDES: Final = 64
@@ -82,7 +83,7 @@ def _signature(operator: str) -> _Signature:
     if not known_packet(operator):
         raise GraphError(unknown)
     found = operator_of(InitStep(operator, (), {}, ()))
-    schema = found._schema
+    schema = schema_of(found)
     kinds = [str(returned.type) for returned in schema.returns]
     if not kinds or not _RESULTS.issuperset(kinds):
         raise GraphError(unknown)
@@ -218,7 +219,7 @@ class _Memory:
 
     def _hold(self, register: int, tensor: Tensor) -> None:
         storage = tensor.untyped_storage()
-        key = storage._cdata
+        key = storage_key(storage)
         if self._held.get(register) == key:
             return
         self._let_go(register)

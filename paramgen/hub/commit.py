@@ -17,10 +17,10 @@ from typing import Any, Final, final
 from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi, get_token
 from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
 from huggingface_hub.hf_api import RepoFile
-from huggingface_hub.lfs import UploadInfo, post_lfs_batch_info
 
 from paramgen.errors import HubError
 from paramgen.hub.download import COMMIT, FAILURES, offline, passing, patiently, reason, status_of
+from paramgen.hub.hub_internals import is_left_out, unsent
 from paramgen.hub.kinds import is_hypernet
 from paramgen.hub.pushed import Pushed
 from paramgen.storage.digest import file_sha256
@@ -139,11 +139,9 @@ class _Push:
         wanted = {file.sha256: name for name, file in self._changed.items() if name.endswith(_WEIGHTS[0])}
         if not wanted:
             return list(self._changed)
-        infos = [UploadInfo(self._changed[name].size, b"", bytes.fromhex(digest)) for digest, name in wanted.items()]
-        answered, _, _ = patiently(
-            lambda: post_lfs_batch_info(infos, None, "model", self._target.repo, endpoint=self._api.endpoint)
-        )
-        known = {wanted.get(answer["oid"]) for answer in answered if not answer.get("actions")}
+        sizes = {digest: self._changed[name].size for digest, name in wanted.items()}
+        missing = patiently(lambda: unsent(sizes, self._target.repo, self._api.endpoint))
+        known = {name for digest, name in wanted.items() if digest not in missing}
         return [name for name in self._changed if name not in known]
 
     def _upload(self, progress: Progress) -> list[CommitOperationAdd]:
@@ -169,7 +167,7 @@ class _Push:
         )
         if addition.upload_info.sha256.hex() != self._local[name].sha256:
             raise HubError(f"{str(self._local[name].path)!r} was changed while it was pushed. {_AGAIN}")
-        if addition._should_ignore:  # huggingface_hub would leave it out without a word
+        if is_left_out(addition):  # huggingface_hub would leave it out without a word
             raise HubError(f"The .gitignore of {self._target.repo!r} leaves out {name!r}. Type another repository")
 
     def _make_branch(self) -> None:

@@ -10,8 +10,6 @@ from typing import Any, ClassVar, Final, final
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map
 
 from paramgen.architectures import Architecture, Inputs
 from paramgen.architectures.materialize import materialize
@@ -24,6 +22,7 @@ from paramgen.initializers import Initializer, NamedTensors, ResolvedInitializer
 from paramgen.initializers.orthogonal import ORTHOGONAL, Orthogonal
 from paramgen.slots.determinism import seeded_randomness
 from paramgen.slots.init_program import one_thread, slot_generator
+from paramgen.slots.torch_internals import TorchDispatchMode, tree_leaves, tree_map
 
 LSUV = "lsuv"
 MAX_BATCH: Final = 4096

@@ -16,6 +16,7 @@ from paramgen.prediction import Prediction
 from paramgen.slots.determinism import seeded_randomness
 from paramgen.slots.init_program import slot_generator
 from paramgen.slots.manifest import state_of
+from paramgen.slots.torch_internals import change_tensors
 
 
 @final
@@ -58,7 +59,7 @@ def _cast(module: nn.Module, prediction: Prediction) -> None:
     def cast(tensor: torch.Tensor) -> torch.Tensor:  # `to` would cast complex tensors, too, and a library's own warns
         return tensor.to(dtype) if tensor.is_floating_point() and id(tensor) not in unsaved else tensor
 
-    module._apply(cast)
+    change_tensors(module, cast)
     if layout.dtype_key is not None and hasattr(module, "config"):
         module.config.dtype = dtype
 

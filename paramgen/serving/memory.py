@@ -13,6 +13,7 @@ from paramgen.initializers.library import KEPT, LIBRARY, PLAIN
 from paramgen.prediction import Prediction
 from paramgen.slots.init_program import InitProgram, registers_of
 from paramgen.slots.manifest import Slot
+from paramgen.slots.torch_internals import storage_key
 
 BASE: Final = 128 * 2**20  # what any prediction may take besides its tensors
 # How many times its own size a slot takes while an initializer makes it, measured on matrices of 16, 64 and 411 MB and
@@ -113,13 +114,14 @@ def program_memory(program: InitProgram) -> int:
         touched = registers_of(step)
         for register in touched & registers.keys():
             storage = registers[register].untyped_storage()
-            if alive.get(register) == storage._cdata:
+            key = storage_key(storage)
+            if alive.get(register) == key:
                 continue
             total -= drop(register)
-            alive[register] = storage._cdata
-            users[storage._cdata] += 1
-            if storage._cdata not in sizes:
-                sizes[storage._cdata] = storage.nbytes()
+            alive[register] = key
+            users[key] += 1
+            if key not in sizes:
+                sizes[key] = storage.nbytes()
                 total += storage.nbytes()
                 largest = max(largest, storage.nbytes())
         peak = max(peak, total + constants)

@@ -16,7 +16,8 @@ from typing import Any, Final, Generic, ParamSpec, TypeVar, final
 
 import numpy as np
 import torch
-import torch.utils._device
+
+from paramgen.slots.torch_internals import default_device_kept
 
 CONSTRUCTING: Final = threading.RLock()
 """Of one constructor at a time, beside any number of forward passes.
@@ -219,13 +220,8 @@ def _numpy(state: Any) -> bytes:
 @contextlib.contextmanager
 def _one_state() -> Iterator[None]:
     """Seed the generators, and put back what modes of torch note for the whole process."""
-    device, lifted = torch.utils._device.CURRENT_DEVICE, torch._C._only_lift_cpu_tensors()
-    with _seeded():
-        try:
-            yield
-        finally:
-            torch.utils._device.CURRENT_DEVICE = device
-            torch._C._set_only_lift_cpu_tensors(lifted)
+    with _seeded(), default_device_kept():
+        yield
 
 
 _OCCUPANCY: Final = _Occupancy()

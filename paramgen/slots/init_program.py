@@ -15,10 +15,10 @@ from typing import Any, Final, final
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_iter
 
 from paramgen.errors import GraphError, one_line
 from paramgen.slots.determinism import alone
+from paramgen.slots.torch_internals import is_operator, overload_name, schema_of, tree_iter
 
 
 @final
@@ -201,7 +201,7 @@ def operator_of(step: InitStep) -> Any:
     """
     packet, _, overload = step.operator.partition(".")
     found = getattr(getattr(torch.ops.aten, packet, None), overload, None)
-    if not isinstance(found, torch._ops.OpOverload):
+    if not is_operator(found):
         raise GraphError(f"Unknown tensor operation {one_line(step.operator)!r} in a slot's init program.")
     return found
 
@@ -225,7 +225,7 @@ def _one_line_errors(operator: str) -> Iterator[None]:
 def _run(step: InitStep, registers: dict[int, Tensor], device: torch.device, generator: torch.Generator | None) -> None:
     operator = operator_of(step)
     # A constant that is written to, or of which a view may be, must be the same at the next replay.
-    copy = any(argument.alias_info is not None for argument in operator._schema.arguments)
+    copy = any(argument.alias_info is not None for argument in schema_of(operator).arguments)
     arguments = tuple(_resolve(value, registers, device, copy) for value in step.arguments)
     keywords = {name: _resolve(value, registers, device, copy) for name, value in step.keywords.items()}
     outcome = _call(operator, arguments, keywords, device, generator)
@@ -247,12 +247,12 @@ def _call(
     if "linalg" in operator.name():
         with one_thread():
             return operator(*arguments, **keywords)
-    accepted = {argument.name for argument in operator._schema.arguments}
+    accepted = {argument.name for argument in schema_of(operator).arguments}
     if "device" in accepted:
         keywords["device"] = device
     if torch.Tag.nondeterministic_seeded in operator.tags and generator is not None:
         if "generator" not in accepted:
-            overload = operator._overloadname
+            overload = overload_name(operator)
             name = "generator" if overload == "default" else f"{overload}_generator"
             if name not in operator.overloadpacket.overloads():  # it knows the global state only
                 return _call_globally(operator, arguments, keywords, generator)

@@ -7,10 +7,10 @@ from typing import Any, Literal, final
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.module import _EXTRA_STATE_KEY_SUFFIX
 from torch.nn.parameter import is_lazy
 
 from paramgen.slots.init_program import InitProgram
+from paramgen.slots.torch_internals import EXTRA_STATE_KEY, entries_of, unsaved_buffers
 
 SlotKind = Literal["parameter", "buffer"]
 
@@ -107,8 +107,9 @@ def state_of(module: nn.Module) -> dict[str, Tensor]:
         return {name: value for name, value in state.items() if isinstance(value, Tensor)}
     found: dict[str, Tensor] = {}
     for path, child in module.named_modules(remove_duplicate=False):
-        buffers = {key: value for key, value in child._buffers.items() if key not in child._non_persistent_buffers_set}
-        for key, tensor in (*child._parameters.items(), *buffers.items()):
+        parameters, buffers = entries_of(child)
+        unsaved = unsaved_buffers(child)
+        for key, tensor in (*parameters.items(), *((key, buffers[key]) for key in buffers if key not in unsaved)):
             if tensor is not None:
                 found[f"{path}.{key}" if path else key] = tensor
     return found
@@ -120,7 +121,7 @@ def extra_state_of(module: nn.Module) -> dict[str, Callable[[], Any]]:
     Left out is that of modules whose tensors hold nothing yet, on the meta device or without a shape.
     """
     return {
-        f"{path}.{_EXTRA_STATE_KEY_SUFFIX}" if path else _EXTRA_STATE_KEY_SUFFIX: child.get_extra_state
+        f"{path}.{EXTRA_STATE_KEY}" if path else EXTRA_STATE_KEY: child.get_extra_state
         for path, child in module.named_modules(remove_duplicate=False)
         if type(child).get_extra_state is not nn.Module.get_extra_state
         and not any(tensor.is_meta or is_lazy(tensor) for tensor in (*child.parameters(), *child.buffers()))

@@ -6,10 +6,9 @@ from typing import Any, Final, Literal
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils._pytree import tree_map
 
 from paramgen.architectures import Inputs
+from paramgen.slots.torch_internals import FakeTensorMode, entries_of, tree_map
 
 TracingBackend = Literal["fake tensors", "fake tensors on the CPU", "real tensors"]
 Prepare = Callable[[Inputs], Inputs]
@@ -43,7 +42,7 @@ def _on_cpu(module: nn.Module) -> Iterator[Prepare]:
 
     with FakeTensorMode(allow_non_fake_inputs=True):
         for child in module.modules():
-            for held in (child._parameters, child._buffers):
+            for held in entries_of(child):
                 held.update({name: fake(tensor) for name, tensor in held.items()})
         yield lambda inputs: _mapped(fake, inputs)
 

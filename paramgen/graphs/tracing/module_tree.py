@@ -4,21 +4,19 @@ from typing import Any, Final
 
 import numpy as np
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.conv import _ConvNd
-from torch.nn.modules.instancenorm import _InstanceNorm
 
 from paramgen.graphs.ops import NORMS
 from paramgen.graphs.schema import Attribute, Graph, Node
 from paramgen.slots.manifest import Manifest, Slot
+from paramgen.slots.torch_internals import BatchNorm, Convolution, InstanceNorm
 
 MODULE_TREE: Final = "module tree"
 _OPERATIONS: Final[tuple[tuple[Any, str], ...]] = (
     (nn.Linear, "linear"),
     ((nn.Embedding, nn.EmbeddingBag), "embedding"),
     ((nn.RNNBase, nn.RNNCellBase), "recurrent"),
-    (_InstanceNorm, "instance_norm"),
-    (_BatchNorm, "batch_norm"),
+    (InstanceNorm, "instance_norm"),
+    (BatchNorm, "batch_norm"),
     (nn.LayerNorm, "layer_norm"),
     (nn.GroupNorm, "group_norm"),
     (nn.RMSNorm, "rms_norm"),
@@ -36,7 +34,7 @@ def module_tree(module: nn.Module, manifest: Manifest) -> Graph:
 def _node(slot: Slot, owner: nn.Module | None) -> Node:
     attributes: dict[str, Attribute] = {}
     op = "parameter" if owner is None else _operation(slot, owner)
-    if isinstance(owner, _ConvNd) and op != "bias":
+    if isinstance(owner, Convolution) and op != "bias":
         attributes = {"kernel": slot.shape[2:], "groups": owner.groups}
         attributes |= {"stride": tuple(owner.stride), "dilation": tuple(owner.dilation)}
     elif op == "linear" and type(owner).__name__ == "Conv1D":  # of GPT-2
@@ -59,7 +57,7 @@ def _operation(slot: Slot, owner: nn.Module) -> str:
 
 
 def _of_owner(owner: nn.Module) -> str:
-    if isinstance(owner, _ConvNd):
+    if isinstance(owner, Convolution):
         return _convolution(owner)
     for kinds, op in _OPERATIONS:
         if isinstance(owner, kinds):
@@ -70,7 +68,7 @@ def _of_owner(owner: nn.Module) -> str:
     return "rms_norm" if "norm" in name.lower() else "parameter"
 
 
-def _convolution(owner: _ConvNd) -> str:
+def _convolution(owner: Convolution) -> str:
     if owner.transposed:
         return "transposed_conv"
     if min(owner.dilation, default=1) > 1:

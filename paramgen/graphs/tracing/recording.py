@@ -9,9 +9,7 @@ from typing import Any, final
 import numpy as np
 from jaxtyping import Int64
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorDeviceMismatchError
 from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_map
 from torch.utils.hooks import RemovableHandle
 
 from paramgen.graphs.ops import NORMS
@@ -19,6 +17,7 @@ from paramgen.graphs.schema import Attribute, Node
 from paramgen.graphs.tracing import devices, functions
 from paramgen.graphs.tracing.functions import Derived
 from paramgen.slots.manifest import Manifest, state_of
+from paramgen.slots.torch_internals import FakeTensorDeviceMismatchError, tree_map
 
 
 @final

@@ -13,7 +13,6 @@ from unittest import mock
 
 import torch
 from torch import nn
-from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException
 
 from paramgen.architectures import Inputs
 from paramgen.errors import EndlessError, GraphError, MisfitError, TraceError, one_line
@@ -23,6 +22,12 @@ from paramgen.graphs.tracing.recording import Recording, tensors_in
 from paramgen.graphs.tracing.time_limit import MAX_SECONDS, TimeUp, time_limit
 from paramgen.slots.determinism import Shared, undisturbed
 from paramgen.slots.manifest import Manifest
+from paramgen.slots.torch_internals import (
+    FAKE_TENSOR_LOGGER,
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    entries_of,
+)
 
 _AT_INPUTS: Final = (RuntimeError, TypeError, ValueError, LookupError, AssertionError)  # what a wrong input leads to
 
@@ -104,17 +109,16 @@ def _untouched(module: nn.Module) -> Iterator[None]:
     """Put back every attribute of every submodule: forwards count, cache tables and update buffers."""
     children = list(module.modules())
     attributes = [dict(vars(child)) for child in children]
-    parameters, buffers = ([dict(getattr(child, kind)) for child in children] for kind in ("_parameters", "_buffers"))
+    entries = [[dict(held) for held in entries_of(child)] for child in children]
     try:
         yield
     finally:
         for index, child in enumerate(children):
             vars(child).clear()
             vars(child).update(attributes[index])
-            child._parameters.clear()
-            child._parameters.update(parameters[index])
-            child._buffers.clear()
-            child._buffers.update(buffers[index])
+            for held, before in zip(entries_of(child), entries[index], strict=True):
+                held.clear()
+                held.update(before)
 
 
 @contextlib.contextmanager
@@ -134,7 +138,7 @@ def _patched() -> Iterator[None]:
     """Have torch's functions believe, in threads that follow a forward pass, that nobody overrides them."""
     functional = torch.nn.functional
     names = ("has_torch_function", "has_torch_function_unary", "has_torch_function_variadic")
-    logger = logging.getLogger("torch._subclasses.fake_tensor")  # it prints a traceback before it raises
+    logger = logging.getLogger(FAKE_TENSOR_LOGGER)  # it prints a traceback before it raises
     with contextlib.ExitStack() as patches:
         patches.enter_context(mock.patch.object(logger, "disabled", True))
         for name in names:

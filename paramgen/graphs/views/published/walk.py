@@ -7,14 +7,13 @@ from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils._pytree import tree_map
 
 from paramgen.architectures import Inputs
 from paramgen.errors import GraphError, TraceError
 from paramgen.graphs.tracing.recording import tensors_in
 from paramgen.graphs.views.published.attention import SoftmaxForm, attention_as
 from paramgen.graphs.views.published.draft import Draft, Record
+from paramgen.slots.torch_internals import FakeTensorMode, saved_kernel_size, tree_map
 
 _Found = tuple[int | None, str]
 """Where consumers of an autograd node attach (None: nowhere), and the name they see."""
@@ -85,7 +84,7 @@ class _Walker:
             self._found[function] = _NOWHERE
             return None, iter(())
         else:
-            kernel = getattr(function, "_saved_kernel_size", None)
+            kernel = saved_kernel_size(function)
             links = [self.draft.add(Record(kind, kernel=None if kernel is None else tuple(kernel)))]
         self._found[function] = (links[-1], kind)
         return links[0], iter(children)
