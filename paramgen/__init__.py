@@ -2,8 +2,10 @@
 
 from importlib.metadata import version as _version
 
+from paramgen.api import card as card
 from paramgen.api import check as check
 from paramgen.api import compare as compare
+from paramgen.api import convert as convert
 from paramgen.api import create as create
 from paramgen.api import graph as graph
 from paramgen.api import info as info
@@ -13,6 +15,7 @@ from paramgen.api import plan as plan
 from paramgen.api import predict as predict
 from paramgen.api import push as push
 from paramgen.api import trace as trace
+from paramgen.api import train_tokenizer as train_tokenizer
 from paramgen.api import write as write
 from paramgen.errors import ParamgenError as ParamgenError
 
@@ -20,8 +23,10 @@ __version__ = _version("paramgen")
 
 __all__ = [
     "ParamgenError",
+    "card",
     "check",
     "compare",
+    "convert",
     "create",
     "graph",
     "info",
@@ -31,5 +36,6 @@ __all__ = [
     "predict",
     "push",
     "trace",
+    "train_tokenizer",
     "write",
 ]

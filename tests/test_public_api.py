@@ -12,7 +12,10 @@ import pytest
 import paramgen
 
 # Adding a name needs a line in CHANGELOG.md and an example in its docstring.
-PUBLIC = "ParamgenError check compare create graph info initialize_ load plan predict push trace write".split()
+PUBLIC = (
+    "ParamgenError card check compare convert create graph info initialize_ load plan predict push trace "
+    "train_tokenizer write"
+).split()
 COMMANDS = (
     "",
     "predict",

@@ -7,9 +7,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final, Unpack
 
+from paramgen.api.endpoints import create_endpoint as create_endpoint
+from paramgen.api.endpoints import export_endpoint as export_endpoint
+from paramgen.api.folders import card as card
 from paramgen.api.folders import check as check
 from paramgen.api.folders import load as load
 from paramgen.api.folders import push as push
+from paramgen.api.preparing import convert as convert
+from paramgen.api.preparing import train_tokenizer as train_tokenizer
 
 if TYPE_CHECKING:
     import torch

@@ -1,4 +1,4 @@
-"""Public functions of a folder that was written: load it, check it, push it. Importing this module loads no torch."""
+"""Public functions of a folder that was written: load, check, describe and push it. Importing this loads no torch."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +30,26 @@ def check(folder: str | Path, *, memory: "Memory" = "auto") -> "Checked":
     from paramgen.output.verify import check_folder
 
     return check_folder(Path(folder), memory=memory)
+
+
+def card(
+    folder: str | Path, *, pictures: bool = False, repo: str | None = None, overwrite: bool = False
+) -> dict[str, int]:
+    """Make the model card of `folder` again, and return every file that was written, with its size in bytes.
+
+    >>> list(paramgen.card("weights", pictures=True))
+    ['figures/distributions.png', 'figures/spectra.png', 'figures/graph.svg', 'README.md']
+
+    Args:
+        folder: What `write` made.
+        pictures: Draw weights, singular values and graph beside it.
+        repo: The Hub's repository, `owner/name`, from which the card is to say how to load it.
+        overwrite: Replace a card that was edited.
+
+    """
+    from paramgen.output.card import write_card
+
+    return write_card(Path(folder), pictures=pictures, repo=repo, overwrite=overwrite)
 
 
 def push(

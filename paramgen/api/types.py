@@ -4,6 +4,7 @@
 """
 
 from paramgen.comparison import Comparison as Comparison
+from paramgen.comparison.data.tokenizer_folder import TokenizerFolder as TokenizerFolder
 from paramgen.graphs.schema import Graph as Graph
 from paramgen.hub.pushed import Pushed as Pushed
 from paramgen.initializers import Choice as Choice
@@ -14,17 +15,20 @@ from paramgen.output.planning import Planned as Planned
 from paramgen.output.verify import Checked as Checked
 from paramgen.output.write import Written as Written
 from paramgen.prediction import Prediction as Prediction
+from paramgen.published.convert import Converted as Converted
 
 __all__ = [
     "Checked",
     "Choice",
     "Comparison",
+    "Converted",
     "Filled",
     "Graph",
     "Info",
     "Planned",
     "Prediction",
     "Pushed",
+    "TokenizerFolder",
     "Traced",
     "Written",
 ]

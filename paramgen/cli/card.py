@@ -1,4 +1,4 @@
-"""`paramgen card`: its options, and what it prints."""
+"""`paramgen card`: a folder's model card, made again."""
 
 from pathlib import Path
 from typing import Annotated
@@ -32,7 +32,7 @@ def card(
 
     reporter = Reporter(as_json=as_json, quiet=quiet)
     with reporter.stage("Reading and drawing" if pictures else "Reading"):
-        from paramgen.output.card import write_card
+        from paramgen import api
 
-        written = write_card(folder, pictures=pictures, repo=repo, overwrite=overwrite)
+        written = api.card(folder, pictures=pictures, repo=repo, overwrite=overwrite)
     reporter.record({"folder": str(folder), "files": written})

@@ -1,25 +1,14 @@
-"""`paramgen compare`: parses, calls the library, and prints; progress on stderr, results on stdout."""
+"""`paramgen compare`: which initialization trains best."""
 
-import json
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
-from time import perf_counter
-from typing import TYPE_CHECKING, Annotated, cast, final
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 
-from paramgen.cli.options import folder_name, parsed_example, parsed_overrides
-from paramgen.cli.terminal import Terminal
+from paramgen.cli.options import folder_name, parsed_example, parsed_lr, parsed_overrides
 
 if TYPE_CHECKING:
-    from paramgen.comparison import Comparison, Event
     from paramgen.comparison.options import Schedule as ScheduleName
-    from paramgen.comparison.results import ArchitectureResult
-
 
 Arch = Annotated[
     list[str], typer.Option("--arch", metavar="NAME", show_default=False, help="As for predict. Repeatable.")
@@ -113,13 +102,14 @@ def compare(
     paramgen compare --arch timm:resnet18 --data photos --example-input 2x3x64x64 --seeds 5
     paramgen compare --arch gpt2 --set n_layer=2 --data notes.txt --init library --init hypernet[/dim]
     """
-    folder = out if out is not None else Path(f"compare-{folder_name(arch[0]) or 'inits'}")
-    reporter = _Reporter(as_json=as_json, quiet=quiet)
-    with reporter.progress() as advance:
-        from paramgen.api import compare as run
-        from paramgen.comparison.protocol import parse_lr
+    from paramgen.cli.output import Reporter
 
-        comparison = run(
+    folder = out if out is not None else Path(f"compare-{folder_name(arch[0]) or 'inits'}")
+    reporter = Reporter(as_json=as_json, quiet=quiet)
+    with reporter.runs("Reading the data, building and tracing") as advance:
+        from paramgen import api
+
+        comparison = api.compare(
             arch,
             data,
             init=init or ("hypernet", "library"),
@@ -131,7 +121,7 @@ def compare(
             progress=advance,
             steps=steps,
             seeds=seeds,
-            lr=parse_lr(lr),
+            lr=parsed_lr(lr),
             widen=widen,
             batch=batch,
             schedule=cast("ScheduleName", schedule),  # Protocol refuses any other
@@ -140,97 +130,4 @@ def compare(
             test_examples=test_examples,
             length=length,
         )
-    reporter.comparison(comparison, folder)
-
-
-@final
-class _Reporter:
-    def __init__(self, *, as_json: bool, quiet: bool) -> None:
-        self._as_json, self._quiet = as_json, quiet
-        self._out = Terminal()
-        self._err = Terminal(stderr=True, soft_wrap=True)
-
-    @contextmanager
-    def progress(self) -> Iterator[Callable[["Event"], None]]:
-        """Show on a terminal a bar, elsewhere a line for each run; what own modules print goes to stderr."""
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-        live = self._err.is_terminal and not self._quiet
-        columns = ("{task.percentage:>3.0f}%", "steps {task.completed:,.0f}/{task.total:,.0f}")
-        with (
-            Progress(
-                BarColumn(bar_width=20),
-                *(TextColumn(column) for column in columns),
-                TimeElapsedColumn(),
-                TextColumn("left"),
-                TimeRemainingColumn(),
-                TextColumn("{task.description}"),
-                console=self._err,
-                transient=True,
-                disable=not live,
-            ) as bar,
-            redirect_stdout(sys.stderr),
-        ):
-            task = bar.add_task("Reading the data, building and tracing", total=None)
-            lines = _Lines(self._err) if not (live or self._quiet) else None
-
-            def advance(event: "Event") -> None:
-                bar.update(task, description=escape(event.run.label), completed=event.done, total=event.total)
-                if lines is not None and event.ended is not None:
-                    lines.ended(event)
-
-            yield advance
-
-    def comparison(self, comparison: "Comparison", folder: Path) -> None:
-        """Print the conclusion, a table of each architecture, and where the rest is."""
-        if self._as_json:
-            self._out.print(json.dumps(comparison.to_json()), markup=False, soft_wrap=True)
-            return
-        for sentence in comparison.conclusion:
-            self._out.print(sentence, markup=False, soft_wrap=True)
-        if self._quiet:
-            return
-        for architecture in comparison.architectures:
-            self._table(architecture)
-        for note in (note for architecture in comparison.architectures for note in architecture.notes):
-            self._out.print(f"note: {note}", markup=False, soft_wrap=True)
-        beside = "results.json, table.md and curves.png are beside it."
-        self._out.print(f"\n{folder / 'index.html'} shows it; {beside}", markup=False, soft_wrap=True)
-
-    def _table(self, architecture: "ArchitectureResult") -> None:
-        from rich.table import Table
-
-        from paramgen.comparison.table import FIRST_COLUMN, header, rows
-
-        table = Table(title=escape(architecture.name), title_justify="left", title_style="bold")
-        table.box, table.pad_edge = None, False
-        for column in header(architecture):
-            table.add_column(escape(column), justify="left" if column == FIRST_COLUMN else "right", overflow="fold")
-        for row in rows(architecture):
-            table.add_row(*map(escape, row))
-        wide = Terminal(width=None if self._out.is_terminal else 160)
-        self._out.print()
-        wide.print(table)
-
-
-@final
-class _Lines:
-    """One line for each run that ends, with the time that is left; none for those that another call made."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._began: tuple[float, int] | None = None
-
-    def ended(self, event: "Event") -> None:
-        now = perf_counter()
-        began, first = self._began = self._began or (now, event.done)
-        speed = (event.done - first) / max(now - began, 1e-6)
-        left = f", {_clock((event.total - event.done) / speed)} left" if speed > 0 and event.done < event.total else ""
-        status = "" if event.ended is None else event.ended.status
-        self._console.print(f"{event.done / event.total:4.0%}  {event.run.label}: {status}{left}", markup=False)
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}"
+    reporter.compared(comparison, folder)

@@ -24,7 +24,7 @@ def convert(
 
     reporter = Reporter(as_json=as_json, quiet=quiet)
     with reporter.stage("Converting"):
-        from paramgen.published.convert import convert as convert_file
+        from paramgen import api
 
-        converted = convert_file(file, out, overwrite=overwrite)
+        converted = api.convert(file, out, overwrite=overwrite)
     reporter.record(converted.to_json())

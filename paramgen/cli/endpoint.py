@@ -29,9 +29,9 @@ def export(
 
     reporter = Reporter(as_json=as_json, quiet=quiet)
     with reporter.stage("Writing"):
-        from paramgen.serving.endpoint_folder import export as write
+        from paramgen import api
 
-        written = write(folder, overwrite=overwrite)
+        written = api.export_endpoint(folder, overwrite=overwrite)
     reporter.record({"folder": str(folder), "files": written, "next": f"hf upload OWNER/NAME {folder}"})
 
 
@@ -63,27 +63,24 @@ def create(
     paramgen endpoint create weights --repository me/weights --instance-size x4[/dim]
     """
     from paramgen.cli.output import Reporter
-    from paramgen.serving.endpoint_creation import Wanted
-    from paramgen.serving.endpoint_creation import create as make
 
     reporter = Reporter(as_json=as_json, quiet=quiet)
-    wanted = Wanted(
-        name=name,
-        repository=repository,
-        revision=revision,
-        namespace=namespace,
-        vendor=vendor,
-        region=region,
-        accelerator=accelerator,
-        instance_type=instance_type,
-        instance_size=instance_size,
-        min_replica=min_replicas,
-        max_replica=max_replicas,
-        type=kind,
-    )
-    if dry_run:
-        reporter.record(wanted.keywords())
-        return
-    with reporter.stage("Creating"):
-        made = make(wanted)
+    with reporter.stage("Reading" if dry_run else "Creating"):
+        from paramgen import api
+
+        made = api.create_endpoint(
+            name,
+            repository,
+            dry_run=dry_run,
+            revision=revision,
+            namespace=namespace,
+            vendor=vendor,
+            region=region,
+            accelerator=accelerator,
+            instance_type=instance_type,
+            instance_size=instance_size,
+            min_replica=min_replicas,
+            max_replica=max_replicas,
+            type=kind,
+        )
     reporter.record(made)

@@ -10,12 +10,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 from paramgen.cli.terminal import Terminal
 
 if TYPE_CHECKING:
+    from paramgen.comparison import Comparison, Event
+    from paramgen.comparison.results import ArchitectureResult
     from paramgen.graphs.schema import Graph
     from paramgen.hub.pushed import Pushed
     from paramgen.output.planning import Planned
@@ -55,7 +65,8 @@ class Reporter:
     @contextmanager
     def progress(self, first: str) -> Iterator[Callable[[str, int, int], None]]:
         """Show the stage, how much of it is done and how fast; what own modules print goes to stderr."""
-        with self._bar("{task.fields[figures]}") as bar:
+        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[figures]}"))
+        with self._bar(SpinnerColumn(), *columns, TimeElapsedColumn()) as bar:
             task = bar.add_task(first, total=None, figures="")
             began: dict[str, float] = {}
 
@@ -74,15 +85,25 @@ class Reporter:
             yield report
 
     @contextmanager
-    def _bar(self, figures: str) -> Iterator[Progress]:
-        """Show a bar on a terminal, with figures behind it; what own modules print goes to stderr."""
-        columns = (
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn(figures),
-            TimeElapsedColumn(),
-        )
+    def runs(self, first: str) -> Iterator[Callable[["Event"], None]]:
+        """Show on a terminal a bar, elsewhere a line for each run; what own modules print goes to stderr."""
+        figures = ("{task.percentage:>3.0f}%", "steps {task.completed:,.0f}/{task.total:,.0f}")
+        times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+        columns = (BarColumn(bar_width=20), *map(TextColumn, figures), *times, TextColumn("{task.description}"))
+        with self._bar(*columns) as bar:
+            task = bar.add_task(first, total=None)
+            lines = None if self._live or self._quiet else _Lines(self._err)
+
+            def advance(event: "Event") -> None:
+                bar.update(task, description=escape(event.run.label), completed=event.done, total=event.total)
+                if lines is not None and event.ended is not None:
+                    lines.ended(event)
+
+            yield advance
+
+    @contextmanager
+    def _bar(self, *columns: ProgressColumn) -> Iterator[Progress]:
+        """Show a bar on a terminal; what own modules print goes to stderr."""
         with (
             Progress(*columns, console=self._err, transient=True, disable=not self._live) as bar,
             redirect_stdout(sys.stderr),
@@ -184,6 +205,34 @@ class Reporter:
         for line in _loading_lines(layout.source, layout.config, str(written.folder)):
             self._out.print(f"  >>> {line}", markup=False)
 
+    def compared(self, comparison: "Comparison", folder: Path) -> None:
+        """Print the conclusion, a table of each architecture, and where the rest is."""
+        if self._as_json:
+            self._out.print(json.dumps(comparison.to_json()), markup=False)
+            return
+        for sentence in comparison.conclusion:
+            self._out.print(sentence, markup=False)
+        if self._quiet:
+            return
+        for architecture in comparison.architectures:
+            self._results(architecture)
+        for note in (note for architecture in comparison.architectures for note in architecture.notes):
+            self._out.print(f"note: {note}", markup=False)
+        beside = "results.json, table.md and curves.png are beside it."
+        self._out.print(f"\n{folder / 'index.html'} shows it; {beside}", markup=False)
+
+    def _results(self, architecture: "ArchitectureResult") -> None:
+        from paramgen.comparison.table import FIRST_COLUMN, header, rows
+
+        table = Table(title=escape(architecture.name), title_justify="left", title_style="bold", box=None)
+        table.pad_edge = False
+        for column in header(architecture):
+            table.add_column(escape(column), justify="left" if column == FIRST_COLUMN else "right", overflow="fold")
+        for row in rows(architecture):
+            table.add_row(*map(escape, row))
+        self._out.print()
+        Terminal(width=None if self._out.is_terminal else 160).print(table)
+
     def _about(self, prediction: Any) -> None:
         """Print which initializer was chosen and why, and what a user should know of it."""
         if prediction.choice is not None:
@@ -219,6 +268,30 @@ class Reporter:
         words = sorted({_word(name) for name in names})
         shown = ", ".join(words[:4]) + (", ..." if len(words) > 4 else "")
         return escape(f" ({count}: {shown})")
+
+
+@final
+class _Lines:
+    """One line for each run that ends, with the time that is left; none for those that another call made."""
+
+    def __init__(self, terminal: Terminal) -> None:
+        self._terminal = terminal
+        self._began: tuple[float, int] | None = None
+
+    def ended(self, event: "Event") -> None:
+        now = time.perf_counter()
+        began, first = self._began = self._began or (now, event.done)
+        speed = (event.done - first) / max(now - began, 1e-6)
+        left = f", {_clock((event.total - event.done) / speed)} left" if speed > 0 and event.done < event.total else ""
+        status = "" if event.ended is None else event.ended.status
+        line = f"{event.done / event.total:4.0%}  {event.run.label}: {status}{left}"
+        self._terminal.print(line, markup=False, soft_wrap=True)
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}"
 
 
 def _word(name: str) -> str:

@@ -1,4 +1,4 @@
-"""`paramgen tokenizer`: its options, and what it prints."""
+"""`paramgen tokenizer`: a tokenizer of the user's own text."""
 
 from pathlib import Path
 from typing import Annotated
@@ -26,15 +26,7 @@ def tokenizer(
 
     reporter = Reporter(as_json=as_json, quiet=quiet)
     with reporter.stage("Reading and counting"):
-        from paramgen.comparison.data.text import read_texts
-        from paramgen.language.tokenizers import train_tokenizer
-        from paramgen.storage.folder import checked_target, transaction
+        from paramgen import api
 
-        checked_target(out)
-        texts = read_texts(text)
-        trained = train_tokenizer(texts, vocabulary)
-        with transaction(out) as partial:
-            trained.save_pretrained(partial)
-        tokens = sum(len(trained(each, add_special_tokens=False)["input_ids"]) for each in texts)
-    read = sum(len(each.encode()) for each in texts)
-    reporter.record({"folder": str(out), "vocabulary": len(trained), "bytes": read, "tokens": tokens})
+        trained = api.train_tokenizer(text, out, vocabulary=vocabulary)
+    reporter.record(trained.to_json())

@@ -2,13 +2,29 @@
 
 import re
 from dataclasses import asdict, dataclass
-from typing import Any, Final, final
+from typing import Any, Final, TypedDict, final
 
 from paramgen.errors import EndpointError, OptionError, one_line
 from paramgen.registry.repository_names import is_repository
 
 TYPES: Final = ("authenticated", "private", "public")
 _NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?")
+
+
+class EndpointOptions(TypedDict, total=False):
+    """The fields of `Wanted` that need not be given, as keywords."""
+
+    revision: str | None
+    namespace: str | None
+    vendor: str
+    region: str
+    accelerator: str
+    instance_type: str
+    instance_size: str
+    min_replica: int
+    max_replica: int
+    scale_to_zero_timeout: int | None
+    type: str
 
 
 @final

@@ -13,7 +13,7 @@ import paramgen
 from paramgen.errors.option_names import COMMAND_ONLY, FLAGS, KEYWORDS, in_python
 
 PACKAGE = Path(paramgen.__file__).parent
-OF_THE_COMMAND = ("cli/", "output/card.py", "serving/endpoint_")
+OF_THE_COMMAND = ("cli/", "serving/endpoint_")
 SAID = {
     "No dtype 'x'. Known: float32. Type: --dtype bfloat16": "No dtype 'x'. Known: float32. Pass: dtype='bfloat16'",
     "Type: --set num_labels=37": "Pass: overrides={'num_labels': 37}",
@@ -100,7 +100,7 @@ def test_every_option_of_the_command_has_a_keyword() -> None:
         for parameter in command.params:
             yield from (option for option in (*parameter.opts, *parameter.secondary_opts) if option.startswith("--"))
 
-    with_functions = ("predict", "graph", "compare", "push", "check")
+    with_functions = ("predict", "graph", "compare", "push", "check", "card", "convert", "tokenizer")
     commands = get_command(app).commands  # type: ignore[attr-defined]
     named = {option.removeprefix("--") for name in with_functions for option in options(commands[name])}
     assert named - FLAGS.keys() - KEYWORDS.keys() - COMMAND_ONLY == set()

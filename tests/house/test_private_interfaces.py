@@ -76,7 +76,8 @@ def spelled(call: ast.Call) -> Iterator[str]:
 def private_parts(source: str) -> list[str]:
     """What a file uses of others that they keep to themselves."""
     tree = ast.parse(source)
-    own, found = defined_in(tree), []
+    own: set[str] = defined_in(tree)
+    found: list[str] = []
     for node in ast.walk(tree):
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             found += imported(node)

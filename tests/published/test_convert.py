@@ -2,11 +2,13 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
 from torch import Tensor
 
+import paramgen
 from paramgen.errors import ForeignError, OutputError, ParamgenError
 from paramgen.graphs.views.view import SlotRequest, View
 from paramgen.hypernets.config import HypernetConfig
@@ -32,6 +34,9 @@ from tests.support.published.published import (
     SIDE,
     WIDTH,
 )
+
+if TYPE_CHECKING:
+    from conftest import Command
 
 CONV = ConvConfig(max_out=LARGEST, max_in=LARGEST, kernel=SIDE, classes=CLASSES)
 GRAPHORMER = GraphormerConfig(
@@ -162,6 +167,15 @@ def test_the_record_says_where_a_hypernet_is_from(put: Callable[[bytes], Path], 
     }
     assert converted.to_json()["sha256"] == converted.sha256
     assert converted.to_json()["config"]["encoder"]["kind"] == "graphormer"
+
+
+def test_the_command_and_python_convert_alike(put: Callable[[bytes], Path], tmp_path: Path, command: "Command") -> None:
+    file = put(CASES["ghn3 on the Hub"].data)
+    converted = paramgen.convert(str(file), str(tmp_path / "here"))
+    done = command("convert", file.name, "--out", "there", "--json")
+    assert done.status == 0, done.err
+    assert json.loads(done.out) == {**converted.to_json(), "file": file.name, "folder": "there"}
+    assert (tmp_path / "here" / RECORD).read_bytes() == (tmp_path / "there" / RECORD).read_bytes()
 
 
 def test_half_precision_becomes_float32(put: Callable[[bytes], Path], tmp_path: Path) -> None:
