@@ -1,6 +1,5 @@
 """What one training run measured, as it is kept in a file: read as if anybody had written it."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, final
 
 from paramgen.errors import OutputError, one_line
+from paramgen.storage.json_file import read_json_object
 
 FORMAT_VERSION: Final = 1  # of results.json, settings.json and the files of runs
 MAX_RUN_BYTES: Final = 20_000_000  # of the file of a run, or of the settings
@@ -64,14 +64,8 @@ class RunRecord:
 
 def read_object(file: Path) -> dict[str, Any]:
     """Return the JSON object in a file of limited size, if it has our format."""
-    try:
-        if not file.is_file() or file.stat().st_size > MAX_RUN_BYTES:
-            raise ValueError(f"it is no file of up to {MAX_RUN_BYTES:,} bytes")
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise OutputError(f"{file} cannot be read: {one_line(error)}. Delete it, and its run is made again.") from error
-    if not isinstance(found, dict):
-        raise OutputError(f"{file} holds no JSON object. Delete it, and its run is made again.")
+    advice = "Delete it, and its run is made again."
+    found = read_json_object(file, most=MAX_RUN_BYTES, error=OutputError, advice=advice)
     if found.get("format_version") != FORMAT_VERSION:
         raise OutputError(
             f"{file} has the format_version {one_line(repr(found.get('format_version')))[:40]}; this version of "

@@ -1,6 +1,8 @@
-"""The one reader of small JSON objects from untrusted files: size first, then syntax, then what it is."""
+"""The one reader of small JSON objects from untrusted files: what it is, then size, then syntax, then the object."""
 
 import json
+import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +15,30 @@ def read_json_object(
     """Return the JSON object in a file.
 
     Args:
-        file: A UTF-8 text.
+        file: A UTF-8 text. A link is followed; a pipe, a device or a folder is not waited for, but refused.
         most: The largest size in bytes that is read.
         error: What is raised for anything else.
         advice: The end of the message: what to do next.
 
     Raises:
-        ParamgenError: An `error`: the file is too large, cannot be read, or holds no JSON object.
+        ParamgenError: An `error`: it is no file, is too large, cannot be read, or holds no JSON object.
 
     """
     try:
-        size = file.stat().st_size
-        if size > most:
-            raise error(f"{file} has {size:,} bytes; allowed are {most:,}. {advice}")
-        found = json.loads(file.read_text(encoding="utf-8"))
+        # What was opened is looked at, not what bears its name: that may be another one by now.
+        with open(file, "rb", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK)) as opened:
+            status = os.fstat(opened.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise error(f"{file} is no regular file. {advice}")
+            if status.st_size > most:
+                raise error(f"{file} has {status.st_size:,} bytes; allowed are {most:,}. {advice}")
+            content = opened.read(most + 1)
     except OSError as reason:
         raise error(f"{file} cannot be read: {one_line(reason)}. {advice}") from reason
+    if len(content) > most:
+        raise error(f"{file} grew beyond {most:,} bytes while it was read. {advice}")
+    try:
+        found = json.loads(content.decode("utf-8"))
     except (ValueError, RecursionError) as reason:
         raise error(f"{file} is no JSON: {one_line(reason)}. {advice}") from reason
     if not isinstance(found, dict):

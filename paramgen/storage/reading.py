@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from paramgen.errors import CheckError, one_line
+from paramgen.storage.json_file import read_json_object
 
 PIECE: Final = 1 << 22  # bytes read at a time
 RUNS: Final = 16  # of neighbouring values in a sample
@@ -131,12 +132,10 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def _indexed(index: Path) -> list[Path]:
+    given = read_json_object(index, most=MAX_INDEX, error=CheckError)
     try:
-        if index.stat().st_size > MAX_INDEX:
-            raise CheckError(f"{index} is larger than {MAX_INDEX:,} bytes; that is no index.")
-        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-        files = [index.parent / Path(name) for name in sorted(names)]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        files = [index.parent / Path(name) for name in sorted(set(given["weight_map"].values()))]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckError(f"{index} is no index of shards: {type(error).__name__}: {error}. Get it again.") from error
     for file in files:
         if file.parent != index.parent or not file.name.endswith(".safetensors"):

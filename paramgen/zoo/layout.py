@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, final, get_args
 
 from paramgen.errors import ZooError
+from paramgen.storage.json_file import read_json_object
 
 NAME: Final = "zoo.json"
 FORMAT_VERSION: Final = 1
@@ -110,17 +111,11 @@ class ZooLayout:
 def read_layout(folder: Path) -> ZooLayout:
     """Read the zoo.json of `folder`."""
     path = folder / NAME
-    try:
-        if path.stat().st_size > MAX_LAYOUT_BYTES:
-            raise ZooError(f"{path} is larger than {MAX_LAYOUT_BYTES:,} bytes; that is no zoo's.")
-        given = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ZooError(
-            f"{str(folder)!r} is no zoo: it has no {NAME}. Type: python -m checkpoints train-zoo --help"
-        ) from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise ZooError(f"{path} cannot be read: {type(error).__name__}. Get the zoo again.") from error
-    return ZooLayout.from_json(given)
+    if not path.exists():
+        raise ZooError(f"{str(folder)!r} is no zoo: it has no {NAME}. Type: python -m checkpoints train-zoo --help")
+    return ZooLayout.from_json(
+        read_json_object(path, most=MAX_LAYOUT_BYTES, error=ZooError, advice="Get the zoo again.")
+    )
 
 
 def _typed(given: Mapping[str, Any], key: str, kind: type | tuple[type, ...]) -> Any:

@@ -76,7 +76,7 @@ def test_what_is_no_object_is_refused_in_a_line(file: Path, text: str) -> None:
 def test_a_large_file_is_not_read(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_record, "MAX_RUN_BYTES", 10)
     file.write_text(json.dumps(RUN))
-    with pytest.raises(OutputError, match="up to 10 bytes"):
+    with pytest.raises(OutputError, match="allowed are 10"):
         read_run(file)
 
 
