@@ -9,7 +9,7 @@ from paramgen._optional import require
 from paramgen.errors import ZooError
 from paramgen.zoo.layout import read_layout
 from paramgen.zoo.reading import SHARDS, Skipped
-from paramgen.zoo.table import NAME, Row
+from paramgen.zoo.table import TABLE_FILE, Row
 
 _TEXT: Final = "id task split shard form metrics licence source revision architecture_sha256 content_sha256".split()
 
@@ -37,7 +37,7 @@ def index(folder: Path) -> tuple[int, list[Skipped]]:
                 known[row.content_sha256] = row.id
     if not rows:
         raise ZooError(f"{folder / SHARDS} has no checkpoint that can be listed.")
-    _write(folder / NAME, list(rows.values()))
+    _write(folder / TABLE_FILE, list(rows.values()))
     return len(rows), skipped
 
 

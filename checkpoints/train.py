@@ -20,7 +20,7 @@ from checkpoints.tasks import GRAMMAR_VERSION, EditTask
 from checkpoints.units import Made, Unit, layout_of, trained_unit, units
 from checkpoints.writing import read_shard_rows, write_json, write_layout, write_shard
 from paramgen.errors import OptionError, ZooError
-from paramgen.zoo.layout import NAME as LAYOUT
+from paramgen.zoo.layout import ZOO_FILE
 from paramgen.zoo.reading import SHARDS, Skipped
 
 RUN: Final = "run.json"
@@ -100,7 +100,7 @@ def _begin(out: Path, run: Mapping[str, Any], *, resume: bool) -> None:
 
 
 def _base(out: Path, task_set: TaskSet, report: Report) -> dict[str, Tensor]:
-    if (out / LAYOUT).exists():
+    if (out / ZOO_FILE).exists():
         return load_file(out / "base.safetensors")
     base = train_base(task_set, out, lambda done, total: report("base checkpoint", done, total))
     write_layout(out, layout_of(task_set, base), base)

@@ -12,7 +12,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from paramgen.errors import ZooError, one_line
-from paramgen.zoo.layout import NAME, ZooLayout
+from paramgen.zoo.layout import ZOO_FILE, ZooLayout
 from paramgen.zoo.reading import SHARDS
 from paramgen.zoo.table import Row
 
@@ -49,7 +49,7 @@ def write_layout(folder: Path, layout: ZooLayout, base: Mapping[str, Tensor] | N
     """Write the base checkpoint and then zoo.json."""
     if layout.base is not None and base is not None:
         write_tensors(folder / layout.base, base)
-    write_json(folder / NAME, layout.to_json())
+    write_json(folder / ZOO_FILE, layout.to_json())
 
 
 def write_shard(folder: Path, name: str, checkpoints: Iterable[tuple[Row, Mapping[str, Tensor]]]) -> None:

@@ -25,7 +25,7 @@ from scipy.stats import t as student
 from paramgen.errors import OptionError, ParamgenError
 from paramgen.graphs.analysis.model_family import MODEL_FAMILIES, ModelFamily, family_of
 from paramgen.initializers import SHIPPED, TEXT, initializer_of
-from paramgen.initializers.auto import AUTO, CONTROLS, LIBRARY, TABLE, Metric, Table
+from paramgen.initializers.auto import AUTO, LIBRARY, MEASURED_CONTROLS, TABLE, Metric, Table
 from paramgen.initializers.hypernet import HYPERNET
 from paramgen.prediction import describe
 from paramgen.storage.folder import write_text
@@ -118,7 +118,7 @@ def _row(row: Mapping[str, Any], *, ours: bool, spec: str, steps: int, seeds: in
             float("nan") if value is None else sign * float(value) for value in entry["final"]["values"]
         )
         for init, entry in row["initializations"].items()
-        if entry.get("final") and (ours or init not in (HYPERNET, *CONTROLS))
+        if entry.get("final") and (ours or init not in (HYPERNET, *MEASURED_CONTROLS))
     }
     if LIBRARY not in final:
         raise OptionError(
@@ -186,7 +186,7 @@ def _size(row: Measured) -> int:
 def _wins(rows: Sequence[Measured], init: str) -> bool:
     """Whether an initialization may be chosen: it is significantly better than the default one, and nowhere worse."""
     name = init.partition("?")[0]
-    if name in (LIBRARY, AUTO) or (":" in name and name not in CONTROLS):
+    if name in (LIBRARY, AUTO) or (":" in name and name not in MEASURED_CONTROLS):
         return False
     if not all(len(row.final.get(init, ())) > 1 and all(map(isfinite, row.final[init])) for row in rows):
         return False

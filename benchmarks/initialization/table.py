@@ -6,12 +6,12 @@ from typing import Any, Final
 
 from benchmarks.initialization.rows import JUDGED, Entry, Row
 from paramgen.comparison.results import Spread
-from paramgen.initializers.auto import CONTROLS
+from paramgen.initializers.auto import MEASURED_CONTROLS
 
-REQUIRED: Final = ("library", JUDGED, "orthogonal", "lsuv", *CONTROLS)
+REQUIRED: Final = ("library", JUDGED, "orthogonal", "lsuv", *MEASURED_CONTROLS)
 """What a row is complete with."""
 
-REQUIRED_AT_REAL_SIZE: Final = ("library", JUDGED, "orthogonal", "statistics", *CONTROLS)
+REQUIRED_AT_REAL_SIZE: Final = ("library", JUDGED, "orthogonal", "statistics", *MEASURED_CONTROLS)
 """The same of networks of real size, where every run costs minutes."""
 
 INITS: Final = (*REQUIRED, "statistics", "he", "mimetic", "idinit")

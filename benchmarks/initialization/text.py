@@ -28,13 +28,13 @@ from paramgen.comparison import Event, Protocol, compare
 from paramgen.comparison.data.text import folder_text
 from paramgen.errors import OptionError, ParamgenError
 from paramgen.initializers import initializer_of
-from paramgen.initializers.auto import CONTROLS
+from paramgen.initializers.auto import MEASURED_CONTROLS
 from paramgen.initializers.library import LIBRARY
 from paramgen.storage.folder import write_text
 
 RESULT: Final = Path(__file__).parents[2] / "cards" / "results" / "text.json"
 SHIPPED: Final = "hypernet:text"
-REQUIRED: Final = (LIBRARY, JUDGED, "orthogonal", "mimetic", *CONTROLS)
+REQUIRED: Final = (LIBRARY, JUDGED, "orthogonal", "mimetic", *MEASURED_CONTROLS)
 """What a row is complete with: the simple ones that did best, and what has the hypernet's norms or values alone."""
 
 INITS: Final = (*REQUIRED, "scaled", "lir", "mup")

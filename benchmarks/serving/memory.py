@@ -26,10 +26,11 @@ import typer
 from benchmarks.provenance import provenance
 from benchmarks.serving.load import await_ready, resident, served
 from paramgen.storage.folder import write_text
+from paramgen.storage.pretrained import pretrained_folder
 
 ROOT: Final = Path(__file__).parents[2]
 RESULT: Final = ROOT / "cards" / "results" / "serve_memory.json"
-WEIGHTS: Final = str(ROOT / "paramgen" / "pretrained" / "vision" / "model.safetensors")
+WEIGHTS: Final = str(pretrained_folder("vision") / "model.safetensors")
 WORKERS: Final = (1, 2, 4)
 CONNECTIONS: Final = 1000
 ROUNDS: Final = 5

@@ -7,7 +7,6 @@ import shutil
 import tarfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final, final
 
@@ -22,7 +21,7 @@ from checkpoints.index import index
 from checkpoints.writing import write_layout, write_shard
 from paramgen.architectures import resolve
 from paramgen.architectures.processors import read_tokenizer
-from paramgen.comparison.run_record import FORMAT_VERSION, read_run
+from paramgen.comparison.run_record import RESULTS_VERSION, read_run
 from paramgen.diffusion.loading import open_pipeline
 from paramgen.hypernets.loading import load as load_hypernet
 from paramgen.images.folders import folder_images
@@ -32,6 +31,7 @@ from paramgen.output.card import write_card
 from paramgen.output.info import info_of
 from paramgen.output.verify import check_folder, load_folder
 from paramgen.published.reader import read as read_pickle
+from paramgen.storage.pretrained import pretrained_folder
 from paramgen.zoo import Row, Zoo, ZooLayout
 from paramgen.zoo.hashes import content_sha256
 
@@ -61,7 +61,7 @@ def _written(spec: str) -> Callable[[Path], object]:
 
 
 def _shipped(name: str) -> Callable[[Path], object]:
-    return lambda folder: shutil.copytree(str(files("paramgen") / "pretrained" / name), folder, dirs_exist_ok=True)
+    return lambda folder: shutil.copytree(pretrained_folder(name), folder, dirs_exist_ok=True)
 
 
 def _weights(folder: Path) -> None:
@@ -169,7 +169,7 @@ def _read_tar(folder: Path) -> None:
 def _run(folder: Path) -> None:
     folder.mkdir()
     curve = {"steps": [0, 5, 10], "accuracy": [0.1, 0.2, None], "loss": [2.3, 2.0, 1.5], "train_loss": [None, 2.0, 1.0]}
-    run = {"format_version": FORMAT_VERSION, "status": "finished", "seconds": 1.5, "init_seconds": 0.1, **curve}
+    run = {"format_version": RESULTS_VERSION, "status": "finished", "seconds": 1.5, "init_seconds": 0.1, **curve}
     (folder / "run.json").write_text(json.dumps(run))
 
 

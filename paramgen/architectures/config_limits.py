@@ -13,14 +13,14 @@ from typing import Any, Final, final
 
 from paramgen.errors import OptionError, one_line
 
-MAX_LABELS: Final = 1_000_000  # each becomes a line of config.json
+MAX_CLASSES: Final = 1_000_000  # each becomes a line of config.json
 MAX_LAYERS: Final = 2_000  # all blocks of a network together; each is built one after the other
 MAX_EXPERTS: Final = 16_384  # of a layer
 MAX_HEADS: Final = 65_536
 MAX_SIZE: Final = 1_000_000_000  # a width, a vocabulary, a number of positions
 MAX_MODULES: Final = 1_000_000  # layers times experts
 MAX_IMAGE_SIZE: Final = 16_384  # pixels of an edge
-MAX_ELEMENTS: Final = 10**13  # of all weights together, as far as the config says; twenty terabytes
+MAX_NETWORK_ELEMENTS: Final = 10**13  # of all weights together, as far as the config says; twenty terabytes
 MAX_NESTING: Final = 8  # configs inside each other
 
 
@@ -67,9 +67,9 @@ def _keys(pattern: str) -> re.Pattern[str]:
 # The first that fits a key counts.
 _BOUNDS: Final = (
     _Bound(keys=_keys("image_size|img_size"), least=1, most=MAX_IMAGE_SIZE, called="the image size"),
-    _Bound(keys=_keys("num_labels"), least=1, most=MAX_LABELS, whole=True),
+    _Bound(keys=_keys("num_labels"), least=1, most=MAX_CLASSES, whole=True),
     _Bound(
-        keys=_keys("num_classes|n_classes"), least=0, most=MAX_LABELS, whole=True
+        keys=_keys("num_classes|n_classes"), least=0, most=MAX_CLASSES, whole=True
     ),  # 0 is timm's way to say: no head
     _Bound(keys=_keys("n_layers?|num_layers|num_hidden_layers|depth"), least=0, most=MAX_LAYERS, whole=True),
     _Bound(
@@ -127,10 +127,10 @@ def refuse_config(values: Mapping[str, Any], what: str) -> None:
         if bound is not None:
             bound.refuse(key, value, what)
     elements = sum(_elements(part, what) for part in _parts(values))
-    if elements > MAX_ELEMENTS:
+    if elements > MAX_NETWORK_ELEMENTS:
         raise OptionError(
-            f"{what} would have some {elements:.1e} weights by its config; allowed are {MAX_ELEMENTS:.0e}. Type "
-            "smaller sizes, as in --set hidden_size=768"
+            f"{what} would have some {elements:.1e} weights by its config; allowed are {MAX_NETWORK_ELEMENTS:.0e}. "
+            "Type smaller sizes, as in --set hidden_size=768"
         )
 
 

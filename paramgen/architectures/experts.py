@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from paramgen.architectures.transformers_internals import choose_experts, gated, register_experts
 
-NAME: Final = "paramgen_all_experts"
+ALL_EXPERTS: Final = "paramgen_all_experts"
 
 
 def run_all_experts(module: nn.Module) -> None:
@@ -19,9 +19,9 @@ def run_all_experts(module: nn.Module) -> None:
     mixtures: list[Any] = [child for child in module.modules() if hasattr(child, "has_post_expert_norm")]
     if not mixtures:
         return
-    register_experts(NAME, all_experts)
+    register_experts(ALL_EXPERTS, all_experts)
     for child in mixtures:
-        choose_experts(child.config, NAME)
+        choose_experts(child.config, ALL_EXPERTS)
 
 
 def all_experts(experts: Any, states: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from typing import Any, Final, final
 
 from paramgen.architectures.config_limits import leaves
 
-VOCABULARY: Final = "vocab_size"
+VOCABULARY_KEY: Final = "vocab_size"
 SPECIAL: Final = ("bos_token_id", "eos_token_id", "pad_token_id")
 PADDING: Final = 1_024
 """Rows that the table of a config.json may have beyond the tokenizer's: to a round number, as many have."""
@@ -31,7 +31,7 @@ class TokenizerVocabulary:
 def tables_of(config: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """Return each config with a vocabulary that a tokenizer is for, by the prefix of its keys."""
     parts = {f"{part}." if part else "": config if not part else config.get(part) or {} for part in _PARTS}
-    return {before: part for before, part in parts.items() if type(part.get(VOCABULARY)) is int}
+    return {before: part for before, part in parts.items() if type(part.get(VOCABULARY_KEY)) is int}
 
 
 def changes(
@@ -70,9 +70,9 @@ def note(config: Mapping[str, Any], found: Mapping[str, Any], tokens: TokenizerV
 
 
 def _wanted(table: Mapping[str, Any], tokens: TokenizerVocabulary, own_file: bool) -> Iterator[tuple[str, int | None]]:
-    rows = table[VOCABULARY]
+    rows = table[VOCABULARY_KEY]
     if rows != tokens.rows and not (own_file and tokens.rows < rows < tokens.rows + PADDING):
-        yield VOCABULARY, tokens.rows
+        yield VOCABULARY_KEY, tokens.rows
     for key in SPECIAL:
         had, has = table.get(key), tokens.special.get(key)
         several = isinstance(had, (list, tuple)) and has in had

@@ -30,7 +30,7 @@ from paramgen.architectures import (
 from paramgen.architectures.inputs import as_inputs, guess_inputs, made
 from paramgen.architectures.lazy import with_shapes
 from paramgen.architectures.memory import meta_copy
-from paramgen.architectures.ownership import RECORD, is_ours, own_record, root_of, signed
+from paramgen.architectures.ownership import MODULE_RECORD, is_ours, own_record, root_of, signed
 from paramgen.architectures.recorder import built_on, record
 from paramgen.architectures.resets import reset
 from paramgen.architectures.state import load_state
@@ -193,7 +193,7 @@ def _layout(module: nn.Module, made_from: Mapping[str, Any]) -> FolderLayout:
     given: Any = config_of_mixin(module) or {}  # what its `save_pretrained` writes
     config = given if isinstance(given, dict) else dataclasses.asdict(given)
     return FolderLayout(
-        source="module", config=config, tied="once", files={RECORD: json.dumps(made_from, indent=2) + "\n"}
+        source="module", config=config, tied="once", files={MODULE_RECORD: json.dumps(made_from, indent=2) + "\n"}
     )
 
 

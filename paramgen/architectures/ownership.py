@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from paramgen.architectures import read_config
 
-RECORD: Final = "module.json"
+MODULE_RECORD: Final = "module.json"
 """Where the record is, if config.json belongs to the module's own class."""
 
 SIGNATURE: Final = "signature"
@@ -64,7 +64,7 @@ def is_ours(config: Mapping[str, Any]) -> bool:
 
 def own_record(folder: Path) -> dict[str, Any]:
     """Read the record of the module that `folder` was made from."""
-    return read_config(folder / RECORD if (folder / RECORD).is_file() else folder)
+    return read_config(folder / MODULE_RECORD if (folder / MODULE_RECORD).is_file() else folder)
 
 
 def _signature(config: Mapping[str, Any], key: bytes) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from paramgen._torchvision import ensure_torchvision
 from paramgen.architectures import FolderLayout
-from paramgen.architectures.followed import SPECIAL, VOCABULARY, TokenizerVocabulary, tables_of
+from paramgen.architectures.followed import SPECIAL, VOCABULARY_KEY, TokenizerVocabulary, tables_of
 from paramgen.architectures.spelling import Letters
 from paramgen.architectures.untrusted_sizes import refuse_sizes
 from paramgen.errors import OptionError, one_line
@@ -160,7 +160,7 @@ def refuse_larger(tokenizer: Any, name: str, config: Mapping[str, Any]) -> None:
     Raises:
         OptionError: The ids reach beyond the table.
     """
-    sizes = {before: table[VOCABULARY] for before, table in tables_of(config).items()}
+    sizes = {before: table[VOCABULARY_KEY] for before, table in tables_of(config).items()}
     needed = rows_of(tokenizer)
     for prefix, rows in sizes.items():
         if needed > rows:

@@ -21,21 +21,21 @@ from torch.nn.modules.module import (
 from paramgen.architectures.config_limits import refuse_config
 from paramgen.errors import ArchitectureError, one_line
 
-MAX_DEPTH: Final = 12
+MAX_CONFIG_DEPTH: Final = 12
 MAX_ENTRIES: Final = 100_000
 MAX_COUNT: Final = 1_024  # layers, blocks, stages: of each a module, or many
-MAX_EXPERTS: Final = 65_536
-MAX_LABELS: Final = 200_000  # of each two texts in a table
+MAX_UNTRUSTED_EXPERTS: Final = 65_536
+MAX_LABEL_TEXTS: Final = 200_000  # of each two texts in a table
 MAX_LENGTH: Final = 1 << 25  # tokens, positions, pixels
-MAX_SIZE: Final = 1 << 21  # everything else
+MAX_UNTRUSTED_SIZE: Final = 1 << 21  # everything else
 MAX_BUILT: Final = 400_000  # modules, parameters and buffers of one network
 _SPARE: Final = 20_000_000  # elements that a network may have beside what is stored
 
 _FREE: Final = re.compile(r"(?:^|_)(?:ids?|index|indices|seed|theta|base|version|model_max_length)$")
 _LIMITS: Final[tuple[tuple[re.Pattern[str], int], ...]] = (
-    (re.compile(r"(?:^|_)labels$"), MAX_LABELS),
+    (re.compile(r"(?:^|_)labels$"), MAX_LABEL_TEXTS),
     (re.compile(r"^extra_ids$"), MAX_COUNT),  # a tokenizer takes the square of that time
-    (re.compile(r"experts?$"), MAX_EXPERTS),
+    (re.compile(r"experts?$"), MAX_UNTRUSTED_EXPERTS),
     (
         re.compile(
             r"(?:^n?_?|_)(?:layers?|depths?|blocks?|stages?|repeats?|levels?)"
@@ -66,7 +66,7 @@ def refuse_sizes(config: Mapping[str, Any], *, origin: str) -> None:
     refuse_config(config, origin)  # the bounds that hold for everybody
     left = MAX_ENTRIES
     level: list[tuple[str, Any]] = [(str(key), value) for key, value in config.items()]
-    for _ in range(MAX_DEPTH):
+    for _ in range(MAX_CONFIG_DEPTH):
         inner: list[tuple[str, Any]] = []
         left -= len(level)
         if left < 0:
@@ -84,7 +84,9 @@ def refuse_sizes(config: Mapping[str, Any], *, origin: str) -> None:
         if not inner:
             return
         level = inner
-    raise ArchitectureError(f"{origin} is nested more than {MAX_DEPTH} deep; no configuration is. Make it flatter.")
+    raise ArchitectureError(
+        f"{origin} is nested more than {MAX_CONFIG_DEPTH} deep; no configuration is. Make it flatter."
+    )
 
 
 def _refuse_long(key: str, values: Any, origin: str) -> None:
@@ -100,7 +102,7 @@ def _refuse_large(key: str, value: Any, origin: str) -> None:
     if not number or (isinstance(value, float) and not (isfinite(value) and value.is_integer())):
         return
     limit = _limit(key)
-    if isinstance(value, float) and limit > MAX_LABELS:  # a factor, a base of a wave: what counts is written whole
+    if isinstance(value, float) and limit > MAX_LABEL_TEXTS:  # a factor, a base of a wave: what counts is written whole
         return
     if abs(value) > limit:
         raise _too_large(key, one_line(value) if isinstance(value, float) else _short(value), limit, origin)
@@ -111,7 +113,7 @@ def _limit(key: str) -> int:
     name = key.lower()
     if name not in _CHOSEN and _FREE.search(name):
         return 1 << 128  # some write a length without end as 10**30
-    return next((limit for pattern, limit in _LIMITS if pattern.search(name)), MAX_SIZE)
+    return next((limit for pattern, limit in _LIMITS if pattern.search(name)), MAX_UNTRUSTED_SIZE)
 
 
 def _short(value: int) -> str:

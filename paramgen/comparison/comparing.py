@@ -13,7 +13,7 @@ from torch import nn
 from paramgen._optional import require
 from paramgen.architectures import Inputs
 from paramgen.architectures.overrides import split_spec
-from paramgen.comparison.data.text import BYTES
+from paramgen.comparison.data.text import BYTE_VALUES
 from paramgen.comparison.data_module import Data, DataModule
 from paramgen.comparison.environment import environment_of
 from paramgen.comparison.initializers import (
@@ -162,7 +162,7 @@ def typed_vocabulary(architectures: Sequence[ArchitectureLike], overrides: Mappi
     """Return the least of the vocabularies that were typed for all architectures, if each is larger than bytes need."""
     specs = [split_spec(each)[1] if isinstance(each, str) else {} for each in architectures]
     sizes = [{**typed, **overrides}.get("vocab_size") for typed in specs]
-    known = [size for size in sizes if type(size) is int and size > BYTES]
+    known = [size for size in sizes if type(size) is int and size > BYTE_VALUES]
     return min(*known, MOST) if len(known) == len(sizes) else None
 
 

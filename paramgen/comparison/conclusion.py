@@ -13,7 +13,7 @@ from paramgen.comparison.results import (
 )
 from paramgen.comparison.statistics import difference, reached, sign
 
-NAMES: Mapping[str, str] = {"library": "the default initialization"}
+INIT_NAMES: Mapping[str, str] = {"library": "the default initialization"}
 
 Ranked = tuple[str, AtBestLr]
 """An initializer's name, and what came of it."""
@@ -21,7 +21,7 @@ Ranked = tuple[str, AtBestLr]
 
 def called(init: str) -> str:
     """Return what an initializer is called in a sentence."""
-    return NAMES.get(init, f'the initializer "{init}"')
+    return INIT_NAMES.get(init, f'the initializer "{init}"')
 
 
 def shown(value: float, metric: Metric) -> str:

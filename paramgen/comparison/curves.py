@@ -13,7 +13,7 @@ from paramgen.comparison.results import ArchitectureResult, AtBestLr, Metric
 from paramgen.storage.folder import write_bytes
 
 # Okabe and Ito's colours, told apart by all kinds of eyes; line styles tell them apart in print.
-COLOURS: Final = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7a6a00", "#444444")
+CURVE_COLOURS: Final = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7a6a00", "#444444")
 STYLES: Final = ("-", "--", "-.", ":")
 _STYLE: Final = {
     "font.size": 11,
@@ -89,7 +89,7 @@ def _draw(panel: Any, architecture: ArchitectureResult) -> None:
 
 def _draw_curve(panel: Any, label: str, best: AtBestLr, metric: Metric, index: int) -> None:
     """Draw the mean over seeds with a band of one standard deviation, in the colour of its index."""
-    colour, line = COLOURS[index % len(COLOURS)], STYLES[index // len(COLOURS) % len(STYLES)]
+    colour, line = CURVE_COLOURS[index % len(CURVE_COLOURS)], STYLES[index // len(CURVE_COLOURS) % len(STYLES)]
     mean, std = best.curve.mean, best.curve.std
     low, high = ([_shown(m + side * s, metric) for m, s in zip(mean, std, strict=True)] for side in (-1, 1))
     panel.fill_between(best.steps, low, high, color=colour, alpha=0.18, linewidth=0)

@@ -7,7 +7,7 @@ from typing import Any, final
 
 from paramgen.comparison.protocol import Protocol
 from paramgen.comparison.results import ArchitectureResult
-from paramgen.comparison.run_record import FORMAT_VERSION
+from paramgen.comparison.run_record import RESULTS_VERSION
 from paramgen.comparison.table import header, rows
 from paramgen.errors import one_line
 from paramgen.errors.option_names import in_python
@@ -86,7 +86,7 @@ class Comparison:
     def to_json(self) -> dict[str, Any]:
         """Return all of it, as results.json has it."""
         return {
-            "format_version": FORMAT_VERSION,
+            "format_version": RESULTS_VERSION,
             "conclusion": self.conclusion,
             "data": self.data.to_json(),
             "protocol": self.protocol.to_json(),

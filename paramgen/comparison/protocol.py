@@ -8,7 +8,7 @@ from typing import Any, final
 from paramgen.comparison.options import Schedule
 from paramgen.errors import OptionError
 
-MAX_STEPS = 10_000_000
+MAX_TRAINING_STEPS = 10_000_000
 LENGTH = 128
 MAX_WIDEN = 10
 LEARNING_RATES = (3e-4, 7e-4, 1.7e-3, 4e-3, 1e-2)
@@ -103,9 +103,11 @@ def parse_lr(text: str) -> tuple[float, ...]:
 
 
 def _refuse(name: str, value: int, least: int) -> None:
-    if not least <= value <= MAX_STEPS:
+    if not least <= value <= MAX_TRAINING_STEPS:
         option = name.replace("_", "-")
-        raise OptionError(f"--{option} is {value}; allowed are {least} to {MAX_STEPS:,}. Type: --{option} {least * 50}")
+        raise OptionError(
+            f"--{option} is {value}; allowed are {least} to {MAX_TRAINING_STEPS:,}. Type: --{option} {least * 50}"
+        )
 
 
 def _refuse_learning_rates(rates: tuple[float, ...]) -> None:

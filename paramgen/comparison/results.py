@@ -5,7 +5,8 @@ from dataclasses import asdict, dataclass
 from statistics import mean, stdev
 from typing import Any, Literal, final
 
-Metric = Literal["accuracy", "perplexity"]
+from paramgen.initializers.auto import Metric as Metric
+
 Edge = Literal["smallest", "largest"]
 
 

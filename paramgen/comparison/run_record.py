@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, final
 from paramgen.errors import OutputError, one_line
 from paramgen.storage.json_file import read_json_object
 
-FORMAT_VERSION: Final = 1  # of results.json, settings.json and the files of runs
+RESULTS_VERSION: Final = 1  # of results.json, settings.json and the files of runs
 MAX_RUN_BYTES: Final = 20_000_000  # of the file of a run, or of the settings
 _CURVES: Final = ("accuracy", "loss", "train_loss")
 _SECONDS: Final = ("seconds", "init_seconds")
@@ -66,10 +66,10 @@ def read_object(file: Path) -> dict[str, Any]:
     """Return the JSON object in a file of limited size, if it has our format."""
     advice = "Delete it, and its run is made again."
     found = read_json_object(file, most=MAX_RUN_BYTES, error=OutputError, advice=advice)
-    if found.get("format_version") != FORMAT_VERSION:
+    if found.get("format_version") != RESULTS_VERSION:
         raise OutputError(
             f"{file} has the format_version {one_line(repr(found.get('format_version')))[:40]}; this version of "
-            f"paramgen reads {FORMAT_VERSION}. Type another folder: --out NAME"
+            f"paramgen reads {RESULTS_VERSION}. Type another folder: --out NAME"
         )
     return found
 

@@ -10,12 +10,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, final
 
-from paramgen.comparison.run_record import FORMAT_VERSION, RunRecord, read_object, read_run
+from paramgen.comparison.run_record import RESULTS_VERSION, RunRecord, read_object, read_run
 from paramgen.errors import OutputError, one_line
 from paramgen.storage.folder import write_text
 
 SETTINGS: Final = "settings.json"
-RUNS: Final = "runs"
+RUNS_FOLDER: Final = "runs"
 
 
 @final
@@ -77,13 +77,13 @@ class Store:
     def begin(self, settings: Mapping[str, Any]) -> None:
         """Write down what the runs belong to."""
         if self._folder is not None and not (self._folder / SETTINGS).is_file():
-            kept = {"format_version": FORMAT_VERSION, **settings}
+            kept = {"format_version": RESULTS_VERSION, **settings}
             write_text(self._folder / SETTINGS, json.dumps(kept, indent=1) + "\n")
 
     def get(self, run: RunId) -> RunRecord | None:
         """Return what was measured, if the run has ended."""
         if self._folder is not None and run not in self._memory:
-            file = self._folder / RUNS / run.file
+            file = self._folder / RUNS_FOLDER / run.file
             if file.is_file():
                 self._memory[run] = read_run(file)
         return self._memory.get(run)
@@ -103,8 +103,8 @@ class Store:
         """Keep what was measured."""
         self._memory[run] = record
         if self._folder is not None:
-            kept = {"format_version": FORMAT_VERSION, **asdict(run), **record.to_json()}
-            write_text(self._folder / RUNS / run.file, json.dumps(kept) + "\n")
+            kept = {"format_version": RESULTS_VERSION, **asdict(run), **record.to_json()}
+            write_text(self._folder / RUNS_FOLDER / run.file, json.dumps(kept) + "\n")
 
 
 def _difference(one: Any, other: Any) -> str:

@@ -17,7 +17,7 @@ from torch import Tensor
 from paramgen.errors import PipelineError
 
 MAX_SLOTS: Final = 10_000
-MAX_ELEMENTS: Final = 50_000_000
+MAX_DENOISED_ELEMENTS: Final = 50_000_000
 MAX_BLOCKS: Final = 65_536
 MAX_WIDTH: Final = 16_384
 
@@ -38,10 +38,10 @@ class BlockLayout:
         negative = next((name for name, shape in self.slots.items() if min(shape, default=1) < 1), None)
         if negative is not None:
             raise PipelineError(f"{negative!r} has the shape {self.slots[negative]}; every side must be 1 or more.")
-        if self.elements > MAX_ELEMENTS or self.count > MAX_BLOCKS:
+        if self.elements > MAX_DENOISED_ELEMENTS or self.count > MAX_BLOCKS:
             raise PipelineError(
                 f"A layout has {self.elements:,} values in {self.count:,} blocks; allowed are "
-                f"{MAX_ELEMENTS:,} in {MAX_BLOCKS:,}. Take wider blocks, or fewer tensors."
+                f"{MAX_DENOISED_ELEMENTS:,} in {MAX_BLOCKS:,}. Take wider blocks, or fewer tensors."
             )
 
     @cached_property

@@ -15,7 +15,7 @@ from paramgen.diffusion.blocks import MAX_BLOCKS, MAX_WIDTH
 from paramgen.errors import PipelineError
 
 MAX_HIDDEN: Final = 4096
-MAX_DEPTH: Final = 64
+MAX_DENOISER_BLOCKS: Final = 64
 
 
 @final
@@ -110,11 +110,11 @@ def _check(
         raise PipelineError("A denoiser's layers and kinds are numbers from 0 up to the number of its blocks.")
     if (
         not all(1 <= size <= MAX_HIDDEN for size in sizes)
-        or not 1 <= depth <= MAX_DEPTH
+        or not 1 <= depth <= MAX_DENOISER_BLOCKS
         or heads < 1
         or sizes[-1] % heads
     ):
         raise PipelineError(
             f"A denoiser has widths {sizes}, depth {depth} and {heads} heads; allowed are widths of 1 to "
-            f"{MAX_HIDDEN:,}, 1 to {MAX_DEPTH} blocks, and heads that divide the last width."
+            f"{MAX_HIDDEN:,}, 1 to {MAX_DENOISER_BLOCKS} blocks, and heads that divide the last width."
         )

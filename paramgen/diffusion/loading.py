@@ -24,14 +24,14 @@ from paramgen.hypernets.storage import read_json, read_weights
 from paramgen.registry.repository_names import is_repository
 from paramgen.storage.digest import cached_sha256
 
-INDEX: Final = "model_index.json"
+PIPELINE_INDEX: Final = "model_index.json"
 CONFIG: Final = "config.json"
-WEIGHTS: Final = "diffusion_pytorch_model.safetensors"
+PIPELINE_WEIGHTS: Final = "diffusion_pytorch_model.safetensors"
 PARTS: Final[Mapping[str, type[Any]]] = {"codec": WeightCodec, "denoiser": WeightDenoiser, "prompts": KnownPrompts}
-BASE_WEIGHTS: Final = {"diffusers": WEIGHTS, "transformers": "model.safetensors"}
+BASE_WEIGHTS: Final = {"diffusers": PIPELINE_WEIGHTS, "transformers": "model.safetensors"}
 """The libraries whose networks a pipeline may make weights for, and the name of their file of weights."""
-ADVICE: Final = "Type: --init diffusion for the one that comes with paramgen, or diffusion:FOLDER_OR_REPO"
-_WANTED: Final = [INDEX, "README.md", "*/*.json", *(f"*/{file}" for file in BASE_WEIGHTS.values())]
+PIPELINE_ADVICE: Final = "Type: --init diffusion for the one that comes with paramgen, or diffusion:FOLDER_OR_REPO"
+_WANTED: Final = [PIPELINE_INDEX, "README.md", "*/*.json", *(f"*/{file}" for file in BASE_WEIGHTS.values())]
 
 
 class Opened(NamedTuple):
@@ -47,7 +47,7 @@ class Opened(NamedTuple):
     @property
     def files(self) -> tuple[str, ...]:
         """The names of what the folder holds, beside its card."""
-        return INDEX, "scheduler/scheduler_config.json", *_weights_of(self.architecture), *_configs()
+        return PIPELINE_INDEX, "scheduler/scheduler_config.json", *_weights_of(self.architecture), *_configs()
 
 
 def open_pipeline(name: str) -> Opened:
@@ -71,13 +71,13 @@ def open_pipeline(name: str) -> Opened:
         raise
     except Exception as error:  # anybody's values meet constructors of torch and diffusers, which raise many kinds
         why = one_line(error) if isinstance(error, ParamgenError) else f"{type(error).__name__}: {one_line(error)}."
-        raise PipelineError(f"{name!r} is no pipeline that can be used: {why} {ADVICE}") from error
+        raise PipelineError(f"{name!r} is no pipeline that can be used: {why} {PIPELINE_ADVICE}") from error
     digest = hashlib.sha256("".join(cached_sha256(folder / file) for file in _weights_of(architecture)).encode())
     return Opened(pipeline, architecture, folder, repo, revision, digest.hexdigest())
 
 
 def _weights_of(architecture: Architecture) -> tuple[str, ...]:
-    return *(f"{part}/{WEIGHTS}" for part in PARTS), f"base/{BASE_WEIGHTS[architecture.layout.source]}"
+    return *(f"{part}/{PIPELINE_WEIGHTS}" for part in PARTS), f"base/{BASE_WEIGHTS[architecture.layout.source]}"
 
 
 def _configs() -> tuple[str, ...]:
@@ -92,22 +92,26 @@ def _located(name: str) -> tuple[Path, str | None, str | None]:
     if not is_repository(repo) or (at and not revision):
         raise PipelineError(
             f"No pipeline {one_line(name)!r}: there is no such folder, and a repository of the Hub is org/name. "
-            f"{ADVICE}"
+            f"{PIPELINE_ADVICE}"
         )
     try:
         folder = fetch_tree(repo, _WANTED, revision=revision or None)
     except Exception as error:  # a connection that breaks raises what its own library has for it
-        raise PipelineError(f"No pipeline {name!r}: there is no such folder, and {reason(error)}. {ADVICE}") from error
+        raise PipelineError(
+            f"No pipeline {name!r}: there is no such folder, and {reason(error)}. {PIPELINE_ADVICE}"
+        ) from error
     return folder, repo, commit_of(folder) or revision or None
 
 
 def _index(folder: Path) -> Mapping[str, Any]:
     """Return model_index.json, once it names what a pipeline is made of and nothing else."""
-    if not (folder / INDEX).is_file():
-        raise PipelineError(f"{str(folder)!r} has no {INDEX}; a pipeline has one. {ADVICE}")
-    index = read_json(folder / INDEX)
+    if not (folder / PIPELINE_INDEX).is_file():
+        raise PipelineError(f"{str(folder)!r} has no {PIPELINE_INDEX}; a pipeline has one. {PIPELINE_ADVICE}")
+    index = read_json(folder / PIPELINE_INDEX)
     if not isinstance(index, dict) or index.get("_class_name") != WeightDiffusionPipeline.__name__:
-        raise PipelineError(f"{folder / INDEX} is not the index of a {WeightDiffusionPipeline.__name__}. {ADVICE}")
+        raise PipelineError(
+            f"{folder / PIPELINE_INDEX} is not the index of a {WeightDiffusionPipeline.__name__}. {PIPELINE_ADVICE}"
+        )
     known = {part: [kind.__module__, kind.__name__] for part, kind in PARTS.items()}
     wrong = [part for part, kind in known.items() if index.get(part) != kind]
     named = {key for key, value in index.items() if isinstance(value, list)}
@@ -118,8 +122,8 @@ def _index(folder: Path) -> Mapping[str, Any]:
     if wrong or unknown:
         part = min(wrong or unknown)
         raise PipelineError(
-            f"{folder / INDEX} has {one_line(repr(index.get(part)))} as {one_line(part)!r}. Allowed are the classes of "
-            f"paramgen.diffusion and, as scheduler, {', '.join(SCHEDULERS)}."
+            f"{folder / PIPELINE_INDEX} has {one_line(repr(index.get(part)))} as {one_line(part)!r}. Allowed are the "
+            f"classes of paramgen.diffusion and, as scheduler, {', '.join(SCHEDULERS)}."
         )
     return index
 
@@ -129,7 +133,7 @@ def _part(folder: Path, kind: type[Any]) -> Any:
     config = _plain_config(folder / CONFIG)
     with torch.device("meta"):
         part: Any = kind(**config)
-    tensors = read_weights(folder / WEIGHTS, part.state_dict())
+    tensors = read_weights(folder / PIPELINE_WEIGHTS, part.state_dict())
     # In memory of their own: where a tensor begins in a file decides the last digits of what is computed with it.
     part.load_state_dict({name: tensor.clone() for name, tensor in tensors.items()}, assign=True)
     return part.requires_grad_(False).eval()

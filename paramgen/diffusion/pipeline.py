@@ -26,7 +26,7 @@ SCHEDULERS: Final = (
     "DPMSolverMultistepScheduler",
     "FlowMatchEulerDiscreteScheduler",
 )
-MAX_STEPS: Final = 1_000
+MAX_DENOISING_STEPS: Final = 1_000
 
 Generators = torch.Generator | list[torch.Generator] | None
 StepEnd = Callable[["WeightDiffusionPipeline", int, Tensor, dict[str, Tensor]], dict[str, Tensor]]
@@ -176,8 +176,8 @@ class WeightDiffusionPipeline(DiffusionPipeline):
 
 
 def _check(steps: int, scale: float, zero: int, output_type: str) -> None:
-    if not 1 <= steps <= MAX_STEPS:
-        raise PipelineError(f"The number of steps is {steps}; allowed are 1 to {MAX_STEPS:,}.")
+    if not 1 <= steps <= MAX_DENOISING_STEPS:
+        raise PipelineError(f"The number of steps is {steps}; allowed are 1 to {MAX_DENOISING_STEPS:,}.")
     if not 0 <= scale <= 100:
         raise PipelineError(f"The guidance is {scale}; allowed are 0 to 100.")
     if not 0 <= zero < steps:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from paramgen.errors import PipelineError
 
-MAX_TEXTS: Final = 20_000
+MAX_KNOWN_TEXTS: Final = 20_000
 
 
 @final
@@ -28,8 +28,8 @@ class KnownPrompts(ModelMixin, ConfigMixin):
     @register_to_config
     def __init__(self, texts: Sequence[str], width: int = 384, near: float = 0.5) -> None:
         super().__init__()
-        if not 1 <= len(texts) <= MAX_TEXTS:
-            raise PipelineError(f"A pipeline knows {len(texts):,} texts; allowed are 1 to {MAX_TEXTS:,}.")
+        if not 1 <= len(texts) <= MAX_KNOWN_TEXTS:
+            raise PipelineError(f"A pipeline knows {len(texts):,} texts; allowed are 1 to {MAX_KNOWN_TEXTS:,}.")
         self.embeddings = nn.Parameter(torch.zeros(len(texts), width), requires_grad=False)
 
     def nearest(self, text: Float[Tensor, " text"], count: int = 3) -> list[tuple[str, float]]:

@@ -22,7 +22,7 @@ BOX_KINDS: Final[dict[str, BoxKind]] = {
     "parameter": "parameter",
     **dict.fromkeys(NORMS, "norm"),
 }
-MAX_DEPTH: Final = 12
+MAX_BOX_DEPTH: Final = 12
 """Deeper module paths are drawn as if they ended here: frames nest two levels at most."""
 
 
@@ -58,7 +58,7 @@ def module_of(node: Node) -> tuple[str, ...]:
     """Return the module path a node lives in: `layer1.0.conv1` of both `layer1.0.conv1.weight` and `…conv1/relu`."""
     head, slash, _ = node.name.rpartition("/")
     path = head if slash and node.slot is None else node.name.rpartition(".")[0]
-    return tuple(part for part in path.split(".") if part)[:MAX_DEPTH]
+    return tuple(part for part in path.split(".") if part)[:MAX_BOX_DEPTH]
 
 
 def sketch(graph: Graph) -> Sketch:

@@ -9,7 +9,7 @@ from paramgen.drawing.frames import Path
 from paramgen.drawing.interior import Interior
 
 ASPECT: Final = 1.55
-HEAD: Final = 20.0
+FRAME_HEAD: Final = 20.0
 FOOT: Final = 12.0
 SIDE: Final = 12.0
 NEST: Final = 10.0
@@ -17,10 +17,10 @@ BETWEEN: Final = 16.0
 TRACK: Final = 6.0
 MAX_TRACKS: Final = 14
 GUTTER: Final = 22.0
-MAX_COLUMNS: Final = 200
-SMALL: Final = 170.0
+MAX_DRAWN_COLUMNS: Final = 200
+SMALL_HEIGHT: Final = 170.0
 LETTER: Final = 6.7
-MAX_LABEL: Final = 26
+MAX_HEADING: Final = 26
 """Letters of a heading that get room left of the axis, so that no wire crosses them."""
 
 
@@ -52,7 +52,7 @@ class Stack:
 
 def stacks(interiors: Sequence[Interior]) -> list[Stack]:
     """Cut the frames into columns so that the page comes nearest to its aspect."""
-    sizes = [it.layout.height + HEAD + FOOT + BETWEEN + TRACK * (above(it) + below(it)) for it in interiors]
+    sizes = [it.layout.height + FRAME_HEAD + FOOT + BETWEEN + TRACK * (above(it) + below(it)) for it in interiors]
     chunks = _chunks(interiors, sizes)
     tried: dict[int, list[Stack]] = {}
 
@@ -63,7 +63,7 @@ def stacks(interiors: Sequence[Interior]) -> list[Stack]:
         return sum(c.left + c.right + 2 * GUTTER for c in tried[number]) / max(c.height for c in tried[number])
 
     # More columns make a wider page: the best number is where the aspect is passed, or one less.
-    low, high = 1, min(len(chunks), MAX_COLUMNS)
+    low, high = 1, min(len(chunks), MAX_DRAWN_COLUMNS)
     while low < high:
         middle = (low + high) // 2
         low, high = (middle + 1, high) if aspect(middle) < ASPECT else (low, middle)
@@ -94,10 +94,10 @@ def _stack(interiors: Sequence[Interior], column: range) -> Stack:
         y += BETWEEN if tops else 0
         for path in around[shared:]:
             opened.append((path, y))
-            y += HEAD
+            y += FRAME_HEAD
         y += TRACK * above(it)
         top = y
-        y += HEAD if it.frame.framed else 2
+        y += FRAME_HEAD if it.frame.framed else 2
         tops.append(y)
         y += it.layout.height + (FOOT if it.frame.framed else 2)
         if it.frame.framed:
@@ -114,7 +114,9 @@ def _aligned(
 ) -> Stack:
     """Give all rectangles of a column the width of its widest frame; those inside are narrower by their level."""
     deepest = max((rect.level for rect in rects), default=0)
-    heading = max((min(len(r.label), MAX_LABEL) * LETTER - NEST * (deepest - r.level) + 8 for r in rects), default=0.0)
+    heading = max(
+        (min(len(r.label), MAX_HEADING) * LETTER - NEST * (deepest - r.level) + 8 for r in rects), default=0.0
+    )
     left = max(heading, *(interiors[index].layout.left for index in column)) + SIDE + NEST * deepest
     right = max(interiors[index].layout.right for index in column) + SIDE + NEST * deepest
     wide = [
@@ -145,15 +147,15 @@ def _chunks(interiors: Sequence[Interior], sizes: list[float]) -> list[range]:
     starts, small = [0], 0.0
     for index in range(1, len(interiors)):
         loose = not interiors[index - 1].frame.framed
-        small = small + sizes[index - 1] if loose else SMALL
-        if small >= SMALL and not (index == len(interiors) - 1 and _is_small(interiors[index], sizes[index])):
+        small = small + sizes[index - 1] if loose else SMALL_HEIGHT
+        if small >= SMALL_HEIGHT and not (index == len(interiors) - 1 and _is_small(interiors[index], sizes[index])):
             starts.append(index)
             small = 0.0
     return [range(a, b) for a, b in zip(starts, [*starts[1:], len(interiors)], strict=True)]
 
 
 def _is_small(it: Interior, size: float) -> bool:
-    return not it.frame.framed and size < SMALL
+    return not it.frame.framed and size < SMALL_HEIGHT
 
 
 def _balanced(sizes: list[float], number: int) -> list[range]:

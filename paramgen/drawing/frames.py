@@ -14,7 +14,7 @@ MAX_FRAME: Final = 30
 """A frame with more boxes is cut, at the place that the fewest edges cross."""
 MIN_FRAME: Final = 3
 """A module with fewer boxes is drawn in its parent, without a frame of its own."""
-MAX_NESTING: Final = 2
+MAX_FRAMES_WITHIN: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,9 @@ def _nested(parts: list[Frame]) -> list[Frame]:
         if deeper and most:
             del worth[path]
     return [
-        Frame(part.module, part.framed, part.boxes, tuple([p for p in _prefixes(part) if p in worth][:MAX_NESTING]))
+        Frame(
+            part.module, part.framed, part.boxes, tuple([p for p in _prefixes(part) if p in worth][:MAX_FRAMES_WITHIN])
+        )
         for part in parts
     ]
 

@@ -20,7 +20,7 @@ HANG: Final = 16.0
 """The distance between a parameter that hangs at the side of an operation and that operation."""
 
 
-NEAR: Final = 3
+NEAR_RANKS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +170,7 @@ def _entries(
         for (straight, boxes), sources in ports.items()
     ]
     entries.sort(key=lambda entry: (entry.skip, not entry.straight, entry.sources))
-    left = [entry for entry in entries[1:] if min(distance[source] for source in entry.sources) > NEAR]
+    left = [entry for entry in entries[1:] if min(distance[source] for source in entry.sources) > NEAR_RANKS]
     return (*left, *(entry for entry in entries if entry not in left)), len(left)
 
 

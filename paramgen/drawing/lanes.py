@@ -1,6 +1,6 @@
 """Lanes beside the boxes of a frame, for skips and for what enters or leaves past other boxes."""
 
-from paramgen.drawing.vertices import LANE, Layered, Point, Vertex, Wire
+from paramgen.drawing.vertices import WIRE_LANE, Layered, Point, Vertex, Wire
 
 
 def draw_lanes(layout: Layered, edges: list[tuple[int, int]]) -> None:
@@ -18,7 +18,7 @@ def draw_lanes(layout: Layered, edges: list[tuple[int, int]]) -> None:
         last = max(layout.vertices[b].row for b in buses[source, side])
         reach = [_reach(layout, row, side) for row in range(first, last + 1)]
         reach += [x for a, b, other, x in taken if other == side and a < last and b > first]
-        x = max(reach) + LANE
+        x = max(reach) + WIRE_LANE
         taken.append((first, last, side, x))
         for target in buses[source, side]:
             points = [*_leave(layout, source, side, x), *reversed(_leave(layout, target, side, x, into=True))]

@@ -10,11 +10,11 @@ from typing import Final
 
 from paramgen.drawing.lanes import draw_lanes
 from paramgen.drawing.strands import spine, spread
-from paramgen.drawing.vertices import LANE, Layered, Vertex, Wire, mean, neighbours
+from paramgen.drawing.vertices import WIRE_LANE, Layered, Vertex, Wire, mean, neighbours
 
 GAP: Final = 18.0
 MAX_ABREAST: Final = 4
-SWEEPS: Final = 8
+LAYER_SWEEPS: Final = 8
 
 
 def place(layout: Layered) -> None:
@@ -46,7 +46,7 @@ def _bent(layout: Layered, a: int, b: int) -> list[int]:
     """Return the edge as a chain with one bend in every row it passes."""
     chain = [a]
     for row in range(layout.vertices[a].row + 1, layout.vertices[b].row):
-        layout.vertices.append(Vertex(LANE / 2, LANE / 2, 0.0, row=row, bend=True))
+        layout.vertices.append(Vertex(WIRE_LANE / 2, WIRE_LANE / 2, 0.0, row=row, bend=True))
         chain.append(len(layout.vertices) - 1)
     return [*chain, b]
 
@@ -124,7 +124,7 @@ def _order(layout: Layered, links: list[tuple[int, int]]) -> None:
         layout.rows[vertex.row].append(index)
     above, below = neighbours(layout, links)
     place = {vertex: float(at) for row in layout.rows for at, vertex in enumerate(row)}
-    for sweep in range(SWEEPS):
+    for sweep in range(LAYER_SWEEPS):
         near = below if sweep % 2 else above
         for row in reversed(layout.rows) if sweep % 2 else layout.rows:
             row.sort(key=lambda v: (mean([place[u] for u in near[v]], place[v]), place[v]))  # noqa: B023

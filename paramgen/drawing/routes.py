@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from paramgen.drawing.columns import FOOT, GUTTER, HEAD, MAX_TRACKS, TRACK
+from paramgen.drawing.columns import FOOT, FRAME_HEAD, GUTTER, MAX_TRACKS, TRACK
 from paramgen.drawing.interior import Interior
 from paramgen.drawing.vertices import Point
 
@@ -91,4 +91,4 @@ def _below(it: Interior, top: float, source: int) -> float:
 
 
 def _above(it: Interior, top: float, port: int) -> float:
-    return top - (HEAD if it.frame.framed else 2) - TRACK * (port % MAX_TRACKS + 0.5)
+    return top - (FRAME_HEAD if it.frame.framed else 2) - TRACK * (port % MAX_TRACKS + 0.5)

@@ -10,7 +10,7 @@ from typing import Final
 from paramgen.drawing.vertices import Layered, mean, neighbours
 
 ASIDE: Final = 22.0
-SWEEPS: Final = 24
+STRAND_SWEEPS: Final = 24
 STIFF: Final = 1000.0
 """The weight of the spine against one branch: branches make room, the path of the data stays straight."""
 
@@ -31,7 +31,7 @@ def spread(layout: Layered, links: list[tuple[int, int]], soft: set[tuple[int, i
             pulls.setdefault(strand[vertex], []).append(strand[a + b - vertex])
     pulls |= {s: [strand[layout.axis]] for s in held}
     room = Room.of(_gaps(layout, strand), sorted(set(strand)), pulls, held)
-    for sweep in range(SWEEPS):
+    for sweep in range(STRAND_SWEEPS):
         for s in room.order if sweep % 2 else reversed(room.order):
             room.move(s)
     for index, placed in enumerate(layout.vertices):

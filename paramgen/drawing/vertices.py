@@ -9,7 +9,7 @@ from typing import Final
 
 Point = tuple[float, float]
 
-LANE: Final = 12.0
+WIRE_LANE: Final = 12.0
 
 
 @dataclass(slots=True)

@@ -26,7 +26,7 @@ from paramgen.slots.manifest import Manifest, Slot
 MAX_GRAPH_BYTES: Final = 100_000_000
 MAX_EXTRA_WORK: Final = 10**9
 MAX_PROGRAM_STEPS: Final = 300_000
-MAX_TEXT: Final = 10_000
+MAX_GRAPH_TEXT: Final = 10_000
 MAX_ATTRIBUTE: Final = 10**9
 _KEYS: Final = frozenset(("paramgen_graph", "spec", "traced_by", "layout", "nodes", "edges", "slots"))
 _SIZES: Final = frozenset(("kernel", "stride", "dilation"))
@@ -222,8 +222,8 @@ def _refuse_sizes(key: str, numbers: list[Any]) -> None:
 
 
 def _text(value: Any, what: str) -> str:
-    if not isinstance(value, str) or len(value) > MAX_TEXT:
-        raise GraphError(f"{what!r} is a text of at most {MAX_TEXT:,} characters; given was {one_line(value)!r}.")
+    if not isinstance(value, str) or len(value) > MAX_GRAPH_TEXT:
+        raise GraphError(f"{what!r} is a text of at most {MAX_GRAPH_TEXT:,} characters; given was {one_line(value)!r}.")
     return value
 
 

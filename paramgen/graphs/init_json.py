@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from paramgen.errors import GraphError, OutputError
-from paramgen.graphs.init_limits import DTYPES, MAX_SIDES, MAX_STEPS, check_step, known_packet
+from paramgen.graphs.init_limits import MAX_SIDES, MAX_SLOT_STEPS, PROGRAM_DTYPES, check_step, known_packet
 from paramgen.slots.init_program import InitProgram, InitStep, Register
 
 MAX_CONSTANT_BYTES: Final = 4_000_000
@@ -55,8 +55,8 @@ def program_from_json(data: Any, name: str) -> InitProgram:
         GraphError: It is no list of steps, or has an operation that is not known.
     """
     steps = data["steps"]
-    if not isinstance(steps, list) or len(steps) > MAX_STEPS:
-        raise GraphError(f"The init program of slot {name!r} is no list of at most {MAX_STEPS:,} steps.")
+    if not isinstance(steps, list) or len(steps) > MAX_SLOT_STEPS:
+        raise GraphError(f"The init program of slot {name!r} is no list of at most {MAX_SLOT_STEPS:,} steps.")
     read = []
     for operator, arguments, keywords, results in steps:
         read.append(
@@ -125,7 +125,7 @@ def _decode(value: Any) -> Any:
     for key, kind in (("dtype", torch.dtype), ("memory_format", torch.memory_format)):
         if key in value:
             found = getattr(torch, str(value[key]), None)
-            if isinstance(found, kind) and (kind is torch.memory_format or value[key] in DTYPES):
+            if isinstance(found, kind) and (kind is torch.memory_format or value[key] in PROGRAM_DTYPES):
                 return found
     raise GraphError(f"An init program holds the unknown value {sorted(value)!r}.")
 

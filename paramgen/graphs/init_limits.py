@@ -19,7 +19,7 @@ from paramgen.slots.init_program import InitProgram, InitStep, Register, operato
 from paramgen.slots.manifest import Slot
 from paramgen.slots.torch_internals import schema_of, storage_key
 
-MAX_STEPS: Final = 10_000
+MAX_SLOT_STEPS: Final = 10_000
 MAX_SIDES: Final = 64
 """The values of an init program have at most so many dimensions, which is torch's own limit for most operations."""
 MEMORY_FACTOR: Final = 8
@@ -47,7 +47,7 @@ PACKETS: Final = frozenset(
         "_conj angle complex conj_physical imag polar real view_as_complex view_as_real "
     ).split()
 )
-DTYPES: Final = frozenset(
+PROGRAM_DTYPES: Final = frozenset(
     "float64 float32 float16 bfloat16 float8_e4m3fn float8_e5m2 complex64 complex128 int64 int32 int16 int8 uint8 "
     "uint16 uint32 uint64 bool".split()
 )
@@ -143,12 +143,12 @@ def check_step(step: InitStep) -> None:
         raise GraphError(f"its operation {step.operator!r} does not keep each of its results in a register of its own")
     if signature.results is not None and len(step.results) != signature.results:
         raise GraphError(f"its operation {step.operator!r} has {signature.results} results, not {len(step.results)}")
-    if len(step.results) > MAX_STEPS:
-        raise GraphError(f"it cuts a tensor into more than {MAX_STEPS:,} parts")
+    if len(step.results) > MAX_SLOT_STEPS:
+        raise GraphError(f"it cuts a tensor into more than {MAX_SLOT_STEPS:,} parts")
     for name, value in given.items():
         parts = signature.results is None and name in ("split_size", "split_sizes", "sizes")
         numbers = isinstance(value, tuple) and value and all(isinstance(item, int) for item in value)
-        if numbers and len(value) > (MAX_STEPS if parts else 2 * MAX_SIDES):
+        if numbers and len(value) > (MAX_SLOT_STEPS if parts else 2 * MAX_SIDES):
             raise GraphError(f"its operation {step.operator!r} gives {name!r} {len(value):,} numbers")
 
 
@@ -214,8 +214,8 @@ class _Memory:
         needed = self._total + _taken(step, tensors)
         if needed > self.limit:
             raise GraphError(f"it has {needed:,} bytes in memory at a time; allowed are {self.limit:,}")
-        if len(self._held) > MAX_STEPS:
-            raise GraphError(f"it keeps more than {MAX_STEPS:,} tensors at a time")
+        if len(self._held) > MAX_SLOT_STEPS:
+            raise GraphError(f"it keeps more than {MAX_SLOT_STEPS:,} tensors at a time")
 
     def _hold(self, register: int, tensor: Tensor) -> None:
         storage = tensor.untyped_storage()

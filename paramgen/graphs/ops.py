@@ -46,7 +46,7 @@ VOCABULARY: Final[tuple[str, ...]] = (
 
 INDEX: Final[dict[str, int]] = {name: index for index, name in enumerate(VOCABULARY)}
 
-WEIGHTS: Final[frozenset[str]] = frozenset(
+WEIGHT_OPS: Final[frozenset[str]] = frozenset(
     ("conv", "depthwise_conv", "dilated_conv", "transposed_conv", "linear", "embedding", "recurrent")
 )
 NORMS: Final[frozenset[str]] = frozenset(("batch_norm", "layer_norm", "group_norm", "rms_norm", "instance_norm"))

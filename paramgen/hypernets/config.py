@@ -17,7 +17,7 @@ from paramgen.hypernets.encoders.gated_gnn import GatedGnnConfig
 from paramgen.hypernets.encoders.graphormer import GraphormerConfig
 from paramgen.hypernets.normalization import AsDecoded, FanIn, InitializerRange
 
-FORMAT_VERSION: Final = 1
+HYPERNET_VERSION: Final = 1
 _KINDS: Final[dict[str, type]] = {
     "graphormer": GraphormerConfig,
     "gated_gnn": GatedGnnConfig,
@@ -42,12 +42,12 @@ class HypernetConfig:
     vocabulary: Vocabulary
     roles: tuple[Role, ...]
     residual: bool  # predict a change of the default initialization, instead of the weight itself
-    format_version: int = FORMAT_VERSION
+    format_version: int = HYPERNET_VERSION
 
     def __post_init__(self) -> None:
-        if self.format_version != FORMAT_VERSION:
+        if self.format_version != HYPERNET_VERSION:
             raise HypernetError(
-                f"format_version is {self.format_version}; this version of paramgen reads {FORMAT_VERSION}. "
+                f"format_version is {self.format_version}; this version of paramgen reads {HYPERNET_VERSION}. "
                 "Type in a clone of its repository: git pull && pip install ."
             )
         if not self.roles or len(set(self.roles)) != len(self.roles):

@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import Mapping
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from paramgen.errors import HypernetError
 from paramgen.hub.download import fetch_file, reason
 from paramgen.storage.json_file import read_json_object
+from paramgen.storage.pretrained import pretrained_folder
 
 CONFIG: Final = "config.json"
 WEIGHTS: Final = "model.safetensors"
@@ -22,22 +22,16 @@ MAX_CONFIG_BYTES: Final = 1_000_000
 _DTYPES: Final = ("F32", "BF16", "F16")
 
 
-def pretrained(name: str) -> Path:
-    """Return the folder of that name among what comes with paramgen."""
-    return Path(str(files("paramgen"))) / "pretrained" / name
-
-
 def shipped(name: str, default: str) -> Path | None:
     """Return the folder under `pretrained/` that a name, or the default one, stands for; None if there is none."""
-    folder = pretrained(name or default)
+    folder = pretrained_folder(name or default)
     named = re.fullmatch(r"\w+", name or default) and not (name and Path(name).exists())
     return folder if named and folder.is_dir() else None
 
 
 def shipped_hypernets() -> list[str]:
     """Return the names of the hypernets that come with paramgen."""
-    folder = files("paramgen") / "pretrained"
-    return sorted(entry.name for entry in folder.iterdir() if (entry / "config.json").is_file())
+    return sorted(entry.name for entry in pretrained_folder().iterdir() if (entry / CONFIG).is_file())
 
 
 def locate(name: str, file: str, **download: Any) -> Path:

@@ -30,12 +30,12 @@ from paramgen.hypernets.storage import CONFIG, WEIGHTS, locate, read_json, read_
 from paramgen.storage.digest import cached_sha256
 
 KIND: Final = "supernet"
-FORMAT_VERSION: Final = 1
+SUPERNET_VERSION: Final = 1
 MAX_TENSORS: Final = 10_000
-MAX_ELEMENTS: Final = 1 << 28
-MAX_DIMENSIONS: Final = 4
-MAX_NAME: Final = 300  # letters
-MAX_SIZE: Final = 1 << 16  # of one dimension
+MAX_WEIGHT_ELEMENTS: Final = 1 << 28
+MAX_WEIGHT_DIMS: Final = 4
+MAX_WEIGHT_NAME: Final = 300  # letters
+MAX_WEIGHT_SIZE: Final = 1 << 16  # of one dimension
 TABLE_SIDE: Final = 8  # tokens along one side of the shared position table
 _ROWS: Final = 4096  # of a table of tokens, made at once
 _SMALL: Final = frozenset((POSITION_TABLE, TOKEN_TABLE))  # tables whose rows begin small, as heads do
@@ -57,7 +57,7 @@ class SupernetConfig:
         within("token_steps", self.token_steps, 1, 100)
         within("image_steps", self.image_steps, 1, 100)
         within("number of tensors", len(self.tensors), 1, MAX_TENSORS)
-        within("elements of all tensors", sum(map(prod, self.tensors.values())), 1, MAX_ELEMENTS)
+        within("elements of all tensors", sum(map(prod, self.tensors.values())), 1, MAX_WEIGHT_ELEMENTS)
         if not 0.0 <= self.spill <= 1.0:
             raise HypernetError(f"spill is {self.spill}; allowed are 0 to 1.")
 
@@ -65,7 +65,7 @@ class SupernetConfig:
         """Return the configuration as JSON values."""
         tensors = {str(address): list(shape) for address, shape in self.tensors.items()}
         numbers = {name: getattr(self, name) for name in _NUMBERS}
-        return {"kind": KIND, "format_version": FORMAT_VERSION, **numbers, "tensors": tensors}
+        return {"kind": KIND, "format_version": SUPERNET_VERSION, **numbers, "tensors": tensors}
 
     @classmethod
     def from_json(cls, data: object) -> "SupernetConfig":
@@ -80,11 +80,11 @@ class SupernetConfig:
             raise HypernetError(
                 f"{CONFIG} lacks or has too many of {one_line(odd)}; a supernet's has {', '.join(sorted(wanted))}."
             )
-        if data["kind"] != KIND or data["format_version"] != FORMAT_VERSION:
+        if data["kind"] != KIND or data["format_version"] != SUPERNET_VERSION:
             given, number = _short(data["kind"]), _short(data["format_version"])
             raise HypernetError(
                 f"{CONFIG} is of kind {given}, version {number}; this version of paramgen "
-                f"reads {KIND!r}, {FORMAT_VERSION}. Type in a clone of its repository: git pull && pip install ."
+                f"reads {KIND!r}, {SUPERNET_VERSION}. Type in a clone of its repository: git pull && pip install ."
             )
         for name, kind in _NUMBERS.items():
             if type(data[name]) is not kind:
@@ -301,19 +301,19 @@ def _shapes(data: object) -> dict[Address, tuple[int, ...]]:
     if not isinstance(data, Mapping) or len(data) > MAX_TENSORS:
         raise HypernetError(f"{CONFIG}: tensors must be an object of at most {MAX_TENSORS:,} shapes.")
     for name, shape in data.items():
-        sizes = shape if isinstance(shape, list) and 0 < len(shape) <= MAX_DIMENSIONS else [0]
-        if not all(type(size) is int and 0 < size <= MAX_SIZE for size in sizes):
+        sizes = shape if isinstance(shape, list) and 0 < len(shape) <= MAX_WEIGHT_DIMS else [0]
+        if not all(type(size) is int and 0 < size <= MAX_WEIGHT_SIZE for size in sizes):
             raise HypernetError(
-                f"{CONFIG}: tensor {_short(name)} is {str(shape)[:60]}; it must be 1 to {MAX_DIMENSIONS} sizes from 1 "
-                f"to {MAX_SIZE}."
+                f"{CONFIG}: tensor {_short(name)} is {str(shape)[:60]}; it must be 1 to {MAX_WEIGHT_DIMS} sizes from 1 "
+                f"to {MAX_WEIGHT_SIZE}."
             )
     return {_parsed(name): tuple(shape) for name, shape in data.items()}
 
 
 def _parsed(name: str) -> Address:
     try:
-        if len(name) > MAX_NAME:
-            raise GraphError(f"A name of {len(name):,} letters; allowed are {MAX_NAME}.")
+        if len(name) > MAX_WEIGHT_NAME:
+            raise GraphError(f"A name of {len(name):,} letters; allowed are {MAX_WEIGHT_NAME}.")
         return Address.parse(name)
     except GraphError as error:
         raise HypernetError(f"{CONFIG}: {error.message} Get the folder again.") from error

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from paramgen.errors import OptionError, one_line
-from paramgen.images.pictures import MAX_FILES, SUFFIXES, fitted, is_image, ready, refuse_size
+from paramgen.images.pictures import IMAGE_SUFFIXES, MAX_FILES, fitted, is_image, ready, refuse_size
 
 MEAN: Final = (0.485, 0.456, 0.406)  # of ImageNet, as the libraries' own networks expect
 STD: Final = (0.229, 0.224, 0.225)
@@ -33,7 +33,7 @@ def image_files(folder: Path) -> list[Path]:
     except OSError as error:
         raise OptionError(f"{folder} cannot be read: {one_line(error)}. Give a folder that you may read.") from error
     if not found:
-        raise OptionError(f"{folder} holds no image. Read are: {', '.join(sorted(SUFFIXES))}.")
+        raise OptionError(f"{folder} holds no image. Read are: {', '.join(sorted(IMAGE_SUFFIXES))}.")
     return sorted(found)
 
 

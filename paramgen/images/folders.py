@@ -18,7 +18,7 @@ import torch
 from paramgen.errors import OptionError, one_line
 from paramgen.images.pictures import MAX_FILES, MAX_PICTURE_BYTES, is_image, refuse_size
 from paramgen.images.sets import ImageSet, Split
-from paramgen.images.tars import SUFFIXES, Member, contents, members
+from paramgen.images.tars import TAR_SUFFIXES, Member, contents, members
 
 TRAIN: Final = ("train", "training")
 TEST: Final = ("test", "val", "valid", "validation")
@@ -41,7 +41,7 @@ _Read = Callable[[Sequence[_File]], Iterator[tuple[str, Any]]]
 
 def is_tar(path: Path) -> bool:
     """Whether the name is that of a tar."""
-    return path.is_file() and path.name.lower().endswith(SUFFIXES)
+    return path.is_file() and path.name.lower().endswith(TAR_SUFFIXES)
 
 
 def has_images(path: Path) -> bool:

@@ -13,7 +13,7 @@ from paramgen.errors import OptionError, one_line
 
 # Pillow knows more, some of which start programs of their own.
 FORMATS: Final = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
-SUFFIXES: Final = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"))
+IMAGE_SUFFIXES: Final = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"))
 MAX_FILES: Final = 5_000_000  # of a folder or a tar
 MAX_PICTURE_BYTES: Final = 20_000_000  # of one file
 MAX_PIXELS: Final = 50_000_000  # of one image: a decompression bomb stops here
@@ -25,7 +25,7 @@ Scaling = Literal["bicubic", "area"]
 
 def is_image(path: PurePath) -> bool:
     """Whether the name is that of an image that may be opened."""
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
 
 
 def refuse_size(name: str, size: int) -> None:

@@ -18,10 +18,10 @@ from typing import IO, Any, Final, cast, final
 from paramgen.errors import OptionError, one_line
 from paramgen.images.pictures import MAX_FILES, refuse_size
 
-SUFFIXES: Final = (".tar", ".tar.xz", ".tar.gz", ".tar.bz2", ".tgz", ".txz")
+TAR_SUFFIXES: Final = (".tar", ".tar.xz", ".tar.gz", ".tar.bz2", ".tgz", ".txz")
 MAX_RATIO: Final = 100  # bytes that a byte of the tar may become, beside the first ones
-MAX_NAME: Final = 4_096  # as in a file system
-MAX_HEADER: Final = 65_536  # bytes of one
+MAX_TAR_NAME: Final = 4_096  # as in a file system
+MAX_TAR_HEADER: Final = 65_536  # bytes of one
 MAX_GLOBAL: Final = 100  # what is said of all members: each of them gets a copy
 _FREE_BYTES: Final = 256_000_000  # that any tar may become
 _FREE_MEMBERS: Final = 100_000  # that any tar may have
@@ -85,8 +85,10 @@ def _within(archive: tarfile.TarFile, path: Path, most: int) -> Iterator[tarfile
             raise OptionError(f"--data {path} holds more than {most:,} files. Give a part of it.")
         if len(archive.pax_headers) > MAX_GLOBAL:
             raise OptionError(f"--data {path} says more than {MAX_GLOBAL} things of all its files. Pack it again.")
-        if len(member.name) > MAX_NAME:
-            raise OptionError(f"--data {path} has a name of {len(member.name):,} letters; allowed are {MAX_NAME:,}.")
+        if len(member.name) > MAX_TAR_NAME:
+            raise OptionError(
+                f"--data {path} has a name of {len(member.name):,} letters; allowed are {MAX_TAR_NAME:,}."
+            )
         if member.issparse():
             raise OptionError(f"--data {path} stores files with holes. Pack it again without holes")
         yield member
@@ -125,8 +127,8 @@ class _Forwards:
         return self._position
 
     def read(self, count: int) -> bytes:
-        if not 0 <= count <= MAX_HEADER:
-            raise OptionError(f"--data {self._path} has a header of {count:,} bytes; allowed are {MAX_HEADER:,}.")
+        if not 0 <= count <= MAX_TAR_HEADER:
+            raise OptionError(f"--data {self._path} has a header of {count:,} bytes; allowed are {MAX_TAR_HEADER:,}.")
         self._refuse_beyond(self._position + count)
         found: bytes = self._file.read(count)
         self._position += len(found)

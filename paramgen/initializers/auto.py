@@ -31,10 +31,8 @@ from paramgen.initializers import (
 )
 
 AUTO, LIBRARY = "auto", "library"
-CONTROLS: Final = (
-    "matched:hypernet",
-    "shuffled:hypernet",
-)  # of the hypernet that ships: chosen where they measured best
+# Of the hypernet that ships: chosen where they measured best.
+MEASURED_CONTROLS: Final = ("matched:hypernet", "shuffled:hypernet")
 Metric = Literal["accuracy", "perplexity"]
 TABLE: Final = "measured.json"
 MAX_EXTRAPOLATION: Final = 4  # times the parameters of the largest network that was measured
@@ -242,7 +240,11 @@ def _measured(family: str, entry: Mapping[str, Any]) -> Measured:
     for init, value in ranked.items():
         initializer_of(init)  # an unknown name is an error of its own
         plain = isinstance(value, (int, float)) and isfinite(value) and (0 <= value <= 1 or metric == "perplexity")
-        if init.partition("?")[0] not in CONTROLS and (AUTO in init or ":" in init) or not (plain or value is None):
+        if (
+            init.partition("?")[0] not in MEASURED_CONTROLS
+            and (AUTO in init or ":" in init)
+            or not (plain or value is None)
+        ):
             raise OptionError(f"{TABLE} has the initializer {init!r} at {value} for {family!r}. {_ADVICE}")
     order = list(ranked)
     values = [-1.0 if value is None else value for value in ranked.values()]

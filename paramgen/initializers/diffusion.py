@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 DENOISED, BASE = "diffusion", "base checkpoint"
 SHIPPED: Final = "edits"
 MAX_BEST_OF: Final = 256
-MAX_STEPS: Final = 1_000
+MAX_DENOISING_STEPS: Final = 1_000
 MAX_GUIDANCE: Final = 100
 _DERIVED: Final = ("architectures", "dtype", "out_features", "out_indices", "stage_names", "transformers_version")
 """Entries of a config that its library makes of others."""
@@ -55,10 +55,10 @@ class DiffusionInitializer(Initializer):
                 raise OptionError(f"{name} is {getattr(self, name)!r}; allowed are whole numbers.")
         if type(self.guidance) not in (int, float) or not 0 <= self.guidance <= MAX_GUIDANCE:
             raise OptionError(f"guidance is {self.guidance!r}; allowed are numbers from 0 to {MAX_GUIDANCE}.")
-        if not 0 <= self.zero_init < self.steps <= MAX_STEPS:
+        if not 0 <= self.zero_init < self.steps <= MAX_DENOISING_STEPS:
             raise OptionError(
-                f"steps is {self.steps} and zero_init {self.zero_init}; allowed are 1 to {MAX_STEPS} steps, of "
-                "which the last is followed."
+                f"steps is {self.steps} and zero_init {self.zero_init}; allowed are 1 to {MAX_DENOISING_STEPS} steps, "
+                "of which the last is followed."
             )
         if not 1 <= self.best_of <= MAX_BEST_OF or (self.best_of > 1) != bool(self.pairs):
             raise OptionError(
@@ -176,11 +176,11 @@ class DiffusionInitializer(Initializer):
 
     @cached_property
     def _opened(self) -> "Opened":
-        from paramgen.diffusion.loading import ADVICE, open_pipeline
+        from paramgen.diffusion.loading import PIPELINE_ADVICE, open_pipeline
 
         folder = shipped(self.path, SHIPPED)
         if folder is None and not self.path:
-            raise OptionError(f"No pipeline comes with this version of paramgen. {ADVICE}")
+            raise OptionError(f"No pipeline comes with this version of paramgen. {PIPELINE_ADVICE}")
         return open_pipeline(self.path if folder is None else str(folder))
 
     @cached_property

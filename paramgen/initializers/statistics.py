@@ -20,12 +20,12 @@ from paramgen.graphs.analysis.roles import biases_of, linear_maps_of
 from paramgen.graphs.analysis.weight_roles import WeightPart, weight_roles_of
 from paramgen.graphs.schema import Graph
 from paramgen.hypernets.statistics import StatisticsTable, read_table
-from paramgen.hypernets.storage import pretrained
 from paramgen.initializers import Initializer, NamedTensors, initializers
 from paramgen.initializers.library import by_rule, complete_rules, default_weights
 from paramgen.slots.init_program import slot_generator
 from paramgen.slots.manifest import Manifest, Slot
 from paramgen.storage.digest import cached_sha256
+from paramgen.storage.pretrained import pretrained_folder
 
 STATISTICS: Final = "statistics"
 TABLE: Final = "table.json"
@@ -86,7 +86,7 @@ class Statistics(Initializer):
 
     @property
     def _file(self) -> Path:
-        file = Path(self.path) if self.path else pretrained(STATISTICS) / TABLE
+        file = Path(self.path) if self.path else pretrained_folder(STATISTICS) / TABLE
         if not file.is_file():
             raise OptionError(f"There is no file {one_line(repr(self.path))}. Type: --init statistics")
         return file

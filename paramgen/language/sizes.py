@@ -8,7 +8,7 @@ from typing import Any, Final, final
 from paramgen.errors import OptionError
 from paramgen.language.families import FAMILIES, Family
 
-MAX_SIZE: Final = 1 << 31
+MAX_LANGUAGE_SIZE: Final = 1 << 31
 _TIED: Final = "tie_word_embeddings"
 
 
@@ -59,7 +59,7 @@ def sizes_of(family: Family, config: Mapping[str, Any], what: str) -> Sizes:
         value = config.get(key)
         if size == "units" and value is None:
             value = 4 * found["width"]  # GPT-2's `n_inner`
-        if type(value) is not int or not 0 < value < MAX_SIZE:
+        if type(value) is not int or not 0 < value < MAX_LANGUAGE_SIZE:
             raise OptionError(f"{what} has {key} {value!r}; allowed are whole numbers from 1. Get another config.json.")
         found[size] = value
     heads = found["heads"]

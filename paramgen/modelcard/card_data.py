@@ -5,15 +5,15 @@ What is not plain from the folder's own files is left out. Nothing is trusted: v
 
 import re
 from collections.abc import Mapping
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
 from paramgen.registry.repository_names import is_repository
 from paramgen.storage.digest import cached_sha256
+from paramgen.storage.pretrained import pretrained_folder
 
 OURS: Final = "apache-2.0"
-MAX_CARD: Final = 200_000
+MAX_SHIPPED_CARD_BYTES: Final = 200_000
 _TAG: Final = re.compile(r"[A-Za-z0-9][\w.-]{0,63}", re.ASCII)
 # What the end of a class's name says its network is for; of transformers and diffusers.
 _ENDINGS: Final = {
@@ -73,7 +73,7 @@ def known_of(folder: Path) -> dict[str, Any]:
 
     file = folder / "README.md"
     try:
-        found = (metadata_load(file) if file.stat().st_size <= MAX_CARD else None) or {}
+        found = (metadata_load(file) if file.stat().st_size <= MAX_SHIPPED_CARD_BYTES else None) or {}
     except Exception:  # a card may be missing or anybody's, and YAML may fail in many ways: then nothing is known
         return {}
     return checked({"license": found.get("license"), "datasets": found.get("datasets")})
@@ -93,7 +93,7 @@ def shipped_figures(initializer: Mapping[str, Any]) -> list[tuple[str, Any]]:
     from huggingface_hub import ModelCard
 
     name = str(initializer.get("hypernet", "")).removeprefix("paramgen/")
-    folder = Path(str(files("paramgen"))) / "pretrained" / name
+    folder = pretrained_folder(name)
     if not re.fullmatch(r"\w+", name) or not (folder / "README.md").is_file():
         return []
     if cached_sha256(folder / "model.safetensors") != initializer.get("sha256"):

@@ -24,7 +24,7 @@ from paramgen.storage.reading import stored
 from paramgen.storage.seal import CARD, is_edited
 
 FIGURES: Final = "figures"
-MAX_CARD: Final = 10_000_000
+MAX_CARD_BYTES: Final = 10_000_000
 _FEW: Final = 60  # nodes of a graph that is shown without a click
 _NO_GRAPH: Final = "There is no picture of its graph: the network could not be built again from config.json alone."
 _NO_MATRIX: Final = "There is no picture of its weights: none of them is a matrix."
@@ -69,7 +69,7 @@ def _refuse_edited(folder: Path, overwrite: bool) -> None:
     file = folder / CARD
     if overwrite or not file.exists():
         return
-    edited = not file.is_file() or file.stat().st_size > MAX_CARD
+    edited = not file.is_file() or file.stat().st_size > MAX_CARD_BYTES
     if edited or is_edited(file.read_text(encoding="utf-8", errors="replace")):
         raise OutputError(f"{str(file)!r} was edited since paramgen made it. Type --overwrite to lose that.")
 

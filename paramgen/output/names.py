@@ -4,12 +4,12 @@ import fnmatch
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache
-from importlib.resources import files
 from math import prod
 from pathlib import Path
 from typing import Any
 
 from paramgen.errors import OptionError, UnknownNameError
+from paramgen.storage.pretrained import pretrained_folder
 
 _KINDS = ("architectures", "hypernets", "initializers", "sources")
 
@@ -68,8 +68,7 @@ def hypernets() -> dict[str, dict[str, Any]]:
 @cache
 def pretrained() -> dict[str, Path]:
     """Return the folders of what comes with paramgen, by name."""
-    folder = Path(str(files("paramgen"))) / "pretrained"
-    return {path.name: path for path in sorted(folder.iterdir()) if (path / "README.md").is_file()}
+    return {path.name: path for path in sorted(pretrained_folder().iterdir()) if (path / "README.md").is_file()}
 
 
 def _line(facts: Mapping[str, Any]) -> str:

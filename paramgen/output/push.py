@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final, final
 
 from paramgen.architectures import read_config
-from paramgen.architectures.ownership import RECORD, SIGNATURE
+from paramgen.architectures.ownership import MODULE_RECORD, SIGNATURE
 from paramgen.errors import CheckError, HubError, OptionError, one_line
 from paramgen.hub.commit import MAIN, PIPELINE, Progress, Target, checked_target, push
 from paramgen.hub.kinds import is_hypernet
@@ -148,7 +148,7 @@ def _without_folders(found: Pushable, scratch: Path) -> dict[str, Path]:
     copies: dict[str, Path] = {}
     sizes: dict[str, int] = {}
     digests: dict[str, str] = {}
-    for name in (CONFIG, RECORD, REPORT):  # the last says how large the others are
+    for name in (CONFIG, MODULE_RECORD, REPORT):  # the last says how large the others are
         if name not in found.files or (found.source != "module" and name != REPORT):
             continue
         given = json.loads(found.files[name].read_text(encoding="utf-8"))

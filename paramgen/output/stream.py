@@ -22,7 +22,7 @@ from paramgen.slots.manifest import Slot
 from paramgen.storage.writer import SafetensorsWriter, pieces
 
 LARGE: Final = 1 << 20  # elements of a slot that is made piece by piece
-PIECE: Final = 1 << 18  # elements; a piece of float32 and its copy of other types fit into a cache of 2 MiB
+PIECE_ELEMENTS: Final = 1 << 18  # elements; a piece of float32 and its copy of other types fit into a cache of 2 MiB
 _SERIAL: Final = 1 << 14  # elements; torch divides sums of more than 2**15 among threads
 _TICK: Final = 0.2  # seconds between two reports of progress
 _THREADS: Final = min(4, cpu_count() or 1)
@@ -86,7 +86,7 @@ class _Stream:
         generator = slot_generator(self._prediction.seed, slot.name)
         names = self._names(slot.name)
         with torch.no_grad():
-            self._writer.write_pieces(names, parts(slot.program.chunks(generator, PIECE)))
+            self._writer.write_pieces(names, parts(slot.program.chunks(generator, PIECE_ELEMENTS)))
         self._keep(slot.name, statistics)
 
     def one_after_the_other(self, pool: ThreadPoolExecutor, apart: list[str]) -> None:
@@ -194,7 +194,7 @@ class Statistics:
 def statistics_of(tensor: Tensor) -> Statistics:
     """Return the statistics of a whole tensor."""
     statistics = Statistics(tuple(tensor.shape), tensor.dtype)
-    for piece in pieces(tensor, PIECE) if tensor.numel() else ():
+    for piece in pieces(tensor, PIECE_ELEMENTS) if tensor.numel() else ():
         statistics.add(piece)
     return statistics
 

@@ -10,7 +10,7 @@ from paramgen.graphs.analysis.model_family import family_of
 from paramgen.graphs.graph_json import graph_hash
 from paramgen.initializers.auto import measured_on
 from paramgen.prediction import Prediction
-from paramgen.storage.record import FORMAT_VERSION
+from paramgen.storage.record import RECORD_VERSION
 
 
 @final
@@ -78,7 +78,7 @@ class Summary:
         manifest = prediction.architecture.manifest
         request["requested"] |= {"max_shard": max_shard, "companion_files": companion_files}
         return {
-            "format_version": FORMAT_VERSION,
+            "format_version": RECORD_VERSION,
             "paramgen": version("paramgen"),
             "versions": dict(_versions("torch", source)),
             "source": source,

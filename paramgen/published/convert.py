@@ -17,7 +17,7 @@ from paramgen.published.families import PublishedFamily, Settings, resolve_setti
 from paramgen.published.ghn2 import GHN2
 from paramgen.published.ghn3 import GHN3
 from paramgen.published.logah import LOGAH
-from paramgen.published.origin import RECORD
+from paramgen.published.origin import CONVERSION_RECORD
 from paramgen.published.reader import ForeignFile, read
 from paramgen.published.tables import DROPPED, KeyTable
 from paramgen.published.tensors import ForeignTensor
@@ -85,7 +85,7 @@ def convert(file: Path, out: Path, *, overwrite: bool = False) -> Converted:
         OutputError: The folder cannot be written.
 
     """
-    target = checked_target(out, overwrite=overwrite, mark=RECORD)
+    target = checked_target(out, overwrite=overwrite, mark=CONVERSION_RECORD)
     if file.resolve().is_relative_to(target):
         raise ForeignError(f"{str(file)!r} lies in the folder that is to be written. Type another one.")
     source = read(file)
@@ -93,11 +93,11 @@ def convert(file: Path, out: Path, *, overwrite: bool = False) -> Converted:
     sha256 = source.sha256
     hypernet = empty_hypernet(loaded.config)
     hypernet.load_state_dict(loaded.tensors, assign=True)
-    with transaction(out, overwrite=overwrite, mark=RECORD) as folder:
+    with transaction(out, overwrite=overwrite, mark=CONVERSION_RECORD) as folder:
         hypernet.save_pretrained(folder)
         content = {**_record(loaded, file, source, sha256), "digests": digests_of(folder)}
         record = json.dumps(content, indent=2) + "\n"
-        (folder / RECORD).write_text(record, encoding="utf-8")
+        (folder / CONVERSION_RECORD).write_text(record, encoding="utf-8")
     return Converted(
         family=loaded.family.name,
         file=file,

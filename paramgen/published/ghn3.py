@@ -14,7 +14,7 @@ from paramgen.published.families import Fact, PublishedFamily, Settings, Shapes,
 from paramgen.published.tables import KeyTable, Rename
 
 CUTOFF: Final = 50  # the longest virtual edge of the published graphs
-ROLES: Final[tuple[Role, ...]] = ("weight", "scale", "bias", "position", "class_weight", "class_bias")
+GHN3_ROLES: Final[tuple[Role, ...]] = ("weight", "scale", "bias", "position", "class_weight", "class_bias")
 _HEADS: Final = "gnn.0.attn.proj_e.2.weight"
 _INCOMING: Final = "centrality_embed_in.weight"
 
@@ -103,7 +103,7 @@ def composed(settings: Settings, encoder: GraphormerConfig | GatedGnnConfig, *, 
         decoder=_conv(settings, corner=corner),
         normalization=FanIn(spare_tables=True) if settings.weight_norm else AsDecoded(),
         vocabulary="published",
-        roles=ROLES,
+        roles=GHN3_ROLES,
         residual=False,
     )
 

@@ -10,12 +10,12 @@ from paramgen.hypernets.decoders.low_rank_vectors import LowRankVectorsConfig
 from paramgen.hypernets.encoders.shape_tables import channel_sizes
 from paramgen.hypernets.normalization import AsDecoded, FanIn, InitializerRange
 from paramgen.published.families import Fact, PublishedFamily, Settings, Shapes, dimension, dimension_fact, source
-from paramgen.published.ghn3 import CUTOFF, EMBEDDING, GRAPHORMER, ROLES, graphormer, graphormer_facts, node_tables
+from paramgen.published.ghn3 import CUTOFF, EMBEDDING, GHN3_ROLES, GRAPHORMER, graphormer, graphormer_facts, node_tables
 from paramgen.published.tables import Dropped, KeyTable, Rename
 
 LANGUAGE_CUTOFF: Final = 250
 VOCABULARIES: Final = (32000, 50257, 128256)  # numbers of tokens with a row of their own in the language class
-_LOGAH_ROLES: Final[tuple[Role, ...]] = (*ROLES, "embedding")
+_LOGAH_ROLES: Final[tuple[Role, ...]] = (*GHN3_ROLES, "embedding")
 _INITIALIZER_RANGE: Final = 0.02  # of GPT-2, where the target names none
 _SPATIAL_ROWS: Final = {9: 11, 11: 16}
 _CHANNELS: Final = "shape_enc.embed_channel.weight"

@@ -8,7 +8,7 @@ from paramgen.errors import ForeignError
 from paramgen.published.cursor import shown
 from paramgen.storage.json_file import read_json_object
 
-RECORD: Final = "converted.json"
+CONVERSION_RECORD: Final = "converted.json"
 """The file that says that a folder was converted, and so may be overwritten by another conversion."""
 
 _MAX_BYTES: Final = 1_000_000

@@ -2,7 +2,7 @@
 
 A pickle is a program; Python's own machine imports whatever it names and calls it. This one builds dictionaries,
 lists, tuples, sets, texts, bytes, numbers and descriptions of tensors. The few functions and classes that published
-checkpoints name are in `NAMES`; what they would do is done here, they themselves are never looked up.
+checkpoints name are in `PICKLED_NAMES`; what they would do is done here, they themselves are never looked up.
 """
 
 from collections.abc import Callable
@@ -35,7 +35,7 @@ class Name(Enum):
     STORAGE = "torch.storage._load_from_bytes"
 
 
-NAMES: Final[dict[str, "Name | torch.dtype"]] = {
+PICKLED_NAMES: Final[dict[str, "Name | torch.dtype"]] = {
     **{name.value: name for name in Name},
     **{f"torch.{name}": dtype for name, dtype in STORAGES.items()},
 }
@@ -254,12 +254,12 @@ class Machine:
         self._stack.append(self._known(f"{module}.{name}"))
 
     def _known(self, name: str) -> object:
-        if name not in NAMES:
+        if name not in PICKLED_NAMES:
             raise ForeignError(
                 f"{self.name} is refused: it would call {shown(name)[1:-1]}. Tensors and plain containers are read, "
                 "nothing is ever run."
             )
-        return NAMES[name]
+        return PICKLED_NAMES[name]
 
     def _reference(self, _: object) -> None:
         (identity,) = self._pop()

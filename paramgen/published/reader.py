@@ -19,7 +19,7 @@ from paramgen.published.pickles import Budget, Embedded, Machine
 from paramgen.published.tensors import MAX_STORAGE_ELEMENTS, Storage
 
 MAX_CHECKPOINT_BYTES: Final = 1 << 34  # the training state of the largest published hypernet has half of that
-MAX_DEPTH: Final = 32
+MAX_OBJECT_DEPTH: Final = 32
 _ZIP: Final = b"PK\x03\x04"
 _STREAM_MARK: Final = 0x1950A86A20F9469CFC6C  # the first object of torch's older format
 _STREAM_VERSION: Final = 1001
@@ -71,7 +71,7 @@ def _check_depth(content: object, name: str) -> None:
     """Refuse what is nested deeper than any checkpoint; without recursion, and once per object."""
     level: list[object] = [content]
     seen: set[int] = set()
-    for _ in range(MAX_DEPTH):
+    for _ in range(MAX_OBJECT_DEPTH):
         inner: list[object] = []
         for value in level:
             if isinstance(value, (dict, list, tuple)) and id(value) not in seen:
@@ -80,7 +80,7 @@ def _check_depth(content: object, name: str) -> None:
         if not inner:
             return
         level = inner
-    raise ForeignError(f"{name} is refused: its objects are nested more than {MAX_DEPTH} deep.")
+    raise ForeignError(f"{name} is refused: its objects are nested more than {MAX_OBJECT_DEPTH} deep.")
 
 
 @final

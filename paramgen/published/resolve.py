@@ -20,11 +20,11 @@ from paramgen.hypernets.hypernet import Hypernet
 from paramgen.hypernets.loading import Predictor, load
 from paramgen.hypernets.storage import CONFIG, locate, shipped_hypernets
 from paramgen.published.convert import convert
-from paramgen.published.origin import RECORD, Origin, read_origin
+from paramgen.published.origin import CONVERSION_RECORD, Origin, read_origin
 from paramgen.registry.repository_names import is_repository
 from paramgen.storage.digest import cached_sha256
 
-ADVICE: Final = "Type: --init hypernet for the one that comes with paramgen, or hypernet:FOLDER_FILE_OR_REPO"
+HYPERNET_ADVICE: Final = "Type: --init hypernet for the one that comes with paramgen, or hypernet:FOLDER_FILE_OR_REPO"
 _ADDRESS: Final = re.compile(r"([^@:]+)(?:@([^:]*))?(?::(.*))?")
 _FILE: Final = re.compile(r"(?:[\w-][\w.-]*/)*[\w-][\w.-]*")
 _PUBLISHED: Final = (".pt", ".pth", ".ckpt", ".bin", ".pkl", ".joblib")
@@ -58,12 +58,12 @@ def resolve_hypernet(text: str) -> ResolvedHypernet:
     match = _ADDRESS.fullmatch(text)
     known = match is not None and is_repository(match[1], with_owner=False)
     if match is None or not known or (match[3] is None and text.endswith(_PUBLISHED)):
-        raise HypernetError(f"No hypernet {text!r}: there is no such folder or file. {ADVICE}")
+        raise HypernetError(f"No hypernet {text!r}: there is no such folder or file. {HYPERNET_ADVICE}")
     repo, revision, file = match.groups()
     if "/" not in repo:  # the Hub has such names for a few old models only
         raise HypernetError(
             f"No hypernet {text!r}: there is no such folder or file, and a repository of the Hub is org/name. With "
-            f"paramgen come {', '.join(shipped_hypernets())}. {ADVICE}"
+            f"paramgen come {', '.join(shipped_hypernets())}. {HYPERNET_ADVICE}"
         )
     if revision == "":
         raise OptionError(f"{text!r} has an empty revision. Type: --init hypernet:org/repo@revision")
@@ -83,7 +83,7 @@ def _of_repository(text: str, repo: str, revision: str | None) -> ResolvedHypern
         if _is_missing(cause):
             _refuse_published(text, repo, revision)
         why = reason(cause, absent="the Hub's repository of that name holds no hypernet")
-        raise HypernetError(f"No hypernet {text!r}: there is no such folder, and {why}. {ADVICE}") from error
+        raise HypernetError(f"No hypernet {text!r}: there is no such folder, and {why}. {HYPERNET_ADVICE}") from error
     try:
         return replace(_kept(repo, load(repo, revision=commit), commit), repo=repo, revision=commit)
     except HypernetError:
@@ -102,7 +102,7 @@ def _of_file(text: str, repo: str, revision: str | None, file: str) -> ResolvedH
         path = locate(repo, file, revision=revision)
     except HypernetError as error:
         why = reason(error.__cause__ or error, absent=f"the Hub's repository of that name has no file {file!r}")
-        raise HypernetError(f"No hypernet {text!r}: {why}. {ADVICE}") from error
+        raise HypernetError(f"No hypernet {text!r}: {why}. {HYPERNET_ADVICE}") from error
     commit = commit_of(path)
     return replace(_converted(path, file=file, repo=repo, revision=commit), revision=commit)
 
@@ -123,7 +123,7 @@ def _converted(path: Path, *, file: str, repo: str | None = None, revision: str 
 
 def _cached(folder: Path) -> tuple[Hypernet, Origin] | None:
     """Return what was converted before; None where it was not, or was spoilt."""
-    if not (folder / RECORD).is_file():
+    if not (folder / CONVERSION_RECORD).is_file():
         return None
     try:
         return _read(folder)
@@ -133,7 +133,7 @@ def _cached(folder: Path) -> tuple[Hypernet, Origin] | None:
 
 def _read(folder: Path) -> tuple[Hypernet, Origin]:
     hypernet = Hypernet.from_pretrained(folder)
-    return hypernet, read_origin(folder / RECORD, parameters=_parameters(hypernet))
+    return hypernet, read_origin(folder / CONVERSION_RECORD, parameters=_parameters(hypernet))
 
 
 def _kept(name: str, hypernet: Predictor, revision: str | None = None) -> ResolvedHypernet:
@@ -141,7 +141,7 @@ def _kept(name: str, hypernet: Predictor, revision: str | None = None) -> Resolv
     if not isinstance(hypernet, Hypernet) or hypernet.config.vocabulary != "published":
         return ResolvedHypernet(hypernet=hypernet, origin=None)
     try:
-        record = locate(name, RECORD, revision=revision)
+        record = locate(name, CONVERSION_RECORD, revision=revision)
     except HypernetError as error:
         if error.__cause__ is not None and not isinstance(error.__cause__, EntryNotFoundError):
             raise

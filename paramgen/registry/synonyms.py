@@ -5,13 +5,13 @@ Records hold the name on the left of the dtypes' table and on the right of the i
 
 from typing import Any, Final
 
-DTYPES: Final = {
+DTYPE_SYNONYMS: Final = {
     "float32": ("float", "fp32", "f32", "single"),
     "bfloat16": ("bf16",),
     "float16": ("half", "fp16", "f16"),
 }
 
-INITIALIZERS: Final = {
+INITIALIZER_SYNONYMS: Final = {
     "default": "library",
     "glorot": "xavier",
     "glorot_normal": "xavier?distribution=normal",
@@ -28,7 +28,7 @@ INITIALIZERS: Final = {
 CONTROLS: Final = ("matched", "shuffled")
 """Initializers whose argument is another one."""
 
-_DTYPES: Final = {synonym: name for name, synonyms in DTYPES.items() for synonym in (name, *synonyms)}
+_DTYPES: Final = {synonym: name for name, synonyms in DTYPE_SYNONYMS.items() for synonym in (name, *synonyms)}
 
 
 def known_dtype(given: Any) -> Any:
@@ -43,7 +43,7 @@ def known_init(given: str) -> str:
     if colon and head in CONTROLS:
         return f"{head}:{known_init(other)}"
     name, question, options = given.partition("?")
-    own = INITIALIZERS.get(name.lower().replace("-", "_").rstrip("_"))  # torch's end in an underscore
+    own = INITIALIZER_SYNONYMS.get(name.lower().replace("-", "_").rstrip("_"))  # torch's end in an underscore
     if own is None:
         return given
     return f"{own}{'&' if '?' in own else '?'}{options}" if question else own

@@ -15,8 +15,8 @@ INITIALIZERS: Final = tuple(
 )
 MAX_OPTIONS: Final = 64
 MAX_NUMBER: Final = 10**6
-MAX_LABELS: Final = 10**5  # they become a table of names before any limit on a network's size applies
-MAX_NESTING: Final = 4
+MAX_SERVED_LABELS: Final = 10**5  # they become a table of names before any limit on a network's size applies
+MAX_OPTION_NESTING: Final = 4
 TOKEN: Final = re.compile(r"[\w.-]{1,300}", re.ASCII)  # of the Hub
 _NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]{0,199}", re.ASCII)
 _LABELS: Final = ("num_labels",)
@@ -53,7 +53,7 @@ def checked_arch(arch: str, overrides: Mapping[str, Any]) -> tuple[str, dict[str
     for key, value in overrides.items():
         if not _KEY.fullmatch(key) or len(key) > 100 or _REACHING.search(key.lower()):
             raise OptionError(f"The option {one_line(key)!r} is not served.")
-        _check_value(key, value, MAX_NESTING)
+        _check_value(key, value, MAX_OPTION_NESTING)
     return bare, overrides
 
 
@@ -65,7 +65,7 @@ def _check_value(key: str, value: Any, depth: int) -> None:
                 raise OptionError(f"The option {one_line(f'{key}.{name}')!r} is not served.")
         for name, item in value.items() if isinstance(value, dict) else ((key, item) for item in items):
             _check_value(name, item, depth - 1)
-    elif not _plain(value, most := MAX_LABELS if key in _LABELS else MAX_NUMBER):
+    elif not _plain(value, most := MAX_SERVED_LABELS if key in _LABELS else MAX_NUMBER):
         raise OptionError(
             f"{key} is {one_line(value)!r}. Allowed: a word of letters, digits and .+-_, a number up to {most:,}, "
             f"true, false, null, or at most {MAX_OPTIONS} of these in a list or an object."

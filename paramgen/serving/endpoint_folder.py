@@ -16,7 +16,7 @@ from typing import Final
 from paramgen.storage.folder import transaction
 from paramgen.storage.unaltered import digests_of
 
-MARK: Final = "endpoint.json"
+ENDPOINT_MARK: Final = "endpoint.json"
 """The file that marks a folder as written by `export`, so that it may be overwritten."""
 
 _NEEDED: Final = ("torch", "safetensors", "numpy", "jaxtyping", "httpx2", "timm", "torchvision")
@@ -26,7 +26,7 @@ _NAME: Final = re.compile(r"[\w.-]+")
 def export(target: Path, *, overwrite: bool = False) -> dict[str, int]:
     """Write the folder, whole or not at all, and return its files with their sizes."""
     package = files("paramgen")
-    with transaction(target, overwrite=overwrite, mark=MARK) as partial:
+    with transaction(target, overwrite=overwrite, mark=ENDPOINT_MARK) as partial:
         with as_file(package) as found:
             shutil.copytree(found, partial / "paramgen", ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
         # By its metadata, importlib finds the version of a package that was not installed.
@@ -41,8 +41,8 @@ def export(target: Path, *, overwrite: bool = False) -> dict[str, int]:
         for path, text in texts.items():
             path.write_text(text, encoding="utf-8")
         record = {"paramgen": version("paramgen"), "digests": digests_of(partial)}
-        texts[partial / MARK] = json.dumps(record) + "\n"
-        (partial / MARK).write_text(texts[partial / MARK], encoding="utf-8")
+        texts[partial / ENDPOINT_MARK] = json.dumps(record) + "\n"
+        (partial / ENDPOINT_MARK).write_text(texts[partial / ENDPOINT_MARK], encoding="utf-8")
         return {path.name: path.stat().st_size for path in texts if path.parent == partial}
 
 

@@ -26,7 +26,7 @@ from paramgen.serving.clock import Clock, apart
 from paramgen.serving.memory import machine_memory
 
 MAX_ANSWERED: Final = 64 * 2**20
-MAX_TEXT: Final = 1000  # characters of a name with its options
+MAX_REQUEST_TEXT: Final = 1000  # characters of a name with its options
 SECONDS: Final = 300.0  # for building and tracing, and for predicting and writing, each
 MAX_PUSHED: Final = 16 * 10**9
 _INPUTS: Final = ("arch", "graph")
@@ -102,7 +102,7 @@ def _prediction(inputs: dict[str, Any], given: dict[str, Any]) -> Prediction:
         raise OptionError(f"The seed is {_shown(seed)}; allowed are 0 to 2**63 - 1.")
     if dtype is not None and (not isinstance(dtype, str) or dtype not in DTYPES):
         raise OptionError(f"Unknown dtype {_shown(dtype)}. Known: {', '.join(DTYPES)}")
-    if not isinstance(init, str) or len(init) > MAX_TEXT:
+    if not isinstance(init, str) or len(init) > MAX_REQUEST_TEXT:
         raise OptionError(f"The initializer is {_shown(init)}; it must be a name, as in he or auto.")
     if init.partition("?")[0] == "diffusion":
         raise OptionError("Weights from a prompt are not served here. Type: paramgen predict --prompt WORDS")
@@ -129,7 +129,7 @@ def _named(arch: Any, limits: Limits) -> tuple[Architecture, Graph]:
     """Build a network by its name in a library, or by an alias."""
     from paramgen.architectures.aliases import ALIASES
 
-    if not isinstance(arch, str) or len(arch) > MAX_TEXT:
+    if not isinstance(arch, str) or len(arch) > MAX_REQUEST_TEXT:
         raise OptionError(f"{_shown(arch)} is no name. {_USAGE}")
     name, overrides = checked_arch(arch, {})
     source, colon, _ = ALIASES.get(name, name).partition(":")

@@ -25,7 +25,7 @@ from paramgen.storage.unaltered import altered
 MARK: Final = "paramgen.json"
 """The file that says that a folder is one of predict's, and so may be overwritten."""
 
-MAX_NAME: Final = 255
+MAX_FILE_NAME: Final = 255
 """Bytes of a name, where the system does not say how many it takes."""
 
 _READABLE: Final = 64  # bytes of a name that stand in its hidden name as they are
@@ -173,7 +173,7 @@ def _refuse_long_names(target: Path) -> None:
     try:
         allowed = os.pathconf(there, "PC_NAME_MAX")
     except (OSError, ValueError):
-        allowed = MAX_NAME
+        allowed = MAX_FILE_NAME
     for part in target.relative_to(there).parts:
         if len(os.fsencode(part)) > allowed:
             raise OutputError(

@@ -16,7 +16,7 @@ import torch
 
 from paramgen.errors import IncompleteStateError, OptionError, OutputError
 
-DTYPES: Final[Mapping[torch.dtype, str]] = {
+STORED_DTYPES: Final[Mapping[torch.dtype, str]] = {
     torch.uint64: "U64",
     torch.int64: "I64",
     torch.float64: "F64",
@@ -45,9 +45,9 @@ UNITS: Final[Mapping[str, int]] = {
     **{f"{prefix}iB": 1024**power for power, prefix in enumerate("KMGT", start=1)},
 }
 
-MAX_HEADER: Final = 100_000_000  # the official reader refuses longer headers
+MAX_SAFETENSORS_HEADER: Final = 100_000_000  # the official reader refuses longer headers
 _SUFFIX: Final = ".safetensors"
-_RANKS: Final = {dtype: rank for rank, dtype in enumerate(DTYPES)}
+_RANKS: Final = {dtype: rank for rank, dtype in enumerate(STORED_DTYPES)}
 _SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]+)", re.IGNORECASE)
 
 
@@ -150,8 +150,8 @@ def _validated(entries: Iterable[Entry]) -> list[Entry]:
     ordered = list(entries)
     names = set()
     for entry in ordered:
-        if entry.dtype not in DTYPES:
-            known = ", ".join(str(dtype).removeprefix("torch.") for dtype in DTYPES)
+        if entry.dtype not in STORED_DTYPES:
+            known = ", ".join(str(dtype).removeprefix("torch.") for dtype in STORED_DTYPES)
             advice = " Type: --dtype float32, which makes it complex64" if entry.dtype.is_complex else ""
             raise OutputError(
                 f"Slot {entry.name!r} is {entry.dtype}, which safetensors cannot hold. It holds {known}.{advice}"
@@ -187,14 +187,18 @@ def _head(entries: list[Entry], metadata: Mapping[str, str], file: str) -> bytes
     begin = 0
     for entry in entries:
         end = begin + entry.nbytes
-        header[entry.name] = {"dtype": DTYPES[entry.dtype], "shape": entry.shape, "data_offsets": (begin, end)}
+        header[entry.name] = {
+            "dtype": STORED_DTYPES[entry.dtype],
+            "shape": entry.shape,
+            "data_offsets": (begin, end),
+        }
         begin = end
     content = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
     content += b" " * (-len(content) % 8)
-    if len(content) > MAX_HEADER:
+    if len(content) > MAX_SAFETENSORS_HEADER:
         raise OutputError(
             f"The header of {file} would have {len(content):,} bytes for {len(entries):,} tensors; safetensors allows "
-            f"{MAX_HEADER:,}. Type a smaller --max-shard."
+            f"{MAX_SAFETENSORS_HEADER:,}. Type a smaller --max-shard."
         )
     return len(content).to_bytes(8, "little") + content
 

@@ -18,8 +18,8 @@ from torch import Tensor
 from paramgen.errors import CheckError, one_line
 from paramgen.storage.json_file import read_json_object
 
-PIECE: Final = 1 << 22  # bytes read at a time
-RUNS: Final = 16  # of neighbouring values in a sample
+PIECE_BYTES: Final = 1 << 22  # bytes read at a time
+SAMPLE_RUNS: Final = 16  # of neighbouring values in a sample
 MAX_INDEX: Final = 100_000_000
 _SINGLE: Final = ("model.safetensors", "diffusion_pytorch_model.safetensors")
 _DTYPES: Final = {
@@ -64,11 +64,11 @@ class Stored:
     def pieces(self) -> Iterator[Tensor]:
         """Yield the values in row-major order, flat; each piece is valid until the next one is read."""
         left = self.elements * self.dtype.itemsize
-        buffer = bytearray(min(left, PIECE))
+        buffer = bytearray(min(left, PIECE_BYTES))
         with self.file.open("rb", buffering=0) as source:
             source.seek(self.offset)
             while left:
-                view = memoryview(buffer)[: min(left, PIECE)]
+                view = memoryview(buffer)[: min(left, PIECE_BYTES)]
                 _read(source, view, self.file)
                 yield torch.frombuffer(view, dtype=self.dtype)
                 left -= len(view)
@@ -77,12 +77,12 @@ class Stored:
         """Return all values, or about so many from even places: a few runs, each read alone."""
         if self.elements <= most:
             return self.tensor().reshape(-1)
-        run = most // RUNS
-        found = torch.empty(RUNS, run, dtype=self.dtype)
+        run = most // SAMPLE_RUNS
+        found = torch.empty(SAMPLE_RUNS, run, dtype=self.dtype)
         buffer = bytearray(run * self.dtype.itemsize)
         with self.file.open("rb", buffering=0) as source:
-            for number in range(RUNS):
-                begin = number * (self.elements - run) // (RUNS - 1)
+            for number in range(SAMPLE_RUNS):
+                begin = number * (self.elements - run) // (SAMPLE_RUNS - 1)
                 source.seek(self.offset + begin * self.dtype.itemsize)
                 _read(source, memoryview(buffer), self.file)
                 found[number] = torch.frombuffer(buffer, dtype=self.dtype)

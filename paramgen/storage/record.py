@@ -8,7 +8,7 @@ from paramgen.storage.folder import MARK
 from paramgen.storage.json_file import read_json_object
 
 REPORT: Final = MARK
-FORMAT_VERSION: Final = 1
+RECORD_VERSION: Final = 1
 """Of the record: it grows when entries change their names or meanings."""
 
 MAX_RECORD: Final = 100_000_000
@@ -27,9 +27,9 @@ def read_record(folder: Path) -> dict[str, Any]:
         return {}
     record = read_json_object(file, most=MAX_RECORD, error=CheckError, advice=_AGAIN)
     given = record.get("format_version")
-    if type(given) is not int or given != FORMAT_VERSION:
+    if type(given) is not int or given != RECORD_VERSION:
         raise CheckError(
-            f"{file} has the format_version {one_line(repr(given))}; this version of paramgen reads {FORMAT_VERSION}. "
+            f"{file} has the format_version {one_line(repr(given))}; this version of paramgen reads {RECORD_VERSION}. "
             f"{_AGAIN}"
         )
     return record

@@ -12,11 +12,11 @@ from typing import Any, Final, Literal, final, get_args
 from paramgen.errors import ZooError
 from paramgen.storage.json_file import read_json_object
 
-NAME: Final = "zoo.json"
-FORMAT_VERSION: Final = 1
+ZOO_FILE: Final = "zoo.json"
+ZOO_VERSION: Final = 1
 MAX_LAYOUT_BYTES: Final = 4_000_000
 MAX_RANK: Final = 4_096
-MAX_TEXT: Final = 10_000
+MAX_ZOO_TEXT: Final = 10_000
 FILE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}\.safetensors")
 
 ZooForm = Literal["full", "low_rank"]
@@ -48,16 +48,18 @@ class ZooLayout:
     def __post_init__(self) -> None:
         """Raise ZooError for invalid values."""
         if not 1 <= self.rank <= MAX_RANK:
-            raise ZooError(f"{NAME}: rank is {self.rank}; allowed are 1 to {MAX_RANK:,}.")
+            raise ZooError(f"{ZOO_FILE}: rank is {self.rank}; allowed are 1 to {MAX_RANK:,}.")
         if not (math.isfinite(self.alpha) and self.alpha > 0):
-            raise ZooError(f"{NAME}: alpha is {self.alpha}; it must be a positive number.")
+            raise ZooError(f"{ZOO_FILE}: alpha is {self.alpha}; it must be a positive number.")
         if self.base is not None and not FILE.fullmatch(self.base):
-            raise ZooError(f"{NAME}: base is {self.base[:100]!r}; it must name a safetensors file of the folder.")
+            raise ZooError(f"{ZOO_FILE}: base is {self.base[:100]!r}; it must name a safetensors file of the folder.")
         if self.form == "low_rank" and (self.base is None or not self.targets):
-            raise ZooError(f"{NAME}: the form low_rank needs a base and a list of targets; write the zoo again.")
+            raise ZooError(f"{ZOO_FILE}: the form low_rank needs a base and a list of targets; write the zoo again.")
         both = sorted(set(self.targets) & set(self.trained))
         if both or len({*self.targets, *self.trained}) < len(self.targets) + len(self.trained):
-            raise ZooError(f"{NAME}: a slot stands twice among targets and trained, such as {(both or ['?'])[0]!r}.")
+            raise ZooError(
+                f"{ZOO_FILE}: a slot stands twice among targets and trained, such as {(both or ['?'])[0]!r}."
+            )
 
     @property
     def scale(self) -> float:
@@ -73,7 +75,7 @@ class ZooLayout:
     def to_json(self) -> dict[str, Any]:
         """Return the contents of zoo.json."""
         return {
-            "format_version": FORMAT_VERSION,
+            "format_version": ZOO_VERSION,
             "architecture": {"spec": self.spec, "config": dict(self.config)},
             "kind": self.kind,
             "base": self.base,
@@ -88,10 +90,10 @@ class ZooLayout:
     @classmethod
     def from_json(cls, given: Any) -> "ZooLayout":
         """Return the layout of a zoo.json; raise ZooError if it is invalid."""
-        if not isinstance(given, dict) or given.get("format_version") != FORMAT_VERSION:
+        if not isinstance(given, dict) or given.get("format_version") != ZOO_VERSION:
             found = given.get("format_version") if isinstance(given, dict) else None
             raise ZooError(
-                f"{NAME} has the format_version {found!r}; paramgen reads {FORMAT_VERSION}. Make the zoo again."
+                f"{ZOO_FILE} has the format_version {found!r}; paramgen reads {ZOO_VERSION}. Make the zoo again."
             )
         architecture = _typed(given, "architecture", dict)
         return cls(
@@ -110,9 +112,9 @@ class ZooLayout:
 
 def read_layout(folder: Path) -> ZooLayout:
     """Read the zoo.json of `folder`."""
-    path = folder / NAME
+    path = folder / ZOO_FILE
     if not path.exists():
-        raise ZooError(f"{str(folder)!r} is no zoo: it has no {NAME}. Type: python -m checkpoints train-zoo --help")
+        raise ZooError(f"{str(folder)!r} is no zoo: it has no {ZOO_FILE}. Type: python -m checkpoints train-zoo --help")
     return ZooLayout.from_json(
         read_json_object(path, most=MAX_LAYOUT_BYTES, error=ZooError, advice="Get the zoo again.")
     )
@@ -121,21 +123,21 @@ def read_layout(folder: Path) -> ZooLayout:
 def _typed(given: Mapping[str, Any], key: str, kind: type | tuple[type, ...]) -> Any:
     value = given.get(key)
     if not isinstance(value, kind) or isinstance(value, bool):
-        raise ZooError(f"{NAME}: {key} is {type(value).__name__}, which is not what a zoo has there. Get it again.")
-    if isinstance(value, str) and len(value) > MAX_TEXT:
-        raise ZooError(f"{NAME}: {key} has {len(value):,} characters; allowed are {MAX_TEXT:,}.")
+        raise ZooError(f"{ZOO_FILE}: {key} is {type(value).__name__}, which is not what a zoo has there. Get it again.")
+    if isinstance(value, str) and len(value) > MAX_ZOO_TEXT:
+        raise ZooError(f"{ZOO_FILE}: {key} has {len(value):,} characters; allowed are {MAX_ZOO_TEXT:,}.")
     return value
 
 
 def _names(given: Mapping[str, Any], key: str) -> tuple[str, ...]:
     names = _typed(given, key, list)
     if not all(isinstance(name, str) and 0 < len(name) <= 1_000 for name in names):
-        raise ZooError(f"{NAME}: {key} must be a list of names.")
+        raise ZooError(f"{ZOO_FILE}: {key} must be a list of names.")
     return tuple(names)
 
 
 def _one_of(given: Mapping[str, Any], key: str, allowed: tuple[str, ...]) -> Any:
     value = _typed(given, key, str)
     if value not in allowed:
-        raise ZooError(f"{NAME}: {key} is {value[:100]!r}; allowed are {', '.join(allowed)}.")
+        raise ZooError(f"{ZOO_FILE}: {key} is {value[:100]!r}; allowed are {', '.join(allowed)}.")
     return value

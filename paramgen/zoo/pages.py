@@ -12,7 +12,7 @@ from typing import IO, Any, Final, final
 from paramgen.errors import ZooError
 
 MAX_FOOTER: Final = 16_000_000  # bytes
-MAX_HEADER: Final = 1 << 16  # bytes: with statistics, of which a zoo's table has short ones
+MAX_PAGE_HEADER: Final = 1 << 16  # bytes: with statistics, of which a zoo's table has short ones
 MAX_PAGES: Final = 1_000_000
 MAX_FIELD: Final = 1_000
 _MAGIC: Final = b"PAR1"
@@ -81,7 +81,7 @@ def _page(file: IO[bytes], position: int) -> tuple[int, int, int]:
     if position < 0:
         raise ZooError(_DIFFERS)
     file.seek(position)
-    header = _Header(file.read(MAX_HEADER))
+    header = _Header(file.read(MAX_PAGE_HEADER))
     try:
         found = header.struct(_DEPTH)
     except (IndexError, RecursionError) as error:

@@ -10,16 +10,16 @@ from typing import Any, Final, final
 
 from paramgen._optional import require
 from paramgen.errors import ZooError, one_line
+from paramgen.zoo.layout import MAX_ZOO_TEXT as MAX_ZOO_TEXT
 from paramgen.zoo.pages import chunks_of, unpacked_bytes
 
-NAME: Final = "index.parquet"
+TABLE_FILE: Final = "index.parquet"
 MAX_TABLE_BYTES: Final = 500_000_000
 MAX_ROWS: Final = 2_000_000
-MAX_COLUMNS: Final = 1_000
+MAX_TABLE_COLUMNS: Final = 1_000
 MAX_GROUPS: Final = 10_000
-MAX_TEXTS: Final = 100
-MAX_TEXT: Final = 10_000
-MAX_VALUE: Final = 4 * MAX_TEXT  # bytes
+MAX_TASK_TEXTS: Final = 100
+MAX_VALUE: Final = 4 * MAX_ZOO_TEXT  # bytes
 SPLITS: Final = ("train", "validation", "test")
 ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 SHARD: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\.safetensors")
@@ -60,7 +60,7 @@ class Row:
             raise ZooError("it is no row")
         names = [field.name for field in fields(cls) if field.name not in ("texts", "metrics", *_COUNTS)]
         for name in names:
-            if not isinstance(given.get(name), str) or len(given[name]) > MAX_TEXT:
+            if not isinstance(given.get(name), str) or len(given[name]) > MAX_ZOO_TEXT:
                 raise ZooError(f"its {name} is no text")
         for name in _COUNTS:
             if not isinstance(given.get(name), int) or given[name] < 0:
@@ -87,7 +87,7 @@ class Row:
 def read_rows(folder: Path) -> list[Any]:
     """Return the rows as they stand in the table, unchecked."""
     parquet = require("pyarrow.parquet", extra="datasets")
-    path = folder / NAME
+    path = folder / TABLE_FILE
     try:
         if path.stat().st_size > MAX_TABLE_BYTES:
             raise ZooError(f"{path} is larger than {MAX_TABLE_BYTES:,} bytes; that is no zoo's.")
@@ -110,10 +110,10 @@ def read_rows(folder: Path) -> list[Any]:
 
 def _refuse_large(metadata: Any, path: Path) -> None:
     """Refuse a table by its footer, before anything is decompressed: too many columns, or too many bytes in them."""
-    if metadata.num_columns > MAX_COLUMNS or metadata.num_row_groups > MAX_GROUPS:
+    if metadata.num_columns > MAX_TABLE_COLUMNS or metadata.num_row_groups > MAX_GROUPS:
         raise ZooError(
             f"{path} has {metadata.num_columns:,} columns in {metadata.num_row_groups:,} parts; allowed are "
-            f"{MAX_COLUMNS:,} in {MAX_GROUPS:,}."
+            f"{MAX_TABLE_COLUMNS:,} in {MAX_GROUPS:,}."
         )
     try:
         chunks = chunks_of(path)
@@ -179,16 +179,16 @@ def _size(column: Any, path: Path) -> int:
 
 
 def _texts(given: Any) -> tuple[str, ...]:
-    if not isinstance(given, list) or not 0 < len(given) <= MAX_TEXTS:
-        raise ZooError(f"it has no list of 1 to {MAX_TEXTS} texts")
-    if not all(isinstance(text, str) and len(text.strip()) > 0 and len(text) <= MAX_TEXT for text in given):
-        raise ZooError(f"one of its texts is empty or longer than {MAX_TEXT:,} characters")
+    if not isinstance(given, list) or not 0 < len(given) <= MAX_TASK_TEXTS:
+        raise ZooError(f"it has no list of 1 to {MAX_TASK_TEXTS} texts")
+    if not all(isinstance(text, str) and len(text.strip()) > 0 and len(text) <= MAX_ZOO_TEXT for text in given):
+        raise ZooError(f"one of its texts is empty or longer than {MAX_ZOO_TEXT:,} characters")
     return tuple(given)
 
 
 def _metrics(given: Any) -> dict[str, float]:
     try:
-        found = json.loads(given) if isinstance(given, str) and len(given) <= MAX_TEXT else None
+        found = json.loads(given) if isinstance(given, str) and len(given) <= MAX_ZOO_TEXT else None
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):

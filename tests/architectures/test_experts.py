@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM
 
 import paramgen
 from paramgen.architectures import Architecture, resolve
-from paramgen.architectures.experts import NAME, run_all_experts
+from paramgen.architectures.experts import ALL_EXPERTS, run_all_experts
 from paramgen.graphs.analysis.roles import linear_maps_of
 from paramgen.graphs.analysis.slot_roles import elements_by_role
 from paramgen.graphs.tracing.fallbacks import graph_of
@@ -35,7 +35,7 @@ def test_experts_are_stacked_maps_of_the_right_fan_in(kind: str) -> None:
     inner, outer = (parts[f"model.layers.1.mlp.experts.{name}"] for name in ("gate_up_proj", "down_proj"))
     assert (inner.groups, inner.out, inner.fan_in, inner.followed_by) == (4, 48, 32, "silu")
     assert (outer.groups, outer.out, outer.fan_in, outer.last_of_branch) == (4, 32, 24, True)
-    assert NAME not in json.dumps(architecture.layout.config)
+    assert ALL_EXPERTS not in json.dumps(architecture.layout.config)
     assert_the_same_function(architecture)
 
 

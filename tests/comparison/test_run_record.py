@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from paramgen.comparison import run_record
-from paramgen.comparison.run_record import FORMAT_VERSION, read_run
+from paramgen.comparison.run_record import RESULTS_VERSION, read_run
 from paramgen.errors import OutputError
 
 RUN: dict[str, Any] = {
-    "format_version": FORMAT_VERSION,
+    "format_version": RESULTS_VERSION,
     "status": "finished",
     "steps": [0, 5],
     "accuracy": [None, 0.5],
@@ -33,12 +33,12 @@ def file(tmp_path: Path) -> Path:
     [
         RUN,
         {**RUN, "status": "diverged", "validation": None},
-        {"format_version": FORMAT_VERSION, "status": "failed", "reason": "it broke"},
+        {"format_version": RESULTS_VERSION, "status": "failed", "reason": "it broke"},
     ],
 )
 def test_runs_are_read(file: Path, run: dict[str, Any]) -> None:
     file.write_text(json.dumps(run))
-    assert {"format_version": FORMAT_VERSION, **read_run(file).to_json()} == run
+    assert {"format_version": RESULTS_VERSION, **read_run(file).to_json()} == run
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_a_large_file_is_not_read(file: Path, monkeypatch: pytest.MonkeyPatch) -
         read_run(file)
 
 
-@pytest.mark.parametrize("version", [None, 0, FORMAT_VERSION + 1, "1"])
+@pytest.mark.parametrize("version", [None, 0, RESULTS_VERSION + 1, "1"])
 def test_another_format_is_refused_by_its_number(file: Path, version: object) -> None:
     file.write_text(json.dumps({**RUN, "format_version": version}))
     with pytest.raises(OutputError, match=f"has the format_version {version!r}; this version of paramgen reads"):

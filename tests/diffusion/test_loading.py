@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 
 from paramgen.architectures import resolve
 from paramgen.diffusion.choosing import pairs_of
-from paramgen.diffusion.loading import WEIGHTS, open_pipeline
+from paramgen.diffusion.loading import PIPELINE_WEIGHTS, open_pipeline
 from paramgen.diffusion.pipeline import WeightDiffusionPipeline
 from paramgen.errors import OptionError, PipelineError
 from paramgen.initializers.diffusion import DiffusionInitializer
@@ -53,13 +53,13 @@ SCHEDULER = "scheduler/scheduler_config.json"
 
 
 def narrowed(folder: Path) -> None:
-    tensors = load_file(folder / "denoiser" / WEIGHTS)
-    save_file({**tensors, "read.bias": tensors["read.bias"][:-1].clone()}, folder / "denoiser" / WEIGHTS)
+    tensors = load_file(folder / "denoiser" / PIPELINE_WEIGHTS)
+    save_file({**tensors, "read.bias": tensors["read.bias"][:-1].clone()}, folder / "denoiser" / PIPELINE_WEIGHTS)
 
 
 def infinite(folder: Path) -> None:
-    tensors = load_file(folder / "base" / WEIGHTS)
-    save_file({**tensors, "conv_in.bias": tensors["conv_in.bias"] + torch.inf}, folder / "base" / WEIGHTS)
+    tensors = load_file(folder / "base" / PIPELINE_WEIGHTS)
+    save_file({**tensors, "conv_in.bias": tensors["conv_in.bias"] + torch.inf}, folder / "base" / PIPELINE_WEIGHTS)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def infinite(folder: Path) -> None:
         ),
         (narrowed, "asks for"),
         (infinite, "not finite"),
-        (lambda folder: (folder / "codec" / WEIGHTS).write_bytes(b"\x80\x04pickle"), "cannot be read"),
+        (lambda folder: (folder / "codec" / PIPELINE_WEIGHTS).write_bytes(b"\x80\x04pickle"), "cannot be read"),
         (lambda folder: (folder / "codec" / "config.json").write_text("[" * 10**5), "no JSON"),
         (lambda folder: (folder / "scheduler" / "scheduler_config.json").write_text("[]"), "no JSON object"),
     ],

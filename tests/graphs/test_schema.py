@@ -5,7 +5,7 @@ import pytest
 
 from paramgen.errors import GraphError
 from paramgen.graphs import schema
-from paramgen.graphs.ops import INDEX, NORMS, VOCABULARY, WEIGHTS
+from paramgen.graphs.ops import INDEX, NORMS, VOCABULARY, WEIGHT_OPS
 from paramgen.graphs.schema import Graph, Node
 
 NODES = (
@@ -83,4 +83,4 @@ def test_the_vocabulary_keeps_its_order() -> None:
     )
     assert (INDEX["parameter"], INDEX["sum"], INDEX["attention"], INDEX["other"]) == (15, 16, 21, 35)
     assert len(INDEX) == len(VOCABULARY)
-    assert set(VOCABULARY) > WEIGHTS | NORMS
+    assert set(VOCABULARY) > WEIGHT_OPS | NORMS

@@ -10,7 +10,7 @@ import pytest
 from paramgen.errors import HypernetError
 from paramgen.graphs.analysis.weight_roles import WEIGHT_ROLES
 from paramgen.hypernets.statistics import StatisticsTable, read_table
-from paramgen.hypernets.storage import pretrained
+from paramgen.storage.pretrained import pretrained_folder
 
 TABLE = StatisticsTable(std={"query": (1.0, 2.0, 4.0), "stem": (0.5,)}, sources={"supernet": "own"})
 
@@ -27,7 +27,7 @@ def test_a_table_is_what_was_written(tmp_path: Path) -> None:
 
 
 def test_the_one_that_ships_says_where_it_comes_from() -> None:
-    shipped = read_table(pretrained("statistics") / "table.json")
+    shipped = read_table(pretrained_folder("statistics") / "table.json")
     assert shipped.sources["supernet"] == "paramgen/vision" and shipped.sources["datasets"]
     assert set(WEIGHT_ROLES) - set(shipped.std) == {"head"}  # its rows belong to classes
     assert all(0.05 < knot < 2 for knots in shipped.std.values() for knot in knots)

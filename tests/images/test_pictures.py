@@ -12,7 +12,7 @@ from paramgen.errors import OptionError
 from paramgen.images import batch, pictures
 from paramgen.images.batch import image_files, load_images
 from paramgen.images.folders import folder_images
-from paramgen.images.pictures import SUFFIXES, fitted, ready
+from paramgen.images.pictures import IMAGE_SUFFIXES, fitted, ready
 
 
 def stored(picture: Image.Image, kind: str) -> bytes:
@@ -33,7 +33,7 @@ def test_no_other_format_is_opened_whatever_the_file_is_called(kind: str) -> Non
     ready()
     with pytest.raises(OptionError, match="photo.png is no image that can be read"):
         fitted(stored(Image.new("RGB", (16, 16)), kind), [(3, 8, 8)], "photo.png")
-    assert not SUFFIXES & {".eps", ".ps", ".pdf"}
+    assert not IMAGE_SUFFIXES & {".eps", ".ps", ".pdf"}
 
 
 def test_limits_come_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

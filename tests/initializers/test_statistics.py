@@ -13,14 +13,14 @@ import paramgen
 from paramgen.graphs.analysis.roles import linear_maps_of
 from paramgen.graphs.analysis.weight_roles import weight_roles_of
 from paramgen.hypernets.statistics import read_table
-from paramgen.hypernets.storage import pretrained
 from paramgen.initializers import initializer_of
 from paramgen.prediction import prepare
+from paramgen.storage.pretrained import pretrained_folder
 
 if TYPE_CHECKING:
     from conftest import Command
 
-SHIPPED = pretrained("statistics") / "table.json"
+SHIPPED = pretrained_folder("statistics") / "table.json"
 VIT = {"img_size": 32, "patch_size": 8, "embed_dim": 192, "depth": 3, "num_heads": 3, "num_classes": 10}
 TWO = {"kind": "statistics", "format_version": 1, "sources": {}, "std": {"query": [2.0], "position": [0.5]}}
 

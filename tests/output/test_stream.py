@@ -100,7 +100,7 @@ def test_pieces_are_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         return (tmp_path / "out" / "model.safetensors").read_bytes(), record["tensors"]
 
     monkeypatch.setattr(InitProgram, "chunks", counted)
-    monkeypatch.setattr(streaming, "PIECE", 64)
+    monkeypatch.setattr(streaming, "PIECE_ELEMENTS", 64)
     whole, record = written()
     assert in_pieces == []
     monkeypatch.setattr(streaming, "LARGE", 400)

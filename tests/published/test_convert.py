@@ -20,7 +20,7 @@ from paramgen.hypernets.encoders.graphormer import GraphormerConfig
 from paramgen.hypernets.hypernet import Hypernet
 from paramgen.hypernets.normalization import AsDecoded, FanIn, InitializerRange
 from paramgen.published.convert import PUBLISHED_FAMILIES, convert, load
-from paramgen.published.origin import RECORD
+from paramgen.published.origin import CONVERSION_RECORD
 from paramgen.published.reader import read
 from tests.support.published import hostile, published
 from tests.support.published.published import (
@@ -154,7 +154,7 @@ def test_all_families_are_tried() -> None:
 
 def test_the_record_says_where_a_hypernet_is_from(put: Callable[[bytes], Path], tmp_path: Path) -> None:
     converted = convert(put(CASES["logah for language"].data), tmp_path / "out")
-    record = json.loads((tmp_path / "out" / RECORD).read_text())
+    record = json.loads((tmp_path / "out" / CONVERSION_RECORD).read_text())
     assert record["sha256"] == converted.sha256
     assert record["bytes"] == (tmp_path / "checkpoint.pt").stat().st_size
     assert (record["family"], record["attention"], record["cutoff"]) == ("logah", "softmax", 250)
@@ -175,7 +175,7 @@ def test_the_command_and_python_convert_alike(put: Callable[[bytes], Path], tmp_
     done = command("convert", file.name, "--out", "there", "--json")
     assert done.status == 0, done.err
     assert json.loads(done.out) == {**converted.to_json(), "file": file.name, "folder": "there"}
-    assert (tmp_path / "here" / RECORD).read_bytes() == (tmp_path / "there" / RECORD).read_bytes()
+    assert (tmp_path / "here" / CONVERSION_RECORD).read_bytes() == (tmp_path / "there" / CONVERSION_RECORD).read_bytes()
 
 
 def test_half_precision_becomes_float32(put: Callable[[bytes], Path], tmp_path: Path) -> None:
@@ -357,13 +357,13 @@ def test_overwrite_replaces_what_was_converted_and_nothing_else(put: Callable[[b
         convert(path, out, overwrite=True)
     (out / "left.txt").unlink()
     assert convert(path, out, overwrite=True).family == "ghn2"
-    assert json.loads((out / RECORD).read_text())["family"] == "ghn2"
+    assert json.loads((out / CONVERSION_RECORD).read_text())["family"] == "ghn2"
     path = put(b"\x80\x02N.")
     with pytest.raises(ForeignError):
         convert(path, out, overwrite=True)
-    assert json.loads((out / RECORD).read_text())["family"] == "ghn2"
-    (out / RECORD).rename(out / "paramgen.json")  # as if predict had written it
-    with pytest.raises(OutputError, match=f"not converted by paramgen: it has no {RECORD}"):
+    assert json.loads((out / CONVERSION_RECORD).read_text())["family"] == "ghn2"
+    (out / CONVERSION_RECORD).rename(out / "paramgen.json")  # as if predict had written it
+    with pytest.raises(OutputError, match=f"not converted by paramgen: it has no {CONVERSION_RECORD}"):
         convert(put(CASES["ghn3 on the Hub"].data), out, overwrite=True)
     assert (out / "paramgen.json").exists()
 

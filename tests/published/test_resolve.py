@@ -18,7 +18,7 @@ from paramgen.errors import ForeignError, HypernetError, OptionError
 from paramgen.initializers import initializer_of
 from paramgen.published import convert as conversion
 from paramgen.published.convert import convert
-from paramgen.published.origin import RECORD, read_origin
+from paramgen.published.origin import CONVERSION_RECORD, read_origin
 from paramgen.published.resolve import resolve_hypernet
 from tests.support.hub.connected import connected, environment_of
 from tests.support.hub.faults import HALF
@@ -157,7 +157,7 @@ def test_a_published_file_on_disk_is_converted_like_by_the_command(file: Path, c
     assert prediction.rules["weight"] == "hypernet"
 
 
-@pytest.mark.parametrize("spoilt", ["model.safetensors", RECORD])
+@pytest.mark.parametrize("spoilt", ["model.safetensors", CONVERSION_RECORD])
 def test_what_was_spoilt_in_the_cache_is_converted_again(file: Path, caches: Path, spoilt: str) -> None:
     first = resolve_hypernet(str(file))
     (caches_of,) = caches.glob(f"*/{SHA256}")
@@ -179,15 +179,15 @@ def test_nothing_is_kept_of_a_conversion_that_fails(file: Path, caches: Path, mo
 
 @pytest.mark.parametrize("text", ["[]", "{}", '{"family": "ghn3", "file": 3}', "[" * 100_000, " " * 2_000_000])
 def test_a_hostile_record(tmp_path: Path, text: str) -> None:
-    (tmp_path / RECORD).write_text(text)
+    (tmp_path / CONVERSION_RECORD).write_text(text)
     with pytest.raises(ForeignError) as caught:
-        read_origin(tmp_path / RECORD, parameters=1)
+        read_origin(tmp_path / CONVERSION_RECORD, parameters=1)
     assert "\n" not in str(caught.value)
 
 
 def test_a_folder_without_a_record_has_no_origin(file: Path, tmp_path: Path) -> None:
     convert(file, tmp_path / "converted")
-    (tmp_path / "converted" / RECORD).unlink()
+    (tmp_path / "converted" / CONVERSION_RECORD).unlink()
     assert resolve_hypernet(str(tmp_path / "converted")).origin is None
 
 

@@ -9,8 +9,8 @@ from torch import nn
 
 import paramgen
 from paramgen.prediction import DTYPES
-from paramgen.registry.synonyms import CONTROLS, INITIALIZERS, known_dtype, known_init
-from paramgen.registry.synonyms import DTYPES as DTYPE_NAMES
+from paramgen.registry.synonyms import CONTROLS, INITIALIZER_SYNONYMS, known_dtype, known_init
+from paramgen.registry.synonyms import DTYPE_SYNONYMS as DTYPE_NAMES
 
 INITS = {
     "kaiming": "he",
@@ -39,7 +39,7 @@ def test_every_name_stands_for_an_initializer_and_hides_none() -> None:
 
     controls = {name for name in initializers.names() if issubclass(initializers.get(name), Control)}
     assert controls == set(CONTROLS)
-    for synonym, own in INITIALIZERS.items():
+    for synonym, own in INITIALIZER_SYNONYMS.items():
         assert initializer_of(synonym) == initializer_of(own)
         assert synonym not in initializers.names()
     assert initializer_of("kaiming_uniform").distribution == "uniform"  # type: ignore[attr-defined]

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from paramgen.errors import IncompleteStateError, OutputError
 from paramgen.storage import writer as module
-from paramgen.storage.plan import DTYPES, Entry, plan
+from paramgen.storage.plan import STORED_DTYPES, Entry, plan
 from paramgen.storage.writer import SafetensorsWriter, pieces
 
 STATE = {"weight": torch.arange(6.0).reshape(2, 3), "bias": torch.ones(2), "steps": torch.tensor(7)}
@@ -57,7 +57,7 @@ def states(program: st.DrawFn) -> dict[str, Tensor]:
     state = {}
     for number, name in enumerate(names):
         shape = program(st.lists(st.integers(0, 4), max_size=4))
-        dtype = program(st.sampled_from(list(DTYPES)))
+        dtype = program(st.sampled_from(list(STORED_DTYPES)))
         generator = torch.Generator().manual_seed(number)
         flat = torch.randint(0, 2 if dtype == torch.bool else 256, (*shape, dtype.itemsize), generator=generator)
         tensor = flat.to(torch.uint8).view(dtype).reshape(shape)
@@ -91,7 +91,7 @@ def test_every_file_is_read_back(state: dict[str, Tensor], random: Random, limit
 
 
 def test_every_dtype_stands_where_the_official_writer_puts_it(tmp_path: Path) -> None:
-    state = {f"slot{number}": torch.zeros(3, dtype=dtype) for number, dtype in enumerate(reversed([*DTYPES]))}
+    state = {f"slot{number}": torch.zeros(3, dtype=dtype) for number, dtype in enumerate(reversed([*STORED_DTYPES]))}
     write(state, tmp_path)
     assert (tmp_path / "model.safetensors").read_bytes() == save(state, {"format": "pt"})
 

@@ -28,7 +28,7 @@ def varint(number: int) -> bytes:
 
 
 def written(folder: Path, rows: list[dict[str, object]], **options: object) -> Path:
-    path = folder / table.NAME
+    path = folder / table.TABLE_FILE
     parquet.write_table(pyarrow.Table.from_pylist(rows), path, **options)
     return path
 

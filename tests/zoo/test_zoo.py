@@ -245,9 +245,9 @@ def test_a_table_that_grows_when_it_is_read_is_refused(tmp_path: Path, rows: int
     one = row(0, checkpoint(0), SHARDS[0]).to_json()
     columns = {name: pyarrow.array([value] * rows) for name, value in one.items()}
     columns["task"] = pyarrow.DictionaryArray.from_arrays(
-        pyarrow.array([0] * rows, type=pyarrow.int32()), pyarrow.array(["x" * (10 * module.MAX_TEXT)])
+        pyarrow.array([0] * rows, type=pyarrow.int32()), pyarrow.array(["x" * (10 * module.MAX_ZOO_TEXT)])
     )
-    parquet.write_table(pyarrow.table(columns), tmp_path / module.NAME, compression="zstd")
+    parquet.write_table(pyarrow.table(columns), tmp_path / module.TABLE_FILE, compression="zstd")
     with pytest.raises(ZooError, match="a text of more than"):
         module.read_rows(tmp_path)
 
@@ -261,13 +261,13 @@ def test_what_a_table_would_take_is_limited_by_its_footer_and_by_its_rows(
     from paramgen.zoo import table as module
 
     one = row(0, checkpoint(0), SHARDS[0]).to_json()
-    parquet.write_table(pyarrow.Table.from_pylist([one] * 500), tmp_path / module.NAME)
+    parquet.write_table(pyarrow.Table.from_pylist([one] * 500), tmp_path / module.TABLE_FILE)
     assert len(module.read_rows(tmp_path)) == 500
-    size = (tmp_path / module.NAME).stat().st_size
+    size = (tmp_path / module.TABLE_FILE).stat().st_size
     monkeypatch.setattr(module, "MAX_TABLE_BYTES", size)
     with pytest.raises(ZooError, match=r"bytes or .* rows once it is read"):
         module.read_rows(tmp_path)
-    monkeypatch.setattr(module, "MAX_COLUMNS", 5)
+    monkeypatch.setattr(module, "MAX_TABLE_COLUMNS", 5)
     with pytest.raises(ZooError, match="columns in"):
         module.read_rows(tmp_path)
 
@@ -279,6 +279,6 @@ def test_a_table_of_other_kinds_of_columns_is_refused(tmp_path: Path) -> None:
     from paramgen.zoo import table as module
 
     one = row(0, checkpoint(0), SHARDS[0]).to_json() | {"task": {"a": [[1.5]]}}
-    parquet.write_table(pyarrow.Table.from_pylist([one]), tmp_path / module.NAME)
+    parquet.write_table(pyarrow.Table.from_pylist([one]), tmp_path / module.TABLE_FILE)
     with pytest.raises(ZooError):
         module.read_rows(tmp_path)

@@ -13,7 +13,7 @@ from paramgen.errors import OptionError
 from paramgen.images.folders import folder_images, has_images
 from paramgen.images.sets import ImageSet
 
-ADVICE = (
+DATA_ADVICE = (
     "Type: --data FOLDER_OF_CLASS_FOLDERS (or a .tar of it), a text file, torchvision:CIFAR10?root=DIR, or "
     "datasets:NAME_OR_PATH"
 )
@@ -25,11 +25,11 @@ def open_data(spec: str) -> ImageSet | TextSet:
     if colon and kind in ("torchvision", "datasets") and not Path(spec).exists():
         name, options = split_spec(rest)
         if not name:
-            raise OptionError(f"--data {spec!r} names no data. {ADVICE}")
+            raise OptionError(f"--data {spec!r} names no data. {DATA_ADVICE}")
         return torchvision_images(name, options) if kind == "torchvision" else datasets_data(name, options)
     path = Path(spec)
     if not path.exists():
-        raise OptionError(f"--data {spec!r} does not exist. {ADVICE}")
+        raise OptionError(f"--data {spec!r} does not exist. {DATA_ADVICE}")
     if has_images(path):
         return folder_images(path)
     return folder_text(path)

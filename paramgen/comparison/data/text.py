@@ -14,11 +14,11 @@ from paramgen.architectures.processors import read_tokenizer, rows_of
 from paramgen.errors import OptionError
 from paramgen.language.tokenizers import train_tokenizer
 
-SUFFIXES: Final = frozenset((".txt", ".text", ".md"))
+TEXT_SUFFIXES: Final = frozenset((".txt", ".text", ".md"))
 TEST: Final = ("test", "val", "valid", "validation")
 MAX_TEXT_BYTES: Final = 1_000_000_000  # of one file, and of a folder
-HELD_OUT: Final = 0.1
-BYTES: Final = 256
+HELD_OUT_TEXT: Final = 0.1
+BYTE_VALUES: Final = 256
 
 
 @final
@@ -79,7 +79,7 @@ def read_texts(path: Path) -> list[str]:
 
 
 def _files(path: Path) -> list[Path]:
-    files = sorted(each for each in path.rglob("*") if each.suffix.lower() in SUFFIXES and each.is_file())
+    files = sorted(each for each in path.rglob("*") if each.suffix.lower() in TEXT_SUFFIXES and each.is_file())
     if not files:
         raise OptionError(
             f"{path} holds neither images ({{class}}/*.jpg) nor text (*.txt). Give a folder of class folders, "
@@ -92,12 +92,12 @@ def _files(path: Path) -> list[Path]:
 
 def held_out(name: str, texts: Sequence[str]) -> TextSet:
     """Keep the last tenth of each text for testing."""
-    cuts = [round((1 - HELD_OUT) * len(text)) for text in texts]
+    cuts = [round((1 - HELD_OUT_TEXT) * len(text)) for text in texts]
     return TextSet(
         name=name,
         train="\n".join(text[:cut] for text, cut in zip(texts, cuts, strict=True)),
         test="\n".join(text[cut:] for text, cut in zip(texts, cuts, strict=True)),
-        notes=(f"The last {HELD_OUT:.0%} of each text were held out for testing.",),
+        notes=(f"The last {HELD_OUT_TEXT:.0%} of each text were held out for testing.",),
     )
 
 
@@ -117,7 +117,7 @@ def tokenized(text: TextSet, tokenizer: str | None, vocabulary: int | None = Non
     if tokenizer is not None:
         return _tokens(text, read_tokenizer(tokenizer))
     train, test = (torch.frombuffer(bytearray(part.encode()), dtype=torch.uint8) for part in (text.train, text.test))
-    return _divided(train.long(), test.long(), vocabulary=BYTES, unit="byte")
+    return _divided(train.long(), test.long(), vocabulary=BYTE_VALUES, unit="byte")
 
 
 def _tokens(text: TextSet, reader: Any) -> Tokens:
@@ -128,7 +128,7 @@ def _tokens(text: TextSet, reader: Any) -> Tokens:
 
 def _divided(train: Int64[Tensor, " _"], test: Int64[Tensor, " _"], **about: Any) -> Tokens:
     """Keep the last tenth of the tokens to train on for choosing learning rates."""
-    cut = round((1 - HELD_OUT) * len(train))
+    cut = round((1 - HELD_OUT_TEXT) * len(train))
     return Tokens(train=train[:cut], validation=train[cut:], test=test, **about)
 
 

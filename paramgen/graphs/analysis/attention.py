@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, final
 
 from paramgen.graphs.analysis.roles import Flow
-from paramgen.graphs.ops import WEIGHTS
+from paramgen.graphs.ops import WEIGHT_OPS
 from paramgen.graphs.schema import Graph
 from paramgen.slots.manifest import Manifest
 
@@ -24,7 +24,7 @@ PROJECTION_NAMES: Final[Mapping[str, frozenset[str]]] = {
 HEAD_BY_HEAD: Final = frozenset(("query_key_value",))
 """Fused weights (GPT-NeoX, BLOOM) whose rows go q, k, v of the first head, then of the next; others go q, k, v."""
 
-MAX_HEADS: Final = 10_000
+MAX_HEADS_SEEN: Final = 10_000
 WIDEST: Final = 16
 """What is attended to is at most so many times as wide as all heads together."""
 
@@ -149,7 +149,7 @@ def _feeding(flow: Flow, end: int) -> list[int]:
     """Return the weights that data passes last before an attention, if all of them are linear."""
     through = _BETWEEN | {flow.op(end), "softmax"}
     met = flow.reach(flow.before, flow.before[end], through=through)
-    weights = sorted(node for node in met if flow.op(node) in WEIGHTS and flow.before[node])
+    weights = sorted(node for node in met if flow.op(node) in WEIGHT_OPS and flow.before[node])
     # A mask made with `x.new_zeros` leads past the queries to what x came from: that is no nearer than they are.
     weights = [node for node in weights if not any(flow.comes_from(other, node) for other in weights if other > node)]
     return weights if all(flow.op(node) == "linear" for node in weights) else []
@@ -173,7 +173,7 @@ def _whole(flow: Flow, weights: list[int], head_width: int) -> tuple[Share, ...]
 
 def _divides(head_width: int, out: int) -> bool:
     """Whether a weight's outputs are whole heads, and no more of them than any network has."""
-    return 0 < head_width <= out <= head_width * MAX_HEADS and out % head_width == 0
+    return 0 < head_width <= out <= head_width * MAX_HEADS_SEEN and out % head_width == 0
 
 
 def _fused(flow: Flow, index: int, head_width: int, heads: int | None) -> tuple[Share, ...] | None:

@@ -5,14 +5,14 @@ from math import log2
 from typing import Final, NamedTuple, final
 
 from paramgen.graphs.analysis.roles import Flow
-from paramgen.graphs.ops import NORMS, WEIGHTS
+from paramgen.graphs.ops import NORMS, WEIGHT_OPS
 from paramgen.graphs.schema import Graph
 
 _ACTIVATIONS: Final = frozenset(("relu", "gelu", "silu", "sigmoid", "tanh", "activation"))
 _ATTENTION: Final = frozenset(("attention", "softmax", "matmul"))
-_ENDS: Final = WEIGHTS | _ATTENTION | {"sum", "concat", "input", "output"}
+_ENDS: Final = WEIGHT_OPS | _ATTENTION | {"sum", "concat", "input", "output"}
 _KINDS: Final[Mapping[str, str]] = {"conv": "conv", "depthwise_conv": "dw", "dilated_conv": "conv", "linear": "pw"}
-NEAR: Final = 64
+NEAR_OPERATIONS: Final = 64
 """At most so many nodes are between a weight and the product that scales what it returns."""
 TOKENS: Final = "tokens"
 ROTARY: Final = "rotary"
@@ -114,12 +114,12 @@ class Neighbours:
     def next_weight(self, index: int) -> int | None:
         """Return the weight that a node's data enters next, if nothing else is in between."""
         met = self._met(index, ahead=True)
-        return met.node if met is not None and self.nodes[met.node].op in WEIGHTS else None
+        return met.node if met is not None and self.nodes[met.node].op in WEIGHT_OPS else None
 
     def owner_behind(self, product: int, factor: int, parts: Mapping[int, tuple[str, str]]) -> str | None:
         """Return the weight whose output a product, right behind it, multiplies by `factor`."""
         other = next((node for node in self.before[product] if node != factor), None)
-        for _ in range(NEAR):
+        for _ in range(NEAR_OPERATIONS):
             if other is None or other in parts:
                 break
             other = next(iter(self.before[other]), None)

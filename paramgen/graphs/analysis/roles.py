@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from paramgen.errors import GraphError
-from paramgen.graphs.ops import NORMS, WEIGHTS
+from paramgen.graphs.ops import NORMS, WEIGHT_OPS
 from paramgen.graphs.schema import Graph, Node
 from paramgen.slots.manifest import Manifest, Slot
 
@@ -44,7 +44,7 @@ For relu, gelu and silu it is E[f(z)^2]^(-1/2) of a standard normal z (He et al.
 tanh's is torch's, for saturation; nothing and sigmoid have none.
 """
 
-STEPS: Final = 40
+STEPS_PER_ELEMENT: Final = 40
 """Walks along a graph's edges have together at most so many steps for each of its nodes and edges, and some more."""
 STEPS_AT_LEAST: Final = 1_000_000
 
@@ -185,7 +185,7 @@ class Flow:
         for source, target in graph.edges.tolist():
             self.before[target].append(source)
             self.after[source].append(target)
-        self._left = STEPS * (len(graph.nodes) + len(graph.edges)) + STEPS_AT_LEAST
+        self._left = STEPS_PER_ELEMENT * (len(graph.nodes) + len(graph.edges)) + STEPS_AT_LEAST
         self._first: list[int | None] | None = None
 
     def step(self, steps: int = 1) -> None:
@@ -267,7 +267,7 @@ class Flow:
         """Return the weights behind which there is only what shapes the output."""
         outputs = [index for index, node in enumerate(self.nodes) if node.op == "output"]
         start = [source for index in outputs for source in self.before[index]]
-        return {node for node in self.reach(self.before, start, through=_TO_OUTPUT) if self.op(node) in WEIGHTS}
+        return {node for node in self.reach(self.before, start, through=_TO_OUTPUT) if self.op(node) in WEIGHT_OPS}
 
     def ends_of_branches(self) -> set[int]:
         """Return the last weights of residual branches.
@@ -303,7 +303,7 @@ class Flow:
             if node <= fork or node in met or self.op(node) in _ENDS_BRANCH:
                 continue
             met.add(node)
-            if self.op(node) in WEIGHTS:
+            if self.op(node) in WEIGHT_OPS:
                 found.add(node)
             else:
                 self.step(1 + len(self.before[node]))

@@ -39,7 +39,7 @@ def _row(
     return SlotRole(name, frozenset(operations.split()), range(least, most + 1), predicted, frozenset(enters.split()))
 
 
-ROLES: Final[tuple[SlotRole, ...]] = (
+SLOT_ROLES: Final[tuple[SlotRole, ...]] = (
     _row("weight of a linear map", "linear", 2, 2, predicted="weight"),
     _row("stacked linear maps", "linear", 3, 4, predicted="weight"),  # of experts, a matrix each
     _row("convolution", "conv", 3, 4, predicted="weight"),
@@ -62,7 +62,7 @@ ROLES: Final[tuple[SlotRole, ...]] = (
 
 def role_of(node: Node, following: Sequence[str] = ()) -> SlotRole | None:
     """Return the row that fits a node and the operations that it goes to; None where none does."""
-    for role in ROLES:
+    for role in SLOT_ROLES:
         fits = node.op in role.operations and len(node.shape) in role.dimensions
         if fits and (not role.enters or not role.enters.isdisjoint(following)):
             return role

@@ -16,7 +16,7 @@ from paramgen.errors import HypernetError
 from paramgen.graphs.views.view import View
 from paramgen.graphs.views.virtual_edges import MAX_CUTOFF
 from paramgen.hypernets.checks import check_view, within
-from paramgen.hypernets.encoders.graphormer import MAX_NODES
+from paramgen.hypernets.encoders.graphormer import MAX_ENCODED_NODES
 from paramgen.hypernets.encoders.shape_tables import channel_sizes, shape_rows, spatial_sizes
 
 
@@ -72,7 +72,7 @@ class GatedGnn(nn.Module):
 
     def forward(self, view: View) -> Float[Tensor, "nodes hidden"]:
         """Return one state per node."""
-        check_view(view, self.config.primitives, MAX_NODES)
+        check_view(view, self.config.primitives, MAX_ENCODED_NODES)
         device = self.primitive.weight.device
         distances = view.distances.to(device)
         states = self._embed(view)

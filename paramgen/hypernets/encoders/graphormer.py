@@ -14,7 +14,7 @@ from paramgen.graphs.views.virtual_edges import MAX_CUTOFF
 from paramgen.hypernets.checks import check_view, within
 from paramgen.hypernets.encoders.shape_tables import channel_sizes, shape_rows, spatial_sizes
 
-MAX_NODES: Final = 8192  # attention is quadratic: 8 heads on more nodes would need over 2 GB per tensor
+MAX_ENCODED_NODES: Final = 8192  # attention is quadratic: 8 heads on more nodes would need over 2 GB per tensor
 EDGE_CODES: Final = MAX_CUTOFF + 3  # a distance d has code d + 2; the first two are kept for padding
 _MAX_DEGREE: Final = 100
 _MAX_DISTANCE: Final = 1000
@@ -108,7 +108,7 @@ class Graphormer(nn.Module):
         )
 
     def _validate(self, view: View) -> None:
-        check_view(view, self.config.primitives, MAX_NODES)
+        check_view(view, self.config.primitives, MAX_ENCODED_NODES)
         if int(view.distances.max()) > MAX_CUTOFF:
             raise HypernetError(f"A distance of {int(view.distances.max())}; allowed are 0 to {MAX_CUTOFF}.")
 

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from paramgen._optional import require
 from paramgen.modelcard.pictures.canvas import EXTRA, INK, sheet
-from paramgen.modelcard.pictures.layers import COLOURS, WORDS, Layer, evenly, label
+from paramgen.modelcard.pictures.layers import KIND_COLOURS, WORDS, Layer, evenly, label
 
-MAX_COLUMNS: Final = 320
+MAX_SHOWN_LAYERS: Final = 320
 SAMPLE: Final = 1 << 15  # values of a layer
 SHARES: Final = (0.998, 0.98, 0.90, 0.70, 0.50, 0.25)
 """Of the values, inside each band, from the outermost; the median is the middle."""
@@ -21,21 +21,21 @@ _WIDE: Final = 6.0  # the widest layer over the narrowest that a linear axis sti
 
 def distributions(layers: Sequence[Layer]) -> bytes:
     """Return the picture as PNG."""
-    shown = evenly(layers, MAX_COLUMNS)
+    shown = evenly(layers, MAX_SHOWN_LAYERS)
     bands = torch.stack([bands_of(layer.stored.sampled(SAMPLE)) for layer in shown])  # (layers, bands + 1 + bands)
     width = min(14.0, max(7.6, 2.2 + 0.16 * len(shown)))
     count = f"{len(layers):,}" if len(shown) == len(layers) else f"{len(shown):,} of {len(layers):,}"
     subtitle = f"{count} layers from input to output; bands hold 25 to 99.8 % of the values, white is the median"
     with sheet(width, 4.6, "Weights of each layer along the depth", subtitle) as (figure, content):
         panel = figure.subplots()
-        for kind, colour in COLOURS.items():
+        for kind, colour in KIND_COLOURS.items():
             places = [place for place, layer in enumerate(shown) if layer.kind == kind]
             if places:
                 _columns(panel, places, bands[places], colour)
                 panel.plot([], [], color=colour, linewidth=7, solid_capstyle="butt", label=WORDS[kind])
         _scale(panel, bands)
         _blocks(panel, shown, apart=_TICK * len(shown) / (width - 1.3))
-        figure.legend(loc="outside lower center", ncols=len(COLOURS), frameon=False, handlelength=0.9)
+        figure.legend(loc="outside lower center", ncols=len(KIND_COLOURS), frameon=False, handlelength=0.9)
     return content.getvalue()
 
 

@@ -8,7 +8,7 @@ from typing import Final, Literal, final
 from paramgen.storage.reading import Stored
 
 LayerKind = Literal["attention", "linear", "convolution", "table"]
-COLOURS: Final[dict[LayerKind, str]] = {
+KIND_COLOURS: Final[dict[LayerKind, str]] = {
     "attention": "#e8743b",
     "linear": "#7c5cf0",
     "convolution": "#3b82f6",
@@ -22,7 +22,7 @@ WORDS: Final[dict[LayerKind, str]] = {
     "convolution": "convolutions",
     "table": "embeddings and tables",
 }
-MAX_LABEL: Final = 16
+MAX_LAYER_LABEL: Final = 16
 _NUMBER: Final = re.compile(r"(\d+)")
 _TABLE: Final = re.compile(r"embed|token|(^|[._])(pos|wte|wpe)|position|table", re.IGNORECASE)
 _MAP: Final = re.compile(r"linear|proj|dense|mlp|expert", re.IGNORECASE)
@@ -73,7 +73,7 @@ def label(name: str) -> str:
     """Return the end of a name, in letters that every font has."""
     shown = "".join(letter if letter.isascii() and letter.isprintable() else "?" for letter in name)
     end = ".".join(shown.split(".")[-2:])
-    return end if len(end) <= MAX_LABEL else f"...{end[3 - MAX_LABEL :].lstrip('.')}"
+    return end if len(end) <= MAX_LAYER_LABEL else f"...{end[3 - MAX_LAYER_LABEL :].lstrip('.')}"
 
 
 def kind_of(name: str, shape: Sequence[int]) -> LayerKind:

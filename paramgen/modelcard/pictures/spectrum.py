@@ -13,8 +13,8 @@ from torch import Tensor
 from paramgen.slots.init_program import one_thread
 
 RANKS: Final = 101
-SMALL: Final = 512  # the shorter side of a matrix whose square is decomposed
-STEPS: Final = 40
+SMALL_SIDE: Final = 512  # the shorter side of a matrix whose square is decomposed
+MAX_LANCZOS: Final = 40
 PROBES: Final = 3
 
 
@@ -29,7 +29,7 @@ def spectrum(matrix: Tensor) -> Tensor | None:
     scale = float(torch.linalg.vector_norm(matrix, dtype=torch.float64)) / len(matrix) ** 0.5
     if not scale or not torch.isfinite(torch.tensor(scale)):
         return None
-    if len(matrix) <= SMALL:
+    if len(matrix) <= SMALL_SIDE:
         wide = matrix.double()
         values = torch.linalg.eigvalsh(wide @ wide.T).clamp(min=0).sqrt()
         return _over_ranks(values, torch.full_like(values, 1 / len(values))) / scale
@@ -45,9 +45,9 @@ def _quadrature(matrix: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _lanczos(matrix: Tensor, start: Tensor) -> Tensor:
-    """Return the tridiagonal matrix of at most `STEPS` steps with the square of `matrix`, each made orthogonal."""
+    """Return the tridiagonal matrix of up to `MAX_LANCZOS` steps with the square of `matrix`, made orthogonal."""
     basis, diagonal, beside = [start], [], []
-    for _ in range(STEPS):
+    for _ in range(MAX_LANCZOS):
         image = (matrix @ (matrix.T @ basis[-1].float())).double()
         diagonal.append(float(image @ basis[-1]))
         known = torch.stack(basis)

@@ -30,7 +30,7 @@ from paramgen.comparison.results import (
 )
 from paramgen.comparison.run_record import RunRecord
 from paramgen.comparison.runs import RunId
-from paramgen.initializers.auto import CONTROLS
+from paramgen.initializers.auto import MEASURED_CONTROLS
 
 ROOT = Path(__file__).parents[3]
 PROTOCOL = Protocol(steps=2, seeds=1, lr=1e-3, batch=4, evaluations=2, test_examples=8)
@@ -158,7 +158,7 @@ def test_simple_initializations_stay_when_the_hypernet_changes(
     compared.clear()
     described: Mapping[str, Any] = {"hypernet": "another", "sha256": "other"}
     other = VisionBenchmark(tmp_path, PROTOCOL, [data], hypernet="hypernet")
-    other._described |= dict.fromkeys(("hypernet", *CONTROLS), dict(described))
+    other._described |= dict.fromkeys(("hypernet", *MEASURED_CONTROLS), dict(described))
     assert other.result()["rows"] == []
     assert other.run([own_cnn()], INITS, until=FOREVER)
     assert compared == ["own-cnn hypernet", "own-cnn matched:hypernet", "own-cnn shuffled:hypernet"]
@@ -175,7 +175,7 @@ def test_a_result_of_the_same_is_taken_over(
     earlier = {**result, "hypernet": {"sha256": "of another"}} if trained_anew else result
     table = VisionBenchmark(tmp_path / "next", PROTOCOL, [data], hypernet="hypernet", known=[earlier])
     assert table.run([own_cnn()], INITS, until=FOREVER)
-    anew = [f"own-cnn {init}" for init in ("hypernet", *CONTROLS)]
+    anew = [f"own-cnn {init}" for init in ("hypernet", *MEASURED_CONTROLS)]
     assert compared == (anew if trained_anew else [])
     assert table.result()["rows"] == result["rows"] and table.result()["known"][0]["rows"] == ["arrays own-cnn"]
 

@@ -16,9 +16,9 @@ def parts(prediction: Prediction) -> Any:
 
 
 def test_the_tables_name_only_what_a_graph_can_hold() -> None:
-    from paramgen.graphs.ops import VOCABULARY, WEIGHTS
+    from paramgen.graphs.ops import VOCABULARY, WEIGHT_OPS
 
-    assert set(KINDS) | {"embedding", "recurrent"} == WEIGHTS
+    assert set(KINDS) | {"embedding", "recurrent"} == WEIGHT_OPS
     assert set(GAINS) - {""} <= set(VOCABULARY)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from paramgen.graphs.analysis.slot_roles import ROLES, elements_by_role, role_of
+from paramgen.graphs.analysis.slot_roles import SLOT_ROLES, elements_by_role, role_of
 from paramgen.graphs.ops import VOCABULARY
 from paramgen.graphs.schema import Graph, Node
 from paramgen.prediction import describe
@@ -50,7 +50,7 @@ def test_every_parameter_has_its_role() -> None:
 
 
 def test_rows_are_of_the_vocabulary_and_can_be_met() -> None:
-    for role in ROLES:
+    for role in SLOT_ROLES:
         assert role.operations <= set(VOCABULARY) and role.enters <= set(VOCABULARY)
         shape = (2,) * role.dimensions[0]
         found = {role_of(Node(op=op, name="", slot="", shape=shape), tuple(role.enters)) for op in role.operations}

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from paramgen.modelcard.pictures.spectrum import RANKS, SMALL, spectrum
+from paramgen.modelcard.pictures.spectrum import RANKS, SMALL_SIDE, spectrum
 
 
 def drawn(*shape: int) -> torch.Tensor:
@@ -21,7 +21,7 @@ def test_a_small_matrix_is_decomposed(shape: tuple[int, int]) -> None:
     assert bool((found.diff() <= 1e-9).all())
 
 
-@pytest.mark.parametrize("shape", [(SMALL + 100, SMALL + 100), (SMALL + 50, 1200)])
+@pytest.mark.parametrize("shape", [(SMALL_SIDE + 100, SMALL_SIDE + 100), (SMALL_SIDE + 50, 1200)])
 def test_of_a_large_one_few_products_tell_the_same(shape: tuple[int, int]) -> None:
     matrix = drawn(*shape)
     matrix[0] *= 20  # one direction that is stretched much more than the others
@@ -34,7 +34,7 @@ def test_of_a_large_one_few_products_tell_the_same(shape: tuple[int, int]) -> No
     assert float(found[0]) == pytest.approx(float(expected[0]), rel=0.01)
 
 
-@pytest.mark.parametrize("shape", [(SMALL + 88, SMALL + 88), (20, 30), (1, 700)])
+@pytest.mark.parametrize("shape", [(SMALL_SIDE + 88, SMALL_SIDE + 88), (20, 30), (1, 700)])
 def test_an_orthogonal_matrix_is_flat(shape: tuple[int, int]) -> None:
     matrix = torch.linalg.qr(drawn(*shape[::-1]))[0].T
     found = spectrum(3 * matrix)

@@ -4,7 +4,7 @@ from typing import Final
 
 from paramgen.graphs.views.published.draft import Draft, Record
 
-LLAMA: Final = "transformers.models.llama.modeling_llama.LlamaPreTrainedModel"
+LLAMA_CLASS: Final = "transformers.models.llama.modeling_llama.LlamaPreTrainedModel"
 _SUM: Final = Record("AddBackward0")
 
 

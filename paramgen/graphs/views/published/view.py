@@ -76,7 +76,7 @@ def published_graph(
 
 def _reduce(draft: Draft, module: nn.Module, family: PrimitiveSet) -> None:
     """Keep the nodes that the published vocabulary has, in the direction of the data."""
-    if family == "logah_gpt" and is_a(module, llama.LLAMA):
+    if family == "logah_gpt" and is_a(module, llama.LLAMA_CLASS):
         order_weights(draft, again=True, anywhere=True)
         filter_unsupported(draft, family)
         llama.order_softmax(draft)
