@@ -44,7 +44,7 @@ def card(
         folder: What `write` made.
         pictures: Draw weights, singular values and graph beside it.
         repo: The Hub's repository, `owner/name`, from which the card is to say how to load it.
-        overwrite: Replace a card that was edited.
+        overwrite: Replace a card, and pictures, that were edited.
 
     """
     from paramgen.output.card import write_card

@@ -19,7 +19,9 @@ def card(
         str | None,
         typer.Option("--repo", metavar="ORG/NAME", help="Say how to load it from this repository of the Hub."),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a card that was edited.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a card or pictures that were edited.")
+    ] = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:

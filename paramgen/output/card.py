@@ -22,6 +22,7 @@ from paramgen.registry.repository_names import is_repository
 from paramgen.storage.folder import write_bytes
 from paramgen.storage.reading import stored
 from paramgen.storage.seal import CARD, is_edited
+from paramgen.storage.unaltered import stands_in_our_card
 
 FIGURES: Final = "figures"
 MAX_CARD_BYTES: Final = 10_000_000
@@ -39,7 +40,7 @@ def write_card(
         folder: What predict wrote.
         pictures: Whether to draw weights, singular values and graph beside it.
         repo: The Hub's repository that the folder goes to: the card says how to load it from there.
-        overwrite: Replace a card that somebody else wrote or edited.
+        overwrite: Replace a card, and pictures, that somebody else made or edited.
 
     """
     record = read_report(folder)
@@ -54,6 +55,7 @@ def write_card(
     name = Path(os.path.abspath(folder)).name
     card_text(record, config, name)  # what cannot be described is not drawn either
     made, shown, notes = _pictures(folder, record, config) if pictures else ({}, [], [])
+    _refuse_edited_pictures(folder, made, overwrite)
     card = card_text(record, config, name, repo=repo, pictures=shown, notes=notes)
     contents = {**made, CARD: card.encode("utf-8")}
     for file, content in contents.items():
@@ -72,6 +74,16 @@ def _refuse_edited(folder: Path, overwrite: bool) -> None:
     edited = not file.is_file() or file.stat().st_size > MAX_CARD_BYTES
     if edited or is_edited(file.read_text(encoding="utf-8", errors="replace")):
         raise OutputError(f"{str(file)!r} was edited since paramgen made it. Type --overwrite to lose that.")
+
+
+def _refuse_edited_pictures(folder: Path, made: Mapping[str, bytes], overwrite: bool) -> None:
+    """Refuse to replace a picture that is neither the one that our card names nor the same as the new one."""
+    for name, content in made.items():
+        file = folder / name
+        if overwrite or not file.exists() or (file.is_file() and stands_in_our_card(name, file, folder / CARD)):
+            continue
+        if not file.is_file() or file.stat().st_size != len(content) or file.read_bytes() != content:
+            raise OutputError(f"{str(file)!r} was edited since paramgen drew it. Type --overwrite to lose that.")
 
 
 def _pictures(

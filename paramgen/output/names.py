@@ -4,7 +4,6 @@ import fnmatch
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -104,13 +103,9 @@ def known_of_shipped(folder: Path) -> dict[str, Any]:
 
 def elements_of(folder: Path) -> int:
     """Count the elements of all weights of a folder by their files' heads."""
-    from safetensors import safe_open
+    from paramgen.storage.reading import stored
 
-    count = 0
-    for file in sorted(folder.rglob("*.safetensors")):
-        with safe_open(file, framework="pt") as opened:
-            count += sum(prod(opened.get_slice(name).get_shape()) for name in opened.keys())  # noqa: SIM118
-    return count
+    return sum(entry.elements for file in sorted(folder.rglob("*.safetensors")) for entry in stored(file))
 
 
 def _first_line(kind: type) -> str:

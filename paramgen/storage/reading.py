@@ -128,6 +128,10 @@ def weight_files(folder: Path) -> list[Path]:
         raise CheckError(
             f"There is no safetensors file in {str(folder)!r}. Type the folder that predict or a library wrote."
         )
+    for file in files:
+        if not file.is_file():
+            what = "leads nowhere" if file.is_symlink() else "is no regular file"
+            raise CheckError(f"{file} cannot be read: it {what}. Get it again.")
     return files
 
 

@@ -68,7 +68,7 @@ def _is_as_written(name: str, path: Path, record: Mapping[str, Any], folder: Pat
         return not name.endswith(".safetensors") or _holds(path, tensors)
     if name == CARD:
         return _is_our_card(path)
-    return name in PICTURES and path.is_file() and _stands_in_our_card(name, path, folder / CARD)
+    return name in PICTURES and path.is_file() and stands_in_our_card(name, path, folder / CARD)
 
 
 def _is_our_card(path: Path) -> bool:
@@ -77,7 +77,8 @@ def _is_our_card(path: Path) -> bool:
     return not is_edited(path.read_text(encoding="utf-8", errors="replace"))
 
 
-def _stands_in_our_card(name: str, path: Path, card: Path) -> bool:
+def stands_in_our_card(name: str, path: Path, card: Path) -> bool:
+    """Whether a picture is the one, byte for byte, that a card names; never where the card was edited."""
     return _is_our_card(card) and seal_of(name, cached_sha256(path)) in card.read_text(
         encoding="utf-8", errors="replace"
     )

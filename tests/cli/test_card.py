@@ -61,6 +61,22 @@ def test_an_edited_card_is_kept(command: "Command", folder: Path) -> None:
     assert command("card", "out", "--overwrite").status == 0 and not is_edited(file.read_text())
 
 
+def test_an_edited_picture_is_kept(command: "Command", folder: Path) -> None:
+    pytest.importorskip("matplotlib")
+    assert command("card", "out", "--pictures", "--quiet").status == 0
+    drawn = {file.name: file.read_bytes() for file in (folder / "figures").iterdir()}
+    card = (folder / "README.md").read_text()
+    assert command("card", "out", "--pictures", "--quiet").status == 0  # as our card names them
+    assert command("card", "out", "--quiet").status == 0  # which names none of them any more
+    assert command("card", "out", "--pictures", "--quiet").status == 0  # the same are drawn again
+    (folder / "figures" / "graph.svg").write_text(mine := "<svg><!-- my own --></svg>")
+    refused = command("card", "out", "--pictures").refusal
+    assert "graph.svg' was edited" in refused and "--overwrite" in refused
+    assert (folder / "figures" / "graph.svg").read_text() == mine and (folder / "README.md").read_text() == card
+    assert command("card", "out", "--pictures", "--overwrite").status == 0
+    assert {file.name: file.read_bytes() for file in (folder / "figures").iterdir()} == drawn
+
+
 @pytest.mark.parametrize("name", ["README.md", "figures", "figures/graph.svg"])
 def test_links_lead_nowhere(command: "Command", folder: Path, tmp_path: Path, name: str) -> None:
     (target := tmp_path / "elsewhere").mkdir()

@@ -1,7 +1,9 @@
 """Weights files of anybody: what safetensors' own reader lets through, and what a module cannot take."""
 
 import json
+import os
 import struct
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -50,3 +52,20 @@ def test_a_module_that_is_trained_takes_no_whole_numbers(tmp_path: Path, dtype: 
     with pytest.raises(CheckError, match="cannot be trained"):
         paramgen.load(written(tmp_path, header, b"\1" * 8 * width), module)
     assert torch.equal(module.weight, before)
+
+
+def test_what_cannot_be_read_is_not_said_to_be_absent(tmp_path: Path) -> None:
+    weights = tmp_path / "model.safetensors"
+    cases: tuple[tuple[Callable[[], object], str], ...] = (
+        (lambda: weights.symlink_to("blob"), "leads nowhere"),
+        (weights.mkdir, "is no regular file"),
+        (lambda: os.mkfifo(weights), "is no regular file"),
+        (lambda: weights.write_bytes(b"\xff" * 7 + b"\x7f{}"), "header too large"),
+        (lambda: weights.write_bytes(b""), "header too small"),
+    )
+    for make, said in cases:
+        make()
+        with pytest.raises(CheckError, match=said) as refused:
+            stored(tmp_path)
+        assert "model.safetensors" in str(refused.value)
+        weights.rmdir() if weights.is_dir() else weights.unlink()
