@@ -9,9 +9,9 @@ from paramgen.errors import HypernetError, one_line
 from paramgen.graphs.analysis.weight_roles import WEIGHT_ROLES, WeightRole
 from paramgen.storage.json_file import read_json_object
 
-KIND: Final = "statistics"
-FORMAT_VERSION: Final = 1
-MAX_TABLE_BYTES: Final = 1_000_000
+STATISTICS_KIND: Final = "statistics"
+STATISTICS_VERSION: Final = 1
+MAX_STATISTICS_BYTES: Final = 1_000_000
 MAX_KNOTS: Final = 100
 MAX_RELATIVE_STD: Final = 100.0
 
@@ -45,9 +45,9 @@ class StatisticsTable:
             HypernetError: A key is missing or unknown, or a number is out of bounds.
         """
         wanted = {"kind", "format_version", "sources", "std"}
-        if data.keys() != wanted or (data["kind"], data["format_version"]) != (KIND, FORMAT_VERSION):
+        if data.keys() != wanted or (data["kind"], data["format_version"]) != (STATISTICS_KIND, STATISTICS_VERSION):
             raise HypernetError(
-                f"{file} is no table of statistics, of version {FORMAT_VERSION}: it has {one_line(sorted(data))}. "
+                f"{file} is no table of statistics, of version {STATISTICS_VERSION}: it has {one_line(sorted(data))}. "
                 "Leave it out: --init statistics"
             )
         std = data["std"]
@@ -60,7 +60,12 @@ class StatisticsTable:
     def to_json(self) -> dict[str, Any]:
         """Return what `from_json` reads."""
         std = {role: list(knots) for role, knots in self.std.items()}
-        return {"kind": KIND, "format_version": FORMAT_VERSION, "sources": dict(self.sources), "std": std}
+        return {
+            "kind": STATISTICS_KIND,
+            "format_version": STATISTICS_VERSION,
+            "sources": dict(self.sources),
+            "std": std,
+        }
 
 
 def read_table(file: Path) -> StatisticsTable:
@@ -69,7 +74,7 @@ def read_table(file: Path) -> StatisticsTable:
     Raises:
         HypernetError: It is too large or no such table.
     """
-    return StatisticsTable.from_json(read_json_object(file, most=MAX_TABLE_BYTES, error=HypernetError), file)
+    return StatisticsTable.from_json(read_json_object(file, most=MAX_STATISTICS_BYTES, error=HypernetError), file)
 
 
 def _known(role: str, file: object) -> WeightRole:

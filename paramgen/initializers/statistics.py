@@ -28,7 +28,7 @@ from paramgen.storage.digest import cached_sha256
 from paramgen.storage.pretrained import pretrained_folder
 
 STATISTICS: Final = "statistics"
-TABLE: Final = "table.json"
+STATISTICS_TABLE: Final = "table.json"
 
 
 @final
@@ -86,7 +86,7 @@ class Statistics(Initializer):
 
     @property
     def _file(self) -> Path:
-        file = Path(self.path) if self.path else pretrained_folder(STATISTICS) / TABLE
+        file = Path(self.path) if self.path else pretrained_folder(STATISTICS) / STATISTICS_TABLE
         if not file.is_file():
             raise OptionError(f"There is no file {one_line(repr(self.path))}. Type: --init statistics")
         return file

@@ -72,7 +72,7 @@ class _Stream:
         """Draw, measure and write a slot whose draw can be made piece by piece."""
         assert slot.program is not None
         dtype = self._prediction.dtype_of(slot)
-        statistics = Statistics(slot.shape, dtype)
+        statistics = TensorStatistics(slot.shape, dtype)
 
         def parts(drawn: Iterator[Tensor]) -> Iterator[Tensor]:
             for part in drawn:
@@ -122,7 +122,7 @@ class _Stream:
         layout, manifest = self._prediction.architecture.layout, self._prediction.architecture.manifest
         return manifest.names_of(name) if layout.tied == "each" else (name,)
 
-    def _keep(self, name: str, statistics: "Statistics") -> None:
+    def _keep(self, name: str, statistics: "TensorStatistics") -> None:
         shares = self._prediction.shares.get(name)
         filled = {"filled_elements": dict(shares)} if shares else {}
         record = {"rule": self._prediction.rules[name], **filled, **statistics.to_json()}
@@ -138,7 +138,7 @@ class _Stream:
 
 
 @final
-class Statistics:
+class TensorStatistics:
     """Mean, standard deviation and digest of a tensor that comes piece by piece, in row-major order.
 
     Those of complex numbers are of their real and imaginary parts, taken together.
@@ -191,9 +191,9 @@ class Statistics:
         }
 
 
-def statistics_of(tensor: Tensor) -> Statistics:
+def statistics_of(tensor: Tensor) -> TensorStatistics:
     """Return the statistics of a whole tensor."""
-    statistics = Statistics(tuple(tensor.shape), tensor.dtype)
+    statistics = TensorStatistics(tuple(tensor.shape), tensor.dtype)
     for piece in pieces(tensor, PIECE_ELEMENTS) if tensor.numel() else ():
         statistics.add(piece)
     return statistics
