@@ -86,7 +86,9 @@ def finals_figure(rows: Sequence[Row], kinds: Mapping[str, str] = ENDS) -> str:
             )
         axes.set_yticks(places, [row["network"] for row in ordered])
         axes.set_xlabel("test accuracy at the end, % (± over seeds)")
-        figure.legend(loc="outside upper right", ncols=min(3, 6 - len(kinds)), frameon=False, columnspacing=1, handletextpad=0.3)
+        figure.legend(
+            loc="outside upper right", ncols=min(3, 6 - len(kinds)), frameon=False, columnspacing=1, handletextpad=0.3
+        )
         return _svg(figure, f"finals {' '.join(kinds)}")
 
 
