@@ -1,9 +1,11 @@
 """One picture: which files are opened, how large they may be, and how one becomes pixels of a given size."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import PurePath
-from typing import Any, Final, Literal
+from threading import Condition
+from typing import Any, Final, Literal, final
 
 import numpy as np
 from jaxtyping import UInt8
@@ -17,6 +19,9 @@ IMAGE_SUFFIXES: Final = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".gif", ".we
 MAX_FILES: Final = 5_000_000  # of a folder or a tar
 MAX_PICTURE_BYTES: Final = 20_000_000  # of one file
 MAX_PIXELS: Final = 50_000_000  # of one image: a decompression bomb stops here
+MAX_DECODED: Final = 1_200_000_000  # bytes that all pictures being decoded take at one time, in all threads
+_PER_PIXEL: Final = 14  # bytes, measured: decoded, turned upright and converted, of four each
+_IN_THE_DECODER: Final = 8  # bytes of a pixel that a progressive JPEG and a WebP take beside that, however small made
 _WRONG: Final = (OSError, ValueError, SyntaxError, EOFError)  # what Pillow's readers raise at broken files
 
 Scaling = Literal["bicubic", "area"]
@@ -37,6 +42,35 @@ def refuse_size(name: str, size: int) -> None:
 def ready(extra: str = "compare") -> None:
     """Make Pillow know its formats by name; without it, say which extra brings it."""
     require("PIL.Image", extra=extra).init()
+
+
+@final
+class _Memory:
+    """Memory that threads share: who needs more than is left waits until others are done."""
+
+    def __init__(self, nbytes: int) -> None:
+        self._left = nbytes
+        self._changed = Condition()
+
+    @contextmanager
+    def taken(self, nbytes: int) -> Iterator[None]:
+        with self._changed:
+            self._changed.wait_for(lambda: nbytes <= self._left)
+            self._left -= nbytes
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._left += nbytes
+                self._changed.notify_all()
+
+
+_MEMORY: Final = _Memory(MAX_DECODED)
+
+
+def decoded_bytes(image: Any) -> int:
+    """Return how many bytes a picture keeps from now on: those of a file, or the pixels of what Pillow has opened."""
+    return len(image) if isinstance(image, bytes) else 4 * int(image.width) * int(image.height)
 
 
 def size_of(image: Any, name: str) -> tuple[int, int]:
@@ -75,13 +109,15 @@ def fitted(
         picture = pillow.open(BytesIO(image), formats=FORMATS) if isinstance(image, bytes) else image
         if picture.width * picture.height > MAX_PIXELS:
             raise OptionError(f"{name} has {picture.width}x{picture.height} pixels; allowed are {MAX_PIXELS:,}.")
+        within = picture.width * picture.height * _IN_THE_DECODER
         # JPEG decodes small pictures of large ones faster; twice the size leaves the rest to the scaling.
         picture.draft("RGB", (2 * max(width for *_, width in shapes), 2 * max(height for _, height, _ in shapes)))
-        upright = ops.exif_transpose(picture)
-        found = [
-            np.asarray(ops.fit(upright.convert(_mode(channels)), (width, height), method=method), dtype=np.uint8)
-            for channels, height, width in shapes
-        ]
+        with _MEMORY.taken(within + picture.width * picture.height * _PER_PIXEL):
+            upright = ops.exif_transpose(picture)
+            found = [
+                np.asarray(ops.fit(upright.convert(_mode(channels)), (width, height), method=method), dtype=np.uint8)
+                for channels, height, width in shapes
+            ]
     except (*_WRONG, pillow.DecompressionBombError) as error:
         raise _unreadable(name, error) from error
     return [array[None] if array.ndim == 2 else array.transpose(2, 0, 1) for array in found]

@@ -15,12 +15,12 @@ from jaxtyping import Int64, UInt8
 from torch import Tensor
 
 from paramgen.errors import OptionError
-from paramgen.images.pictures import Scaling, fitted, ready
+from paramgen.images.pictures import Scaling, decoded_bytes, fitted, ready
 from paramgen.storage.folder import transaction
 
 MAX_ARRAY: Final = 16_000_000_000  # bytes
 _CHUNK: Final = 512  # images that are read before they are decoded
-_CHUNK_BYTES: Final = 256_000_000  # of these
+_CHUNK_BYTES: Final = 256_000_000  # of these, as files or, where a library has decoded them, as pixels
 
 
 @final
@@ -156,7 +156,7 @@ def _chunks(stream: Iterator[tuple[str, Any]]) -> Iterator[list[tuple[str, Any]]
     nbytes = 0
     for name, image in stream:
         chunk.append((name, image))
-        nbytes += len(image) if isinstance(image, bytes) else 0
+        nbytes += decoded_bytes(image)
         if len(chunk) == _CHUNK or nbytes > _CHUNK_BYTES:
             yield chunk
             chunk, nbytes = [], 0

@@ -1,15 +1,19 @@
 """What is opened as an image, and what one becomes."""
 
+import time
+from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
+from threading import Lock
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 from paramgen.errors import OptionError
-from paramgen.images import batch, pictures
+from paramgen.images import batch, pictures, sets
 from paramgen.images.batch import image_files, load_images
 from paramgen.images.folders import folder_images
 from paramgen.images.pictures import IMAGE_SUFFIXES, fitted, ready
@@ -85,3 +89,54 @@ def test_images_are_found_below(tmp_path: Path) -> None:
     for name in ("b/1.png", "a.JPG", "notes.txt", ".hidden.png"):
         (tmp_path / name).write_bytes(b"")
     assert [file.name for file in image_files(tmp_path)] == ["a.JPG", "1.png"]
+
+
+def test_many_large_pictures_are_decoded_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eight threads, and memory for two pictures: no third is decoded before one of these is done."""
+    ready()
+    size, fit, lock = 40, ImageOps.fit, Lock()
+    alive, most = 0, 0
+
+    def watched(*args: Any, **kwargs: Any) -> Any:
+        nonlocal alive, most
+        with lock:
+            alive += 1
+            most = max(most, alive)
+        time.sleep(0.02)  # in which the other threads would begin
+        with lock:
+            alive -= 1
+        return fit(*args, **kwargs)
+
+    monkeypatch.setattr(ImageOps, "fit", watched)
+    monkeypatch.setattr(sets.os, "cpu_count", lambda: 8)
+    each = size * size * (pictures._PER_PIXEL + pictures._IN_THE_DECODER)
+    monkeypatch.setattr(pictures, "_MEMORY", pictures._Memory(2 * each + each // 2))
+    image = stored(Image.new("RGB", (size, size), (200, 30, 40)), "PNG")
+    split = sets.Split(labels=[0] * 24, read=lambda indices: ((str(index), image) for index in indices))
+    (pixels,) = sets.decode(split, range(24), [(3, 8, 8)], "it")
+    assert most == 2 and len(pixels) == 24 and (pixels[:, 0] == 200).all()
+
+
+def test_the_largest_picture_alone_fits_into_the_memory_for_decoding() -> None:
+    """Or it would be waited for without an end."""
+    assert pictures.MAX_PIXELS * (pictures._PER_PIXEL + pictures._IN_THE_DECODER) <= pictures.MAX_DECODED
+
+
+def test_what_could_not_be_decoded_gives_its_memory_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    ready()
+    whole = stored(Image.effect_noise((40, 40), 80), "PNG")
+    monkeypatch.setattr(pictures, "_MEMORY", pictures._Memory(40 * 40 * 30))
+    for _ in range(3):
+        with pytest.raises(OptionError, match="no image that can be read"):
+            fitted(whole[: len(whole) // 2], [(3, 8, 8)], "half.png")
+    assert fitted(whole, [(3, 8, 8)], "whole.png")[0].shape == (3, 8, 8)
+
+
+def test_pictures_that_a_library_has_decoded_are_held_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A picture of datasets or torchvision weighs its pixels, not the few bytes of its file."""
+    monkeypatch.setattr(sets, "_CHUNK_BYTES", 4 * 10 * 10 * 3)
+
+    def pictures_of_a_library() -> Iterator[tuple[str, Any]]:
+        yield from ((str(number), Image.new("RGB", (10, 10))) for number in range(10))
+
+    assert [len(chunk) for chunk in sets._chunks(pictures_of_a_library())] == [4, 4, 2]
