@@ -15,6 +15,7 @@ from paramgen.architectures.untrusted_sizes import refuse_sizes
 from paramgen.errors import OptionError, one_line
 from paramgen.registry.repository_names import is_repository
 from paramgen.storage.json_file import read_json_object
+from paramgen.storage.regular import refuse_irregular
 
 MAX_PROCESSOR_BYTES: Final = 200_000_000  # of one file; the largest tokenizers have some 35 MB
 MAX_CONFIG: Final = 8_000_000
@@ -101,7 +102,7 @@ def _held(name: str, option: str) -> str:
             raise OptionError(
                 f"{name!r} is neither here nor to be had from the Hub: {reason(error)}. Type: {option} FOLDER"
             ) from error
-    _refuse_huge(where)
+    _refuse_unreadable(where)
     for file in _CONFIGS if where.is_dir() else ():
         if (where / file).is_file():
             _refuse_sizes_in(where / file)
@@ -132,9 +133,10 @@ def _without_panics() -> Iterator[None]:
         os.close(nowhere)
 
 
-def _refuse_huge(path: Path) -> None:
-    files = list(path.iterdir()) if path.is_dir() else [path] if path.is_file() else []
-    for file in files:
+def _refuse_unreadable(path: Path) -> None:
+    """Refuse a file, or one in a folder, that is too large or no regular file: libraries read what has a known name."""
+    for file in list(path.iterdir()) if path.is_dir() else [path] if path.exists() else []:
+        refuse_irregular(file, OptionError, "Give another.")
         if file.suffix in (".json", ".txt", ".model") and file.stat().st_size > MAX_PROCESSOR_BYTES:
             raise OptionError(
                 f"{file} has more than {MAX_PROCESSOR_BYTES:,} bytes, which no tokenizer needs. Give another."

@@ -26,6 +26,7 @@ from paramgen.output.verify import load_folder
 from paramgen.output.write import write_prediction
 from paramgen.prediction import Prediction
 from paramgen.slots.manifest import read_manifest
+from paramgen.storage.regular import refuse_irregular
 
 ArchitectureLike = str | nn.Module | tuple[str, Callable[[], nn.Module]]
 """What `predict` takes, a module, or a name and a function that builds a module."""
@@ -194,6 +195,7 @@ def _as_small(architecture: Architecture, size: tuple[int, int]) -> Tensor | Non
 
 
 def _beginning(spec: str) -> str:
+    refuse_irregular(Path(spec), OptionError, "Give --arch a name or file.py:factory")
     try:
         with Path(spec).open(encoding="utf-8", errors="replace") as file:
             return "graph" if '"paramgen_graph"' in file.read(4096) else ""

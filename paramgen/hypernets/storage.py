@@ -15,6 +15,7 @@ from paramgen.errors import HypernetError
 from paramgen.hub.download import fetch_file, reason
 from paramgen.storage.json_file import read_json_object
 from paramgen.storage.pretrained import pretrained_folder
+from paramgen.storage.regular import refuse_irregular
 
 CONFIG: Final = "config.json"
 WEIGHTS: Final = "model.safetensors"
@@ -80,6 +81,7 @@ def read_weights(path: Path, expected: Mapping[str, Tensor], *, as_stored: bool 
     Raises:
         HypernetError: A tensor is missing, unexpected, of another shape, or not finite.
     """
+    refuse_irregular(path, HypernetError, "Get the file again.")
     try:
         with safe_open(path, framework="pt") as file:
             names = set(file.keys())

@@ -17,6 +17,7 @@ from typing import IO, Any, Final, cast, final
 
 from paramgen.errors import OptionError, one_line
 from paramgen.images.pictures import MAX_FILES, refuse_size
+from paramgen.storage.regular import refuse_irregular
 
 TAR_SUFFIXES: Final = (".tar", ".tar.xz", ".tar.gz", ".tar.bz2", ".tgz", ".txz")
 MAX_RATIO: Final = 100  # bytes that a byte of the tar may become, beside the first ones
@@ -102,6 +103,7 @@ def _parts(name: str) -> tuple[str, ...]:
 
 def _unpacked(path: Path) -> Any:
     """Open a tar as what it begins like, to be read as if it were not packed."""
+    refuse_irregular(path, OptionError)
     with open(path, "rb") as file:
         start = file.read(6)
     if start.startswith(b"\x1f\x8b"):

@@ -73,7 +73,9 @@ def known_of(folder: Path) -> dict[str, Any]:
 
     file = folder / "README.md"
     try:
-        found = (metadata_load(file) if file.stat().st_size <= MAX_SHIPPED_CARD_BYTES else None) or {}
+        found = (
+            metadata_load(file) if file.is_file() and file.stat().st_size <= MAX_SHIPPED_CARD_BYTES else None
+        ) or {}
     except Exception:  # a card may be missing or anybody's, and YAML may fail in many ways: then nothing is known
         return {}
     return checked({"license": found.get("license"), "datasets": found.get("datasets")})

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from paramgen.errors import CheckError, one_line
 from paramgen.storage.json_file import read_json_object
+from paramgen.storage.regular import refuse_irregular
 
 PIECE_BYTES: Final = 1 << 22  # bytes read at a time
 SAMPLE_RUNS: Final = 16  # of neighbouring values in a sample
@@ -151,6 +152,7 @@ def _indexed(index: Path) -> list[Path]:
 
 def _entries(file: Path) -> Iterator[Stored]:
     """Yield what the file's header lists, once safetensors' own reader has accepted it."""
+    refuse_irregular(file, CheckError)
     try:
         with safe_open(file, framework="pt"):
             pass

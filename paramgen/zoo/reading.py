@@ -10,6 +10,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from paramgen.errors import ZooError, one_line
+from paramgen.storage.regular import refuse_irregular
 from paramgen.zoo.hashes import content_sha256
 from paramgen.zoo.layout import ZooLayout, read_layout
 from paramgen.zoo.low_rank import restore, shapes
@@ -100,6 +101,7 @@ class Zoo:
 
     def _tensors(self, row: Row) -> dict[str, Tensor]:
         path = self.folder / SHARDS / row.shard
+        refuse_irregular(path, ZooError)
         try:
             with safe_open(path, framework="pt") as file:
                 found = {name: file.get_tensor(f"{row.id}/{name}") for name in self.shapes}
@@ -135,6 +137,7 @@ def _rows(given: list[Any], layout: ZooLayout) -> tuple[list[Row], list[Skipped]
 def _header(path: Path) -> dict[str, tuple[str, tuple[int, ...]]] | str:
     """Return type and shape of every tensor of a shard, or why it cannot be read."""
     try:
+        refuse_irregular(path, ZooError)
         if path.stat().st_size > MAX_SHARD_BYTES:
             return f"{path.name} is larger than {MAX_SHARD_BYTES:,} bytes"
         with safe_open(path, framework="pt") as file:
@@ -142,6 +145,8 @@ def _header(path: Path) -> dict[str, tuple[str, tuple[int, ...]]] | str:
             return {name: (each.get_dtype(), tuple(each.get_shape())) for name, each in slices.items()}
     except FileNotFoundError:
         return f"{path.name} is not there"
+    except ZooError as error:
+        return one_line(error)
     except (SafetensorError, OSError) as error:
         return f"{path.name} is not a whole safetensors file ({one_line(error)})"
 
@@ -179,6 +184,7 @@ def _common(
 
 
 def _whole(path: Path) -> dict[str, Tensor]:
+    refuse_irregular(path, ZooError, "Get the zoo again.")
     try:
         if path.stat().st_size > MAX_BASE_BYTES:
             raise ZooError(f"{path} is larger than {MAX_BASE_BYTES:,} bytes; that is no zoo's base.")

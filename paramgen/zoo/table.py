@@ -10,6 +10,7 @@ from typing import Any, Final, final
 
 from paramgen._optional import require
 from paramgen.errors import ZooError, one_line
+from paramgen.storage.regular import refuse_irregular
 from paramgen.zoo.layout import MAX_ZOO_TEXT as MAX_ZOO_TEXT
 from paramgen.zoo.pages import chunks_of, unpacked_bytes
 
@@ -88,6 +89,7 @@ def read_rows(folder: Path) -> list[Any]:
     """Return the rows as they stand in the table, unchecked."""
     parquet = require("pyarrow.parquet", extra="datasets")
     path = folder / TABLE_FILE
+    refuse_irregular(path, ZooError)
     try:
         if path.stat().st_size > MAX_TABLE_BYTES:
             raise ZooError(f"{path} is larger than {MAX_TABLE_BYTES:,} bytes; that is no zoo's.")

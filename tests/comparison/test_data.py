@@ -18,6 +18,7 @@ from paramgen.comparison.data.text import TextSet, tokenized
 from paramgen.comparison.data_module import DataModule
 from paramgen.comparison.protocol import Protocol
 from paramgen.comparison.tasks import ImageTask, TextTask
+from paramgen.errors import OptionError
 from paramgen.images.sets import ImageSet, Pixels, decoded, keep, kept_at, resized
 from paramgen.initializers import initializer_of
 
@@ -132,6 +133,20 @@ def test_a_torchvision_set_without_splits_is_divided(tmp_path: Path) -> None:
     found = images("torchvision:FakeData?size=50&num_classes=3&image_size=[3,20,20]")
     assert (len(found.train.labels), len(found.test.labels), len(found.classes)) == (40, 10, 3)
     assert decoded(found, SHAPE, train=8, test=4, folder=None)[0].pixels.shape == (8, *SHAPE)
+
+
+def test_a_picture_that_a_library_cannot_decode_is_said_by_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = images("torchvision:FakeData?size=10&num_classes=2&image_size=[3,20,20]")
+
+    def bomb(part: Any, index: int) -> Any:
+        raise Image.DecompressionBombError("Image size (400000000 pixels)\nexceeds limit")
+
+    monkeypatch.setattr("torchvision.datasets.FakeData.__getitem__", bomb)
+    with pytest.raises(
+        OptionError, match=r"FakeData, image \d+ cannot be read \(DecompressionBombError: Image size"
+    ) as it:
+        decoded(found, SHAPE, train=8, test=4, folder=None)
+    assert "\n" not in str(it.value)
 
 
 @pytest.mark.slow

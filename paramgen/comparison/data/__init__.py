@@ -12,6 +12,7 @@ from paramgen.comparison.data.text import TextSet, folder_text
 from paramgen.errors import OptionError
 from paramgen.images.folders import folder_images, has_images
 from paramgen.images.sets import ImageSet
+from paramgen.storage.regular import refuse_irregular
 
 DATA_ADVICE = (
     "Type: --data FOLDER_OF_CLASS_FOLDERS (or a .tar of it), a text file, torchvision:CIFAR10?root=DIR, or "
@@ -30,6 +31,7 @@ def open_data(spec: str) -> ImageSet | TextSet:
     path = Path(spec)
     if not path.exists():
         raise OptionError(f"--data {spec!r} does not exist. {DATA_ADVICE}")
+    refuse_irregular(path, OptionError, DATA_ADVICE)
     if has_images(path):
         return folder_images(path)
     return folder_text(path)

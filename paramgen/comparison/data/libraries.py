@@ -138,6 +138,13 @@ def _image_set(spec: str, classes: tuple[str, ...], parts: Sequence[tuple[Any, l
 def _split(spec: str, part: Any, labels: list[int], indices: list[int]) -> Split:
     def read(chosen: Sequence[int]) -> Iterator[tuple[str, Any]]:
         for index in chosen:
-            yield f"{spec}, image {indices[index]}", part[indices[index]][0]
+            name = f"{spec}, image {indices[index]}"
+            try:
+                picture = part[indices[index]][0]
+            except Exception as error:  # the library decodes it, and each of its readers fails in its own way
+                raise OptionError(
+                    f"{name} cannot be read ({type(error).__name__}: {one_line(error)}). Remove it or mend it."
+                ) from error
+            yield name, picture
 
     return Split(labels=[labels[index] for index in indices], read=read)

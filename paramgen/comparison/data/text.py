@@ -13,6 +13,7 @@ from torch import Tensor
 from paramgen.architectures.processors import read_tokenizer, rows_of
 from paramgen.errors import OptionError
 from paramgen.language.tokenizers import train_tokenizer
+from paramgen.storage.regular import refuse_irregular
 
 TEXT_SUFFIXES: Final = frozenset((".txt", ".text", ".md"))
 TEST: Final = ("test", "val", "valid", "validation")
@@ -72,6 +73,7 @@ def read_texts(path: Path) -> list[str]:
     """Return the text of a file, or those of the text files below a folder, in the order of their names."""
     if not path.exists():
         raise OptionError(f"There is no file or folder {str(path)!r}. Type the name of a text file.")
+    refuse_irregular(path, OptionError, "Type the name of a text file.")
     texts = [_text(file) for file in ([path] if path.is_file() else _files(path))]
     if not any(text.strip() for text in texts):
         raise OptionError(f"{str(path)!r} has no text. Give a longer text.")
