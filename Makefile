@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 # Two test processes with one thread each: more threads than cores make torch slower.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
 
-.PHONY: help setup predict serve zoo-small lint check test mutants docs format build try-wheel oldest clean
+.PHONY: help setup predict serve zoo-small lint check test mutants docs format lock build try-wheel oldest clean
 
 help:  ## what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -73,17 +73,23 @@ format: setup  ## mend what can be mended without thought
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-build: .venv/ready  ## the source archive and, from it, the wheel into dist/
+# Of the image's Python and system: 3.11 on Linux x86_64.
+lock: .venv/ready  ## what the container installs, with sha256, into serve/requirements.txt
+	$(BIN)/python scripts/lock.py --torch-index '$(TORCH_INDEX)'
+
+build: .venv/ready  ## source archives and, from them, the wheels of paramgen and paramgen-serve into dist/
 	$(PIP) --group release
-	rm -rf dist
+	rm -rf dist build/paramgen-serve
 	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m build
+	$(BIN)/python scripts/serve_source.py build/paramgen-serve
+	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m build --outdir dist build/paramgen-serve
 
 # Empty environments of their own, in the system's folder for temporary files: nothing of the clone can help them.
 try-wheel: build  ## the wheel without extras in an empty environment; PYTHON=python3.13 says of which Python
-	$(PYTHON) scripts/try_wheel.py dist/*.whl --constraint constraints.txt --torch-index '$(TORCH_INDEX)'
+	$(PYTHON) scripts/try_wheel.py dist/paramgen-*.whl --constraint constraints.txt --torch-index '$(TORCH_INDEX)'
 
 oldest: build  ## the same with the oldest versions of all libraries
-	$(PYTHON) scripts/try_wheel.py dist/*.whl --constraint constraints-oldest.txt --torch-index '$(TORCH_INDEX)'
+	$(PYTHON) scripts/try_wheel.py dist/paramgen-*.whl --constraint constraints-oldest.txt --torch-index '$(TORCH_INDEX)'
 
 clean:  ## remove what was built and cached, but neither .venv nor runs/
 	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .schemathesis

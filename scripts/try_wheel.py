@@ -1,6 +1,6 @@
 """Install a wheel into an empty environment, without extras and without the source, and do with it what a user does.
 
-python scripts/try_wheel.py dist/*.whl [--constraint FILE] [--torch-index URL] [--keep FOLDER]
+python scripts/try_wheel.py dist/paramgen-*.whl [--constraint FILE] [--torch-index URL] [--keep FOLDER]
 
 Everything runs in an empty folder, in Python's isolated mode, without the network. The Python that runs this file is
 the one that is tried. Nothing needs to be installed for it.

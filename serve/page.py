@@ -147,5 +147,5 @@ def _digest(text: str) -> str:
 
 @cache
 def _static() -> dict[str, bytes]:
-    folder = files("serve") / "static"
+    folder = files(__name__.partition(".")[0]) / "static"
     return {entry.name: entry.read_bytes() for entry in folder.iterdir() if entry.name.rpartition(".")[2] in KINDS}

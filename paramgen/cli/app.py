@@ -21,6 +21,7 @@ from paramgen.cli.info import info
 from paramgen.cli.list import list_
 from paramgen.cli.predict import predict
 from paramgen.cli.push import push
+from paramgen.cli.serve import serve
 from paramgen.cli.terminal import Terminal
 from paramgen.cli.tokenizer import tokenizer
 from paramgen.errors import ParamgenError
@@ -40,6 +41,7 @@ app.command()(compare)
 app.command()(card)
 app.command()(push)
 app.command()(tokenizer)
+app.command()(serve)
 app.add_typer(endpoint.app, name="endpoint")
 app.command(name="list")(list_)
 app.command()(check)
