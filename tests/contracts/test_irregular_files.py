@@ -48,7 +48,7 @@ def unread(path: Path) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
     os.mkfifo(path)
-    arguments = [sys.executable, "-I", "-S", "-c", WATCHER, path]
+    arguments = [sys.executable, "-I", "-S", "-c", WATCHER, str(path)]
     with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as watch:
         try:
             yield

@@ -1,5 +1,6 @@
 """What is opened as an image, and what one becomes."""
 
+import os
 import time
 from collections.abc import Iterator
 from io import BytesIO
@@ -108,7 +109,7 @@ def test_many_large_pictures_are_decoded_a_few_at_a_time(monkeypatch: pytest.Mon
         return fit(*args, **kwargs)
 
     monkeypatch.setattr(ImageOps, "fit", watched)
-    monkeypatch.setattr(sets.os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
     each = size * size * (pictures._PER_PIXEL + pictures._IN_THE_DECODER)
     monkeypatch.setattr(pictures, "_MEMORY", pictures._Memory(2 * each + each // 2))
     image = stored(Image.new("RGB", (size, size), (200, 30, 40)), "PNG")

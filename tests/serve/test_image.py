@@ -26,12 +26,12 @@ def installs() -> list[list[str]]:
 
 def locked(file: Path) -> dict[str, tuple[str, list[str]]]:
     """Return version and hashes of each line of a file."""
-    found = {}
+    found: dict[str, tuple[str, list[str]]] = {}
     for line in file.read_text(encoding="utf-8").splitlines():
         if not line.startswith("#"):
             pin, *hashes = line.split()
             name, _, version = pin.partition("==")
-            found[canonicalize_name(name)] = version, hashes
+            found[str(canonicalize_name(name))] = version, hashes
     return found
 
 
@@ -59,7 +59,7 @@ def test_what_is_locked_are_the_versions_that_are_tested() -> None:
     """Where one of them changes, type: make lock."""
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pins = [Requirement(line) for line in lines if line and not line.startswith("#")]
-    tested = {canonicalize_name(pin.name): str(pin.specifier).removeprefix("==") for pin in pins}
+    tested = {str(canonicalize_name(pin.name)): str(pin.specifier).removeprefix("==") for pin in pins}
     found = {name: version.partition("+")[0] for name, (version, _) in (locked(LOCK) | locked(TORCH)).items()}
     assert {name: version for name, version in found.items() if tested.get(name, version) != version} == {}
     for line in wanted():
