@@ -29,6 +29,7 @@ COMMANDS = (
     "convert",
     "tokenizer",
     "endpoint",
+    "serve",
 )
 NAMED_SHELL = {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
 """With it `--show-completion` takes a name; it does not look for the shell that the tests were started by."""

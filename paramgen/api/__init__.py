@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Unpack
 
 from paramgen.api.endpoints import create_endpoint as create_endpoint
 from paramgen.api.endpoints import export_endpoint as export_endpoint
+from paramgen.api.endpoints import serve as serve
 from paramgen.api.folders import card as card
 from paramgen.api.folders import check as check
 from paramgen.api.folders import load as load

@@ -1,7 +1,7 @@
-"""What `paramgen endpoint` does: an Inference Endpoint's folder, and the endpoint. Importing this loads no torch."""
+"""Predictions for others: an Inference Endpoint's folder, the endpoint, the service. Importing this loads no torch."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, NoReturn, Unpack
 
 if TYPE_CHECKING:
     from paramgen.serving.endpoint_creation import EndpointOptions
@@ -25,3 +25,10 @@ def create_endpoint(
 
     wanted = Wanted(name=name, repository=repository, **options)
     return wanted.keywords() if dry_run else create(wanted)
+
+
+def serve(*, host: str | None = None, port: int | None = None) -> NoReturn:
+    """Put the service in this process's place, at 127.0.0.1 and 8000 where nothing else is set."""
+    from paramgen.serving.service import start_service
+
+    start_service(host=host, port=port)

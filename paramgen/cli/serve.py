@@ -1,13 +1,8 @@
 """`paramgen serve`: starts the service, which is a distribution of its own."""
 
-import os
-import sys
-from importlib.util import find_spec
 from typing import Annotated
 
 import typer
-
-PACKAGE = "paramgen_serve"
 
 
 def serve(
@@ -22,14 +17,6 @@ def serve(
     [dim]paramgen serve --port 8000
     curl -o vit.safetensors 'http://localhost:8000/v1/weights?arch=vit_b16'[/dim]
     """
-    if find_spec(PACKAGE) is None:
-        from paramgen.errors import MissingPackageError
+    from paramgen import api
 
-        raise MissingPackageError(
-            "The service is not installed. Type in a clone of paramgen's repository: make build && pip install "
-            "dist/*.whl (or, to run it from there: python -m serve)"
-        )
-    given = {"HOST": host, "PORT": port}
-    settings = {f"PARAMGEN_SERVE_{name}": str(value) for name, value in given.items() if value is not None}
-    # In this process's place: the service has signals, log lines and limits of its own.
-    os.execve(sys.executable, [sys.executable, "-P", "-m", PACKAGE], os.environ | settings)
+    api.serve(host=host, port=port)
