@@ -45,7 +45,7 @@ def ready(extra: str = "compare") -> None:
 
 
 @final
-class _Memory:
+class _DecodingMemory:
     """Memory that threads share: who needs more than is left waits until others are done."""
 
     def __init__(self, nbytes: int) -> None:
@@ -65,7 +65,7 @@ class _Memory:
                 self._changed.notify_all()
 
 
-_MEMORY: Final = _Memory(MAX_DECODED)
+_MEMORY: Final = _DecodingMemory(MAX_DECODED)
 
 
 def decoded_bytes(image: Any) -> int:

@@ -111,7 +111,7 @@ def test_many_large_pictures_are_decoded_a_few_at_a_time(monkeypatch: pytest.Mon
     monkeypatch.setattr(ImageOps, "fit", watched)
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
     each = size * size * (pictures._PER_PIXEL + pictures._IN_THE_DECODER)
-    monkeypatch.setattr(pictures, "_MEMORY", pictures._Memory(2 * each + each // 2))
+    monkeypatch.setattr(pictures, "_MEMORY", pictures._DecodingMemory(2 * each + each // 2))
     image = stored(Image.new("RGB", (size, size), (200, 30, 40)), "PNG")
     split = sets.Split(labels=[0] * 24, read=lambda indices: ((str(index), image) for index in indices))
     (pixels,) = sets.decode(split, range(24), [(3, 8, 8)], "it")
@@ -126,7 +126,7 @@ def test_the_largest_picture_alone_fits_into_the_memory_for_decoding() -> None:
 def test_what_could_not_be_decoded_gives_its_memory_back(monkeypatch: pytest.MonkeyPatch) -> None:
     ready()
     whole = stored(Image.effect_noise((40, 40), 80), "PNG")
-    monkeypatch.setattr(pictures, "_MEMORY", pictures._Memory(40 * 40 * 30))
+    monkeypatch.setattr(pictures, "_MEMORY", pictures._DecodingMemory(40 * 40 * 30))
     for _ in range(3):
         with pytest.raises(OptionError, match="no image that can be read"):
             fitted(whole[: len(whole) // 2], [(3, 8, 8)], "half.png")
