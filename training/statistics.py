@@ -3,8 +3,8 @@
     python -m training.statistics --out paramgen/pretrained/statistics/table.json
 
 Every shared weight counts alike. Among tokens the depth is the weight's own step; of an image it is the scale, as
-networks halve the image along their depth. Rows of a head belong to classes that were trained, and are left out, as
-are norms and biases: with their trained means networks train worse than with the library's values (LOG.md).
+networks halve the image along their depth. Norms and biases are left out: with their trained means networks train worse
+than with the library's values (LOG.md).
 """
 
 import argparse
@@ -63,13 +63,15 @@ def collected(supernet: Supernet) -> dict[WeightRole, tuple[float, ...]]:
 
 
 def role_of(address: Address) -> WeightRole | None:
-    """Return what a shared weight is for; None for norms, biases, heads and tables of tokens."""
+    """Return what a shared weight is for; None for norms, biases and tables of tokens."""
     if address.part in ("position", "class_token", "layer_scale"):
         return next(role for role in WEIGHT_ROLES if role == address.part)
     if address.part != "weight":
         return None
     if address.stem is not None:
         return "stem"
+    if address.head:
+        return "head"
     if address.projection is not None:
         return next(role for role in WEIGHT_ROLES if role == address.projection)
     behind, operation, ahead = address.function.split(">") if address.operation else ("", "", "")

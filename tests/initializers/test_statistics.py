@@ -43,10 +43,10 @@ def test_the_sizes_are_the_tables_at_any_width(width: int) -> None:
     assert {"stem", "query", "key", "value", "attention_output", "pointwise", "pointwise_last", "position"} <= seen
 
 
-def test_heads_norms_and_tables_of_tokens_keep_the_librarys_values() -> None:
+def test_norms_and_tables_of_tokens_keep_the_librarys_values() -> None:
     own = prepare("timm:vit_tiny_patch16_224", init="statistics", overrides=VIT)
     library = prepare("timm:vit_tiny_patch16_224", init="library", overrides=VIT).state_dict()
-    for name in ("head.weight", "norm.weight", "blocks.0.norm1.weight", "blocks.0.norm1.bias"):
+    for name in ("norm.weight", "blocks.0.norm1.weight", "blocks.0.norm1.bias"):
         assert own.rules[name] == "library" and torch.equal(own.state_dict()[name], library[name])
     gpt2 = prepare("gpt2", init="statistics", overrides={"n_layer": 1, "n_embd": 48, "n_head": 3, "vocab_size": 99})
     assert gpt2.rules["transformer.wte.weight"] == "library"
