@@ -170,7 +170,7 @@ class HypernetInitializer(Initializer):
         return Letters(_spelling(_read(self.tokenizer, self._reader)))
 
     def describe(self) -> Mapping[str, Any]:
-        """Return the hypernet's origin, its commit, the sha256 of its weights, and the published file."""
+        """Return the hypernet's origin, its commit, the sha256 of its weights, the published file, and the rest's."""
         name = self.path if self._shipped is None else f"paramgen/{self._shipped.name}"
         described: dict[str, Any] = {"hypernet": name, "sha256": self.model.sha256 or ""}
         if self._resolved.revision is not None:
@@ -182,6 +182,8 @@ class HypernetInitializer(Initializer):
             described["spelling"] = sha256(_spelling(_read(self.tokenizer, self._reader)).numpy()).hexdigest()  # type: ignore[arg-type]
         if self._resolved.origin is not None:
             described["published"] = self._resolved.origin.to_json()
+        if self.rest != LIBRARY:
+            described["rest"] = dict(self._rest.describe())
         return described
 
     def provenance(self) -> Mapping[str, Any]:

@@ -274,6 +274,13 @@ def test_what_it_does_not_know_can_be_drawn_at_full_size_instead_of_the_librarys
 
 
 @shipped
+def test_the_record_says_what_fills_the_rest() -> None:
+    assert "rest" not in initializer_of("hypernet").describe()
+    described = initializer_of("hypernet?rest=statistics").describe()
+    assert described["rest"] == dict(initializer_of("statistics").describe())
+
+
+@shipped
 def test_where_it_knows_everything_there_is_no_rest() -> None:
     narrow = {**WIDE, "embed_dim": 64, "num_heads": 4, "class_token": False, "global_pool": "avg"}
     one, other = (
