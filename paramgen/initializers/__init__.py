@@ -73,6 +73,10 @@ class Initializer(ABC):
         """
         return self
 
+    def needs_tokenizer(self) -> bool:
+        """Whether its values depend on a tokenizer that nobody has named yet; that of a named model may be fetched."""
+        return False
+
     def describe(self) -> Mapping[str, Any]:
         """Return what identifies it besides its options: origin and hashes of the files that it reads, as JSON."""
         return {}
@@ -196,6 +200,10 @@ class Composed(Initializer):
     def with_tokenizer(self, tokenizer: str, reader: Any = None) -> Initializer:
         """Return the same change of the inner initializer for a network with this tokenizer."""
         return replace(self, _inner=self.inner.with_tokenizer(tokenizer, reader))
+
+    def needs_tokenizer(self) -> bool:
+        """Whether the inner initializer needs a tokenizer."""
+        return self.inner.needs_tokenizer()
 
     def _of(self, init: str) -> Mapping[str, Any]:
         """Return what identifies the inner initializer, which was requested as `init`."""

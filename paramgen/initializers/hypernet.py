@@ -89,6 +89,10 @@ class HypernetInitializer(Initializer):
         """Return the hypernet that makes rows for this tokenizer's tokens; itself where it has a tokenizer already."""
         return self if self.tokenizer else replace(self, tokenizer=tokenizer, _reader=reader)
 
+    def needs_tokenizer(self) -> bool:
+        """Whether it makes rows of tokens by how they are spelled, and does not know that yet."""
+        return not self.tokenizer and (not self.path or isinstance(self.model, Supernet))
+
     def hindrance(self, architecture: Architecture, graph: Graph) -> str | None:
         """Return why it can fill nothing: it knows no such blocks, or the spelling of tokens is unknown."""
         chosen = self._for(graph)

@@ -129,6 +129,10 @@ class Unigram(Composed):
         inner = self.inner.with_tokenizer(tokenizer, reader)
         return replace(self, tokenizer=tokenizer, _reader=reader, _inner=inner)
 
+    def needs_tokenizer(self) -> bool:
+        """Whether no tokenizer has been named: frequencies are those of its tokens."""
+        return not self.tokenizer
+
     def describe(self) -> Mapping[str, Any]:
         """Return the text, its sha256 and number of tokens, and the smoothing, where there is a text; and the base."""
         described: dict[str, Any] = {"frequencies": "of a text" if self.path else "guessed"}

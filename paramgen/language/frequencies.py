@@ -38,7 +38,7 @@ class Counts:
     tokens: int
     size: int  # in bytes
 
-    def log_frequencies(self, rows: int, smoothing: float) -> Float64[Tensor, " rows"]:
+    def log_frequencies(self, rows: int, smoothing: float | int) -> Float64[Tensor, " rows"]:
         """Return the log-frequency of each of `rows` tokens, as if each had been seen `smoothing` times more."""
         counts = torch.full((rows,), float(smoothing), dtype=torch.float64)
         counts[: len(self.counts)] += self.counts
@@ -58,7 +58,7 @@ def counts_of(path: str, tokenizer: Any = None) -> Counts:
     for file in _files(root):
         if root.is_dir():
             digest.update(f"{file.relative_to(root).as_posix()}\0".encode())
-        for text in _pieces(file, digest):
+        for text in filter(None, _pieces(file, digest)):
             content = text.encode()
             size += len(content)
             if tokenizer is None:

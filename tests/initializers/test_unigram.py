@@ -167,9 +167,9 @@ def test_what_cannot_be_is_one_line(text: Path, tmp_path: Path) -> None:
             SIZES,
             "returns no linear map onto the tokens",
         ),
-        ("gpt2", f"unigram:{text}", GPT2 | {"vocab_size": 300}, "300 tokens is which is not known. Type: --tokenizer"),
-        ("gpt2", "unigram", GPT2, "nothing says how frequent .* Type: --init unigram:FILE"),
-        ("gpt2", f"unigram:{text}?base=scaled", GPT2 | {"vocab_size": 300}, "Type: --tokenizer"),
+        ("gpt2", f"unigram:{text}", GPT2 | {"vocab_size": 300}, "300 tokens is which is not known. Pass: tokenizer="),
+        ("gpt2", "unigram", GPT2, "nothing says how frequent .* Pass: init="),
+        ("gpt2", f"unigram:{text}?base=scaled", GPT2 | {"vocab_size": 300}, "Pass: tokenizer="),
         ("gpt2", f"unigram:{tmp_path}/none", GPT2, "There is no file or folder"),
         ("gpt2", f"unigram:{tmp_path}/zero.txt", GPT2, "a byte that is zero"),
         ("gpt2", f"unigram:{tmp_path}/latin.txt", GPT2, "not UTF-8"),
@@ -194,7 +194,7 @@ def test_a_graph_alone_is_refused_where_the_network_has_to_run(text: Path, tmp_p
 def test_a_channel_that_is_not_constant_is_refused(text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     arch, overrides = CASES["Llama, tied"]
     monkeypatch.setattr("paramgen.language.output_bias.CONSTANT", 0.01)
-    with pytest.raises(OptionError, match="the channel of its last states that is kept instead changes by .* Type"):
+    with pytest.raises(OptionError, match="the channel of its last states that is kept instead changes by"):
         prepare(arch, init=f"unigram:{text}", overrides=overrides).state_dict()
 
 
