@@ -23,11 +23,11 @@ WORDS = "the owl and the pussycat went to sea\n" * 9
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     """A Hub with a small language model and its tokenizer, which `gpt2` is taken to read."""
     with connected(tmp_path, monkeypatch, xet=False) as hub:
-        train_tokenizer([WORDS], 300).save_pretrained(tmp_path / "words")
+        train_tokenizer([WORDS], 270).save_pretrained(tmp_path / "words")
         (tmp_path / "text.txt").write_text(WORDS)
         files = {path.name: path.read_bytes() for path in (tmp_path / "words").iterdir()}
         special = {"bos_token_id": 0, "eos_token_id": 0}
-        config = {"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"], "vocab_size": 300, **SIZES, **special}
+        config = {"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"], "vocab_size": 270, **SIZES, **special}
         code = {"tokenization.py": b"raise SystemExit", "model.safetensors": b"nothing"}
         hub.store.fill("me/model", {**files, **code, "config.json": json.dumps(config).encode()})
         hub.store.fill("me/picture", {"config.json": b'{"model_type": "vit", "hidden_size": 32}'})
@@ -48,7 +48,7 @@ def test_the_tokenizer_comes_with_the_name(hub: Hub, arch: str, tmp_path: Path) 
     assert record["initializer"]["tokenizer"] == f"me/model@{commit(hub)}"
     assert ["--tokenizer", f"me/model@{commit(hub)}"] in record["requested"]["companion_files"]
     assert (tmp_path / "out" / "tokenizer.json").is_file() and written
-    assert json.loads((tmp_path / "out" / "config.json").read_text())["vocab_size"] == 300
+    assert json.loads((tmp_path / "out" / "config.json").read_text())["vocab_size"] == 270
     assert not list(Path(constants.HF_HUB_CACHE).glob("**/*.py"))
     assert not list(Path(constants.HF_HUB_CACHE).glob("**/model.safetensors"))
 
