@@ -9,7 +9,7 @@ from typing import Any, Final, final
 
 from paramgen.architectures import read_config
 from paramgen.architectures.aliases import TOKENIZERS
-from paramgen.architectures.followed import VOCABULARY, tables_of
+from paramgen.architectures.followed import VOCABULARY_KEY, tables_of
 from paramgen.architectures.overrides import split_spec
 from paramgen.architectures.processors import read_tokenizer
 from paramgen.architectures.repository import is_repository
@@ -28,7 +28,7 @@ def tokenizer_known_for(arch: str, overrides: Mapping[str, Any]) -> str | None:
     A model whose vocabulary was set to another size reads other tokens.
     """
     name, given = split_spec(arch)
-    if VOCABULARY in given or VOCABULARY in overrides:
+    if VOCABULARY_KEY in given or VOCABULARY_KEY in overrides:
         return None
     return TOKENIZERS.get(name) or (name if is_repository(name) else None)
 
