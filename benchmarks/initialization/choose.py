@@ -27,6 +27,7 @@ from paramgen.graphs.analysis.model_family import MODEL_FAMILIES, ModelFamily, f
 from paramgen.initializers import SHIPPED, TEXT, initializer_of
 from paramgen.initializers.auto import AUTO, LIBRARY, MEASURED_CONTROLS, TABLE, Metric, Table
 from paramgen.initializers.hypernet import HYPERNET
+from paramgen.initializers.unigram import UNIGRAM
 from paramgen.prediction import describe
 from paramgen.storage.folder import write_text
 
@@ -184,9 +185,12 @@ def _size(row: Measured) -> int:
 
 
 def _wins(rows: Sequence[Measured], init: str) -> bool:
-    """Whether an initialization may be chosen: it is significantly better than the default one, and nowhere worse."""
+    """Whether an initialization may be chosen: it is significantly better than the default one, and nowhere worse.
+
+    One that counts the text which is trained on may not: a prediction does not know that text.
+    """
     name = init.partition("?")[0]
-    if name in (LIBRARY, AUTO) or (":" in name and name not in MEASURED_CONTROLS):
+    if name in (LIBRARY, AUTO, UNIGRAM) or (":" in name and name not in MEASURED_CONTROLS):
         return False
     if not all(len(row.final.get(init, ())) > 1 and all(map(isfinite, row.final[init])) for row in rows):
         return False

@@ -30,12 +30,16 @@ from paramgen.errors import OptionError, ParamgenError
 from paramgen.initializers import initializer_of
 from paramgen.initializers.auto import MEASURED_CONTROLS
 from paramgen.initializers.library import LIBRARY
+from paramgen.initializers.unigram import UNIGRAM
 from paramgen.storage.folder import write_text
 
 RESULT: Final = Path(__file__).parents[2] / "cards" / "results" / "text.json"
 SHIPPED: Final = "hypernet:text"
-REQUIRED: Final = (LIBRARY, JUDGED, "orthogonal", "mimetic", *MEASURED_CONTROLS)
-"""What a row is complete with: the simple ones that did best, and what has the hypernet's norms or values alone."""
+REQUIRED: Final = (LIBRARY, JUDGED, UNIGRAM, "orthogonal", "mimetic", *MEASURED_CONTROLS)
+"""What a row is complete with: the simple ones that did best, and what has the hypernet's norms or values alone.
+
+`unigram` counts the text to learn from, without the part that is tested on.
+"""
 
 INITS: Final = (*REQUIRED, "scaled", "lir", "mup")
 DOMAINS: Final = {"wikitext2": "trained on", "novel": "trained on"}
@@ -219,6 +223,8 @@ class TextBenchmark:
             return
         folder = self._folder(data, network, init)
         spec = SHIPPED.join(init.split(JUDGED)) if init.endswith(JUDGED) else init
+        if init == UNIGRAM:
+            spec = f"{UNIGRAM}:{self._learnt(data)}"
         found = compare(NETWORKS[network], self._texts[data], [spec], self._protocol, progress=_said)
         entry = Entry.of(found.architectures[0], commit=provenance()["commit"])
         folder.mkdir(parents=True, exist_ok=True)
@@ -244,6 +250,13 @@ class TextBenchmark:
             **({"known": [each.to_json() for each in self._known]} if self._known else {}),
             **provenance(),
         }
+
+    def _learnt(self, data: str) -> Path:
+        """Return a file with the text that is learnt from."""
+        file = self._out / data / "learnt.txt"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_text(file, folder_text(Path(self._texts[data])).train)
+        return file
 
     def _folder(self, data: str, network: str, init: str) -> Path:
         """Return where the runs of an initialization lie: under a name of all that they depend on."""

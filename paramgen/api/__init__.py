@@ -108,7 +108,7 @@ def predict(
         return prediction
     from paramgen.serving.client import remote
 
-    return remote(prediction, endpoint, tokenizer=tokenizer)
+    return remote(prediction, endpoint, tokenizer=prediction.requested.tokenizer)
 
 
 def plan(
@@ -136,7 +136,8 @@ def plan(
 
     early_target(push, public=public, revision=revision, pr=pr, message=message)
     with reporting(progress, "build"):
-        prediction, tokenizer = predict(arch, progress=False, **options), options.get("tokenizer")
+        prediction = predict(arch, progress=False, **options)
+        tokenizer = prediction.requested.tokenizer
     return planned(plan_folder(prediction, max_shard=max_shard, tokenizer=tokenizer, image_processor=image_processor))
 
 
@@ -192,7 +193,8 @@ def write(
             path = Path(stack.enter_context(TemporaryDirectory())) / path.name
         real = checked_target(path, overwrite=overwrite)
         report = stack.enter_context(reporting(progress, "build"))
-        prediction, tokenizer = predict(arch, progress=False, **options), options.get("tokenizer")
+        prediction = predict(arch, progress=False, **options)
+        tokenizer = prediction.requested.tokenizer
         planned = plan_folder(prediction, max_shard=max_shard, tokenizer=tokenizer, image_processor=image_processor)
         how: dict[str, Any] = {"overwrite": overwrite, "verify": verify, "progress": report}
         written = write_prediction(planned, path, target=real, repo=target and target.repo, **how)

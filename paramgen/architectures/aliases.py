@@ -59,3 +59,14 @@ ALIASES: Final[dict[str, str]] = {
     "autoencoder-kl": "diffusers:AutoencoderKL",
 }
 """Alias -> `source:name`, with the overrides of its size after a question mark."""
+
+_GPT2: Final = "openai-community/gpt2@607a30d783dfa663caf39e06633721c8d4cfcd7e"
+_BERT: Final = "google-bert/bert-base-uncased@86b5e0934494bd15c9632b12f734a8a67f723594"
+_LLAMA: Final = "meta-llama/Llama-3.2-1B@4e20de362430cd3b72f300e6b0f18e50e7166e08"  # gated: it takes HF_TOKEN
+
+TOKENIZERS: Final[dict[str, str]] = {
+    **dict.fromkeys(("gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl", "distilgpt2"), _GPT2),
+    **dict.fromkeys(("bert-base", "bert-large"), _BERT),
+    **dict.fromkeys(("llama-1b", "llama-3b", "llama-8b"), _LLAMA),
+}
+"""Alias -> the repository of the tokenizer that such models read, and its commit."""

@@ -46,7 +46,7 @@ def companions(layout: FolderLayout, *, tokenizer: str | None, image_processor: 
 
 
 def read_tokenizer(name: str) -> Any:
-    """Read the tokenizer in a folder, a tokenizer.json or a Hub repository.
+    """Read the tokenizer in a folder, a tokenizer.json or a Hub repository (`org/model[@revision]`).
 
     Raises:
         OptionError: There is none, or it cannot be read.
@@ -90,14 +90,15 @@ def _read_image_processor(name: str) -> Any:
 def _held(name: str, option: str) -> str:
     """Return the path of what a name means, once nothing is too large; of a repository, no code is fetched."""
     where = Path(name)
-    if not where.exists() and is_repository(name, with_owner=False):
+    repo, at, revision = name.partition("@")
+    if not where.exists() and is_repository(repo, with_owner=False) and bool(at) == bool(revision):
         from paramgen.hub.download import (  # where the Hub's libraries are another's, only when asked for
             fetch_folder,
             reason,
         )
 
         try:
-            where = fetch_folder(name, list(_WANTED))
+            where = fetch_folder(repo, list(_WANTED), revision=revision or None)
         except Exception as error:  # a connection that breaks raises what its own library has for it
             raise OptionError(
                 f"{name!r} is neither here nor to be had from the Hub: {reason(error)}. Type: {option} FOLDER"

@@ -24,6 +24,12 @@ SENT: Final = "as sent"
 """What a tokenizer is called whose file stays where it is: only the spelling of its tokens is sent."""
 
 
+AS_BYTES: Final = (
+    "no tokenizer was given, so a vocabulary of 256 is taken for the 256 bytes. If it is something else, "
+    "type: --tokenizer FOLDER"
+)
+
+
 @final
 @dataclass(frozen=True, eq=False)
 class Letters:

@@ -66,7 +66,7 @@ Tokenizer = Annotated[
     str | None,
     typer.Option(
         "--tokenizer",
-        metavar="DIR|FILE|REPO",
+        metavar="DIR|FILE|REPO|none",
         help="Of transformers: the network reads its tokens, and its config follows it; copied into the folder.",
     ),
 ]

@@ -73,6 +73,10 @@ class Initializer(ABC):
         """
         return self
 
+    def needs_tokenizer(self) -> bool:
+        """Whether its values depend on a tokenizer that nobody has named yet; that of a named model may be fetched."""
+        return False
+
     def describe(self) -> Mapping[str, Any]:
         """Return what identifies it besides its options: origin and hashes of the files that it reads, as JSON."""
         return {}
@@ -173,21 +177,14 @@ def is_scale(value: object) -> bool:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Control(Initializer):
-    """Another initializer without one property of its tensors: a comparison measures what that property was worth."""
+class Composed(Initializer):
+    """An initializer that changes what another one, the inner one, makes."""
 
     runs_network: ClassVar[bool] = True  # the inner one may
     slot_by_slot: ClassVar[bool] = False
 
-    init: str = "hypernet"  # the inner initializer, with its options: everything after the first colon
     _inner: Initializer | None = field(default=None, repr=False, compare=False)
     _choice: Choice | None = field(default=None, repr=False, compare=False)  # where the inner one was chosen
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.init, str) or not self.init:
-            raise OptionError(f"init is {self.init!r}. Allowed: an initializer. Type: --init matched:hypernet")
-        if self._inner is None:
-            object.__setattr__(self, "_inner", initializer_of(self.init))
 
     @property
     def inner(self) -> Initializer:
@@ -196,22 +193,21 @@ class Control(Initializer):
         return self._inner
 
     def resolve(self, architecture: Architecture, graph: Graph) -> ResolvedInitializer:
-        """Return the control of what the inner initializer is resolved to for this network."""
+        """Return the same change of what the inner initializer is resolved to for this network."""
         inner = self.inner.resolve(architecture, graph)
         return ResolvedInitializer(initializer=replace(self, _inner=inner.initializer, _choice=inner.choice))
 
-    def hindrance(self, architecture: Architecture, graph: Graph) -> str | None:
-        """Return why the inner initializer can fill nothing of a network; None where it can."""
-        return self.inner.hindrance(architecture, graph)
-
     def with_tokenizer(self, tokenizer: str, reader: Any = None) -> Initializer:
-        """Return the control of the inner initializer for a network with this tokenizer."""
+        """Return the same change of the inner initializer for a network with this tokenizer."""
         return replace(self, _inner=self.inner.with_tokenizer(tokenizer, reader))
 
-    def describe(self) -> Mapping[str, Any]:
-        """Return what identifies the inner initializer."""
-        choice = self._choice.to_json() if self._choice else {}
-        return {"of": {"init": self.init, **choice, **self.inner.describe()}}
+    def needs_tokenizer(self) -> bool:
+        """Whether the inner initializer needs a tokenizer."""
+        return self.inner.needs_tokenizer()
+
+    def _of(self, init: str) -> Mapping[str, Any]:
+        """Return what identifies the inner initializer, which was requested as `init`."""
+        return {"init": init, **(self._choice.to_json() if self._choice else {}), **self.inner.describe()}
 
     def assumptions(self, architecture: Architecture, graph: Graph) -> Sequence[str]:
         """Return what the inner initializer assumes."""
@@ -228,6 +224,27 @@ class Control(Initializer):
     def provenance(self) -> Mapping[str, Any]:
         """Return whose weights the inner initializer uses."""
         return self.inner.provenance()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Control(Composed):
+    """Another initializer without one property of its tensors: a comparison measures what that property was worth."""
+
+    init: str = "hypernet"  # the inner initializer, with its options: everything after the first colon
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.init, str) or not self.init:
+            raise OptionError(f"init is {self.init!r}. Allowed: an initializer. Type: --init matched:hypernet")
+        if self._inner is None:
+            object.__setattr__(self, "_inner", initializer_of(self.init))
+
+    def hindrance(self, architecture: Architecture, graph: Graph) -> str | None:
+        """Return why the inner initializer can fill nothing of a network; None where it can."""
+        return self.inner.hindrance(architecture, graph)
+
+    def describe(self) -> Mapping[str, Any]:
+        """Return what identifies the inner initializer."""
+        return {"of": self._of(self.init)}
 
 
 initializers: Registry[Initializer] = Registry("initializer", "paramgen.initializers")

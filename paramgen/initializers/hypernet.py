@@ -13,7 +13,7 @@ from torch import Tensor
 
 from paramgen.architectures import Architecture
 from paramgen.architectures.processors import read_tokenizer, refuse_larger, rows_of
-from paramgen.architectures.spelling import Letters, letters_of
+from paramgen.architectures.spelling import AS_BYTES, Letters, letters_of
 from paramgen.errors import OptionError
 from paramgen.graphs.analysis.model_family import FAMILY_LABELS, TEXT_FAMILIES, family_of
 from paramgen.graphs.schema import Graph
@@ -42,11 +42,6 @@ SCALED_DOWN = "{}, scaled down"
 """Rule of default values that the hypernet scales: weights of new inputs beside those that it knows."""
 UNREAD = "it does not know which bytes the tokens are spelled with. Type: --tokenizer FOLDER"
 STRANGE = "it knows no such blocks"
-AS_BYTES = (
-    "no tokenizer was given, so a vocabulary of 256 is taken for the 256 bytes. If it is something else, "
-    "type: --tokenizer FOLDER"
-)
-
 Softmax = Literal["explicit", "fused"]
 Rest = Literal["library", "statistics"]
 
@@ -93,6 +88,10 @@ class HypernetInitializer(Initializer):
     def with_tokenizer(self, tokenizer: str, reader: Any = None) -> Initializer:
         """Return the hypernet that makes rows for this tokenizer's tokens; itself where it has a tokenizer already."""
         return self if self.tokenizer else replace(self, tokenizer=tokenizer, _reader=reader)
+
+    def needs_tokenizer(self) -> bool:
+        """Whether it makes rows of tokens by how they are spelled, and does not know that yet."""
+        return not self.tokenizer and (not self.path or isinstance(self.model, Supernet))
 
     def hindrance(self, architecture: Architecture, graph: Graph) -> str | None:
         """Return why it can fill nothing: it knows no such blocks, or the spelling of tokens is unknown."""

@@ -15,6 +15,7 @@ from paramgen.architectures import Architecture, Inputs, refuse_unknown_name, re
 from paramgen.architectures.followed import TokenizerVocabulary
 from paramgen.architectures.inputs import typed
 from paramgen.architectures.module import from_module
+from paramgen.architectures.own_tokenizer import LEFT_OUT, NONE, OwnTokenizer, fetched_tokenizer, tokenizer_known_for
 from paramgen.architectures.processors import read_tokenizer, tokens_of
 from paramgen.architectures.repository import pinned
 from paramgen.errors import OptionError, TraceError, one_line
@@ -25,6 +26,7 @@ from paramgen.graphs.schema import Graph
 from paramgen.graphs.tracing.fallbacks import STRICT, Tracing
 from paramgen.initializers import Choice, Initializer, ResolvedInitializer, initializer_of
 from paramgen.initializers.auto import AUTO
+from paramgen.initializers.hypernet import UNREAD
 from paramgen.initializers.library import DEFAULTS, KEPT, LIBRARY, PLAIN
 from paramgen.modelcard.markdown import shell
 from paramgen.modelcard.notebook import facts
@@ -162,6 +164,11 @@ class Prediction:
         """What to do where `auto` knew of nothing better than the library's own, in a line; empty elsewhere."""
         if self.init != AUTO or self.resolved_init != LIBRARY:
             return ""
+        requested, choice = self.requested, self.choice
+        if choice is not None and UNREAD in choice.reason and requested.arch and not requested.tokenizer:
+            known = tokenizer_known_for(requested.arch, requested.overrides)
+            if known is not None:
+                return f"With its tokenizer it would be filled: --tokenizer {known.partition('@')[0]}"
         typed = _comparison(self)
         return f"To measure it on your data: {typed}" if typed else ""
 
@@ -243,9 +250,12 @@ def prepare(
     init = known_init(init)
     if isinstance(arch, str):
         refuse_unknown_name(arch)
-    initializer, tokens = initializer_of(init), None
+    initializer, tokens, own = initializer_of(init), None, OwnTokenizer()
+    if tokenizer is None and isinstance(arch, str) and initializer.needs_tokenizer():
+        own = fetched_tokenizer(arch, overrides or {})
+    tokenizer = own.name if tokenizer in (None, NONE) else tokenizer
     if tokenizer is not None:
-        reader = read_tokenizer(tokenizer)
+        reader = own.reader or read_tokenizer(tokenizer)
         initializer, tokens = initializer.with_tokenizer(tokenizer, reader), tokens_of(reader, tokenizer)
     initializer.describe()  # reads its files: fail before the architecture is built
     if arch is None:
@@ -253,6 +263,8 @@ def prepare(
     architecture, graph = describe(
         arch, overrides=overrides, example_input=example_input, tokens=tokens, tracing=tracing or Tracing()
     )
+    if own.note:
+        architecture = replace(architecture, notes=(*architecture.notes, own.note))
     requested = Requested(
         arch=None if isinstance(arch, nn.Module) else pinned(arch, architecture.spec),
         overrides=overrides or {},
@@ -299,8 +311,9 @@ def prediction_of(
     )
     if initializer.fills_something and prediction.is_library:
         why = hindrance_of(initializer, prediction)
+        noted = "".join(f" ({note})" for note in architecture.notes if note.startswith(LEFT_OUT))
         raise OptionError(
-            f"{init.partition('?')[0]!r} fills nothing of {architecture.spec!r}: {why}. To keep the default "
+            f"{init.partition('?')[0]!r} fills nothing of {architecture.spec!r}: {why}{noted}. To keep the default "
             f"initialization, type: --init {LIBRARY}"
         )
     return prediction

@@ -154,7 +154,7 @@ def test_of_a_repository_no_code_is_fetched(tmp_path: Path, words: Path, monkeyp
 
     asked: list[tuple[str, list[str]]] = []
 
-    def fetched(repo: str, patterns: list[str]) -> Path:
+    def fetched(repo: str, patterns: list[str], revision: str | None = None) -> Path:
         asked.append((repo, patterns))
         return words
 

@@ -49,7 +49,7 @@ def tiny() -> tuple[Architecture, Graph]:
     return architecture, trace(architecture.module, architecture.manifest, architecture.example)
 
 
-LANGUAGE = ("grow", "transplant", "mimetic")
+LANGUAGE = ("grow", "transplant", "mimetic", "unigram")
 """What fills language models only, or of these here."""
 
 
@@ -100,11 +100,14 @@ def arguments(
     state = {name: value.clone() for name, value in Tiny(16).state_dict().items() if name != "head.bias"}
     save_file(state, larger / "model.safetensors")
     smaller = language[2]
+    text = smaller / "text.txt"
+    text.write_text("a text of a few words")
     return {
         "diffusion": f":{pipeline_folder}?prompt=sepia",
         "hypernet": f":{hypernet_folder}",
         "matched": ":he?mode=fan_out",
         "shuffled": ":he?mode=fan_out",
+        "unigram": f":{text}?tokenizer={smaller}",
         "weight_selection": f":{larger}",
         "grow": f":{smaller}",
         "transplant": f":{smaller}?tokenizer={smaller}",
