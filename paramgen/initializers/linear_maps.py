@@ -4,7 +4,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, final
+from typing import ClassVar, Literal, final
 
 import torch
 from jaxtyping import Float
@@ -55,6 +55,9 @@ class LinearMapInitializer(Initializer):
 
     __slots__ = ()
 
+    group: ClassVar[str] = "formulas"
+    applies_to: ClassVar[str] = "linear layers and convolutions"
+
     @abstractmethod
     def rule(self, linear_map: LinearMap) -> str | None:
         """Return the name of the rule that fills a weight; None where the library's values stay."""
@@ -67,7 +70,12 @@ class LinearMapInitializer(Initializer):
 
     @final
     def rules(self, architecture: Architecture, graph: Graph) -> Mapping[str, str]:
-        """Return the formula's rule for weights of linear maps, `zero` for their biases, the library's elsewhere."""
+        """Return the formula's rule for weights of linear maps, `zero` for their biases, the library's elsewhere.
+
+        On a network that the formula does not fit at all, every rule is the library's: see `hindrance`.
+        """
+        if self.hindrance(architecture, graph) is not None:
+            return complete_rules(architecture, {})
         return linear_map_rules(architecture, graph, self.rule)
 
     @final
