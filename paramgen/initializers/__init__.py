@@ -183,6 +183,8 @@ class Control(Initializer):
 
     runs_network: ClassVar[bool] = True  # the inner one may
     slot_by_slot: ClassVar[bool] = False
+    group: ClassVar[str] = "controls"
+    applies_to: ClassVar[str] = "what the other initializer fills"
 
     init: str = "hypernet"  # the inner initializer, with its options: everything after the first colon
     _inner: Initializer | None = field(default=None, repr=False, compare=False)

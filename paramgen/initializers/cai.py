@@ -12,7 +12,7 @@ from paramgen.architectures import Architecture
 from paramgen.errors import OptionError, one_line
 from paramgen.graphs.analysis.roles import LinearMap, linear_maps_of
 from paramgen.graphs.schema import Graph
-from paramgen.initializers import initializers, is_scale
+from paramgen.initializers import MAX_SCALE, initializers, is_scale
 from paramgen.initializers.linear_maps import LinearMapInitializer, LinearMaps
 from paramgen.initializers.orthogonal import ORTHOGONAL, flat
 from paramgen.slots.init_program import one_thread
@@ -40,7 +40,8 @@ class ConvolutionAware(LinearMapInitializer):
     def __post_init__(self) -> None:
         if not is_scale(self.noise) or self.noise < 0:
             raise OptionError(
-                f"noise is {one_line(repr(self.noise))}. Allowed: a number from 0 to 1,000. Type: --init 'cai?noise=0.05'"
+                f"noise is {one_line(repr(self.noise))}. Allowed: a number from 0 to {MAX_SCALE:,}. "
+                "Type: --init 'cai?noise=0.05'"
             )
         if self.spectrum not in ("real", "hermitian"):
             raise OptionError(f"spectrum is {self.spectrum!r}. Allowed: real and hermitian")

@@ -99,6 +99,29 @@ def linear_map_rules(
     return complete_rules(architecture, filled, biases_of(graph, architecture.manifest, filled))
 
 
+def fill_linear_maps(
+    architecture: Architecture,
+    graph: Graph,
+    rules: Mapping[str, str],
+    weights: Callable[[LinearMap, torch.Generator], Float[Tensor, "groups out in *kernel"]],
+    *,
+    seed: int,
+) -> NamedTensors:
+    """Yield every slot by its rule; those of other rules than zero and the library's are linear maps of `weights`."""
+    maps = linear_maps_of(graph, architecture.manifest)
+
+    def make(slot: Slot) -> Tensor:
+        linear_map = maps[slot.name]
+        return linear_map.stored(weights(linear_map, slot_generator(seed, slot.name)), slot)
+
+    return fill_by_rules(architecture, rules, make, seed=seed)
+
+
+def he_weights(linear_map: LinearMap, generator: torch.Generator) -> Float[Tensor, "groups out in *kernel"]:
+    """Return He initialization's normal weights, for the maps of a network that a formula does not speak of."""
+    return random_weights(linear_map, linear_map.gain / linear_map.fan_in**0.5, "normal", generator)
+
+
 def random_weights(
     linear_map: LinearMap, std: float, distribution: Literal["normal", "uniform"], generator: torch.Generator
 ) -> Float[Tensor, "groups out in *kernel"]:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Literal, final
 
 import torch
-from torch import Tensor
 
 from paramgen.architectures import Architecture
 from paramgen.errors import OptionError
@@ -30,6 +29,7 @@ class ReZero(Control):
     what its skip connections compute.
     """
 
+    runs_network: ClassVar[bool] = False
     fills_something: ClassVar[bool] = True
     group: ClassVar[str] = "formulas"
     applies_to: ClassVar[str] = "gates, norms or last weights of residual branches"

@@ -41,8 +41,8 @@ GAINS: Final[Mapping[str, float]] = {
 """What follows a weight -> the factor on its standard deviation.
 
 For relu, gelu and silu it is E[f(z)^2]^(-1/2) of a standard normal z (He et al., 2015, eq. 8-10, worked out for each).
-tanh has 1, the edge of chaos without biases (Schoenholz et al., 2017, arXiv:1611.01232): with torch's 5/3 small differences
-between inputs grow from layer to layer. Nothing and sigmoid have none.
+tanh has 1, the edge of chaos without biases (Schoenholz et al., 2017, arXiv:1611.01232): with torch's 5/3 small
+differences between inputs grow from layer to layer. Nothing and sigmoid have none.
 """
 
 STEPS_PER_ELEMENT: Final = 40
