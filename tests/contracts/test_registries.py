@@ -129,11 +129,30 @@ def special() -> tuple[Architecture, Graph]:
 
 
 @pytest.fixture(scope="module")
+def plain() -> tuple[Architecture, Graph]:
+    """Nothing but what interval bounds are about."""
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(16, 4))
+    architecture = from_module(network.to("meta"), ((torch.randn(2, 3, 4, 4),), {}))
+    assert architecture.module is not None and architecture.example is not None
+    return architecture, trace(architecture.module, architecture.manifest, architecture.example)
+
+
+@pytest.fixture(scope="module")
+def neighbours() -> tuple[Architecture, Graph]:
+    """A graph network, with a graph."""
+    geometric = pytest.importorskip("torch_geometric.nn")
+    network = geometric.Sequential("x, edges", [(geometric.GCNConv(4, 4), "x, edges -> x"), nn.Linear(4, 2)])
+    edges = torch.tensor([[0, 1, 2, 3], [1, 2, 3, 0]])
+    return describe(network, example_input=((torch.randn(4, 4), edges), {}))
+
+
+@pytest.fixture(scope="module")
 def patches() -> tuple[Architecture, Graph]:
     """A vision transformer."""
     return describe("timm:test_vit")
 
 
+OWN = {"impulse": "patches", "ibp": "plain", "virgo": "neighbours"}
 SPECIAL = ("rezero", "eoc", "natural", "maxout", "s4d", "poincare", "arithmetic")
 
 
@@ -142,8 +161,8 @@ def subject(name: str, request: pytest.FixtureRequest) -> tuple[Architecture, Gr
     """What the start is for: any network, a language model, or the pipeline's own."""
     if name in SPECIAL:
         return request.getfixturevalue("special")
-    if name == "impulse":
-        return request.getfixturevalue("patches")
+    if name in OWN:
+        return request.getfixturevalue(OWN[name])
     if name in LANGUAGE:
         *found, _ = request.getfixturevalue("transplanted" if name == "transplant" else "language")
         return tuple(found)
@@ -234,6 +253,9 @@ def test_a_graph_alone_is_enough_or_refused_in_one_line(
             with pytest.raises(OptionError, match="a graph's JSON is not enough. Give arch") as refusal:
                 ask(bare, graph)
             assert "\n" not in str(refusal.value)
+        return
+    if name == "virgo":  # which needs the example's graph
+        assert "in a graph's JSON" in (initializer.hindrance(bare, graph) or "")
         return
     assert initializer.rules(bare, graph) == initializer.rules(architecture, graph)
     assert {slot for slot, _ in initializer.tensors(bare, graph, seed=0)} == initializer.rules(bare, graph).keys()
