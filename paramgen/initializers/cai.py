@@ -18,7 +18,7 @@ from paramgen.initializers.orthogonal import ORTHOGONAL, flat
 from paramgen.slots.init_program import one_thread
 
 CAI: Final = "cai"
-MAX_TAPS: Final = 4096
+MAX_TAPS: Final = 400
 """A kernel of more taps has no orthogonal basis made for it: the basis has as many entries as their square."""
 
 
