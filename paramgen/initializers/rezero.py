@@ -91,7 +91,7 @@ class ReZero(Control):
 
     def _zeros(self, architecture: Architecture, graph: Graph) -> dict[str, str]:
         """Return the slots that are zero and their rules."""
-        found = {}
+        found: dict[str, str] = {}
         for branch in self._branches(architecture, graph):
             found |= dict.fromkeys((*branch.closing, *branch.shifts), f"{REZERO} {branch.closed_by}")
         if found and self.by == FIXUP:  # rule 1: the output begins at zero, too
@@ -105,7 +105,7 @@ class ReZero(Control):
             return {}
         branches = self._branches(architecture, graph)
         zeros = self._zeros(architecture, graph)
-        found = {}
+        found: dict[str, float] = {}
         for branch in branches:
             first = [slot for slot in branch.weights if slot not in zeros]
             found |= {slot: len(branches) ** (-1 / (2 * len(first))) for slot in first}

@@ -5,7 +5,7 @@ PTD is perturb-then-diagonalize (Yu et al., 2024, arXiv:2310.01698).
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from math import log, pi
 from typing import ClassVar, Final, Literal, final
 
@@ -36,6 +36,10 @@ PARTS: Final[Mapping[str, str]] = {
 """What modules call the real parts of a state matrix -> the imaginary ones beside them."""
 WHOLE: Final = ("A", "Lambda")  # complex numbers, in one slot
 STEPS: Final = ("log_dt", "log_step")
+BESIDE: Final = frozenset((*STEPS, "B", "C", "D"))
+"""What else a module of a state space may hold; the inputs of S5 mix channels, and are the library's."""
+
+_Maker = Callable[[Slot, int], Tensor]  # of a slot and a seed
 DRAWS: Final = 48  # perturbations that are tried at each size
 PERTURBED: Final = 0.1  # the largest perturbation, as a share of the matrix
 
@@ -113,11 +117,9 @@ class StateSpace(Initializer):
 
         return fill_by_rules(architecture, self.rules(architecture, graph), make, seed=seed)
 
-    def _makers(self, manifest: Manifest) -> dict[str, Callable[[Slot, int], Tensor]]:
+    def _makers(self, manifest: Manifest) -> dict[str, _Maker]:
         """Return what makes each slot of a state space."""
-        found: dict[str, Callable[[Slot, int], Tensor]] = {}
-        if self.kind == "real":
-            found |= dict.fromkeys(_mambas(manifest), lambda slot, _: _decays(slot).log())
+        found: dict[str, _Maker] = dict.fromkeys(_mambas(manifest), _decays) if self.kind == "real" else {}
         for name, slot in manifest.items():
             stem, _, own = name.rpartition(".")
             states = slot.shape[-1] if slot.shape else 0
@@ -125,29 +127,25 @@ class StateSpace(Initializer):
                 continue
             beside = f"{stem}.{PARTS[own]}" if stem and own in PARTS else PARTS.get(own, "")
             if own in PARTS and beside in manifest and manifest[beside].shape == slot.shape:
-                logarithm = own in LOG_REAL
-                found[name] = lambda each, seed, log_=logarithm, n=states: self._part(
-                    each, n, "log" if log_ else "real"
-                )
-                found[beside] = lambda each, seed, n=states: self._part(each, n, "imaginary")
+                found[name] = partial(self._part, states=states, part="log" if own in LOG_REAL else "real")
+                found[beside] = partial(self._part, states=states, part="imaginary")
             elif own in WHOLE and slot.dtype.is_complex:
-                found[name] = lambda each, seed, n=states: self._part(each, n, "whole")
+                found[name] = partial(self._part, states=states, part="whole")
             else:
                 continue
-            found |= self._beside(manifest, stem, states, inputs="B" if own != "Lambda_re" else "")
+            found |= self._beside(manifest, stem, states, names=BESIDE if own != "Lambda_re" else BESIDE - {"B"})
         return found
 
-    def _part(self, slot: Slot, states: int, part: Literal["log", "real", "imaginary", "whole"]) -> Tensor:
+    def _part(self, slot: Slot, seed: int, *, states: int, part: str) -> Tensor:
         poles = torch.from_numpy(self.diagonal(states).poles)
-        found = {"log": lambda: (-poles.real).log(), "real": lambda: poles.real, "imaginary": lambda: poles.imag}
-        return found.get(part, lambda: poles)().expand(slot.shape).clone()
+        if part != "whole":
+            poles = poles.imag if part == "imaginary" else poles.real
+        return ((-poles).log() if part == "log" else poles).expand(slot.shape).clone()
 
-    def _beside(
-        self, manifest: Manifest, stem: str, states: int, *, inputs: str
-    ) -> dict[str, Callable[[Slot, int], Tensor]]:
-        """Return what makes the step sizes, inputs and outputs of the state space in one module; S5's inputs mix."""
-        found: dict[str, Callable[[Slot, int], Tensor]] = {}
-        for own in (*STEPS, inputs, "C", "D"):
+    def _beside(self, manifest: Manifest, stem: str, states: int, *, names: frozenset[str]) -> dict[str, _Maker]:
+        """Return what makes the step sizes, inputs and outputs of the state space in one module."""
+        found: dict[str, _Maker] = {}
+        for own in sorted(names):
             name = f"{stem}.{own}" if stem else own
             slot = manifest.get(name)
             if slot is None or slot.kind != "parameter" or not slot.elements:
@@ -155,10 +153,9 @@ class StateSpace(Initializer):
             if own in STEPS:
                 found[name] = self._steps
             elif own == "D" and len(slot.shape) <= 2:
-                found[name] = lambda each, seed: torch.randn(each.shape, generator=slot_generator(seed, each.name))
-            elif own in "BC" and _is_complex(slot, states):
-                filled = self._inputs if own == "B" else _outputs
-                found[name] = lambda each, seed, fill=filled, n=states: _stored(fill(each, n, seed), each)
+                found[name] = _normal
+            elif own in ("B", "C") and _is_complex(slot, states):
+                found[name] = partial(self._inputs, states=states) if own == "B" else _outputs
         return found
 
     def _steps(self, slot: Slot, seed: int) -> Tensor:
@@ -166,8 +163,8 @@ class StateSpace(Initializer):
         low, high = log(self.dt_min), log(self.dt_max)
         return torch.rand(slot.shape, generator=slot_generator(seed, slot.name)) * (high - low) + low
 
-    def _inputs(self, slot: Slot, states: int, seed: int) -> Tensor:
-        return torch.from_numpy(self.diagonal(states).inputs).expand(_complex_shape(slot))
+    def _inputs(self, slot: Slot, seed: int, *, states: int) -> Tensor:
+        return _stored(torch.from_numpy(self.diagonal(states).inputs).expand(_complex_shape(slot)), slot)
 
     def diagonal(self, states: int) -> Diagonal:
         """Return the poles and the input of so many states, each one of a conjugate pair; all of a real kind."""
@@ -179,8 +176,13 @@ def _mambas(manifest: Manifest) -> list[str]:
     return [name for name, slot in manifest.items() if name.rpartition(".")[2] == "A_log" and len(slot.shape) == 2]
 
 
-def _decays(slot: Slot) -> Tensor:
-    return torch.arange(1, slot.shape[-1] + 1, dtype=torch.float64).expand(slot.shape)
+def _decays(slot: Slot, seed: int) -> Tensor:
+    """Return the logarithms of 1, 2, 3, ... for each channel."""
+    return torch.arange(1, slot.shape[-1] + 1, dtype=torch.float64).log().expand(slot.shape).clone()
+
+
+def _normal(slot: Slot, seed: int) -> Tensor:
+    return torch.randn(slot.shape, generator=slot_generator(seed, slot.name))
 
 
 def _is_complex(slot: Slot, states: int) -> bool:
@@ -198,10 +200,10 @@ def _stored(values: Tensor, slot: Slot) -> Tensor:
     return values.clone() if slot.dtype.is_complex else torch.view_as_real(values.resolve_conj().contiguous())
 
 
-def _outputs(slot: Slot, states: int, seed: int) -> Tensor:
+def _outputs(slot: Slot, seed: int) -> Tensor:
     """Return complex normal numbers of variance 1."""
     generator = slot_generator(seed, slot.name)
-    return torch.randn(_complex_shape(slot), dtype=torch.complex64, generator=generator)
+    return _stored(torch.randn(_complex_shape(slot), dtype=torch.complex64, generator=generator), slot)
 
 
 @lru_cache(maxsize=64)
@@ -257,7 +259,7 @@ def perturbed(
         for _ in range(DRAWS):
             noise = torch.randn(matrix.shape, generator=generator, dtype=torch.float64).numpy()
             values, vectors = np.linalg.eig(matrix + noise * (perturbation * norm / np.linalg.norm(noise, 2)))
-            if values.real.max() >= 0 or np.iscomplexobj(values) is False or (np.abs(values.imag) < 1e-9).any():
+            if values.real.max() >= 0 or (np.abs(values.imag) < 1e-9).any():
                 continue
             condition = float(np.linalg.cond(vectors))
             if best is None or condition < best[0]:

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 import paramgen
+from paramgen.architectures import Inputs
 from paramgen.prediction import prepare
 
 
@@ -37,16 +38,15 @@ def test_addition_is_around_zero_and_multiplication_around_a_half() -> None:
     state, bound = prediction.state_dict(), (6 / 160) ** 0.5
     assert prediction.rules == {"0.W": "arithmetic addition", "1.W": "arithmetic multiplication"}
     assert float(state["0.W"].abs().max()) == pytest.approx(bound, rel=0.01) and abs(float(state["0.W"].mean())) < 0.01
-    assert (float(state["1.W"].min()), float(state["1.W"].max())) == (
-        pytest.approx(0.25, abs=0.01),
-        pytest.approx(0.75, abs=0.01),
-    )
+    assert float(state["1.W"].min()) == pytest.approx(0.25, abs=0.01)
+    assert float(state["1.W"].max()) == pytest.approx(0.75, abs=0.01)
     small = prepare(NAU(2, 2), init="arithmetic", example_input=((torch.randn(2, 2),), {})).state_dict()["W"]
     assert float(small.abs().max()) <= 0.5
 
 
 def test_units_of_ones_own_are_told_by_name() -> None:
-    network, example = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 2)), ((torch.randn(2, 8),), {})
+    network = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 2))
+    example: Inputs = ((torch.randn(2, 8),), {})
     with pytest.raises(paramgen.ParamgenError, match="it has no arithmetic unit"):
         prepare(network, init="arithmetic", example_input=example)
     rules = prepare(network, init="arithmetic?add=^0&multiply=^1[.]weight", example_input=example).rules

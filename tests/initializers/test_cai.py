@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 import paramgen
+from paramgen.architectures import Inputs
 from paramgen.prediction import prepare
 
 
@@ -29,7 +30,7 @@ class Filters(nn.Module):
 
 
 def state(init: str, seed: int = 0) -> dict[str, Tensor]:
-    example = ((torch.randn(2, 3, 16),), {})
+    example: Inputs = ((torch.randn(2, 3, 16),), {})
     return prepare(Filters(), init=init, example_input=example, seed=seed).state_dict()
 
 
@@ -70,7 +71,7 @@ def test_filters_are_those_of_an_independent_replay() -> None:
         wanted.append([np.fft.irfft2(row.reshape(3, 2), (3, 3)) for row in rows[:7]])
     filters = np.array(wanted)
     filters *= np.sqrt(1 / 63) / np.sqrt((filters**2).mean())
-    example = ((torch.randn(1, 7, 4, 4),), {})
+    example: Inputs = ((torch.randn(1, 7, 4, 4),), {})
     found = prepare(nn.Conv2d(7, 5, 3), init="cai?noise=0", example_input=example, seed=7).state_dict()["weight"]
     assert np.allclose(filters, found.numpy(), atol=1e-5)
 

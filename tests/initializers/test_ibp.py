@@ -18,7 +18,7 @@ def growth(init: str) -> float:
     centre = torch.rand(4, WIDTH, generator=torch.Generator().manual_seed(0))
     low, high = centre - EPSILON, centre + EPSILON
     with torch.no_grad():
-        for layer in network[:-1]:
+        for layer in list(network)[:-1]:
             if isinstance(layer, nn.Linear):
                 middle, radius = (low + high) / 2, (high - low) / 2
                 middle, radius = layer(middle), radius @ layer.weight.abs().T

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 import paramgen
+from paramgen.architectures import Inputs
 from paramgen.initializers.natural import covariance
 from paramgen.prediction import prepare
 
@@ -27,7 +28,7 @@ class Mixer(nn.Module):
 
 @pytest.fixture(scope="module")
 def filters() -> list[Tensor]:
-    example = ((torch.randn(2, 3, 16, 16),), {})
+    example: Inputs = ((torch.randn(2, 3, 16, 16),), {})
     state = prepare(Mixer(), init="natural", example_input=example).state_dict()
     return [state[f"depthwise.{index}.weight"].flatten(1).double() for index in range(3)]
 

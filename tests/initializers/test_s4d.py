@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 import paramgen
+from paramgen.architectures import Inputs
 from paramgen.initializers.s4d import diagonal, legs
 from paramgen.prediction import prepare
 
@@ -52,12 +53,12 @@ class Mamba(nn.Module):
         return values * self.A_log.exp().sum(-1)
 
 
-EXAMPLE = ((torch.randn(2, 16, 32),), {})
+EXAMPLE: Inputs = ((torch.randn(2, 16, 32),), {})
 
 
 def state(init: str, module: Diagonal | None = None) -> dict[str, Tensor]:
     module = module or Diagonal()
-    example = ((torch.randn(2, len(module.D), 32),), {})
+    example: Inputs = ((torch.randn(2, len(module.D), 32),), {})
     return prepare(module, init=init, example_input=example).state_dict()
 
 
@@ -121,7 +122,7 @@ def test_steps_are_uniform_in_logarithms_and_outputs_complex_normal() -> None:
 
 
 def test_mambas_state_is_real() -> None:
-    example = ((torch.randn(3, 5),), {})
+    example: Inputs = ((torch.randn(3, 5),), {})
     filled = prepare(Mamba(), init="s4d:real", example_input=example).state_dict()["A_log"]
     assert torch.allclose(filled.exp(), torch.arange(1.0, 5.0).expand(5, 4))
     with pytest.raises(paramgen.ParamgenError, match="its state is real, and the poles of 'lin' are not"):
