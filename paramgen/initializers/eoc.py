@@ -10,14 +10,14 @@ from typing import ClassVar, Final, Literal, final
 
 import numpy as np
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float, Float64
 from torch import Tensor
 from torch.nn import functional
 
 from paramgen.architectures import Architecture
 from paramgen.errors import OptionError, one_line
 from paramgen.graphs.analysis.roles import Flow, LinearMap, biases_of, linear_maps_of
-from paramgen.graphs.ops import WEIGHTS
+from paramgen.graphs.ops import WEIGHT_OPS
 from paramgen.graphs.schema import Graph
 from paramgen.initializers import Initializer, NamedTensors, initializers, is_scale
 from paramgen.initializers.he import HE
@@ -155,7 +155,7 @@ class EdgeOfChaos(Initializer):
 
     def _weights(
         self, linear_map: LinearMap, weight: float, generator: torch.Generator
-    ) -> Float64[Tensor, "groups out in *kernel"]:
+    ) -> Float[Tensor, "groups out in *kernel"]:
         if self.basis == "normal":
             return random_weights(linear_map, weight / linear_map.fan_in**0.5, "normal", generator)
         # With more outputs than inputs, orthonormal columns would make each output smaller.
@@ -227,5 +227,5 @@ def _first_weights(graph: Graph) -> set[int]:
     """Return the weights that read the network's inputs through nothing with weights."""
     flow = Flow(graph)
     starts = [index for index, node in enumerate(graph.nodes) if node.op == "input"]
-    others = frozenset(node.op for node in graph.nodes) - WEIGHTS
-    return {node for node in flow.reach(flow.after, starts, through=others) if flow.op(node) in WEIGHTS}
+    others = frozenset(node.op for node in graph.nodes) - WEIGHT_OPS
+    return {node for node in flow.reach(flow.after, starts, through=others) if flow.op(node) in WEIGHT_OPS}

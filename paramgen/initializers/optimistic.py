@@ -10,7 +10,7 @@ from torch import Tensor
 from paramgen.architectures import Architecture
 from paramgen.errors import OptionError, one_line
 from paramgen.graphs.analysis.roles import Flow
-from paramgen.graphs.ops import WEIGHTS
+from paramgen.graphs.ops import WEIGHT_OPS
 from paramgen.graphs.schema import Graph
 from paramgen.initializers import MAX_SCALE, Initializer, NamedTensors, initializers, is_scale
 from paramgen.initializers.library import ZERO, complete_rules, fill_by_rules
@@ -95,6 +95,6 @@ class Optimistic(Initializer):
         """Return the weights before the output's biases."""
         flow = Flow(graph)
         biases = [index for index, node in enumerate(graph.nodes) if node.op == "bias" and node.slot in values]
-        before = {source for bias in biases for source in flow.before[bias] if flow.op(source) in WEIGHTS}
+        before = {source for bias in biases for source in flow.before[bias] if flow.op(source) in WEIGHT_OPS}
         names = (graph.nodes[node].slot for node in sorted(before))
         return [name for name in names if name is not None and name not in values]

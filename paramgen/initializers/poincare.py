@@ -16,7 +16,7 @@ from paramgen.slots.manifest import Manifest, Slot
 POINCARE: Final = "poincare"
 
 CLASSES: Final = ("HLinear", "HConvolution2d", "PoincareLinear", "PoincareConvolution2d")
-WEIGHTS: Final = ("z", "weights", "bias")
+PARAMETERS: Final = ("z", "weights", "bias")
 """What hypll and the paper's code call the layers, and their parameters: inputs (times taps) by outputs, a shift."""
 
 
@@ -61,7 +61,7 @@ def _layers(manifest: Manifest) -> dict[str, tuple[int, ...]]:
         name: slot.shape
         for name, slot in manifest.items()
         if slot.owner_type.rpartition(".")[2] in CLASSES
-        and name.rpartition(".")[2] in WEIGHTS
+        and name.rpartition(".")[2] in PARAMETERS
         and len(slot.shape) == (1 if name.endswith("bias") else 2)
         and slot.dtype.is_floating_point
     }

@@ -47,7 +47,7 @@ def spread(init: str, example: tuple[Tensor, Tensor]) -> float:
     for seed in range(6):
         module.load_state_dict(prepare(module, init=init, example_input=(example, {}), seed=seed).state_dict())
         for layer in module.layers:
-            nn.init.zeros_(layer.bias)
+            nn.init.zeros_(layer.get_parameter("bias"))
         with torch.no_grad():
             squares += torch.stack([each.square().mean() for each in module.outputs(*example)])
     return float(squares.log().std())

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, final
 
 from paramgen.graphs.analysis.roles import Flow
-from paramgen.graphs.ops import NORMS, WEIGHTS
+from paramgen.graphs.ops import NORMS, WEIGHT_OPS
 from paramgen.graphs.schema import Graph
 from paramgen.slots.manifest import Manifest
 
@@ -14,7 +14,7 @@ Closing = Literal["gate", "norm", "weight"]
 CLOSINGS: Final[tuple[Closing, ...]] = ("gate", "norm", "weight")
 """In the order in which they are looked for."""
 
-_MAPS: Final = WEIGHTS - {"embedding"}
+_MAPS: Final = WEIGHT_OPS - {"embedding"}
 _KEEPS_ZERO: Final = frozenset(
     "relu gelu silu tanh max_pool average_pool mean resize negate other gather concat sum multiply".split()
 )
