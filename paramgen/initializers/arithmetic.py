@@ -22,7 +22,7 @@ from paramgen.slots.manifest import Manifest, Slot
 ADDITION: Final = "arithmetic addition"
 MULTIPLICATION: Final = "arithmetic multiplication"
 
-CLASSES: Final[Mapping[str, str]] = {
+ARITHMETIC_UNITS: Final[Mapping[str, str]] = {
     "NAU": ADDITION,
     "ReRegualizedLinearNAC": ADDITION,  # spelled so in the paper's code
     "ReRegularizedLinearNAC": ADDITION,
@@ -97,7 +97,7 @@ class Arithmetic(Initializer):
                 or not slot.elements
             ):
                 continue
-            rule = CLASSES.get(slot.owner_type.rpartition(".")[2])
+            rule = ARITHMETIC_UNITS.get(slot.owner_type.rpartition(".")[2])
             for pattern, named in ((self.add, ADDITION), (self.multiply, MULTIPLICATION)):
                 rule = named if pattern and re.search(pattern, slot.name[:1000]) else rule
             if rule is not None:

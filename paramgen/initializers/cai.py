@@ -18,7 +18,7 @@ from paramgen.initializers.orthogonal import ORTHOGONAL, flat
 from paramgen.slots.init_program import one_thread
 
 CAI: Final = "cai"
-MAX_TAPS: Final = 400
+MAX_BASIS_TAPS: Final = 400
 """A kernel of more taps has no orthogonal basis made for it: the basis has as many entries as their square."""
 
 
@@ -55,7 +55,7 @@ class ConvolutionAware(LinearMapInitializer):
 
     def rule(self, linear_map: LinearMap) -> str:
         """Return `cai` for convolutions, `orthogonal` for linear layers and for kernels that are too large."""
-        return CAI if linear_map.kernel and linear_map.taps <= MAX_TAPS else ORTHOGONAL
+        return CAI if linear_map.kernel and linear_map.taps <= MAX_BASIS_TAPS else ORTHOGONAL
 
     def weights(
         self, linear_map: LinearMap, maps: LinearMaps, generator: torch.Generator

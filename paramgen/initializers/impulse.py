@@ -21,9 +21,9 @@ from paramgen.slots.init_program import one_thread, slot_generator
 from paramgen.slots.manifest import Slot
 
 IMPULSE: Final = "impulse"
-MAX_TOKENS: Final = 4096
+MAX_POSITIONS: Final = 4096
 """A grid of more positions has no pseudo-inverse made for it."""
-CUT: Final = 1e-2
+LEAST_DIRECTION: Final = 1e-2
 """Directions of the position table with a smaller singular value, as a share of the largest one, are left out."""
 
 
@@ -66,8 +66,8 @@ class Impulse(Initializer):
         if len(tables) != 1:
             return f"it has {len(tables)} position tables over the grid of an image, not one. Type: --init mimetic"
         ((name, ((rows, columns), _)),) = tables.items()
-        if rows * columns > MAX_TOKENS:
-            return f"its grid has more than {MAX_TOKENS:,} positions. Type: --init mimetic"
+        if rows * columns > MAX_POSITIONS:
+            return f"its grid has more than {MAX_POSITIONS:,} positions. Type: --init mimetic"
         if not self._groups(architecture, graph):
             width = manifest[name].shape[-1]
             return f"it has no self-attention of the position table's width {width}. Type: --init mimetic"
@@ -145,7 +145,7 @@ class _Positions:
         self.grid = grid
         rows = table.reshape(-1, table.shape[-1])[prefix:]
         self.rows: Float[Tensor, "positions width"] = layer_norm(rows, rows.shape[-1:])
-        self.inverse: Float[Tensor, "width positions"] = torch.linalg.pinv(self.rows, rtol=CUT)
+        self.inverse: Float[Tensor, "width positions"] = torch.linalg.pinv(self.rows, rtol=LEAST_DIRECTION)
 
     def product(self, down: int, right: int) -> Float[Tensor, "width width"]:
         """Return the matrix whose scores between positions are nearest to a shift."""

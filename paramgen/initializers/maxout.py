@@ -21,7 +21,7 @@ from paramgen.initializers.library import complete_rules
 from paramgen.initializers.linear_maps import fill_linear_maps, he_weights, linear_map_rules, random_weights
 
 MAXOUT: Final = "maxout"
-MAX_RANK: Final = 1000
+MAX_UNITS: Final = 1000
 
 _BETWEEN: Final = NORMS | {"bias", "max_pool", "average_pool", "mean", "resize"}
 
@@ -42,9 +42,9 @@ class Maxout(Initializer):
     rank: int = 0  # K; 0: from the shapes
 
     def __post_init__(self) -> None:
-        if type(self.rank) is not int or not (self.rank == 0 or 2 <= self.rank <= MAX_RANK):
+        if type(self.rank) is not int or not (self.rank == 0 or 2 <= self.rank <= MAX_UNITS):
             raise OptionError(
-                f"rank is {one_line(repr(self.rank))}. Allowed: 2 to {MAX_RANK:,}, or 0 to read it off the shapes. "
+                f"rank is {one_line(repr(self.rank))}. Allowed: 2 to {MAX_UNITS:,}, or 0 to read it off the shapes. "
                 "Type: --init 'maxout?rank=5'"
             )
 
@@ -85,7 +85,7 @@ class Maxout(Initializer):
             if linear_map.followed_by or len(following) != 1:
                 continue
             rank, rest = divmod(linear_map.groups * linear_map.out, following[0].groups * following[0].fan)
-            if rest == 0 and (rank == self.rank if self.rank else 2 <= rank <= MAX_RANK):
+            if rest == 0 and (rank == self.rank if self.rank else 2 <= rank <= MAX_UNITS):
                 pools = [_window(graph.nodes[node]) for node in met if flow.op(node) == "max_pool"]
                 found[name] = rank * (pools[0] if pools else 1)
         return found

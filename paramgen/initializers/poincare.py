@@ -15,8 +15,8 @@ from paramgen.slots.manifest import Manifest, Slot
 
 POINCARE: Final = "poincare"
 
-CLASSES: Final = ("HLinear", "HConvolution2d", "PoincareLinear", "PoincareConvolution2d")
-PARAMETERS: Final = ("z", "weights", "bias")
+HYPERBOLIC_LAYERS: Final = ("HLinear", "HConvolution2d", "PoincareLinear", "PoincareConvolution2d")
+HYPERBOLIC_WEIGHTS: Final = ("z", "weights", "bias")
 """What hypll and the paper's code call the layers, and their parameters: inputs (times taps) by outputs, a shift."""
 
 
@@ -33,9 +33,7 @@ class Poincare(Initializer):
         """Return that there is no hyperbolic layer, where there is none."""
         if _layers(architecture.manifest):
             return None
-        return (
-            f"it has no layer of the Poincare ball, which are told by the classes {', '.join(CLASSES)}. Type: --init he"
-        )
+        return f"it has no layer of the Poincare ball, which are told by the classes {', '.join(HYPERBOLIC_LAYERS)}. Type: --init he"
 
     def rules(self, architecture: Architecture, graph: Graph) -> Mapping[str, str]:
         """Return `poincare` for weights of hyperbolic layers, `zero` for their biases, the library's rule elsewhere."""
@@ -60,8 +58,8 @@ def _layers(manifest: Manifest) -> dict[str, tuple[int, ...]]:
     return {
         name: slot.shape
         for name, slot in manifest.items()
-        if slot.owner_type.rpartition(".")[2] in CLASSES
-        and name.rpartition(".")[2] in PARAMETERS
+        if slot.owner_type.rpartition(".")[2] in HYPERBOLIC_LAYERS
+        and name.rpartition(".")[2] in HYPERBOLIC_WEIGHTS
         and len(slot.shape) == (1 if name.endswith("bias") else 2)
         and slot.dtype.is_floating_point
     }

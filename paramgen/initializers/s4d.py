@@ -23,20 +23,20 @@ from paramgen.slots.init_program import one_thread, slot_generator
 from paramgen.slots.manifest import Manifest, Slot
 
 S4D: Final = "s4d"
-KINDS: Final = ("lin", "inv", "legs", "real", "ptd")
+STATE_SPACES: Final = ("lin", "inv", "legs", "real", "ptd")
 MAX_STATE: Final = 512
 """A larger state is not diagonalized: it takes cubic time, and its eigenvectors more digits than there are."""
 
 LOG_REAL: Final = ("log_A_real", "inv_A_real")  # logarithms of minus the real parts
-PARTS: Final[Mapping[str, str]] = {
+IMAGINARY_PARTS: Final[Mapping[str, str]] = {
     "log_A_real": "A_imag",
     "inv_A_real": "A_imag",
     "Lambda_re": "Lambda_im",
 }
 """What modules call the real parts of a state matrix -> the imaginary ones beside them."""
 WHOLE: Final = ("A", "Lambda")  # complex numbers, in one slot
-STEPS: Final = ("log_dt", "log_step")
-BESIDE: Final = frozenset((*STEPS, "B", "C", "D"))
+STEP_SIZES: Final = ("log_dt", "log_step")
+BESIDE: Final = frozenset((*STEP_SIZES, "B", "C", "D"))
 """What else a module of a state space may hold; the inputs of S5 mix channels, and are the library's."""
 
 _Maker = Callable[[Slot, int], Tensor]  # of a slot and a seed
@@ -74,8 +74,8 @@ class StateSpace(Initializer):
     perturbation: float | int = 1e-4  # of ptd: the norm of what is added, as a share of the matrix's
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise OptionError(f"kind is {self.kind!r}. Allowed: {', '.join(KINDS)}. Type: --init s4d:lin")
+        if self.kind not in STATE_SPACES:
+            raise OptionError(f"kind is {self.kind!r}. Allowed: {', '.join(STATE_SPACES)}. Type: --init s4d:lin")
         ordered = all(is_scale(value) and value > 0 for value in (self.dt_min, self.dt_max))
         if not ordered or self.dt_min > self.dt_max:
             given = f"{one_line(repr(self.dt_min))} and {one_line(repr(self.dt_max))}"
@@ -125,8 +125,10 @@ class StateSpace(Initializer):
             states = slot.shape[-1] if slot.shape else 0
             if not 1 <= states <= MAX_STATE // 2:
                 continue
-            beside = f"{stem}.{PARTS[own]}" if stem and own in PARTS else PARTS.get(own, "")
-            if own in PARTS and beside in manifest and manifest[beside].shape == slot.shape:
+            beside = (
+                f"{stem}.{IMAGINARY_PARTS[own]}" if stem and own in IMAGINARY_PARTS else IMAGINARY_PARTS.get(own, "")
+            )
+            if own in IMAGINARY_PARTS and beside in manifest and manifest[beside].shape == slot.shape:
                 found[name] = partial(self._part, states=states, part="log" if own in LOG_REAL else "real")
                 found[beside] = partial(self._part, states=states, part="imaginary")
             elif own in WHOLE and slot.dtype.is_complex:
@@ -150,7 +152,7 @@ class StateSpace(Initializer):
             slot = manifest.get(name)
             if slot is None or slot.kind != "parameter" or not slot.elements:
                 continue
-            if own in STEPS:
+            if own in STEP_SIZES:
                 found[name] = self._steps
             elif own == "D" and len(slot.shape) <= 2:
                 found[name] = _normal

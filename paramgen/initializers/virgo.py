@@ -8,7 +8,6 @@ from typing import ClassVar, Final, Literal, final
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.utils._pytree import tree_leaves
 
 from paramgen.architectures import Architecture
 from paramgen.errors import OptionError
@@ -18,9 +17,10 @@ from paramgen.initializers import Initializer, NamedTensors, initializers
 from paramgen.initializers.library import complete_rules
 from paramgen.initializers.linear_maps import fill_linear_maps, random_weights
 from paramgen.slots.init_program import one_thread
+from paramgen.slots.torch_internals import tree_leaves
 
 VIRGO: Final = "virgo"
-MAX_EDGES: Final = 50_000_000
+MAX_GRAPH_EDGES: Final = 50_000_000
 
 Propagation = Literal["normalized", "mean", "sum"]
 LAYERS: Final[Mapping[str, tuple[Propagation, tuple[str, ...]]]] = {
@@ -156,7 +156,7 @@ def _example(architecture: Architecture) -> tuple[Float[Tensor, "nodes channels"
     tensors = [leaf for leaf in tree_leaves(architecture.example) if isinstance(leaf, Tensor) and not leaf.is_meta]
     edges = [each for each in tensors if each.dtype == torch.long and each.dim() == 2 and each.shape[0] == 2]
     features = [each for each in tensors if each.is_floating_point() and each.dim() == 2]
-    if not edges or not features or not 0 < edges[0].shape[1] <= MAX_EDGES:
+    if not edges or not features or not 0 < edges[0].shape[1] <= MAX_GRAPH_EDGES:
         return None
     inside = int(edges[0].min()) >= 0 and int(edges[0].max()) < len(features[0])
     return (features[0], edges[0]) if inside else None
