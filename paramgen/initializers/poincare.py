@@ -33,7 +33,8 @@ class Poincare(Initializer):
         """Return that there is no hyperbolic layer, where there is none."""
         if _layers(architecture.manifest):
             return None
-        return f"it has no layer of the Poincare ball, which are told by the classes {', '.join(HYPERBOLIC_LAYERS)}. Type: --init he"
+        known = ", ".join(HYPERBOLIC_LAYERS)
+        return f"it has no layer of the Poincare ball, which are told by the classes {known}. Type: --init he"
 
     def rules(self, architecture: Architecture, graph: Graph) -> Mapping[str, str]:
         """Return `poincare` for weights of hyperbolic layers, `zero` for their biases, the library's rule elsewhere."""
