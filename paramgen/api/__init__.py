@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from paramgen.comparison.data_module import Data
     from paramgen.comparison.models import ArchitectureLike
     from paramgen.comparison.options import ProtocolOptions
+    from paramgen.output.initializers import Fitness
     from paramgen.prediction.options import PredictOptions
     from paramgen.prediction.progress import Progress
 
@@ -305,13 +306,28 @@ def info(what: str) -> "Info":
 def names(
     what: str = "architectures", source: str | None = None, pattern: str | None = None, *, facts: bool = False
 ) -> Mapping[str, Any]:
-    """Return the names that can be typed, each with a line about it; of hypernets with `facts`, what is known of them.
+    """Return the names that can be typed, each with a line about it, or with `facts` what is known of it.
+
+    Facts are known of hypernets and of initializers: `group`, `for`, `paper`, `applies_to` and `runs_network`.
 
     `what` is `architectures` (of a `source`, those that fit a `pattern`), `hypernets`, `initializers` or `sources`.
     """
     from paramgen.output.names import listed
 
     return listed(what, source, pattern, facts=facts)
+
+
+def fitting(
+    arch: "ArchitectureLike", *, overrides: Mapping[str, Any] | None = None, example_input: Any = None
+) -> "Mapping[str, Fitness]":
+    """Return what every initializer would do to a network, by its name; no weight is computed.
+
+    Each says whether it `applies`, the `share` of the elements that it would change, their number by rule (`rules`),
+    and the `reason` where it does not apply.
+    """
+    from paramgen.output.initializers import fitting as fitting_of
+
+    return fitting_of(arch, overrides=overrides, example_input=_inputs(example_input))
 
 
 def compare(

@@ -137,6 +137,12 @@ class Reporter:
             self._out.print(f"No {what} can be listed here.")
         self._rows({name: str(text) for name, text in names.items()}, left="", right="dim")
 
+    def grouped(self, what: str, names: Mapping[str, Mapping[str, Any]]) -> None:
+        """Print names with what is known of each, under the heading of its group."""
+        for group in dict.fromkeys(facts["group"] for facts in names.values()):
+            self._out.print(f"{group.capitalize()}:", markup=False, style="bold")
+            self.names(what, {name: _in_words(facts) for name, facts in names.items() if facts["group"] == group})
+
     def _rows(self, rows: Mapping[str, str], *, left: str, right: str) -> None:
         """Print two columns: folded on a terminal, a line each for programs."""
         if not self._out.is_terminal:
@@ -307,6 +313,12 @@ def _loading_lines(source: str, config: Mapping[str, Any], folder: str) -> tuple
 
     module = "module" if source == "module" and not is_ours(own_record(Path(folder))) else ""
     return loading_lines(source, config, folder, module=module)
+
+
+def _in_words(facts: Mapping[str, Any]) -> str:
+    """Return what is known of an initializer in a line."""
+    known = [facts["paper"], f"applies to {facts['applies_to']}", "runs the network" if facts["runs_network"] else ""]
+    return f"{facts['for']} [{'; '.join(each for each in known if each)}]"
 
 
 def _shown(key: str, value: Any) -> str:

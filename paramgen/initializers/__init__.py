@@ -23,6 +23,9 @@ from paramgen.registry.synonyms import known_init
 SHIPPED, TEXT = "vision", "text"
 """The hypernets that come with paramgen for images and for texts, by name."""
 
+GROUPS: Final = ("chosen", "learned", "default", "formulas", "from a trained model", "controls", "others")
+"""The kinds of initializers, in the order in which they are listed."""
+
 NamedTensors = Iterator[tuple[str, Tensor]]
 
 
@@ -38,6 +41,8 @@ class Initializer(ABC):
     runs_network: ClassVar[bool] = False  # whether it runs the network, all of which is then in memory
     slot_by_slot: ClassVar[bool] = True  # whether one slot can be computed without the others
     fills_something: ClassVar[bool] = True  # whether a user requests it in order to change default values
+    group: ClassVar[str] = "others"  # a heading of `paramgen list initializers`, one of `GROUPS`
+    applies_to: ClassVar[str] = "any network"  # what it fills, in a few words
 
     @abstractmethod
     def rules(self, architecture: Architecture, graph: Graph) -> Mapping[str, str]:
@@ -182,6 +187,8 @@ class Composed(Initializer):
 
     runs_network: ClassVar[bool] = True  # the inner one may
     slot_by_slot: ClassVar[bool] = False
+    group: ClassVar[str] = "controls"
+    applies_to: ClassVar[str] = "what the other initializer fills"
 
     _inner: Initializer | None = field(default=None, repr=False, compare=False)
     _choice: Choice | None = field(default=None, repr=False, compare=False)  # where the inner one was chosen

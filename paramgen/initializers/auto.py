@@ -151,6 +151,7 @@ class Table:
 class Auto(Initializer):
     """The initializer that measured best for such networks; says which and why. `library` where none was measured."""
 
+    group: ClassVar[str] = "chosen"
     fills_something: ClassVar[bool] = False
 
     _tokenizer: str = ""  # of the language model

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, final
 
 import torch
 from torch import Tensor
@@ -36,6 +36,9 @@ _DERIVED: Final = ("architectures", "dtype", "out_features", "out_indices", "sta
 @dataclass(frozen=True, kw_only=True)
 class DiffusionInitializer(Initializer):
     """Weights denoised from a prompt (Gong et al., 2024): diffusion, or diffusion:FOLDER_OR_REPO."""
+
+    group: ClassVar[str] = "learned"
+    applies_to: ClassVar[str] = "the pipeline's own network"
 
     path: str = ""  # a folder, a Hub repository, `@revision` after it, or the name of one that comes with paramgen
     prompt: str | Sequence[str] = ""  # what the network is to do: a text, or several, whose embeddings are averaged

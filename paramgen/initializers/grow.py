@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final, final
+from typing import Any, ClassVar, Final, final
 
 import torch
 from torch import Tensor
@@ -28,6 +28,9 @@ _ADVICE: Final = "Type: --init grow:FOLDER_OR_REPO, of a smaller GPT-2, Llama or
 @dataclass(frozen=True, kw_only=True)
 class Grow(Initializer):
     """A smaller GPT-2, Llama or BERT, grown so that it computes the same, grow:FOLDER_OR_REPO (Gesmundo & Maile)."""
+
+    group: ClassVar[str] = "from a trained model"
+    applies_to: ClassVar[str] = "GPT-2, Llama and BERT"
 
     path: str = ""  # a folder that transformers reads, or a Hub repository, `@revision` after it
 

@@ -52,6 +52,8 @@ Rest = Literal["library", "statistics"]
 class HypernetInitializer(Initializer):
     """What a hypernet predicts: a shipped one or hypernet:FOLDER, FILE or REPO[@REVISION][:FILE]; then the rest."""
 
+    group: ClassVar[str] = "learned"
+    applies_to: ClassVar[str] = "the networks of the families that it was trained on"
     slot_by_slot: ClassVar[bool] = False
 
     path: str = ""  # a folder, a published file, a Hub repository, or the name of one that comes with paramgen

@@ -26,6 +26,7 @@ PLAIN_STD = 0.02  # of BERT's and GPT-2's embeddings and tables
 class Library(Initializer):
     """What the library itself would draw: its distributions, slot by slot, from the given seed."""
 
+    group: ClassVar[str] = "default"
     fills_something: ClassVar[bool] = False
 
     def rules(self, architecture: Architecture, graph: Graph) -> Mapping[str, str]:

@@ -4,7 +4,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, final
+from typing import ClassVar, Literal, final
 
 import torch
 from jaxtyping import Float
@@ -55,6 +55,9 @@ class LinearMapInitializer(Initializer):
 
     __slots__ = ()
 
+    group: ClassVar[str] = "formulas"
+    applies_to: ClassVar[str] = "linear layers and convolutions"
+
     @abstractmethod
     def rule(self, linear_map: LinearMap) -> str | None:
         """Return the name of the rule that fills a weight; None where the library's values stay."""
@@ -67,7 +70,12 @@ class LinearMapInitializer(Initializer):
 
     @final
     def rules(self, architecture: Architecture, graph: Graph) -> Mapping[str, str]:
-        """Return the formula's rule for weights of linear maps, `zero` for their biases, the library's elsewhere."""
+        """Return the formula's rule for weights of linear maps, `zero` for their biases, the library's elsewhere.
+
+        On a network that the formula does not fit at all, every rule is the library's: see `hindrance`.
+        """
+        if self.hindrance(architecture, graph) is not None:
+            return complete_rules(architecture, {})
         return linear_map_rules(architecture, graph, self.rule)
 
     @final
@@ -89,6 +97,29 @@ def linear_map_rules(
     found = {name: rule(linear_map) for name, linear_map in linear_maps_of(graph, architecture.manifest).items()}
     filled = {name: each for name, each in found.items() if each is not None}
     return complete_rules(architecture, filled, biases_of(graph, architecture.manifest, filled))
+
+
+def fill_linear_maps(
+    architecture: Architecture,
+    graph: Graph,
+    rules: Mapping[str, str],
+    weights: Callable[[LinearMap, torch.Generator], Float[Tensor, "groups out in *kernel"]],
+    *,
+    seed: int,
+) -> NamedTensors:
+    """Yield every slot by its rule; those of other rules than zero and the library's are linear maps of `weights`."""
+    maps = linear_maps_of(graph, architecture.manifest)
+
+    def make(slot: Slot) -> Tensor:
+        linear_map = maps[slot.name]
+        return linear_map.stored(weights(linear_map, slot_generator(seed, slot.name)), slot)
+
+    return fill_by_rules(architecture, rules, make, seed=seed)
+
+
+def he_weights(linear_map: LinearMap, generator: torch.Generator) -> Float[Tensor, "groups out in *kernel"]:
+    """Return He initialization's normal weights, for the maps of a network that a formula does not speak of."""
+    return random_weights(linear_map, linear_map.gain / linear_map.fan_in**0.5, "normal", generator)
 
 
 def random_weights(

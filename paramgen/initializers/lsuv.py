@@ -39,6 +39,8 @@ class Lsuv(Initializer):
     than orthogonal weights can be calibrated in the same way: `base` names it.
     """
 
+    group: ClassVar[str] = "formulas"
+    applies_to: ClassVar[str] = "linear layers and convolutions"
     runs_network: ClassVar[bool] = True
     slot_by_slot: ClassVar[bool] = False
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 import torch
 from jaxtyping import Float
@@ -12,13 +12,15 @@ from paramgen.architectures import Architecture
 from paramgen.errors import OptionError, one_line
 from paramgen.graphs.analysis.attention import Attention, Share, attentions_of
 from paramgen.graphs.analysis.positions import grids_of, sinusoids
+from paramgen.graphs.analysis.residual import CLOSINGS, residual_branches
+from paramgen.graphs.analysis.roles import linear_maps_of
 from paramgen.graphs.schema import Graph
 from paramgen.initializers import MAX_SCALE, Initializer, NamedTensors, initializers, is_scale
 from paramgen.initializers.library import complete_rules, default_weights, fill_by_rules
 from paramgen.slots.init_program import one_thread, slot_generator
 from paramgen.slots.manifest import Slot
 
-MIMETIC = "mimetic"
+MIMETIC, MLP_MEAN = "mimetic", "mimetic mean"
 
 
 @final
@@ -31,14 +33,20 @@ class Mimetic(Initializer):
     reversed (`beta1=-0.7`, `beta2=-0.4`). Each head costs the singular values of a matrix as wide as the network.
     """
 
+    group: ClassVar[str] = "formulas"
+    applies_to: ClassVar[str] = "self-attention, and position tables of vision transformers"
+
     alpha1: float | int = 0.7  # of the noise in W_q W_k^T
     beta1: float | int = 0.7  # of the identity in W_q W_k^T
     alpha2: float | int = 0.4  # of the noise in W_v W_proj
     beta2: float | int = 0.4  # of minus the identity in W_v W_proj
     positions: bool = True  # whether position tables of vision transformers are sinusoids
+    mlp_mean: float | int = 0
+    """What is added to the first weights of MLPs, in units of their own std (Trockman & Kolter, 2026,
+    arXiv:2602.07156); 0: nothing."""
 
     def __post_init__(self) -> None:
-        for name in ("alpha1", "beta1", "alpha2", "beta2"):
+        for name in ("alpha1", "beta1", "alpha2", "beta2", "mlp_mean"):
             value = getattr(self, name)
             if not is_scale(value):
                 raise OptionError(
@@ -53,13 +61,15 @@ class Mimetic(Initializer):
         manifest = architecture.manifest
         slots = {slot for group in attentions_of(graph, manifest) for slot in self._slots(group)}
         tables = grids_of(graph, manifest) if self.positions else {}
-        return complete_rules(architecture, dict.fromkeys((*slots, *tables), MIMETIC))
+        shifted = dict.fromkeys(self._mlps(architecture, graph), MLP_MEAN) if slots else {}
+        return complete_rules(architecture, dict.fromkeys((*slots, *tables), MIMETIC) | shifted)
 
     def builds_on(self, architecture: Architecture, graph: Graph) -> frozenset[str]:
-        """Return packed weights that have rows which it does not fill."""
+        """Return packed weights that have rows which it does not fill, and weights that it adds a mean to."""
         manifest = architecture.manifest
         groups = attentions_of(graph, manifest)
-        return frozenset(name for each in groups for name in self._slots(each) if not _whole(each, manifest[name]))
+        packed = (name for each in groups for name in self._slots(each) if not _whole(each, manifest[name]))
+        return frozenset(packed) | self._mlps(architecture, graph)
 
     @torch.no_grad()
     def tensors(self, architecture: Architecture, graph: Graph, *, seed: int) -> NamedTensors:
@@ -67,11 +77,15 @@ class Mimetic(Initializer):
         manifest = architecture.manifest
         tables = grids_of(graph, manifest) if self.positions else {}
         groups = {slot: group for group in attentions_of(graph, manifest) for slot in self._slots(group)}
+        shifted = self._mlps(architecture, graph)
         waiting: dict[str, Tensor] = {}
 
         def make(slot: Slot) -> Tensor:
             if slot.name in tables:
                 return _table(slot, *tables[slot.name])
+            if slot.name in shifted:
+                values = default_weights(slot, seed)
+                return values + float(self.mlp_mean) * _std(values)
             if slot.name not in waiting:
                 group = groups[slot.name]
                 # Rows that are neither queries, keys nor values, if there are any, keep the default values.
@@ -80,6 +94,22 @@ class Mimetic(Initializer):
             return waiting.pop(slot.name)
 
         return fill_by_rules(architecture, self.rules(architecture, graph), make, seed=seed)
+
+    def _mlps(self, architecture: Architecture, graph: Graph) -> frozenset[str]:
+        """Return the first weights of the MLPs, which read a residual stream and lead into an activation."""
+        if not self.mlp_mean:
+            return frozenset()
+        manifest = architecture.manifest
+        attended = {slot for group in attentions_of(graph, manifest) for slot in group.slots}
+        maps = linear_maps_of(graph, manifest)
+        inside = {
+            slot for branch in residual_branches(graph, manifest, CLOSINGS) for slot in branch.weights if slot in maps
+        }
+        return frozenset(
+            slot
+            for slot in inside - attended
+            if maps[slot].kind == "linear" and not maps[slot].last_of_branch and maps[slot].followed_by
+        )
 
     def _slots(self, group: Attention) -> tuple[str, ...]:
         if _values_fit(group):
@@ -128,6 +158,11 @@ def _whole(group: Attention, slot: Slot) -> bool:
     own = [share for share in shares if share.slot == slot.name]
     rows = {first + row for share in own for first in share.rows for row in range(group.head_width)}
     return len(rows) == slot.shape[-1 if own[0].in_out else 0]
+
+
+@one_thread()
+def _std(values: Tensor) -> float:
+    return float(values.double().std()) if values.numel() > 1 else 0.0
 
 
 def _near_identity(

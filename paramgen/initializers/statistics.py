@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Final, final
+from typing import Any, ClassVar, Final, final
 
 import torch
 from torch import Tensor
@@ -39,6 +39,9 @@ class Statistics(Initializer):
 
     Norms, tables of tokens and recurrent weights keep the library's values.
     """
+
+    group: ClassVar[str] = "from a trained model"
+    applies_to: ClassVar[str] = "linear layers, convolutions, position tables, class tokens and layer scales"
 
     path: str = ""  # a JSON file of standard deviations by role; empty: the one that comes with paramgen
 

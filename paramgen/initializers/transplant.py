@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final, final
+from typing import Any, ClassVar, Final, final
 
 import torch
 from torch import Tensor
@@ -29,6 +29,9 @@ _FILES: Final = ("tokenizer*", "special_tokens_map.json", "vocab.json", "vocab.t
 @dataclass(frozen=True, kw_only=True)
 class Transplant(Initializer):
     """A trained GPT-2, Llama or BERT for another tokenizer, 'transplant:FOLDER_OR_REPO?tokenizer=NEW' (TokenAdapt)."""
+
+    group: ClassVar[str] = "from a trained model"
+    applies_to: ClassVar[str] = "GPT-2, Llama and BERT"
 
     path: str = ""  # a folder with a model and its tokenizer, or a Hub repository, `@revision` after it
     tokenizer: str = ""  # the new one: a folder, a tokenizer.json or a Hub repository; it is copied beside the weights

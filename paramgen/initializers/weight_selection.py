@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final, Literal, final
+from typing import Any, ClassVar, Final, Literal, final
 
 import torch
 from torch import Tensor
@@ -35,6 +35,9 @@ _ADVICE: Final = "Type: --init weight_selection:FOLDER_FILE_OR_REPO, of a larger
 @dataclass(frozen=True, kw_only=True)
 class WeightSelection(Initializer):
     """Evenly chosen weights of a larger model, weight_selection:FOLDER_OR_REPO (Xu et al., 2024)."""
+
+    group: ClassVar[str] = "from a trained model"
+    applies_to: ClassVar[str] = "networks of the same family as the larger one"
 
     path: str = ""  # a safetensors file, a folder with some, or a Hub repository, `@revision` after it
     layers: Literal["first", "uniform"] = "first"  # which blocks, where the larger model has more of them

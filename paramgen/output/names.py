@@ -22,9 +22,9 @@ def names_of(what: str, source: str | None, pattern: str | None = None) -> dict[
     if what == "hypernets":
         return {name: _line(facts) for name, facts in hypernets().items()}
     if what == "initializers":
-        from paramgen.initializers import initializers
+        from paramgen.output.initializers import initializer_facts
 
-        return {name: _first_line(initializers.get(name)) for name in initializers.names()}
+        return {name: each.sentence for name, each in initializer_facts().items()}
     from paramgen.architectures import sources
 
     if what == "sources":
@@ -51,8 +51,14 @@ def _fitting(source: str, names: Sequence[str], pattern: str | None) -> Sequence
 
 
 def listed(what: str, source: str | None, pattern: str | None = None, *, facts: bool) -> Mapping[str, Any]:
-    """Return names with a line about each; of hypernets, if requested, with facts by name."""
-    return hypernets() if facts and what == "hypernets" and source is None else names_of(what, source, pattern)
+    """Return names with a line about each; of hypernets and initializers, if requested, with facts by name."""
+    if facts and source is None and what == "hypernets":
+        return hypernets()
+    if facts and source is None and what == "initializers":
+        from paramgen.output.initializers import initializer_facts
+
+        return {name: each.to_json() for name, each in initializer_facts().items()}
+    return names_of(what, source, pattern)
 
 
 def hypernets() -> dict[str, dict[str, Any]]:

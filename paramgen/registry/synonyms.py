@@ -25,7 +25,7 @@ INITIALIZER_SYNONYMS: Final = {
     "xavier_uniform": "xavier",
 }
 
-CONTROLS: Final = ("matched", "shuffled")
+CONTROLS: Final = ("matched", "rezero", "shuffled")
 """Initializers whose argument is another one."""
 
 _DTYPES: Final = {synonym: name for name, synonyms in DTYPE_SYNONYMS.items() for synonym in (name, *synonyms)}

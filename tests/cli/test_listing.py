@@ -69,3 +69,35 @@ def test_a_folder_of_the_users_own_goes_before_what_ships(command: "Command", tm
     (tmp_path / "vision").mkdir()
     done = command("info", "vision")
     assert done.status == 2 and "is a folder without config.json" in done.err
+
+
+def test_initializers_are_grouped_with_papers_and_what_they_apply_to(command: "Command") -> None:
+    listed = json.loads(command("list", "initializers", "--json").out)
+    assert listed["eoc"]["paper"] == "Hayou et al., 2019, arXiv:1902.06853" and listed["eoc"]["group"] == "formulas"
+    assert listed["lsuv"]["runs_network"] and not listed["he"]["runs_network"]
+    text = command("list", "initializers").out
+    headings = [line for line in text.splitlines() if line.endswith(":") and " " * 2 not in line]
+    assert headings[:4] == ["Chosen:", "Learned:", "Default:", "Formulas:"]
+    assert "runs the network" in next(line for line in text.splitlines() if line.startswith("lsuv "))
+
+
+def test_for_an_architecture_it_says_what_each_would_change_or_why_not(command: "Command") -> None:
+    found = json.loads(command("list", "initializers", "--for", "timm:test_resnet", "--json").out)
+    assert found["he"]["applies"] and 0.9 < found["he"]["share"] <= 1
+    assert found["rezero"]["rules"]["rezero norm"] > 0 and found["rezero"]["share"] < 0.1
+    assert not found["impulse"]["applies"] and "position tables" in found["impulse"]["reason"]
+    assert not found["library"]["applies"] and "default initialization" in found["library"]["reason"]
+    assert "needs a larger model" in found["weight_selection"]["reason"]
+    text = command("list", "initializers", "--for", "timm:test_resnet").out
+    assert any(line.startswith("maxout ") and "no: no weight of it" in line for line in text.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("list", "--for", "timm:test_vit"), "--for is about initializers"),
+        (("list", "initializers", "--set", "a=1"), "--set and --example-input are for an architecture"),
+    ],
+)
+def test_for_is_about_initializers(words: tuple[str, ...], message: str, command: "Command") -> None:
+    assert message in command(*words).refusal

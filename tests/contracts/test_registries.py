@@ -79,9 +79,90 @@ def denoised(pipeline_folder: Path) -> tuple[Architecture, Graph]:
     return describe(str(pipeline_folder / "base"))
 
 
+class Special(nn.Module):
+    """What single initializers are for: a residual branch, a depthwise filter, a state space, a unit of arithmetic."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.depthwise = nn.Conv2d(3, 8, 1), nn.Conv2d(8, 8, 3, padding=1, groups=8)
+        self.units, self.free = nn.Linear(8, 24), nn.Linear(8, 8)
+        self.log_A_real, self.A_imag = (nn.Parameter(torch.rand(4, 2)) for _ in range(2))
+        self.C = nn.Parameter(torch.randn(4, 2, dtype=torch.cfloat))
+        self.hyperbolic, self.unit, self.head = HLinear(8), NAU(8), nn.Linear(8, 4)
+
+    def forward(self, images: Tensor) -> Tensor:
+        images = self.stem(images)
+        states = (images + self.depthwise(images).relu()).mean((2, 3))
+        states = self.free(self.units(states).unflatten(1, (8, 3)).amax(-1)).tanh()
+        states = states * (self.log_A_real * self.A_imag * self.C.real).sum()
+        return self.head(self.unit(self.hyperbolic(states)))
+
+
+class HLinear(nn.Module):
+    """A hyperbolic layer by its name."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.z = nn.Parameter(torch.randn(width, width))
+
+    def forward(self, states: Tensor) -> Tensor:
+        return states @ self.z
+
+
+class NAU(nn.Module):
+    """A unit of addition by its name."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.W = nn.Parameter(torch.randn(width, width))
+
+    def forward(self, states: Tensor) -> Tensor:
+        return nn.functional.linear(states, self.W)
+
+
+@pytest.fixture(scope="module")
+def special() -> tuple[Architecture, Graph]:
+    with torch.device("meta"):
+        architecture = from_module(Special(), ((torch.randn(2, 3, 8, 8),), {}))
+    assert architecture.module is not None and architecture.example is not None
+    return architecture, trace(architecture.module, architecture.manifest, architecture.example)
+
+
+@pytest.fixture(scope="module")
+def plain() -> tuple[Architecture, Graph]:
+    """Nothing but what interval bounds are about."""
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(16, 4))
+    architecture = from_module(network.to("meta"), ((torch.randn(2, 3, 4, 4),), {}))
+    assert architecture.module is not None and architecture.example is not None
+    return architecture, trace(architecture.module, architecture.manifest, architecture.example)
+
+
+@pytest.fixture(scope="module")
+def neighbours() -> tuple[Architecture, Graph]:
+    """A graph network, with a graph."""
+    geometric = pytest.importorskip("torch_geometric.nn")
+    network = geometric.Sequential("x, edges", [(geometric.GCNConv(4, 4), "x, edges -> x"), nn.Linear(4, 2)])
+    edges = torch.tensor([[0, 1, 2, 3], [1, 2, 3, 0]])
+    return describe(network, example_input=((torch.randn(4, 4), edges), {}))
+
+
+@pytest.fixture(scope="module")
+def patches() -> tuple[Architecture, Graph]:
+    """A vision transformer."""
+    return describe("timm:test_vit")
+
+
+OWN = {"impulse": "patches", "ibp": "plain", "virgo": "neighbours"}
+SPECIAL = ("rezero", "eoc", "natural", "maxout", "s4d", "poincare", "arithmetic")
+
+
 @pytest.fixture
 def subject(name: str, request: pytest.FixtureRequest) -> tuple[Architecture, Graph]:
     """What the start is for: any network, a language model, or the pipeline's own."""
+    if name in SPECIAL:
+        return request.getfixturevalue("special")
+    if name in OWN:
+        return request.getfixturevalue(OWN[name])
     if name in LANGUAGE:
         *found, _ = request.getfixturevalue("transplanted" if name == "transplant" else "language")
         return tuple(found)
@@ -131,7 +212,7 @@ def test_every_initializer_fills_every_slot_once_by_a_named_rule(
     assert all(bool(value.isfinite().all()) for _, value in drawn)
     again, other = (dict(initializer.tensors(architecture, graph, seed=seed)) for seed in (3, 4))
     assert all(torch.equal(value, again[slot]) for slot, value in drawn)
-    if name != "transplant":  # which draws nothing
+    if name != "transplant":  # whose tables are the other model's
         assert any(not torch.equal(value, other[slot]) for slot, value in drawn)
 
 
@@ -175,6 +256,9 @@ def test_a_graph_alone_is_enough_or_refused_in_one_line(
             with pytest.raises(OptionError, match="a graph's JSON is not enough. Give arch") as refusal:
                 ask(bare, graph)
             assert "\n" not in str(refusal.value)
+        return
+    if name == "virgo":  # which needs the example's graph
+        assert "in a graph's JSON" in (initializer.hindrance(bare, graph) or "")
         return
     assert initializer.rules(bare, graph) == initializer.rules(architecture, graph)
     assert {slot for slot, _ in initializer.tensors(bare, graph, seed=0)} == initializer.rules(bare, graph).keys()

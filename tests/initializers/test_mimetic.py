@@ -92,3 +92,13 @@ def test_positions_are_sinusoids_and_the_class_token_has_none() -> None:
 def test_a_network_without_attention_is_refused() -> None:
     with pytest.raises(OptionError, match="'mimetic' fills nothing of 'timm:test_resnet': it has no rule"):
         prepare("timm:test_resnet", init="mimetic")
+
+
+def test_mlps_have_a_mean_where_it_is_requested() -> None:
+    prediction = prepare("timm:test_vit", init="mimetic?mlp_mean=0.5")
+    rules, state = prediction.rules, prediction.state_dict()
+    shifted = {name for name, rule in rules.items() if rule == "mimetic mean"}
+    assert shifted == {f"blocks.{block}.mlp.fc1.weight" for block in range(6)}
+    for name in shifted:
+        assert float(state[name].mean() / state[name].std()) == pytest.approx(0.5, abs=0.05)
+    assert "mimetic mean" not in prepare("timm:test_vit", init="mimetic").rules.values()

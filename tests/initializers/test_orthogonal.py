@@ -62,3 +62,15 @@ def test_it_is_uniform_among_rotations() -> None:
         prepare(nn.Linear(6, 6), init="orthogonal", seed=seed).state_dict()["weight"].diagonal() for seed in range(60)
     ]
     assert abs(float(torch.stack(diagonals).sign().mean())) < 0.2
+
+
+def test_a_small_difference_between_inputs_does_not_grow_in_a_deep_tanh_network() -> None:
+    """With torch's gain of 5/3 for tanh it grows more than tenfold: such a network does not train (chaos)."""
+    layers = [layer for _ in range(50) for layer in (nn.Linear(64, 64, bias=False), nn.Tanh())]
+    network, inputs = nn.Sequential(*layers), torch.randn(16, 64, generator=torch.Generator().manual_seed(0))
+    prediction = paramgen.predict(network, init="orthogonal", example_input=inputs)
+    network.load_state_dict(prediction.state_dict())
+    change = 1e-3 * torch.randn(16, 64, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        grown = (network(inputs + change) - network(inputs)).norm() / change.norm()
+    assert 0.01 < float(grown) < 1

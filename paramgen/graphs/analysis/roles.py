@@ -33,15 +33,16 @@ GAINS: Final[Mapping[str, float]] = {
     "relu": sqrt(2.0),
     "gelu": 1.5335,
     "silu": 1.6765,
-    "tanh": 5.0 / 3.0,
+    "tanh": 1.0,
     "sigmoid": 1.0,
     "activation": 1.0,
     "": 1.0,
 }
 """What follows a weight -> the factor on its standard deviation.
 
-For relu, gelu and silu it is E[f(z)^2]^(-1/2) of a standard normal z (He et al., 2015, eq. 8-10, worked out for each);
-tanh's is torch's, for saturation; nothing and sigmoid have none.
+For relu, gelu and silu it is E[f(z)^2]^(-1/2) of a standard normal z (He et al., 2015, eq. 8-10, worked out for each).
+tanh has 1, the edge of chaos without biases (Schoenholz et al., 2017, arXiv:1611.01232): with torch's 5/3 small
+differences between inputs grow from layer to layer. Nothing and sigmoid have none.
 """
 
 STEPS_PER_ELEMENT: Final = 40
@@ -69,6 +70,8 @@ class LinearMap:
     stride: int = 1  # product over the dimensions
     in_out: bool = False  # stored with rows as inputs
     followed_by: str = ""  # the non-linearity that the data meets next, a key of `GAINS`; empty: none before a weight
+    function: str = ""  # that non-linearity as torch calls it
+    normed: bool = False  # whether a norm follows right behind
     last_of_branch: bool = False  # nothing with weights between it and the sum that ends a residual branch
     output: bool = False  # nothing with weights between it and what the network returns
 
@@ -132,6 +135,8 @@ def linear_maps_of(graph: Graph, manifest: Manifest) -> dict[str, LinearMap]:
             stride=prod(stride) if isinstance(stride, tuple) else int(stride),
             in_out=node.op == "linear" and node.attributes.get("layout") == "in_out",
             followed_by=flow.followed_by(index),
+            function=flow.function_behind(index),
+            normed=flow.is_normed(index),
             last_of_branch=index in last,
             output=index in output,
         )
@@ -207,13 +212,28 @@ class Flow:
 
     def followed_by(self, index: int) -> str:
         """Return the first non-linearity behind a weight, through biases, norms, pools and sums; empty if none."""
-        if self._first is None:
-            self._first = self._activations()
-        first = min((met for node in self.after[index] if (met := self._first[node]) is not None), default=None)
+        first = self._behind(index)
         if first is None:
             return ""
         op = self.op(first)
         return _GATED[op] if op in _GATED and self._gates_itself(first) else op
+
+    def function_behind(self, index: int) -> str:
+        """Return the name of the function of that non-linearity, as torch calls it: `elu` of an `activation`."""
+        op, first = self.followed_by(index), self._behind(index)
+        if first is None or op != self.op(first):  # a gate that is written out
+            return op
+        return self.nodes[first].name.rpartition("/")[2].strip("_") or op
+
+    def is_normed(self, index: int) -> bool:
+        """Whether a norm follows right behind a weight, or behind its bias."""
+        met = self.reach(self.after, self.after[index], through=frozenset(("bias",)))
+        return any(self.op(node) in NORMS or self.op(node) == "normalize" for node in met)
+
+    def _behind(self, index: int) -> int | None:
+        if self._first is None:
+            self._first = self._activations()
+        return min((met for node in self.after[index] if (met := self._first[node]) is not None), default=None)
 
     def _activations(self) -> list[int | None]:
         """Return for each node the first non-linearity from there on, itself included."""
@@ -276,8 +296,12 @@ class Flow:
         with no weight or with one of the branch's kind (a projection). A time embedding that is added to a convolved
         image is of another kind.
         """
+        return {last for branch, fork in self.branches() for last in self._last_weights(branch, fork)}
+
+    def branches(self) -> list[tuple[int, int]]:
+        """Return each residual branch: the node that enters the sum at its end, and the node that it began at."""
         depth = self._depths()
-        ends: set[int] = set()
+        found: list[tuple[int, int]] = []
         for index, node in enumerate(self.nodes):
             inputs = [source for source in self.before[index] if self.op(source) != "parameter"]
             if node.op != "sum" or len(inputs) != 2:
@@ -286,10 +310,10 @@ class Flow:
             fork = self._fork(skip, branch) if depth[branch] > depth[skip] else None
             if fork is None or depth[skip] - depth[fork] > 1:
                 continue
-            last = self._last_weights(branch, fork)
-            if depth[skip] == depth[fork] or self._kinds(last) & self._kinds(self._last_weights(skip, fork)):
-                ends |= last
-        return ends
+            kinds = self._kinds(self._last_weights(branch, fork))
+            if depth[skip] == depth[fork] or kinds & self._kinds(self._last_weights(skip, fork)):
+                found.append((branch, fork))
+        return found
 
     def _kinds(self, weights: Iterable[int]) -> set[str]:
         return {KINDS.get(self.op(index), "") for index in weights}
