@@ -35,13 +35,11 @@ from paramgen.storage.folder import write_text
 
 RESULT: Final = Path(__file__).parents[2] / "cards" / "results" / "text.json"
 SHIPPED: Final = "hypernet:text"
-REQUIRED: Final = (LIBRARY, JUDGED, UNIGRAM, "orthogonal", "mimetic", *MEASURED_CONTROLS)
-"""What a row is complete with: the simple ones that did best, and what has the hypernet's norms or values alone.
+REQUIRED: Final = (LIBRARY, JUDGED, "orthogonal", "mimetic", *MEASURED_CONTROLS)
+"""What a row is complete with: the simple ones that did best, and what has the hypernet's norms or values alone."""
 
-`unigram` counts the text to learn from, without the part that is tested on.
-"""
-
-INITS: Final = (*REQUIRED, "scaled", "lir", "mup")
+INITS: Final = (*REQUIRED, UNIGRAM, "scaled", "lir", "mup")
+"""`unigram` counts the text to learn from, without the part that is tested on."""
 DOMAINS: Final = {"wikitext2": "trained on", "novel": "trained on"}
 """What the shipped hypernet knows of a text's kind; any other is `UNSEEN`."""
 

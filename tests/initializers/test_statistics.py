@@ -40,7 +40,8 @@ def test_the_sizes_are_the_tables_at_any_width(width: int) -> None:
             fan_in = maps[name].fan_in if name in maps else 1.0
             assert float(values.std()) * math.sqrt(fan_in) == pytest.approx(expected, rel=0.1), (name, part.role)
             seen.add(part.role)
-    assert {"stem", "query", "key", "value", "attention_output", "pointwise", "pointwise_last", "position", "head"} <= seen
+    attention = {"query", "key", "value", "attention_output"}
+    assert {"stem", *attention, "pointwise", "pointwise_last", "position", "head"} <= seen
 
 
 def test_norms_and_tables_of_tokens_keep_the_librarys_values() -> None:
