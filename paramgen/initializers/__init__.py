@@ -228,6 +228,15 @@ class Composed(Initializer):
         """Return the one architecture that the inner initializer fills, where there is only one."""
         return self.inner.own_architecture()
 
+    def remarks(self) -> Sequence[str]:
+        """Return what the inner initializer remarks."""
+        return self.inner.remarks()
+
+    @property
+    def companion_files(self) -> Mapping[str, str]:
+        """The files that belong beside the inner initializer's weights."""
+        return self.inner.companion_files
+
     def provenance(self) -> Mapping[str, Any]:
         """Return whose weights the inner initializer uses."""
         return self.inner.provenance()

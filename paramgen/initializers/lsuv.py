@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -18,7 +18,7 @@ from paramgen.graphs.analysis.roles import linear_maps_of
 from paramgen.graphs.schema import Graph
 from paramgen.graphs.tracing.recording import tensors_in
 from paramgen.images.batch import image_files, load_images
-from paramgen.initializers import Initializer, NamedTensors, ResolvedInitializer, initializer_of, initializers
+from paramgen.initializers import Composed, NamedTensors, initializer_of, initializers
 from paramgen.initializers.orthogonal import ORTHOGONAL, Orthogonal
 from paramgen.slots.determinism import seeded_randomness
 from paramgen.slots.init_program import one_thread, slot_generator
@@ -31,7 +31,7 @@ MAX_BATCH: Final = 4096
 @final
 @initializers.register("lsuv")
 @dataclass(frozen=True, kw_only=True)
-class Lsuv(Initializer):
+class Lsuv(Composed):
     """Orthogonal weights, then each layer's output scaled to variance 1 on noise or images, lsuv:FOLDER (2016).
 
     The whole network is in memory and is run once on the CPU. Without a folder the batch is Gaussian noise, token ids
@@ -47,7 +47,6 @@ class Lsuv(Initializer):
     data: str = ""  # a folder of images; empty: Gaussian noise
     batch: int = 8  # how many examples
     base: str = ORTHOGONAL  # the initializer whose weights are scaled
-    _base: Initializer | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.data, str):
@@ -56,19 +55,9 @@ class Lsuv(Initializer):
             raise OptionError(f"batch is {self.batch!r}. Allowed: 2 to {MAX_BATCH}. Type: --init 'lsuv?batch=8'")
         if not isinstance(self.base, str) or self.base.partition("?")[0] == LSUV:
             raise OptionError(f"base is {one_line(repr(self.base))}. Allowed: another initializer. Type: --init lsuv")
-        if self._base is None:
+        if self._inner is None:
             base = Orthogonal(gain=1.0) if self.base == ORTHOGONAL else initializer_of(self.base)
-            object.__setattr__(self, "_base", base)
-
-    def resolve(self, architecture: Architecture, graph: Graph) -> ResolvedInitializer:
-        """Return itself, with the initializer that its base is resolved to for this network."""
-        return ResolvedInitializer(initializer=replace(self, _base=self.inner.resolve(architecture, graph).initializer))
-
-    @property
-    def inner(self) -> Initializer:
-        """The initializer whose weights are scaled."""
-        assert self._base is not None
-        return self._base
+            object.__setattr__(self, "_inner", base)
 
     def rules(self, architecture: Architecture, graph: Graph) -> Mapping[str, str]:
         """Return `lsuv` for weights of linear maps, the base's rules elsewhere."""
@@ -79,14 +68,6 @@ class Lsuv(Initializer):
     def hindrance(self, architecture: Architecture, graph: Graph) -> str | None:
         """Return why the base can fill nothing of a network; None where it can."""
         return self.inner.hindrance(architecture, graph)
-
-    def with_tokenizer(self, tokenizer: str, reader: Any = None) -> Initializer:
-        """Return the same with a base for a network with this tokenizer."""
-        return replace(self, _base=self.inner.with_tokenizer(tokenizer, reader))
-
-    def provenance(self) -> Mapping[str, Any]:
-        """Return whose weights the base uses."""
-        return self.inner.provenance()
 
     @torch.no_grad()
     def tensors(self, architecture: Architecture, graph: Graph, *, seed: int) -> NamedTensors:
@@ -113,7 +94,7 @@ class Lsuv(Initializer):
 
     def describe(self) -> Mapping[str, Any]:
         """Return what identifies the base, the folder, and a sha256 over its images' names and sizes."""
-        base = {} if self.base == ORTHOGONAL else {"of": {"init": self.base, **self.inner.describe()}}
+        base = {} if self.base == ORTHOGONAL else {"of": self._of(self.base)}
         if not self.data:
             return base
         folder = Path(self.data)

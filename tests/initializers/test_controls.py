@@ -1,13 +1,19 @@
 """Controls keep one thing of another initializer, and nothing else."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import final
+
 import pytest
 import torch
 from torch import Tensor
 
 import paramgen
+from paramgen.architectures import Architecture
 from paramgen.errors import OptionError, UnknownNameError
-from paramgen.initializers import initializer_of
-from paramgen.initializers.matched import at_norm_of
+from paramgen.graphs.schema import Graph
+from paramgen.initializers import Initializer, NamedTensors, initializer_of
+from paramgen.initializers.matched import Matched, at_norm_of
 
 
 def drawn(init: str) -> dict[str, Tensor]:
@@ -60,3 +66,27 @@ def test_a_control_of_nothing_is_refused() -> None:
 def test_zeros_have_no_direction() -> None:
     assert not at_norm_of(torch.zeros(2, 2), torch.ones(2, 2)).any()
     assert float(at_norm_of(torch.ones(2, 2), torch.full((2, 2), 3.0)).norm()) == pytest.approx(6.0)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Accompanied(Initializer):
+    """Brings a tokenizer along, and says something."""
+
+    def rules(self, architecture: Architecture, graph: Graph) -> Mapping[str, str]:
+        return {}
+
+    def tensors(self, architecture: Architecture, graph: Graph, *, seed: int) -> NamedTensors:
+        return iter(())
+
+    def remarks(self) -> Sequence[str]:
+        return ("a remark",)
+
+    @property
+    def companion_files(self) -> Mapping[str, str]:
+        return {"tokenizer": "folder"}
+
+
+def test_what_belongs_beside_the_inner_weights_comes_with_a_control() -> None:
+    control = Matched(init="library", _inner=Accompanied())
+    assert control.remarks() == ("a remark",) and control.companion_files == {"tokenizer": "folder"}
