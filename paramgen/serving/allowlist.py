@@ -11,7 +11,7 @@ from paramgen.errors import OptionError, one_line
 
 SOURCES: Final = ("diffusers", "timm", "torchvision", "transformers")
 INITIALIZERS: Final = tuple(
-    "auto diffusion he hypernet idinit library lir lsuv mimetic mup orthogonal scaled xavier".split()
+    "auto diffusion he hypernet idinit library lir lsuv mimetic mup orthogonal scaled statistics xavier".split()
 )
 MAX_OPTIONS: Final = 64
 MAX_NUMBER: Final = 10**6
@@ -21,8 +21,8 @@ TOKEN: Final = re.compile(r"[\w.-]{1,300}", re.ASCII)  # of the Hub
 _NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]{0,199}", re.ASCII)
 _LABELS: Final = ("num_labels",)
 _KEY: Final = re.compile(r"[A-Za-z][\w.]*", re.ASCII)
-# Options by which an initializer reads files, or large inputs.
-_READING: Final = frozenset({"batch", "data", "pairs", "path", "tokenizer"})
+# Options by which an initializer reads files or large inputs, or names another one.
+_READING: Final = frozenset({"base", "batch", "data", "pairs", "path", "tokenizer"})
 _WORD: Final = re.compile(r"[\w.+-]{0,100}", re.ASCII)
 # Options by which a library would read files, or download weights or even code.
 _REACHING: Final = re.compile(
