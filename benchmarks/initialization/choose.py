@@ -3,9 +3,9 @@
 For each family of networks, and for each size that was measured by a protocol of its own, it ranks the initializations
 that are significantly better than the default one, by their mean final accuracy over the rows (a row is one network on
 one data set). An initialization is left out if it was not measured on every row, if on any row it is significantly
-worse than the default one, if it was learned and is not significantly better than each simple one that is left, or if
-it does not come with paramgen, as `hypernet:FOLDER` or a hypernet whose sha256 is not that of the shipped one. Families
-are decided from the networks' graphs, as `auto` does it.
+worse than the default one, if it is not significantly better than each simpler one that is left (a rule is simpler than
+a control of a hypernet, and that than the hypernet), or if it does not come with paramgen, as `hypernet:FOLDER` or a
+hypernet whose sha256 is not that of the shipped one. Families are decided from the networks' graphs, as `auto` does it.
 """
 
 import json
@@ -200,11 +200,14 @@ def _wins(rows: Sequence[Measured], init: str) -> bool:
 
 
 def _earns_its_place(rows: Sequence[Measured], init: str, winners: Sequence[str]) -> bool:
-    """Whether an initialization is simple, or significantly better than all simple ones, controls among them."""
-    simple = [other for other in winners if not other.startswith(HYPERNET)]
-    return not init.startswith(HYPERNET) or all(
-        _lead(rows, init, over=other) > _threshold(rows, init, over=other) for other in simple
-    )
+    """Whether an initialization is significantly better than all that are simpler: rules, controls, hypernets."""
+    simpler = [other for other in winners if _complexity(other) < _complexity(init)]
+    return all(_lead(rows, init, over=other) > _threshold(rows, init, over=other) for other in simpler)
+
+
+def _complexity(init: str) -> int:
+    """Return 2 for a hypernet, 1 for a control, which needs a hypernet's norms or values, and 0 for a rule."""
+    return 2 if init.startswith(HYPERNET) else int(init.partition("?")[0] in MEASURED_CONTROLS)
 
 
 def _accuracy(rows: Sequence[Measured], init: str) -> float:

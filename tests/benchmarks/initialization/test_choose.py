@@ -78,6 +78,8 @@ def test_a_learned_one_must_be_clearly_better_than_every_simple_one(
     learned, simple = [0.80, 0.81, 0.82], [0.79, 0.81, 0.82]
     close = row({"library": LIBRARY, "hypernet": learned, "matched:hypernet": simple})
     assert list(choose(tmp_path, close, hypernet={"sha256": "ours"})) == ["matched:hypernet", "library"]
+    rule = row({"library": LIBRARY, "he": simple, "matched:hypernet": learned})
+    assert list(choose(tmp_path, rule, hypernet={"sha256": "ours"})) == ["he", "library"]
     clear = row({"library": LIBRARY, "hypernet": learned, "matched:hypernet": [0.60, 0.61, 0.62]})
     assert list(choose(tmp_path, clear, hypernet={"sha256": "ours"})) == ["hypernet", "matched:hypernet", "library"]
 
