@@ -11,7 +11,7 @@ from paramgen.initializers.auto import MEASURED_CONTROLS
 REQUIRED: Final = ("library", JUDGED, "orthogonal", "lsuv", *MEASURED_CONTROLS)
 """What a row is complete with."""
 
-REQUIRED_AT_REAL_SIZE: Final = ("library", JUDGED, "orthogonal", "statistics", "matched:hypernet")
+REQUIRED_AT_REAL_SIZE: Final = ("library", JUDGED, "statistics", "matched:hypernet")
 """The same of networks of real size, where every run costs minutes; a row may have more."""
 
 INITS: Final = (*REQUIRED, "statistics", "he", "mimetic", "idinit")
