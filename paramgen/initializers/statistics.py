@@ -40,7 +40,7 @@ class Statistics(Initializer):
     Norms, tables of tokens and recurrent weights keep the library's values.
     """
 
-    group: ClassVar[str] = "from a trained model"
+    group: ClassVar[str] = "learned"
     applies_to: ClassVar[str] = "linear layers, convolutions, position tables, class tokens and layer scales"
 
     path: str = ""  # a JSON file of standard deviations by role; empty: the one that comes with paramgen

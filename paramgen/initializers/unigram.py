@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from math import isfinite
-from typing import Any, Final, final
+from typing import Any, ClassVar, Final, final
 
 import torch
 from jaxtyping import Float64
@@ -42,6 +42,9 @@ class Unigram(Composed):
     A network that has a bias neither at its output nor in its last normalization, such as Llama, is in memory as a
     whole, and is run once.
     """
+
+    group: ClassVar[str] = "formulas"
+    applies_to: ClassVar[str] = "the output of language models"
 
     path: str = ""  # a UTF-8 text file, or a folder of .txt files; empty: what the tokenizer was trained to
     base: str = LIBRARY  # the initializer of everything else
