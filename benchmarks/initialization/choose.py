@@ -34,7 +34,8 @@ from paramgen.storage.folder import write_text
 ROOT: Final = Path(__file__).parents[2]
 TABLE_FILE: Final = ROOT / "paramgen" / "initializers" / TABLE
 RESULTS: Final = tuple(
-    ROOT / "cards" / "results" / f"{name}.json" for name in ("vision", "text_lr_on_test", "text", "text_more")
+    ROOT / "cards" / "results" / f"{name}.json"
+    for name in ("vision", "vision_real", "vision_largest", "text_lr_on_test", "text", "text_more")
 )
 TEXT_FAMILY: Final = "text_transformer"
 _SHAPE: Final = "it has rows of network, family, data and initializations, each with final: values; and steps and seeds"
@@ -232,10 +233,11 @@ def _threshold(rows: Sequence[Measured], init: str, *, over: str = LIBRARY) -> f
 
 
 def _family(network: str, said: str) -> ModelFamily:
-    """Return the family of a network of `vision_networks`; of another one, what its row says."""
+    """Return the family of a network that `vision` measures; of another one, what its row says."""
+    from benchmarks.initialization.real_networks import real_networks
     from benchmarks.initialization.vision_networks import SIZE, networks
 
-    known = next((each for each in networks() if each.name == network), None)
+    known = next((each for each in (*networks(), *real_networks()) if each.name == network), None)
     if known is not None:
         with torch.device("meta"):
             module = known.factory(10)()

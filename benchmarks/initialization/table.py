@@ -11,8 +11,8 @@ from paramgen.initializers.auto import MEASURED_CONTROLS
 REQUIRED: Final = ("library", JUDGED, "orthogonal", "lsuv", *MEASURED_CONTROLS)
 """What a row is complete with."""
 
-REQUIRED_AT_REAL_SIZE: Final = ("library", JUDGED, "statistics", "matched:hypernet")
-"""The same of networks of real size, where every run costs minutes; a row may have more."""
+REQUIRED_AT_REAL_SIZE: Final = ("library", JUDGED, "statistics")
+"""The same of networks that people name, where every run costs minutes; a row may have more."""
 
 INITS: Final = (*REQUIRED, "statistics", "he", "mimetic", "idinit")
 TIE: Final = 0.005
@@ -93,9 +93,10 @@ def _conclusion(result: Mapping[str, Any]) -> str:
     if not found:
         return "No row is complete yet."
     judged = 100 * (found["zero_shot"][JUDGED] or 0.0)
+    rows = f"{found['rows']} {'row' if found['rows'] == 1 else 'rows'}"
     return (
-        f"On {found['rows']} rows the hypernet wins or ties (within {100 * TIE:.1f} points of the best simple "
-        f"initialization) on {100 * found['wins_or_ties']:.0f} %, ends {100 * found['mean_lead']:+.1f} points from it "
+        f"On {rows} the hypernet wins or ties (within {100 * TIE:.1f} points of the best simple initialization) on "
+        f"{100 * found['wins_or_ties']:.0f} %, ends {100 * found['mean_lead']:+.1f} points from it "
         f"in the mean, and takes {found['median_steps_ratio']:.2f} times fewer steps to where it ends (median; not "
         f"reached counts as 0). Zero-shot: {judged:.1f} %. {result['steps']} steps of {result['batch']} images, "
         f"{result['seeds']} seeds, learning rates from {min(result['lr']):g} to {max(result['lr']):g} and beyond where "

@@ -85,6 +85,7 @@ class Measured:
         if not self.networks:
             return f"{FAMILY_LABELS[family]}: nothing is known to be better, as no such network was measured yet"
         sizes = f"{self.smallest:,} to {self.largest:,}" if self.smallest else f"up to {self.largest:,}"
+        sizes = f"{self.largest:,}" if self.smallest == self.largest else sizes
         names = f", {' and '.join(self.networks)}" if self.smallest and len(self.networks) < MANY else ""
         on = (
             f"{_count(len(self.networks), 'network')} of this kind{names}, of {sizes} parameters "

@@ -176,6 +176,31 @@ def test_the_site_quotes_the_table_of_images() -> None:
     assert f"wins or ties on {100 * whole['wins_or_ties']:.0f} % of these {whole['rows']} rows" in page
 
 
+def real() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((ROOT / "cards" / "results" / "vision_real.json").read_text(encoding="utf-8"))
+    return found
+
+
+def test_the_site_and_the_card_quote_what_was_measured_at_the_sizes_that_people_name() -> None:
+    page, card = flowing(WHEN), flowing("cards/vision.md")
+    (row,) = (each for each in real()["rows"] if each["network"] == "vit_tiny_patch16_224")
+    ends = {init: entry["final"] for init, entry in row["initializations"].items()}
+    said = {init: percent(end["mean"]) for init, end in ends.items()}
+    assert f"{real()['steps']} steps of {real()['batch']} images" in page
+    assert (
+        f"lead to {said['library']} % from timm's own initialization, to {said['orthogonal']} % from orthogonal" in page
+    )
+    assert (
+        f"to {said['statistics']} % from `--init statistics`, to {said['matched:hypernet']} % from timm's own" in page
+    )
+    assert f"to {said['hypernet']} ± {percent(ends['hypernet']['std'])} % from `hypernet?rest=statistics`" in page
+    assert f"{said['hypernet']} % after {real()['steps']} steps" in card and f"at {said['library']} %" in card
+    assert f"{said['statistics']} % from `--init statistics`" in card and markdown(real()) in ROOT.joinpath(
+        "cards/vision.md"
+    ).read_text(encoding="utf-8")
+    assert real()["hypernet"]["spec"] == "hypernet?rest=statistics"
+
+
 def test_the_readme_says_how_small_the_networks_were() -> None:
     largest = max(row["parameters"] for row in vision()["rows"]) / 1e6
     assert f"{largest:.1f} million for images" in flowing("README.md")
