@@ -199,6 +199,11 @@ def test_the_site_and_the_card_quote_what_was_measured_at_the_sizes_that_people_
         "cards/vision.md"
     ).read_text(encoding="utf-8")
     assert real()["hypernet"]["spec"] == "hypernet?rest=statistics"
+    largest = json.loads((ROOT / "cards" / "results" / "vision_largest.json").read_text(encoding="utf-8"))
+    (row,) = largest["partial"]
+    own, drawn = (row["initializations"][init]["final"]["mean"] for init in ("library", "statistics"))
+    assert row["network"] == "vit_b_16" and drawn < own
+    assert f"{largest['steps']} steps lead to {percent(own)} % from its own initialization, and no further" in page
 
 
 def test_the_readme_says_how_small_the_networks_were() -> None:
