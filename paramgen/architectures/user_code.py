@@ -143,7 +143,7 @@ class UserCode:
 
     def _imported(self) -> list[Path]:
         """Return the files of all modules of the user's own that were run."""
-        loaded = [module for name, module in list(sys.modules.items()) if name.startswith(f"{self.prefix}.")]
+        loaded = [module for name, module in sys.modules.copy().items() if name.startswith(f"{self.prefix}.")]
         return sorted(Path(file) for module in loaded if (file := getattr(module, "__file__", None)))
 
     @property

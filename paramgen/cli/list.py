@@ -11,6 +11,7 @@ def list_(
     what: Annotated[str, typer.Argument(help="architectures, hypernets, initializers or sources.")] = "architectures",
     source: Annotated[str | None, typer.Argument(help="With architectures: all names of one source.")] = None,
     pattern: Annotated[str | None, typer.Argument(help="Of these, the names that it fits: '*convnext*'.")] = None,
+    *,
     arch: Annotated[
         str | None,
         typer.Option("--for", metavar="NAME", help="With initializers: what each would do to this architecture."),

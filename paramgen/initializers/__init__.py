@@ -212,7 +212,12 @@ class Composed(Initializer):
         """Whether the inner initializer needs a tokenizer."""
         return self.inner.needs_tokenizer()
 
-    def _of(self, init: str) -> Mapping[str, Any]:
+    def keep(self, inner: Callable[[], Initializer]) -> None:
+        """Make the inner initializer, unless there is one already."""
+        if self._inner is None:
+            object.__setattr__(self, "_inner", inner())
+
+    def of(self, init: str) -> Mapping[str, Any]:
         """Return what identifies the inner initializer, which was requested as `init`."""
         return {"init": init, **(self._choice.to_json() if self._choice else {}), **self.inner.describe()}
 
@@ -251,8 +256,7 @@ class Control(Composed):
     def __post_init__(self) -> None:
         if not isinstance(self.init, str) or not self.init:
             raise OptionError(f"init is {self.init!r}. Allowed: an initializer. Type: --init matched:hypernet")
-        if self._inner is None:
-            object.__setattr__(self, "_inner", initializer_of(self.init))
+        self.keep(lambda: initializer_of(self.init))
 
     def hindrance(self, architecture: Architecture, graph: Graph) -> str | None:
         """Return why the inner initializer can fill nothing of a network; None where it can."""
@@ -260,7 +264,7 @@ class Control(Composed):
 
     def describe(self) -> Mapping[str, Any]:
         """Return what identifies the inner initializer."""
-        return {"of": self._of(self.init)}
+        return {"of": self.of(self.init)}
 
 
 initializers: Registry[Initializer] = Registry("initializer", "paramgen.initializers")

@@ -55,9 +55,7 @@ class Lsuv(Composed):
             raise OptionError(f"batch is {self.batch!r}. Allowed: 2 to {MAX_BATCH}. Type: --init 'lsuv?batch=8'")
         if not isinstance(self.base, str) or self.base.partition("?")[0] == LSUV:
             raise OptionError(f"base is {one_line(repr(self.base))}. Allowed: another initializer. Type: --init lsuv")
-        if self._inner is None:
-            base = Orthogonal(gain=1.0) if self.base == ORTHOGONAL else initializer_of(self.base)
-            object.__setattr__(self, "_inner", base)
+        self.keep(lambda: Orthogonal(gain=1.0) if self.base == ORTHOGONAL else initializer_of(self.base))
 
     def rules(self, architecture: Architecture, graph: Graph) -> Mapping[str, str]:
         """Return `lsuv` for weights of linear maps, the base's rules elsewhere."""
@@ -94,7 +92,7 @@ class Lsuv(Composed):
 
     def describe(self) -> Mapping[str, Any]:
         """Return what identifies the base, the folder, and a sha256 over its images' names and sizes."""
-        base = {} if self.base == ORTHOGONAL else {"of": self._of(self.base)}
+        base = {} if self.base == ORTHOGONAL else {"of": self.of(self.base)}
         if not self.data:
             return base
         folder = Path(self.data)

@@ -63,10 +63,7 @@ class Unigram(Composed):
                 f"smoothing is {one_line(repr(smoothing))}. Allowed: a number above 0, up to {MAX_SMOOTHING:,.0f}. "
                 "Type: --init 'unigram:FILE?smoothing=1'"
             )
-        if self._inner is None:
-            base = initializer_of(self.base)
-            inner = base.with_tokenizer(self.tokenizer) if self.tokenizer else base
-            object.__setattr__(self, "_inner", inner)
+        self.keep(self._made_base)
 
     def rules(self, architecture: Architecture, graph: Graph) -> Mapping[str, str]:
         """Return `unigram` for a bias, `unigram in part` for slots of which a channel is kept, else the base's."""
@@ -145,7 +142,7 @@ class Unigram(Composed):
             described["smoothing"] = self.smoothing
         if self.tokenizer:
             described["tokenizer"] = self.tokenizer
-        return {**described, "of": self._of(self.base)}
+        return {**described, "of": self.of(self.base)}
 
     def assumptions(self, architecture: Architecture, graph: Graph) -> Sequence[str]:
         """Return how the frequencies are known where no text was given, or no tokenizer, and what the base assumes."""
@@ -184,6 +181,10 @@ class Unigram(Composed):
         if self.path:
             return self._counts.log_frequencies(rows, self.smoothing)
         return None if tokens is None else guessed(tokens, rows)
+
+    def _made_base(self) -> Initializer:
+        base = initializer_of(self.base)
+        return base.with_tokenizer(self.tokenizer) if self.tokenizer else base
 
     @property
     def _counts(self) -> Counts:

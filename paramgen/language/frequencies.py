@@ -22,8 +22,8 @@ from paramgen.errors import OptionError, one_line
 
 BYTES: Final = 256
 MAX_TEXT_BYTES: Final = 1_000_000_000  # of a file, and of a folder
-MAX_FILES: Final = 100_000
-SHIFT: Final = 30.0  # Mandelbrot's, in ranks: the first merges are mostly parts of later ones
+MAX_TEXT_FILES: Final = 100_000
+RANK_SHIFT: Final = 30.0  # Mandelbrot's, in ranks: the first merges are mostly parts of later ones
 _PIECE: Final = 1 << 20
 _ADVICE: Final = "Type: --init unigram:FILE, with a UTF-8 text, or a folder of .txt files"
 
@@ -78,9 +78,9 @@ def _files(path: Path) -> Sequence[Path]:
         files = sorted(each for each in path.rglob("*.txt") if each.is_file())
     else:
         raise OptionError(f"There is no file or folder {one_line(repr(str(path)))}. {_ADVICE}")
-    if not files or len(files) > MAX_FILES:
+    if not files or len(files) > MAX_TEXT_FILES:
         raise OptionError(
-            f"{path} has {len(files):,} files that end in .txt; allowed are 1 to {MAX_FILES:,}. {_ADVICE}"
+            f"{path} has {len(files):,} files that end in .txt; allowed are 1 to {MAX_TEXT_FILES:,}. {_ADVICE}"
         )
     if sum(file.stat().st_size for file in files) > MAX_TEXT_BYTES:
         raise OptionError(f"{path} has more than {MAX_TEXT_BYTES:,} bytes of text. Give a part of it. {_ADVICE}")
@@ -143,7 +143,7 @@ def _by_scores(scores: Sequence[float], special: set[int], rows: int) -> Float64
 def _by_merges(
     vocabulary: Mapping[str, int], merges: Sequence[Any], special: set[int], rows: int
 ) -> Float64[Tensor, " rows"]:
-    """Return log-frequencies by the rank of each token: 1 / (rank + SHIFT).
+    """Return log-frequencies by the rank of each token: 1 / (rank + RANK_SHIFT).
 
     First come single printable characters of ASCII, then what is merged, in that order, then other single characters,
     and special tokens, and rows without a token.
@@ -158,5 +158,5 @@ def _by_merges(
     order = [number for number in dict.fromkeys((*single, *merged, *range(rows))) if number not in special]
     order += sorted(number for number in special if number < rows)
     logs = torch.empty(rows, dtype=torch.float64)
-    logs[torch.tensor(order)] = -(torch.arange(rows).double() + SHIFT).log()
+    logs[torch.tensor(order)] = -(torch.arange(rows).double() + RANK_SHIFT).log()
     return logs.log_softmax(0)

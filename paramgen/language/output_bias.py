@@ -13,7 +13,6 @@ from typing import Any, Final, final
 import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
-from torch.utils._pytree import tree_map
 
 from paramgen.architectures import Architecture
 from paramgen.architectures.materialize import materialize
@@ -22,8 +21,9 @@ from paramgen.graphs.analysis.language_head import LanguageHead
 from paramgen.graphs.tracing.recording import tensors_in
 from paramgen.slots.determinism import seeded_randomness
 from paramgen.slots.init_program import one_thread
+from paramgen.slots.torch_internals import tree_map
 
-SHIFT: Final = 10.0
+KEPT_VALUE: Final = 10.0
 """What the last normalization returns in the channel that is kept: a large one leaves little of the log-frequencies in
 a table that is read, too, and lets one step of training change the output by more."""
 
@@ -69,8 +69,8 @@ def edits_of(head: LanguageHead, logs: Float64[Tensor, " rows"]) -> dict[str, Ed
     if head.shift is not None:
         return {
             head.gain: _constant(0.0, 0),
-            head.shift: _constant(SHIFT, 0),
-            head.weight: Edit(values=centred / SHIFT, axis=head.channels),
+            head.shift: _constant(KEPT_VALUE, 0),
+            head.weight: Edit(values=centred / KEPT_VALUE, axis=head.channels),
         }
     if head.writers is None:
         return None
@@ -80,7 +80,7 @@ def edits_of(head: LanguageHead, logs: Float64[Tensor, " rows"]) -> dict[str, Ed
         edits[head.table] = Edit(values=(LEVEL + centred) * (CONSTANT / LEVEL), axis=1)
     else:
         edits[head.table] = _constant(CONSTANT, 1)
-        edits[head.weight] = Edit(values=centred / SHIFT, axis=head.channels)
+        edits[head.weight] = Edit(values=centred / KEPT_VALUE, axis=head.channels)
     return edits
 
 

@@ -10,7 +10,7 @@ import paramgen
 from paramgen.initializers import initializers
 
 NEEDS_A_SOURCE = ("diffusion", "weight_selection", "grow", "transplant")
-NEEDS_ANOTHER_NETWORK = ("natural", "maxout", "s4d", "poincare", "arithmetic", "ibp", "virgo")
+NEEDS_ANOTHER_NETWORK = ("natural", "maxout", "s4d", "poincare", "arithmetic", "ibp", "virgo", "unigram")
 
 
 @pytest.fixture(autouse=True)

@@ -56,6 +56,7 @@ if TYPE_CHECKING:
         ("mup?queries=half", "Allowed: zero and drawn"),
         ("hypernet?rest=zeros", "rest is 'zeros'. Allowed: library and statistics"),
         ("statistics:nowhere.json", "There is no file 'nowhere.json'. Type: --init statistics"),
+        ("unigram?base=7", "base is 7. Allowed: a text"),
         ("statistics?path=3", "path is 3. Allowed: a JSON file. Type: --init statistics:FILE"),
         ("cai?noise=-1", "noise is -1. Allowed: a number from 0"),
         ("cai?spectrum=odd", "Allowed: real and hermitian"),

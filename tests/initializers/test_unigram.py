@@ -175,7 +175,6 @@ def test_what_cannot_be_is_one_line(text: Path, tmp_path: Path) -> None:
         ("gpt2", f"unigram:{tmp_path}/latin.txt", GPT2, "not UTF-8"),
         ("gpt2", f"unigram:{tmp_path}/empty.txt", GPT2, "no text to count"),
         ("gpt2", f"unigram:{text}?smoothing=0", GPT2, "smoothing is 0. Allowed: a number above 0"),
-        ("gpt2", f"unigram:{text}?base=7", GPT2, "base is 7"),
     ]
     for arch, init, overrides, message in cases:
         with pytest.raises(OptionError, match=message) as refusal:

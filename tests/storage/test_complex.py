@@ -35,7 +35,7 @@ example_input = torch.zeros(2, 6)
 """
 NEED_MORE = ("diffusion", "grow", "transplant", "weight_selection")  # a trained model, or an architecture of their own
 KNOW_NOTHING = frozenset(
-    "hypernet mimetic cai rezero eoc natural impulse maxout s4d poincare arithmetic ibp virgo".split()
+    "hypernet mimetic cai rezero eoc natural impulse maxout s4d poincare arithmetic ibp virgo unigram".split()
 )
 """What does not fit such a network, and says so."""
 OF_ANOTHER = {"matched": "matched:he", "shuffled": "shuffled:he"}
