@@ -13,6 +13,8 @@ STATISTICS_KIND: Final = "statistics"
 STATISTICS_VERSION: Final = 1
 MAX_STATISTICS_BYTES: Final = 1_000_000
 MAX_KNOTS: Final = 100
+MAX_SOURCES: Final = 20
+MAX_SOURCE_LENGTH: Final = 200  # letters
 MAX_RELATIVE_STD: Final = 100.0
 
 
@@ -51,8 +53,11 @@ class StatisticsTable:
                 "Leave it out: --init statistics"
             )
         std = data["std"]
-        if not isinstance(std, dict) or not isinstance(data["sources"], dict):
-            raise HypernetError(f"{file}: std and sources must be objects. Leave it out: --init statistics")
+        if not isinstance(std, dict) or not _are_texts(data["sources"]):
+            raise HypernetError(
+                f"{file}: std must be an object, and sources one of short texts, or lists of them. Leave it out: "
+                "--init statistics"
+            )
         return cls(
             std={_known(role, file): _knots(knots, role, file) for role, knots in std.items()}, sources=data["sources"]
         )
@@ -75,6 +80,16 @@ def read_table(file: Path) -> StatisticsTable:
         HypernetError: It is too large or no such table.
     """
     return StatisticsTable.from_json(read_json_object(file, most=MAX_STATISTICS_BYTES, error=HypernetError), file)
+
+
+def _are_texts(sources: object) -> bool:
+    """Whether it is an object of a few texts, or lists of them: it is copied into records and cards."""
+    if not isinstance(sources, dict) or len(sources) > MAX_SOURCES:
+        return False
+    values = [each for value in sources.values() for each in (value if isinstance(value, list) else [value])]
+    return len(values) <= MAX_SOURCES and all(
+        isinstance(each, str) and len(each) <= MAX_SOURCE_LENGTH for each in (*sources, *values)
+    )
 
 
 def _known(role: str, file: object) -> WeightRole:

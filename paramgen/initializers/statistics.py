@@ -80,7 +80,7 @@ class Statistics(Initializer):
 
     def provenance(self) -> Mapping[str, Any]:
         """Return where the table comes from, and what it was collected from."""
-        return {"from": self.describe()["statistics"], **self.table.sources}
+        return {**self.table.sources, "from": self.describe()["statistics"]}
 
     @cached_property
     def table(self) -> StatisticsTable:
