@@ -26,6 +26,9 @@ SHIPPED, TEXT = "vision", "text"
 GROUPS: Final = ("chosen", "learned", "default", "formulas", "from a trained model", "controls", "others")
 """The kinds of initializers, in the order in which they are listed."""
 
+UNREAD: Final = "it does not know which bytes the tokens are spelled with. Type: --tokenizer FOLDER"
+"""Why the hypernet for texts fills nothing without a tokenizer."""
+
 NamedTensors = Iterator[tuple[str, Tensor]]
 
 

@@ -30,7 +30,16 @@ from paramgen.hypernets.normalization import InitializerRange
 from paramgen.hypernets.spelled import LETTERS
 from paramgen.hypernets.storage import shipped
 from paramgen.hypernets.supernet import Supernet
-from paramgen.initializers import SHIPPED, TEXT, Choice, Initializer, NamedTensors, ResolvedInitializer, initializers
+from paramgen.initializers import (
+    SHIPPED,
+    TEXT,
+    UNREAD,
+    Choice,
+    Initializer,
+    NamedTensors,
+    ResolvedInitializer,
+    initializers,
+)
 from paramgen.initializers.library import LIBRARY, Library, default_weights
 from paramgen.initializers.statistics import STATISTICS, Statistics
 from paramgen.modelcard.card_data import known_of
@@ -40,7 +49,6 @@ from paramgen.slots.manifest import Manifest, Slot
 HYPERNET, IN_PART = "hypernet", "hypernet in part"
 SCALED_DOWN = "{}, scaled down"
 """Rule of default values that the hypernet scales: weights of new inputs beside those that it knows."""
-UNREAD = "it does not know which bytes the tokens are spelled with. Type: --tokenizer FOLDER"
 STRANGE = "it knows no such blocks"
 Softmax = Literal["explicit", "fused"]
 Rest = Literal["library", "statistics"]

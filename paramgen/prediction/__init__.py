@@ -24,9 +24,8 @@ from paramgen.graphs.cache import cached_graph
 from paramgen.graphs.graph_json import MAX_GRAPH_BYTES, graph_from_json
 from paramgen.graphs.schema import Graph
 from paramgen.graphs.tracing.fallbacks import STRICT, Tracing
-from paramgen.initializers import Choice, Initializer, ResolvedInitializer, initializer_of
+from paramgen.initializers import UNREAD, Choice, Initializer, ResolvedInitializer, initializer_of
 from paramgen.initializers.auto import AUTO
-from paramgen.initializers.hypernet import UNREAD
 from paramgen.initializers.library import DEFAULTS, KEPT, LIBRARY, PLAIN
 from paramgen.modelcard.markdown import shell
 from paramgen.modelcard.notebook import facts

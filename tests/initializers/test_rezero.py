@@ -79,7 +79,7 @@ NETWORKS = [
     ("timm:test_convnext", {}, "gate"),
     ("gpt2", {"n_layer": 2, "n_embd": 16, "n_head": 2, "vocab_size": 50, "n_positions": 16}, "weight"),
     pytest.param("timm:test_vit", {}, "weight", marks=pytest.mark.slow),
-    pytest.param("timm:test_efficientnet", {}, "norm", marks=pytest.mark.slow),
+    pytest.param("timm:test_resnet", {}, "norm", marks=pytest.mark.slow),
 ]
 
 
