@@ -19,7 +19,7 @@ from typing import Final
 import torch
 
 from paramgen.graphs.analysis.address import Address
-from paramgen.graphs.analysis.weight_roles import WEIGHT_ROLES, WeightRole
+from paramgen.graphs.analysis.weight_roles import BESIDE_MAPS, WEIGHT_ROLES, WeightRole, known_role
 from paramgen.hypernets.loading import load
 from paramgen.hypernets.statistics import StatisticsTable
 from paramgen.hypernets.storage import shipped
@@ -64,8 +64,8 @@ def collected(supernet: Supernet) -> dict[WeightRole, tuple[float, ...]]:
 
 def role_of(address: Address) -> WeightRole | None:
     """Return what a shared weight is for; None for norms, biases and tables of tokens."""
-    if address.part in ("position", "class_token", "layer_scale"):
-        return next(role for role in WEIGHT_ROLES if role == address.part)
+    if (beside := known_role(address.part)) in BESIDE_MAPS:
+        return beside
     if address.part != "weight":
         return None
     if address.stem is not None:
@@ -73,7 +73,7 @@ def role_of(address: Address) -> WeightRole | None:
     if address.head:
         return "head"
     if address.projection is not None:
-        return next(role for role in WEIGHT_ROLES if role == address.projection)
+        return known_role(address.projection)
     behind, operation, ahead = address.function.split(">") if address.operation else ("", "", "")
     if operation.startswith("dw"):
         return "depthwise"

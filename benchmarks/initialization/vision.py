@@ -265,7 +265,7 @@ def main() -> None:
             costs = [cost_of(network, protocol) for network in chosen]
             print(table(costs, protocol, inits=len(inits), data=len(given.data) or 2))
         else:
-            _run(given, protocol, chosen, inits, among)
+            _run(given, protocol, chosen, inits, among=among, required=required)
     except ParamgenError as error:
         sys.stderr.write(f"{error.message}\n")
         raise SystemExit(2) from error
@@ -301,7 +301,9 @@ def _run(
     protocol: Protocol,
     chosen: Sequence[Network],
     inits: Sequence[str],
+    *,
     among: Sequence[Network],
+    required: Sequence[str],
 ) -> None:
     until = float("inf") if given.minutes is None else time.monotonic() + 60 * given.minutes
     data = _data_sets(given)
@@ -313,7 +315,7 @@ def _run(
         hypernet=given.hypernet,
         known=known,
         among=among,
-        required=REQUIRED_AT_REAL_SIZE if given.real_size else REQUIRED,
+        required=required,
     )
 
     def write() -> None:

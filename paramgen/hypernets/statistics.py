@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final, final
 
 from paramgen.errors import HypernetError, one_line
-from paramgen.graphs.analysis.weight_roles import WEIGHT_ROLES, WeightRole
+from paramgen.graphs.analysis.weight_roles import WEIGHT_ROLES, WeightRole, known_role
 from paramgen.storage.json_file import read_json_object
 
 STATISTICS_KIND: Final = "statistics"
@@ -93,7 +93,7 @@ def _are_texts(sources: object) -> bool:
 
 
 def _known(role: str, file: object) -> WeightRole:
-    known = next((each for each in WEIGHT_ROLES if each == role), None)
+    known = known_role(role)
     if known is None:
         raise HypernetError(f"{file} has the role {one_line(repr(role))}. Allowed: {', '.join(WEIGHT_ROLES)}")
     return known

@@ -51,10 +51,7 @@ class Statistics(Initializer):
 
     def rules(self, architecture: Architecture, graph: Graph) -> Mapping[str, str]:
         """Return `statistics` for what is drawn, `zero` for the biases of linear maps, the library's elsewhere."""
-        manifest = architecture.manifest
-        drawn = Drawing(graph, manifest, self.table).parts
-        zero = biases_of(graph, manifest, drawn.keys() & linear_maps_of(graph, manifest).keys())
-        return complete_rules(architecture, dict.fromkeys(drawn, STATISTICS), zero)
+        return Drawing(graph, architecture.manifest, self.table).rules(architecture, graph)
 
     def tensors(self, architecture: Architecture, graph: Graph, *, seed: int) -> NamedTensors:
         """Draw one slot after the other."""
@@ -64,7 +61,7 @@ class Statistics(Initializer):
     def values(self, architecture: Architecture, graph: Graph, *, seed: int) -> Callable[[Slot], Tensor]:
         """Return the function that computes one slot, whichever is needed next."""
         drawing = Drawing(graph, architecture.manifest, self.table)
-        rules = self.rules(architecture, graph)
+        rules = drawing.rules(architecture, graph)
         make = partial(drawing.values, seed=seed)
         return lambda slot: by_rule(slot, rules[slot.name], make, seed=seed)
 
@@ -102,13 +99,18 @@ class Drawing:
     def __init__(self, graph: Graph, manifest: Manifest, table: StatisticsTable) -> None:
         self._table = table
         self._maps = linear_maps_of(graph, manifest)
-        roles = weight_roles_of(graph, manifest)
+        roles = weight_roles_of(graph, manifest, self._maps)
         self.parts = {
             name: known
             for name, parts in roles.items()
             if (known := tuple(part for part in parts if part.role in table.std))
             and manifest[name].dtype.is_floating_point
         }
+
+    def rules(self, architecture: Architecture, graph: Graph) -> Mapping[str, str]:
+        """Return `statistics` for what is drawn, `zero` for the biases of linear maps, the library's elsewhere."""
+        zero = biases_of(graph, architecture.manifest, self.parts.keys() & self._maps.keys())
+        return complete_rules(architecture, dict.fromkeys(self.parts, STATISTICS), zero)
 
     @torch.no_grad()
     def values(self, slot: Slot, seed: int) -> Tensor:

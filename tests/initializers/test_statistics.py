@@ -31,7 +31,7 @@ def test_the_sizes_are_the_tables_at_any_width(width: int) -> None:
     table, state = read_table(SHIPPED), prediction.state_dict()
     maps = linear_maps_of(prediction.graph, prediction.architecture.manifest)
     seen = set()
-    for name, parts in weight_roles_of(prediction.graph, prediction.architecture.manifest).items():
+    for name, parts in weight_roles_of(prediction.graph, prediction.architecture.manifest, maps).items():
         for part in parts:
             expected = table.at(part.role, part.depth)
             if expected is None or part.role == "class_token":

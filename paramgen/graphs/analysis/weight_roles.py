@@ -10,7 +10,7 @@ from typing import Final, Literal, final, get_args
 from paramgen.graphs.analysis.addressed_slots import addressed_slots_of
 from paramgen.graphs.analysis.attention import Share, attentions_of
 from paramgen.graphs.analysis.neighbours import Neighbours
-from paramgen.graphs.analysis.roles import LinearMap, linear_maps_of
+from paramgen.graphs.analysis.roles import LinearMap
 from paramgen.graphs.schema import Graph
 from paramgen.slots.manifest import Manifest
 
@@ -48,30 +48,33 @@ class WeightPart:
     stop: int | None = None
 
 
-def weight_roles_of(graph: Graph, manifest: Manifest) -> Mapping[str, tuple[WeightPart, ...]]:
+def known_role(name: str) -> WeightRole | None:
+    """Return the role of that name; None where there is none."""
+    return next((role for role in WEIGHT_ROLES if role == name), None)
+
+
+def weight_roles_of(
+    graph: Graph, manifest: Manifest, maps: Mapping[str, LinearMap]
+) -> Mapping[str, tuple[WeightPart, ...]]:
     """Return the parts of each slot whose role is known: of linear maps, position tables, class tokens, layer scales.
 
-    The rows of a packed weight of queries, keys and values are parts of their own.
+    The rows of a packed weight of queries, keys and values are parts of their own. `maps` are the network's.
     """
-    maps, near = linear_maps_of(graph, manifest), Neighbours(graph)
+    near = Neighbours(graph)
     projected = _projections(graph, manifest)
     found: dict[str, tuple[WeightPart, ...]] = {}
     last = max(1, len(maps) - 1)
     for index, (name, linear_map) in enumerate(maps.items()):
-        depth = index / last
-        role = _role(linear_map, stem=near.is_stem(linear_map.node))
-        parts = projected.get(name, ())
+        whole = [(_role(linear_map, stem=near.is_stem(linear_map.node)), 0, None)]
         found[name] = tuple(
-            WeightPart(role=known, depth=depth, start=start, stop=stop) for known, start, stop in parts
-        ) or (WeightPart(role=role, depth=depth),)
+            WeightPart(role=role, depth=index / last, start=start, stop=stop)
+            for role, start, stop in projected.get(name, whole)
+        )
     for name, slot in addressed_slots_of(graph, manifest).items():
-        if (part := slot.address.part) in BESIDE_MAPS and name not in found:
-            found[name] = (WeightPart(role=_beside(part), depth=slot.depth),)
+        beside = known_role(slot.address.part)
+        if beside is not None and beside in BESIDE_MAPS and name not in found:
+            found[name] = (WeightPart(role=beside, depth=slot.depth),)
     return found
-
-
-def _beside(part: str) -> WeightRole:
-    return next(role for role in BESIDE_MAPS if role == part)
 
 
 def _role(linear_map: LinearMap, *, stem: bool) -> WeightRole:

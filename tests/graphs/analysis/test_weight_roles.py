@@ -5,6 +5,7 @@ from collections import Counter
 import pytest
 from torch import nn
 
+from paramgen.graphs.analysis.roles import linear_maps_of
 from paramgen.graphs.analysis.weight_roles import WeightPart, weight_roles_of
 from paramgen.prediction import prepare
 
@@ -13,7 +14,8 @@ BLOCK = {"query": 1, "key": 1, "value": 1, "attention_output": 1, "pointwise": 1
 
 def roles(arch: str | nn.Module, **overrides: int) -> dict[str, tuple[WeightPart, ...]]:
     prediction = prepare(arch, overrides=overrides)
-    return dict(weight_roles_of(prediction.graph, prediction.architecture.manifest))
+    graph, manifest = prediction.graph, prediction.architecture.manifest
+    return dict(weight_roles_of(graph, manifest, linear_maps_of(graph, manifest)))
 
 
 def counted(found: dict[str, tuple[WeightPart, ...]]) -> Counter[str]:
