@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from paramgen.architectures import Architecture
 from paramgen.errors import ArchitectureError, OptionError, one_line
-from paramgen.slots.init_program import slot_generator
+from paramgen.slots.determinism import seeded_randomness
+from paramgen.slots.init_program import one_thread, slot_generator
 from paramgen.slots.manifest import state_of
 
 
@@ -45,3 +46,21 @@ def materialize(architecture: Architecture, tensors: Mapping[str, Tensor]) -> nn
         return copy.deepcopy(module, memo).eval()
     except Exception as error:  # any attribute of a user's module may refuse
         raise ArchitectureError(f"{architecture.spec} cannot be copied: {one_line(error)}") from error
+
+
+def run_once(
+    module: nn.Module, architecture: Architecture, args: Any, kwargs: Mapping[str, Any], *, instead: str
+) -> Any:
+    """Return what a network with values makes of its inputs: one thread, and random numbers that are always the same.
+
+    Raises:
+        ArchitectureError: It does not run; `instead` is the initializer that runs nothing.
+    """
+    with seeded_randomness(), one_thread():
+        try:
+            return module(*args, **kwargs)
+        except Exception as error:  # a user's forward may raise anything
+            raise ArchitectureError(
+                f"{architecture.spec} does not run on the CPU: {type(error).__name__}: {one_line(error)}. "
+                f"Give another --example-input, or type: --init {instead}"
+            ) from error

@@ -12,16 +12,15 @@ import torch
 from torch import Tensor
 
 from paramgen.architectures import Architecture, Inputs
-from paramgen.architectures.materialize import materialize
-from paramgen.errors import ArchitectureError, OptionError, one_line
+from paramgen.architectures.materialize import materialize, run_once
+from paramgen.errors import OptionError, one_line
 from paramgen.graphs.analysis.roles import linear_maps_of
 from paramgen.graphs.schema import Graph
 from paramgen.graphs.tracing.recording import tensors_in
 from paramgen.images.batch import image_files, load_images
 from paramgen.initializers import Composed, NamedTensors, initializer_of, initializers
 from paramgen.initializers.orthogonal import ORTHOGONAL, Orthogonal
-from paramgen.slots.determinism import seeded_randomness
-from paramgen.slots.init_program import one_thread, slot_generator
+from paramgen.slots.init_program import slot_generator
 from paramgen.slots.torch_internals import TorchDispatchMode, tree_leaves, tree_map
 
 LSUV = "lsuv"
@@ -80,14 +79,8 @@ class Lsuv(Composed):
             tensors[name].untyped_storage().data_ptr(): tensors[name]
             for name in linear_maps_of(graph, architecture.manifest)
         }
-        with seeded_randomness(), one_thread(), _no_fused_attention(), _UnitVariance(weights):
-            try:
-                module(*args, **kwargs)
-            except Exception as error:  # a user's forward may raise anything
-                raise ArchitectureError(
-                    f"{architecture.spec} does not run on the CPU: {type(error).__name__}: {one_line(error)}. "
-                    "Give another --example-input, or type: --init orthogonal"
-                ) from error
+        with _no_fused_attention(), _UnitVariance(weights):
+            run_once(module, architecture, args, kwargs, instead=ORTHOGONAL)
         yield from tensors.items()
 
     def describe(self) -> Mapping[str, Any]:

@@ -15,12 +15,10 @@ from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from paramgen.architectures import Architecture
-from paramgen.architectures.materialize import materialize
-from paramgen.errors import ArchitectureError, OptionError, one_line
+from paramgen.architectures.materialize import materialize, run_once
+from paramgen.errors import ArchitectureError, OptionError
 from paramgen.graphs.analysis.language_head import LanguageHead
 from paramgen.graphs.tracing.recording import tensors_in
-from paramgen.slots.determinism import seeded_randomness
-from paramgen.slots.init_program import one_thread
 from paramgen.slots.torch_internals import tree_map
 
 KEPT_VALUE: Final = 10.0
@@ -134,14 +132,7 @@ def _logits(
         )
     args, kwargs = tree_map(lambda leaf: _value(leaf, logs, generator), architecture.example)
     module = materialize(architecture, tensors)
-    with seeded_randomness(), one_thread():
-        try:
-            found = list(tensors_in(module(*args, **kwargs)))
-        except Exception as error:  # a user's forward may raise anything
-            raise ArchitectureError(
-                f"{architecture.spec} does not run on the CPU: {type(error).__name__}: {one_line(error)}. "
-                "Give another --example-input, or type: --init library"
-            ) from error
+    found = tensors_in(run_once(module, architecture, args, kwargs, instead="library"))
     logits = next((each for each in found if each.shape[-1:] == (head.rows,)), None)
     if logits is None:
         raise ArchitectureError(f"{architecture.spec} returned nothing for each token. Type: --init library")
