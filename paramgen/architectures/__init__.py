@@ -58,6 +58,8 @@ class Architecture:
     example: Inputs | None = None
     guessed: bool = False
     """Whether nobody said what it takes, and `example` was guessed from its first layer."""
+    pixel_std: float | None = None
+    """By which its images are normalized, on a scale of 0 to 1, where its library says so; the mean of the colours."""
     notes: tuple[str, ...] = ()
     """What was decided without being typed, in sentences."""
     construct: Callable[[], nn.Module] | None = None
@@ -126,6 +128,10 @@ class ArchitectureSource(ABC):
         """Return an example input of a live module of this library; None where it is of another, or not known."""
         return None
 
+    def pixel_std_of(self, module: nn.Module) -> float | None:
+        """Return the std by which images for this module are normalized, where the library says so."""
+        return None
+
 
 sources: Registry[ArchitectureSource] = Registry("architecture source", "paramgen.architectures")
 
@@ -134,6 +140,12 @@ def library_example(module: nn.Module) -> Inputs | None:
     """Return an example input of a live module from the library that it comes from; None where none knows it."""
     found = (sources.get(name)().example_of(module) for name in sources.names())
     return next((example for example in found if example is not None), None)
+
+
+def library_pixel_std(module: nn.Module) -> float | None:
+    """Return the std by which images for a live module are normalized; None where no library says so."""
+    found = (sources.get(name)().pixel_std_of(module) for name in sources.names())
+    return next((std for std in found if std is not None), None)
 
 
 def resolve(

@@ -24,6 +24,7 @@ from paramgen.architectures import (
     LoadedModel,
     built,
     library_example,
+    library_pixel_std,
     refuse_unknown,
     sources,
 )
@@ -121,6 +122,7 @@ def _described(code: UserCode, name: str, request: ArchitectureRequest) -> Archi
         guessed=example is None,
         layout=_layout(module, signed(made_from, None if code.installed else code.root)),
         construct=construct,
+        pixel_std=library_pixel_std(module),
     )
 
 
@@ -169,6 +171,7 @@ def from_module(module: nn.Module, example: Inputs | None = None) -> Architectur
         guessed=example is None and known is None,
         layout=_layout(twin, {"library": "paramgen", "architecture": name}),
         extra=extra_state_of(module),
+        pixel_std=library_pixel_std(twin),
     )
 
 

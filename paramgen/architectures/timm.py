@@ -4,6 +4,7 @@ import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import mean
 from typing import Any, final
 
 import torch
@@ -74,6 +75,7 @@ class TimmSource(ArchitectureSource):
             manifest=read_manifest(module, programs),
             example=request.example or ((images,), {}),
             layout=FolderLayout(source="timm", config=_config(module)),
+            pixel_std=self.pixel_std_of(module),
             construct=construct,
         )
 
@@ -85,6 +87,12 @@ class TimmSource(ArchitectureSource):
         """Return images of the size in the model's `pretrained_cfg`."""
         size = (getattr(module, "pretrained_cfg", None) or {}).get("input_size")
         return ((torch.zeros((2, *size), device="meta"),), {}) if size else None
+
+    def pixel_std_of(self, module: nn.Module) -> float | None:
+        """Return the mean of the three numbers in the model's `pretrained_cfg`."""
+        std = (getattr(module, "pretrained_cfg", None) or {}).get("std")
+        known = isinstance(std, (tuple, list)) and std and all(isinstance(each, (int, float)) for each in std)
+        return mean(std) if known and min(std) > 0 else None
 
     def load(self, folder: Path, device: torch.device) -> LoadedModel:
         """Call `timm.create_model` on the folder; timm itself refuses missing and unexpected keys."""

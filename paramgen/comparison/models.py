@@ -9,7 +9,7 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
-from paramgen.architectures import Architecture, FolderLayout, Inputs, built, library_example, resolve
+from paramgen.architectures import Architecture, FolderLayout, Inputs, built, library_example, library_pixel_std, resolve
 from paramgen.architectures.inputs import guess_inputs
 from paramgen.architectures.lazy import with_shapes
 from paramgen.architectures.memory import own_copy
@@ -227,6 +227,7 @@ def _recorded(name: str, build: Callable[[], nn.Module], example: Inputs | None)
         example=known or guess_inputs(module),
         guessed=known is None,
         layout=FolderLayout(source="module", config={"architecture": name}, tied="once", shardable=True),
+        pixel_std=library_pixel_std(module),
     )
 
 

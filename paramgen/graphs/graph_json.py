@@ -29,6 +29,7 @@ MAX_PROGRAM_STEPS: Final = 300_000
 MAX_GRAPH_TEXT: Final = 10_000
 MAX_ATTRIBUTE: Final = 10**9
 _KEYS: Final = frozenset(("paramgen_graph", "spec", "traced_by", "layout", "nodes", "edges", "slots"))
+_MAY: Final = frozenset(("pixel_std",))
 _SIZES: Final = frozenset(("kernel", "stride", "dilation"))
 _COUNTS: Final = frozenset(("groups", "heads"))
 _DTYPES: Final = frozenset(
@@ -55,6 +56,7 @@ def graph_to_json(architecture: Architecture, graph: Graph) -> str:
                 "dtype_key": layout.dtype_key,
                 "files": {name: text for name, text in layout.files.items() if name in _FILES},
             },
+            **({} if architecture.pixel_std is None else {"pixel_std": architecture.pixel_std}),
             **_structure(graph),
             "slots": [_slot_to_json(slot) for slot in without_values(architecture)],
         },
@@ -101,7 +103,9 @@ def _read(data: dict[str, Any]) -> tuple[Architecture, Graph]:
         extra += 0 if slot.program is None else check_program(slot.program, slot)
         if extra > MAX_EXTRA_WORK:
             raise GraphError(f"The init programs up to slot {slot.name!r} compute far more than their slots hold.")
-    return Architecture(spec=_text(data["spec"], "spec"), manifest=manifest, layout=layout), graph
+    return Architecture(
+        spec=_text(data["spec"], "spec"), manifest=manifest, layout=layout, pixel_std=_pixel_std(data.get("pixel_std"))
+    ), graph
 
 
 def structure_to_json(graph: Graph) -> str:
@@ -173,8 +177,8 @@ def _checked(data: object) -> dict[str, Any]:
         raise GraphError(f"JSON, but not a graph: the key 'paramgen_graph' is missing. {_ADVICE}")
     if type(data["paramgen_graph"]) is not int or data["paramgen_graph"] != VERSION:
         raise GraphError(f"A graph of version {data['paramgen_graph']!r}; this paramgen reads version {VERSION}.")
-    if set(data) != _KEYS:
-        odd = sorted(_KEYS ^ set(data))
+    if set(data) - _MAY != _KEYS:
+        odd = sorted(_KEYS ^ (set(data) - _MAY))
         raise GraphError(f"A graph has the keys {', '.join(sorted(_KEYS))}; missing or unknown: {', '.join(odd)}.")
     return data
 
@@ -310,6 +314,12 @@ def _layout(item: Mapping[str, Any]) -> FolderLayout:
         dtype_key=None if item["dtype_key"] is None else _text(item["dtype_key"], "dtype_key"),
         files={name: _text(text, name) for name, text in files.items()},
     )
+
+
+def _pixel_std(value: object) -> float | None:
+    if value is not None and (type(value) not in (int, float) or not 1e-3 <= value <= 1e3):  # type: ignore[operator]
+        raise GraphError(f"A graph's 'pixel_std' is a number from 0.001 to 1000; given was {one_line(repr(value))}.")
+    return value  # type: ignore[return-value]
 
 
 def _check_nodes(graph: Graph, manifest: Manifest) -> None:

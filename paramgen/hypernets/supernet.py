@@ -37,6 +37,7 @@ MAX_WEIGHT_DIMS: Final = 4
 MAX_WEIGHT_NAME: Final = 300  # letters
 MAX_WEIGHT_SIZE: Final = 1 << 16  # of one dimension
 TABLE_SIDE: Final = 8  # tokens along one side of the shared position table
+PIXEL_STD: Final = 0.25  # by which the images are normalized that shared stems read
 _ROWS: Final = 4096  # of a table of tokens, made at once
 _SMALL: Final = frozenset((POSITION_TABLE, TOKEN_TABLE))  # tables whose rows begin small, as heads do
 _FILLED: Final = {"post_scale": 1.0, "pre_scale": 1.0, "layer_scale": 0.1}

@@ -16,6 +16,7 @@ from paramgen.architectures.processors import read_tokenizer, refuse_larger, row
 from paramgen.architectures.spelling import AS_BYTES, Letters, letters_of
 from paramgen.errors import OptionError
 from paramgen.graphs.analysis.model_family import FAMILY_LABELS, TEXT_FAMILIES, family_of
+from paramgen.graphs.analysis.neighbours import Neighbours
 from paramgen.graphs.schema import Graph
 from paramgen.graphs.views.native import native_view
 from paramgen.graphs.views.published.view import published_view
@@ -29,7 +30,7 @@ from paramgen.hypernets.loading import Predictor
 from paramgen.hypernets.normalization import InitializerRange
 from paramgen.hypernets.spelled import LETTERS
 from paramgen.hypernets.storage import shipped
-from paramgen.hypernets.supernet import Supernet
+from paramgen.hypernets.supernet import PIXEL_STD, Supernet
 from paramgen.initializers import (
     SHIPPED,
     TEXT,
@@ -150,12 +151,25 @@ class HypernetInitializer(Initializer):
             # What a graph hypernetwork predicts is the difference from the default initialization.
             return default_weights(slot, seed) if isinstance(self.model, Hypernet) else rest(slot)
 
+        stems = self._stems(architecture, graph)
         for name, tensor in self.model(self._view(architecture, graph), base):
             predicted.add(name)
-            yield name, tensor.to(manifest[name].dtype)
+            yield name, (tensor * stems[name] if name in stems else tensor).to(manifest[name].dtype)
         for slot in manifest.filled:
             if slot.name not in predicted:
                 yield slot.name, rest(slot)
+
+    def _stems(self, architecture: Architecture, graph: Graph) -> Mapping[str, float]:
+        """Return the factor of each weight that reads images: other pixels than the shared stems know, same answer.
+
+        Known values stand beside others that expect the answer at its size only with `rest=statistics`; norms that
+        follow a stem make up for it in most networks, but position tables are added to the answer in transformers.
+        """
+        if architecture.pixel_std is None or self.rest != STATISTICS or not isinstance(self.model, Supernet):
+            return {}
+        near = Neighbours(graph)
+        slots = (node.slot for index, node in enumerate(graph.nodes) if node.slot is not None and near.is_stem(index))
+        return dict.fromkeys(slots, architecture.pixel_std / PIXEL_STD)
 
     def _view(self, architecture: Architecture, graph: Graph) -> View:
         view = _view_of(self.model, architecture, graph, self.softmax)
@@ -166,11 +180,15 @@ class HypernetInitializer(Initializer):
         return replace(view, spelling=_spelling(reader))
 
     def assumptions(self, architecture: Architecture, graph: Graph) -> Sequence[str]:
-        """Return that a vocabulary of 256 is taken for bytes, where rows of tokens are made without a tokenizer."""
+        """Return the std of the pixels, where a stem follows it, and that a vocabulary of 256 is taken for bytes."""
+        said = tuple(
+            f"images are normalized by a std of {architecture.pixel_std:.3g}, so {name} is {factor:.3g} times as large"
+            for name, factor in self._stems(architecture, graph).items()
+        )
         if self.tokenizer or not isinstance(self.model, Supernet):
-            return ()
+            return said
         view = self._view(architecture, graph)
-        return (AS_BYTES,) if self.model.takes_for_bytes(view) else ()
+        return (*said, AS_BYTES) if self.model.takes_for_bytes(view) else said
 
     def letters(self) -> Letters | None:
         """Return the spelling of the tokens, where a tokenizer was given."""
