@@ -84,9 +84,11 @@ class TimmSource(ArchitectureSource):
         return list(_timm().list_models())
 
     def example_of(self, module: nn.Module) -> Inputs | None:
-        """Return images of the size in the model's `pretrained_cfg`."""
+        """Return images of the size that the model was made for, or else of that in its `pretrained_cfg`."""
         size = (getattr(module, "pretrained_cfg", None) or {}).get("input_size")
-        return ((torch.zeros((2, *size), device="meta"),), {}) if size else None
+        made_for = getattr(getattr(module, "patch_embed", None), "img_size", None)
+        sides = made_for if isinstance(made_for, tuple) and len(made_for) == 2 else size[1:] if size else ()
+        return ((torch.zeros((2, size[0], *sides), device="meta"),), {}) if size else None
 
     def pixel_std_of(self, module: nn.Module) -> float | None:
         """Return the mean of the three numbers in the model's `pretrained_cfg`."""

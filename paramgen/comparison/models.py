@@ -9,7 +9,15 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
-from paramgen.architectures import Architecture, FolderLayout, Inputs, built, library_example, library_pixel_std, resolve
+from paramgen.architectures import (
+    Architecture,
+    FolderLayout,
+    Inputs,
+    built,
+    library_example,
+    library_pixel_std,
+    resolve,
+)
 from paramgen.architectures.inputs import guess_inputs
 from paramgen.architectures.lazy import with_shapes
 from paramgen.architectures.memory import own_copy

@@ -66,7 +66,7 @@ def comes_back(spec: str) -> None:
     read, again = graph_from_json(text)
     assert graph_hash(again) == graph_hash(graph)
     assert graph_to_json(read, again) == text
-    assert (read.spec, read.layout) == (architecture.spec, architecture.layout)
+    assert (read.spec, read.layout, read.pixel_std) == (architecture.spec, architecture.layout, architecture.pixel_std)
     assert list(read.manifest) == list(architecture.manifest)
     small = [slot for slot in architecture.manifest.filled if slot.elements < 300_000][:40]
     assert all(torch.equal(default_weights(slot, 1), default_weights(read.manifest[slot.name], 1)) for slot in small)
@@ -298,6 +298,9 @@ HOSTILE: dict[str, str] = {
     "program: constant that is a number": with_program(
         op("clone.default", {"tensor": 5, "dtype": "float32", "shape": [4, 4]}, out=0)
     ),
+    "pixels: no number": json.dumps({**BASE, "pixel_std": "0.5"}),
+    "pixels: no std": json.dumps({**BASE, "pixel_std": 0}),
+    "pixels: more than any number": json.dumps({**BASE, "pixel_std": float("inf")}),
     "program: unknown value": with_program(op("empty.memory_format", {"what": 1}, out=0)),
     "program: a float that is none": with_program(op("full.default", [4, 4], {"float": "zz"}, out=0, **F32)),
 }

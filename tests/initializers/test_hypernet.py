@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
 import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import ByteLevelBPETokenizer, Tokenizer, models
@@ -18,6 +19,7 @@ from torch import nn
 
 import paramgen
 from paramgen.errors import OptionError
+from paramgen.graphs.graph_json import graph_to_json
 from paramgen.initializers import SHIPPED, initializer_of
 
 shipped = pytest.mark.skipif(
@@ -278,6 +280,26 @@ def test_the_record_says_what_fills_the_rest() -> None:
     assert "rest" not in initializer_of("hypernet").describe()
     described = initializer_of("hypernet?rest=statistics").describe()
     assert described["rest"] == dict(initializer_of("statistics").describe())
+
+
+@shipped
+def test_a_stem_follows_the_std_of_the_pixels(tmp_path: Path) -> None:
+    """timm normalizes images for its vision transformers by 0.5, the shared stem was trained on images by 0.25."""
+    full, small = (
+        paramgen.predict("timm:vit_tiny_patch16_224", init=init, overrides=WIDE)
+        for init in ("hypernet?rest=statistics", "hypernet")
+    )
+    name = "patch_embed.proj.weight"
+    known, own = (each.state_dict()[name] for each in (small, full))
+    rows = int(full.shares[name]["hypernet"]) // known[0].numel()
+    assert torch.equal(own[:rows], known[:rows] * 2)
+    said = "images are normalized by a std of 0.5, so patch_embed.proj.weight is 2 times as large"
+    assert said in full.remarks and not small.remarks
+    sent = tmp_path / "graph.json"  # what a service is sent
+    sent.write_text(graph_to_json(full.architecture, full.graph))
+    for other in (timm.create_model("vit_tiny_patch16_224", **WIDE), str(sent)):
+        again = paramgen.predict(other, init="hypernet?rest=statistics").state_dict()[name]
+        assert torch.equal(again[:rows], own[:rows])
 
 
 @shipped
