@@ -249,7 +249,7 @@ def test_live_models_with_buffers_that_no_state_dict_has(name: str) -> None:
 
 def test_a_live_vision_transformer_of_timm_is_given_images_of_the_size_that_it_was_made_for() -> None:
     timm = pytest.importorskip("timm")
-    sizes = {"embed_dim": 32, "depth": 1, "num_heads": 2, "patch_size": 8}
+    sizes: dict[str, Any] = {"embed_dim": 32, "depth": 1, "num_heads": 2, "patch_size": 8}
     architecture = from_module(timm.create_model("vit_tiny_patch16_224", img_size=64, **sizes))
     assert architecture.example is not None and architecture.example[0][0].shape == (2, 3, 64, 64)
     assert architecture.pixel_std == 0.5
