@@ -93,8 +93,9 @@ class TimmSource(ArchitectureSource):
     def pixel_std_of(self, module: nn.Module) -> float | None:
         """Return the mean of the three numbers in the model's `pretrained_cfg`."""
         std = (getattr(module, "pretrained_cfg", None) or {}).get("std")
-        known = isinstance(std, (tuple, list)) and std and all(isinstance(each, (int, float)) for each in std)
-        return mean(std) if known and min(std) > 0 else None
+        if not isinstance(std, (tuple, list)) or not std or not all(isinstance(each, (int, float)) for each in std):
+            return None
+        return mean(std) if min(std) > 0 else None
 
     def load(self, folder: Path, device: torch.device) -> LoadedModel:
         """Call `timm.create_model` on the folder; timm itself refuses missing and unexpected keys."""
