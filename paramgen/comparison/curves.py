@@ -74,6 +74,8 @@ def _draw(panel: Any, architecture: ArchitectureResult) -> None:
     chance = _shown(architecture.task.chance, metric)
     panel.axhline(chance, color="#7d8694", linewidth=1, linestyle=(0, (2, 3)), label="guessing")
     panel.set_xlabel("training steps")
+    if architecture.task.length is not None and architecture.per_step:
+        _add_axis_of_tokens(panel, architecture.per_step, architecture.task.unit)
     panel.margins(x=0.01)
     if metric == "accuracy":
         panel.set_ylabel("test accuracy, %")
@@ -85,6 +87,14 @@ def _draw(panel: Any, architecture: ArchitectureResult) -> None:
         for axis in (panel.yaxis.set_major_formatter, panel.yaxis.set_minor_formatter):
             axis(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
     panel.legend(frameon=False, loc="best")
+
+
+def _add_axis_of_tokens(panel: Any, per_step: int, unit: str) -> None:
+    """Say on a second axis how many bytes or tokens were read by then, whatever the batch."""
+    axis = panel.secondary_xaxis("top", functions=(lambda step: step * per_step, lambda read: read / per_step))
+    axis.set_xlabel(f"{unit}s read")
+    formatter = require("matplotlib.ticker", extra="compare").EngFormatter(sep="")
+    axis.xaxis.set_major_formatter(formatter)
 
 
 def _draw_curve(panel: Any, label: str, best: AtBestLr, metric: Metric, index: int) -> None:

@@ -143,6 +143,7 @@ class TaskSummary:
     uniform: float | None = None  # loss where every token is equally likely
     vocabulary: int | None = None
     length: int | None = None  # of a window, in tokens
+    bytes_per_token: float | None = None  # of the text tested on, where a token is more than a byte
 
     @property
     def guess(self) -> float:
@@ -296,6 +297,7 @@ class ArchitectureResult:
     best_simple: str | None
     initializations: tuple[InitializationResult, ...]
     conclusion: Conclusion
+    per_step: int | None = None  # images, bytes or tokens that a training step reads
 
     def __repr__(self) -> str:
         return f"ArchitectureResult({self.name!r}, {', '.join(map(repr, self.initializations))})"
@@ -310,6 +312,7 @@ class ArchitectureResult:
             "name": self.name,
             "spec": self.spec,
             "parameters": self.parameters,
+            "per_step": self.per_step,
             "task": self.task.to_json(),
             "notes": list(self.notes),
             "best_simple": self.best_simple,

@@ -47,6 +47,7 @@ def architecture_result(job: Job, inits: Sequence[str], store: Store) -> Archite
         best_simple=None if simple is None else simple.init,
         initializations=tuple(found),
         conclusion=conclude(found, task, steps=protocol.steps, seeds=protocol.seeds),
+        per_step=protocol.batch * (task.length or 1),
     )
 
 

@@ -24,6 +24,7 @@ def header(architecture: ArchitectureResult) -> list[str]:
         *_against(architecture),
         average,
         _goal(architecture),
+        *_of_texts(architecture),
         "s/run",
         "lost runs",
     ]
@@ -33,16 +34,16 @@ def rows(architecture: ArchitectureResult) -> list[list[str]]:
     """Return one row for each initialization, the best first; the last value has its standard deviation over seeds."""
     metric, steps = architecture.task.metric, _steps(architecture)
     order = ranked(architecture.initializations, metric)
-    intervals = bool(_against(architecture))
-    found = [_row(each, each.best, metric, steps, intervals=intervals) for each in order if each.best is not None]
-    empty = [""] * (len(steps) + len(_against(architecture)) + 3)
+    found = [_row(architecture, each, each.best, steps) for each in order if each.best is not None]
+    empty = [""] * (len(header(architecture)) - 3)
     failed = [each for each in architecture.initializations if each.best is None]
     return found + [[each.init, "-", *empty, f"{each.failed} failed"] for each in failed]
 
 
 def _row(
-    result: InitializationResult, best: AtBestLr, metric: Metric, steps: Sequence[int], *, intervals: bool
+    architecture: ArchitectureResult, result: InitializationResult, best: AtBestLr, steps: Sequence[int]
 ) -> list[str]:
+    metric = architecture.task.metric
     means = dict(zip(best.steps, best.curve.mean, strict=True))
     figures = [_figure(means[step], metric) for step in steps[:-1]]
     last = _figure(best.final.mean, metric) + (f" ± {_std(best, metric)}" if len(best.seeds) > 1 else "")
@@ -54,9 +55,10 @@ def _row(
         f"{best.lr:g}" + (" (edge)" if best.lr_at_edge else ""),
         *figures,
         last,
-        *([_interval(result.against, metric)] if intervals else []),
+        *([_interval(result.against, metric)] if _against(architecture) else []),
         f"{100 * best.area.mean:.1f}" if metric == "accuracy" else f"{best.area.mean:.3f}",
         "not reached" if step is None else f"{step}",
+        *_text_figures(architecture, best),
         f"{best.seconds.mean:.1f}",
         ", ".join(f"{count} {what}" for what, count in lost.items() if count) or "none",
     ]
@@ -77,6 +79,22 @@ def _interval(against: Against | None, metric: Metric) -> str:
     if against.difference.paired is None:
         return welch
     return f"{welch} ({shown_difference(against.difference, metric, paired=True)[1]})"
+
+
+def _of_texts(architecture: ArchitectureResult) -> list[str]:
+    """Name the columns that only texts have: tokens of another tokenizer can be compared by the byte alone."""
+    task = architecture.task
+    if task.length is None or not architecture.per_step:
+        return []
+    return [*(["perplexity per byte"] if task.bytes_per_token else []), f"{task.unit}s/s"]
+
+
+def _text_figures(architecture: ArchitectureResult, best: AtBestLr) -> list[str]:
+    if not _of_texts(architecture):
+        return []
+    size = architecture.task.bytes_per_token
+    read = (architecture.per_step or 0) * best.steps[-1] / max(best.seconds.mean, 1e-9)
+    return [*([f"{exp(min(best.final.mean / size, 700.0)):.3f}"] if size else []), f"{read:,.0f}"]
 
 
 def _goal(architecture: ArchitectureResult) -> str:

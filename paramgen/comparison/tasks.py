@@ -178,6 +178,7 @@ class TextTask(Task):
             uniform=log(self.tokens.vocabulary),
             vocabulary=self.tokens.vocabulary,
             length=self.length,
+            bytes_per_token=self.tokens.bytes_per_token,
         )
 
     def _side_by_side(self, part: Int64[Tensor, " _"], size: int) -> Iterator[Batch]:

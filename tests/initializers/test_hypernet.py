@@ -255,7 +255,14 @@ def test_the_tokenizer_beside_the_weights_is_the_one_that_spells(tmp_path: Path)
         assert len(prediction.resolved.describe()["spelling"]) == 64
 
 
-WIDE: dict[str, Any] = {"img_size": 32, "patch_size": 8, "embed_dim": 192, "depth": 2, "num_heads": 3, "num_classes": 10}
+WIDE: dict[str, Any] = {
+    "img_size": 32,
+    "patch_size": 8,
+    "embed_dim": 192,
+    "depth": 2,
+    "num_heads": 3,
+    "num_classes": 10,
+}
 
 
 @shipped

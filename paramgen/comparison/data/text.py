@@ -54,6 +54,7 @@ class Tokens:
     vocabulary: int
     unit: str
     tokenizer: Any = None  # of transformers; None for bytes
+    bytes_per_token: float | None = None  # of the text to test on, in UTF-8; None for bytes
 
 
 def folder_text(path: Path) -> TextSet:
@@ -125,7 +126,8 @@ def tokenized(text: TextSet, tokenizer: str | None, vocabulary: int | None = Non
 def _tokens(text: TextSet, reader: Any) -> Tokens:
     ids = [reader(part, add_special_tokens=False)["input_ids"] for part in (text.train, text.test)]
     train, test = (torch.tensor(part, dtype=torch.int64) for part in ids)
-    return _divided(train, test, vocabulary=rows_of(reader), unit="token", tokenizer=reader)
+    size = len(text.test.encode()) / max(1, len(test))
+    return _divided(train, test, vocabulary=rows_of(reader), unit="token", tokenizer=reader, bytes_per_token=size)
 
 
 def _divided(train: Int64[Tensor, " _"], test: Int64[Tensor, " _"], **about: Any) -> Tokens:
