@@ -253,7 +253,7 @@ def main() -> None:
             steps=given.steps,
             batch=given.batch,
             seeds=given.seeds,
-            lr=LEARNING_RATES,
+            lr=tuple(given.lr),
             evaluations=given.evaluations,
             test_examples=given.test_examples,
         )
@@ -289,6 +289,9 @@ def _options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--batch", type=int, default=BATCH, help="images a step")
+    parser.add_argument(
+        "--lr", type=float, nargs="+", default=LEARNING_RATES, help="learning rates, alike for all; wider where needed"
+    )
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--evaluations", type=int, default=5, help="besides the one at step 0")
     parser.add_argument("--test-examples", type=int, default=1000)
