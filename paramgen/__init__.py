@@ -7,6 +7,7 @@ from paramgen.api import check as check
 from paramgen.api import compare as compare
 from paramgen.api import convert as convert
 from paramgen.api import create as create
+from paramgen.api import diagnose as diagnose
 from paramgen.api import graph as graph
 from paramgen.api import info as info
 from paramgen.api import initialize_ as initialize_
@@ -28,6 +29,7 @@ __all__ = [
     "compare",
     "convert",
     "create",
+    "diagnose",
     "graph",
     "info",
     "initialize_",

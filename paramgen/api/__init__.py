@@ -7,6 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final, Unpack
 
+from paramgen.api.diagnosis import diagnose as diagnose
 from paramgen.api.endpoints import create_endpoint as create_endpoint
 from paramgen.api.endpoints import export_endpoint as export_endpoint
 from paramgen.api.endpoints import serve as serve
@@ -14,6 +15,7 @@ from paramgen.api.folders import card as card
 from paramgen.api.folders import check as check
 from paramgen.api.folders import load as load
 from paramgen.api.folders import push as push
+from paramgen.api.inputs import inputs_of
 from paramgen.api.preparing import convert as convert
 from paramgen.api.preparing import train_tokenizer as train_tokenizer
 
@@ -99,7 +101,7 @@ def predict(
             seed=seed,
             dtype=dtype,
             overrides=overrides,
-            example_input=_inputs(example_input),
+            example_input=inputs_of(example_input),
             tokenizer=tokenizer,
             tracing=Tracing(strict=strict, seconds=trace_timeout),
         )
@@ -261,7 +263,7 @@ def trace(module: "nn.Module", *, example_input: Any = None) -> "Graph":
     """
     from paramgen.prediction import describe
 
-    return describe(module, example_input=_inputs(example_input))[1]
+    return describe(module, example_input=inputs_of(example_input))[1]
 
 
 def graph(
@@ -286,7 +288,7 @@ def graph(
     return traced(
         arch,
         overrides=overrides,
-        example_input=_inputs(example_input),
+        example_input=inputs_of(example_input),
         tracing=Tracing(strict=strict, seconds=trace_timeout),
         out=None if out is None else Path(out),
         overwrite=overwrite,
@@ -327,7 +329,7 @@ def fitting(
     """
     from paramgen.output.initializers import fitting as fitting_of
 
-    return fitting_of(arch, overrides=overrides, example_input=_inputs(example_input))
+    return fitting_of(arch, overrides=overrides, example_input=inputs_of(example_input))
 
 
 def compare(
@@ -376,16 +378,8 @@ def compare(
             Protocol(**protocol),
             None if out is None else Path(out),
             overrides=overrides,
-            example_input=_inputs(example_input),
+            example_input=inputs_of(example_input),
             tokenizer=tokenizer,
             vocabulary=vocabulary,
             progress=compared,
         )
-
-
-def _inputs(example_input: Any) -> Any:
-    if example_input is None:
-        return None
-    from paramgen.architectures.inputs import as_inputs, parse_example_input
-
-    return parse_example_input(example_input) if isinstance(example_input, str) else as_inputs(example_input)

@@ -1,11 +1,12 @@
 """A network with values: the one on the meta device, copied, with given tensors in its slots."""
 
 import copy
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, final
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from paramgen.architectures import Architecture
 from paramgen.errors import ArchitectureError, OptionError, one_line
@@ -49,18 +50,56 @@ def materialize(architecture: Architecture, tensors: Mapping[str, Tensor]) -> nn
 
 
 def run_once(
-    module: nn.Module, architecture: Architecture, args: Any, kwargs: Mapping[str, Any], *, instead: str
+    module: nn.Module, architecture: Architecture, args: Any, kwargs: Mapping[str, Any], *, instead: str | None
 ) -> Any:
     """Return what a network with values makes of its inputs: one thread, and random numbers that are always the same.
 
     Raises:
-        ArchitectureError: It does not run; `instead` is the initializer that runs nothing.
+        ArchitectureError: It does not run; `instead` is the initializer that runs nothing, if there is one.
     """
-    with seeded_randomness(), one_thread():
+    with seeded_randomness(), one_thread(), _Whereabouts(module) as whereabouts:
         try:
             return module(*args, **kwargs)
         except Exception as error:  # a user's forward may raise anything
+            advice = f", or type: --init {instead}" if instead else ": --example-input 2x3x32x32"
             raise ArchitectureError(
-                f"{architecture.spec} does not run on the CPU: {type(error).__name__}: {one_line(error)}. "
-                f"Give another --example-input, or type: --init {instead}"
+                f"{architecture.spec} does not run on the CPU{whereabouts.said}: {type(error).__name__}: "
+                f"{one_line(error)}. Give another --example-input{advice}"
             ) from error
+
+
+@final
+class _Whereabouts:
+    """Knows which part of a network is being run, also when it fails there."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self._module = module
+        self._entered: list[str] = []
+        self._hooks: list[RemovableHandle] = []
+
+    def __enter__(self) -> "_Whereabouts":
+        for name, child in self._module.named_modules():
+            self._hooks.append(child.register_forward_pre_hook(self._enter(name, child)))
+            self._hooks.append(child.register_forward_hook(self._leave))
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        for hook in self._hooks:
+            hook.remove()
+
+    @property
+    def said(self) -> str:
+        """The innermost part that was entered and not left, in words."""
+        inner = self._entered[-1] if self._entered else ""
+        return f", in {inner}" if inner else ""
+
+    def _enter(self, name: str, child: nn.Module) -> Callable[[nn.Module, Any], None]:
+        said = f"{one_line(name)} ({type(child).__name__})" if name else ""
+
+        def enter(module: nn.Module, args: Any) -> None:
+            self._entered.append(said)
+
+        return enter
+
+    def _leave(self, module: nn.Module, args: Any, output: Any) -> None:
+        self._entered.pop()

@@ -16,6 +16,7 @@ from paramgen.cli.card import card
 from paramgen.cli.check import check
 from paramgen.cli.compare import compare
 from paramgen.cli.convert import convert
+from paramgen.cli.diagnose import diagnose
 from paramgen.cli.graph import graph
 from paramgen.cli.info import info
 from paramgen.cli.list import list_
@@ -38,6 +39,7 @@ app = typer.Typer(
 app.command()(predict)
 app.command()(graph)
 app.command()(compare)
+app.command()(diagnose)
 app.command()(card)
 app.command()(push)
 app.command()(tokenizer)

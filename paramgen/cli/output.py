@@ -26,6 +26,7 @@ from paramgen.cli.terminal import Terminal
 if TYPE_CHECKING:
     from paramgen.comparison import Comparison, Event
     from paramgen.comparison.results import ArchitectureResult
+    from paramgen.diagnosis.results import Diagnosis
     from paramgen.graphs.schema import Graph
     from paramgen.hub.pushed import Pushed
     from paramgen.output.planning import Planned
@@ -98,6 +99,22 @@ class Reporter:
                 bar.update(task, description=escape(event.run.label), completed=event.done, total=event.total)
                 if lines is not None and event.ended is not None:
                     lines.ended(event)
+
+            yield advance
+
+    @contextmanager
+    def counted(self, first: str) -> Iterator[Callable[[str, int, int], None]]:
+        """Show on a terminal a bar, elsewhere a line for each thing; what own modules print goes to stderr."""
+        columns = (BarColumn(bar_width=20), TextColumn("{task.completed:.0f}/{task.total:.0f}"), TimeElapsedColumn())
+        with self._bar(*columns, TextColumn("{task.description}")) as bar:
+            task, said = bar.add_task(first, total=0), set[str]()
+
+            def advance(text: str, done: int, total: int) -> None:
+                shown = first if text == "build" else text
+                bar.update(task, description=escape(shown), completed=done, total=total, refresh=True)
+                if not (self._live or self._quiet or text in said):
+                    self._err.print(f"{done}/{total or '?'}  {shown}", markup=False, soft_wrap=True)
+                said.add(text)
 
             yield advance
 
@@ -238,6 +255,38 @@ class Reporter:
             table.add_row(*map(escape, row))
         self._out.print()
         Terminal(width=None if self._out.is_terminal else 160).print(table)
+
+    def diagnosed(self, diagnosis: "Diagnosis", page: Path | None) -> None:
+        """Print figures side by side with the colour or the word of their light, then the advice."""
+        from paramgen.diagnosis.table import MARKS, cells, header
+
+        if self._as_json:
+            self._out.print(json.dumps(diagnosis.to_json()), markup=False)
+            return
+        if not self._quiet:
+            said = f"{diagnosis.parameters:,} parameters, {diagnosis.examples} examples of {diagnosis.data}"
+            self._out.print(f"[bold]{escape(diagnosis.architecture)}[/]: {escape(said)}")
+            table = Table(box=None)
+            table.pad_edge = False
+            for column in header(diagnosis):
+                table.add_column(escape(column), justify="left" if column == "figure" else "right", overflow="fold")
+            colours = {"good": "green", "watch": "yellow", "bad": "bold red"}
+            for measure, label, row in cells(diagnosis):
+                shown = [
+                    escape(value) if light is None else f"[{colours[light]}]{escape(value)} {MARKS[light]}[/]"
+                    for value, light in row
+                ]
+                table.add_row(escape(f"{measure}: {label}"), *shown)
+            Terminal(width=None if self._out.is_terminal else 160).print(table)
+            for note in (
+                *diagnosis.notes,
+                *(f"{e.init}, {e.measure}: {e.reason}" for e in diagnosis.results if e.reason),
+            ):
+                self._out.print(f"note: {note}", markup=False)
+        for sentence in diagnosis.advice or ["Nothing that was measured is wrong with these initial weights."]:
+            self._out.print(sentence, markup=False)
+        if page is not None and not self._quiet:
+            self._out.print(f"\n{page} shows it.", markup=False)
 
     def _about(self, prediction: Any) -> None:
         """Print which initializer was chosen and why, and what a user should know of it."""

@@ -31,7 +31,7 @@ _STYLE: Final = {
 def png(architectures: Sequence[ArchitectureResult], file: Path) -> None:
     """Write the panels of all architectures as one picture, in one step."""
     content = BytesIO()
-    with _figure(len(architectures)) as (figure, panels):
+    with figure_of(len(architectures)) as (figure, panels):
         for panel, architecture in zip(panels, architectures, strict=True):
             _draw(panel, architecture)
             panel.set_title(architecture.name, loc="left", fontsize=11, fontweight="bold")
@@ -41,19 +41,25 @@ def png(architectures: Sequence[ArchitectureResult], file: Path) -> None:
 
 def svg(architecture: ArchitectureResult) -> str:
     """Return one architecture's panel as an SVG element, its text as text."""
-    content = StringIO()
-    with _figure(1) as (figure, panels):
+    with figure_of(1) as (figure, panels):
         _draw(panels[0], architecture)
-        figure.savefig(content, format="svg", metadata={"Date": None, "Creator": None})
+        return svg_of(figure)
+
+
+def svg_of(figure: Any) -> str:
+    """Return a figure of matplotlib as an SVG element, its text as text."""
+    content = StringIO()
+    figure.savefig(content, format="svg", metadata={"Date": None, "Creator": None})
     text = content.getvalue()
     return text[text.index("<svg") :]
 
 
 @contextmanager
-def _figure(panels: int) -> Iterator[tuple[Any, list[Any]]]:
-    matplotlib = require("matplotlib", extra="compare")
-    figures = require("matplotlib.figure", extra="compare")
-    require("matplotlib.backends.backend_agg", extra="compare")
+def figure_of(panels: int, *, extra: str = "compare") -> Iterator[tuple[Any, list[Any]]]:
+    """Give a figure with so many panels, three side by side at most, in the style of all our curves."""
+    matplotlib = require("matplotlib", extra=extra)
+    figures = require("matplotlib.figure", extra=extra)
+    require("matplotlib.backends.backend_agg", extra=extra)
     columns = min(panels, 3)
     lines = -(-panels // columns)
     with matplotlib.rc_context(_STYLE):

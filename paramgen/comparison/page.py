@@ -10,6 +10,7 @@ from paramgen.comparison.markdown import explanations
 from paramgen.comparison.outcome import Comparison, Environment
 from paramgen.comparison.results import ArchitectureResult
 from paramgen.comparison.table import header, rows
+from paramgen.drawing.style import report_style
 from paramgen.initializers import initializers
 from paramgen.registry import Spec
 
@@ -23,6 +24,7 @@ def html(comparison: Comparison) -> str:
     """Return the page."""
     architectures = comparison.architectures
     return Template((files("paramgen.comparison") / "page.html").read_text(encoding="utf-8")).substitute(
+        style=report_style(),
         title=escape(", ".join(each.name for each in architectures)),
         answer=_answer(comparison.conclusion, many=len(architectures) > 1),
         sections="\n".join(_section(each, comparison.data.name) for each in architectures),

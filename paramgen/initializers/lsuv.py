@@ -14,14 +14,13 @@ from torch import Tensor
 from paramgen.architectures import Architecture, Inputs
 from paramgen.architectures.materialize import materialize, run_once
 from paramgen.errors import OptionError, one_line
+from paramgen.graphs.analysis.example_values import example_values
 from paramgen.graphs.analysis.roles import linear_maps_of
 from paramgen.graphs.schema import Graph
-from paramgen.graphs.tracing.recording import tensors_in
 from paramgen.images.batch import image_files, load_images
 from paramgen.initializers import Composed, NamedTensors, initializer_of, initializers
 from paramgen.initializers.orthogonal import ORTHOGONAL, Orthogonal
-from paramgen.slots.init_program import slot_generator
-from paramgen.slots.torch_internals import TorchDispatchMode, tree_leaves, tree_map
+from paramgen.slots.torch_internals import TorchDispatchMode
 
 LSUV = "lsuv"
 MAX_BATCH: Final = 4096
@@ -99,33 +98,9 @@ class Lsuv(Composed):
         return image_files(Path(self.data))
 
     def _inputs(self, architecture: Architecture, graph: Graph, seed: int) -> Inputs:
-        """Return values for the example input, of `batch` examples where all its tensors agree on their number."""
-        if architecture.example is None:
-            raise OptionError(f"No example input is known for {architecture.spec}. Type: --example-input 2x3x32x32")
-        given = (architecture.example[0], dict(architecture.example[1]))
-        names = [f"input_{index}" for index, _ in enumerate(tensors_in(given[0]))]
-        names += [name for name, value in given[1].items() for _ in tensors_in(value)]
-        tensors = [leaf for leaf in tree_leaves(given) if isinstance(leaf, Tensor)]
-        sizes = {tensor.shape[0] for tensor in tensors if tensor.dim()}
-        pictured = next((id(tensor) for tensor in tensors if _is_image(tensor)), None)
-        if self.data and pictured is None:
-            raise OptionError(
-                f"{architecture.spec} takes no images of 1 or 3 channels. Leave the folder out: --init lsuv"
-            )
-        ids = iter(zip(names, tensors, strict=True))
-
-        def value(leaf: Any) -> Any:
-            if not isinstance(leaf, Tensor):
-                return leaf
-            name, tensor = next(ids)
-            shape = (self.batch, *tensor.shape[1:]) if tensor.dim() and len(sizes) == 1 else tuple(tensor.shape)
-            generator = slot_generator(seed, name, stream="input")
-            if self.data and id(tensor) == pictured:
-                return load_images(self._files, shape, generator).to(tensor.dtype)
-            return _noise(shape, tensor.dtype, _rows(graph, name), generator)
-
-        args, kwargs = tree_map(value, given)
-        return args, kwargs
+        """Return a batch of noise, or of images from the folder."""
+        pictures = (lambda shape, generator: load_images(self._files, shape, generator)) if self.data else None
+        return example_values(architecture, graph, examples=self.batch, seed=seed, pictures=pictures)
 
 
 def _refuse_graph(architecture: Architecture) -> None:
@@ -133,25 +108,6 @@ def _refuse_graph(architecture: Architecture) -> None:
         raise OptionError(
             "lsuv runs the network itself; a graph's JSON is not enough. Give --arch a name or a file.py:factory"
         )
-
-
-def _is_image(tensor: Tensor) -> bool:
-    return tensor.dim() == 4 and tensor.shape[1] in (1, 3) and tensor.is_floating_point()
-
-
-def _rows(graph: Graph, name: str) -> int:
-    """Return the number of rows of the smallest table that is indexed with this input; 0 where there is none."""
-    inputs = {index for index, node in enumerate(graph.nodes) if node.op == "input" and node.name == name}
-    tables = [graph.nodes[after] for before, after in graph.edges.tolist() if before in inputs]
-    return min((node.shape[0] for node in tables if node.op == "embedding"), default=0)
-
-
-def _noise(shape: tuple[int, ...], dtype: torch.dtype, rows: int, generator: torch.Generator) -> Tensor:
-    if dtype.is_floating_point:
-        return torch.randn(shape, generator=generator).to(dtype)
-    if rows:
-        return torch.randint(rows, shape, generator=generator).to(dtype)
-    return torch.ones(shape, dtype=dtype)
 
 
 @contextmanager

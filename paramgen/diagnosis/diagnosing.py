@@ -1,0 +1,188 @@
+"""Diagnose initializations: build the network once, fill it by each initializer, and take every measure of each."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, final
+
+import torch
+from torch import Tensor, nn
+
+from paramgen.architectures import Inputs
+from paramgen.diagnosis import Observation, measures
+from paramgen.diagnosis.network import NetworkToDiagnose, networks_of, prepared
+from paramgen.diagnosis.results import WEIGHTS, Diagnosis, MeasureResult, judged
+from paramgen.diagnosis.trial import Trial
+from paramgen.errors import OptionError, ParamgenError, UnknownNameError
+from paramgen.slots.manifest import state_of
+
+MAX_EXAMPLES: Final = 4096
+MAX_SEEDS: Final = 1000
+Progress = Callable[[str, int, int], None]
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What is to be measured, checked before anything is built."""
+
+    what: tuple[str, ...]
+    named: bool  # whether the measures were typed: one that fails is an error then
+    seeds: tuple[int, ...]
+    examples: int | None
+
+    @classmethod
+    def of(cls, what: str | Sequence[str] | None, *, seed: int, seeds: int, examples: int | None) -> "Request":
+        """Check what was typed."""
+        for name, value, least, most in (("seeds", seeds, 1, MAX_SEEDS), ("examples", examples, 2, MAX_EXAMPLES)):
+            if value is not None and not (type(value) is int and least <= value <= most):
+                raise OptionError(f"--{name} is {value!r}; allowed are {least} to {most:,}. Type: --{name} {least}")
+        if type(seed) is not int or not 0 <= seed < 2**63 - seeds:
+            raise OptionError(f"The seed is {seed!r}; allowed are 0 to 2**63 - 1. Type: --seed 0")
+        named = [word.strip() for word in (what.split(",") if isinstance(what, str) else what or ())]
+        for word in named:
+            if word not in measures.names():
+                raise UnknownNameError.of("measure", word, measures.names(), "Type: --what signal,guessing")
+        return cls(
+            what=tuple(dict.fromkeys(named)) or DEFAULTS,
+            named=bool(named),
+            seeds=tuple(range(seed, seed + seeds)),
+            examples=examples,
+        )
+
+
+DEFAULTS: Final = ("signal", "guessing", "gradient", "ntk", "proxies")
+"""The measures that are taken where none is named, in this order: none of them trains."""
+
+
+def diagnose(
+    arch: "str | nn.Module | None",
+    inits: Sequence[str] | None,
+    request: Request,
+    *,
+    folders: Sequence[Path] = (),
+    data: Any = None,
+    overrides: Mapping[str, Any] | None = None,
+    example_input: Inputs | None = None,
+    tokenizer: str | None = None,
+    progress: Progress | None = None,
+) -> Diagnosis:
+    """Measure the initial weights of every initializer, and of every folder, for one network.
+
+    Raises:
+        ParamgenError: The network, the data or an initializer cannot be used, or a measure that was named.
+    """
+    network = prepared(
+        arch,
+        inits,
+        folders=folders,
+        data=data,
+        overrides=overrides,
+        example_input=example_input,
+        tokenizer=tokenizer,
+        examples=request.examples,
+        seed=request.seeds[0],
+    )
+    results: list[MeasureResult] = []
+    counted = _Counted(progress, len(network.columns) * len(request.what))
+    for init in network.columns:
+        results += _diagnosed(network, init, request, counted)
+    return Diagnosis(
+        architecture=network.architecture.spec,
+        parameters=network.architecture.manifest.parameters,
+        inits=tuple(network.columns),
+        results=tuple(results),
+        examples=network.sample.count,
+        data=network.sample.source,
+        seeds=request.seeds,
+        notes=tuple(network.notes),
+    )
+
+
+@final
+class _Counted:
+    """Says which measure of which initialization is being taken, and how many are done."""
+
+    def __init__(self, progress: Progress | None, total: int) -> None:
+        self._progress = progress
+        self._total = total
+        self._done = 0
+
+    def begin(self, text: str) -> None:
+        if self._progress is not None:
+            self._progress(text, self._done, self._total)
+
+    def end(self, text: str) -> None:
+        self._done += 1
+        self.begin(text)
+
+
+def _diagnosed(network: NetworkToDiagnose, init: str, request: Request, counted: _Counted) -> list[MeasureResult]:
+    """Take every measure of one initialization, seed by seed: one network is in memory at a time."""
+    seen: dict[str, list[Observation]] = {}
+    seconds, reasons = dict.fromkeys(request.what, 0.0), dict[str, str]()
+    for seed, tensors in networks_of(network, init, request.seeds):
+        if broken := _broken(network, tensors):
+            return [_no_numbers(init, broken)]
+        trial = Trial(network.architecture, tensors, network.sample, seed=seed, requested=request.examples is not None)
+        first = next(iter(network.columns)) == init and seed == request.seeds[0]
+        if first:
+            with torch.no_grad():
+                trial.scores()  # a network that cannot run is no matter of one measure
+        for name in request.what:
+            counted.begin(f"{init}: {name}")
+            begun = time.perf_counter()
+            try:
+                seen.setdefault(name, []).append(measures.get(name)().observe(trial))
+            except ParamgenError as error:
+                if request.named:
+                    raise
+                reasons[name] = error.message
+            seconds[name] += time.perf_counter() - begun
+            if seed == request.seeds[0]:
+                counted.end(f"{init}: {name}")
+    return [_result(init, name, seen.get(name, []), seconds[name], reasons.get(name, "")) for name in request.what]
+
+
+def _result(init: str, name: str, observations: Sequence[Observation], seconds: float, reason: str) -> MeasureResult:
+    measure = measures.get(name)()
+    if reason or not observations:
+        return MeasureResult(
+            init=init, measure=name, figures={}, lights={}, advice=(), seconds=seconds, reason=reason or "not taken"
+        )
+    figures = dict(measure.figures(observations))
+    lights, advice = judged(measure, figures)
+    return MeasureResult(
+        init=init,
+        measure=name,
+        figures=figures,
+        lights=lights,
+        advice=advice,
+        profile=observations[0].profile,
+        seconds=seconds,
+    )
+
+
+def _broken(network: NetworkToDiagnose, tensors: Mapping[str, Tensor]) -> dict[str, int]:
+    """Count what is NaN or infinite in each parameter; a buffer may hold infinities, as masks do."""
+    module = network.architecture.module
+    assert module is not None  # refused before
+    counts = {
+        name: int((~tensors[name].isfinite()).sum())
+        for name, parameter in state_of(module).items()
+        if isinstance(parameter, nn.Parameter) and name in tensors
+    }
+    return {name: count for name, count in counts.items() if count}
+
+
+def _no_numbers(init: str, broken: Mapping[str, int]) -> MeasureResult:
+    """Say what is wrong with weights that are no numbers: nothing else of them can be measured."""
+    count = sum(broken.values())
+    return MeasureResult(
+        init=init,
+        measure=WEIGHTS,
+        figures={"nonfinite": float(count)},
+        lights={"nonfinite": "bad"},
+        advice=(f"{count:,} weights are NaN or infinite, first in {next(iter(broken))}: fill them again.",),
+    )
