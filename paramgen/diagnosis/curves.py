@@ -1,6 +1,5 @@
 """The signals of a diagnosis layer by layer, drawn by matplotlib: a panel a figure, a curve an initialization."""
 
-from math import nan
 from typing import Any, Final
 
 from paramgen.comparison.curves import CURVE_COLOURS, STYLES, figure_of, svg_of
@@ -34,8 +33,18 @@ def svg(diagnosis: Diagnosis) -> str:
 
 
 def _draw(panel: Any, index: int, init: str, values: tuple[float | None, ...], *, logarithmic: bool) -> None:
-    shown = [nan if value is None or (logarithmic and value <= 0) else value for value in values]
+    """Join what is known: a layer without a gradient has no place on a logarithmic scale."""
+    shown = [
+        (layer, value) for layer, value in enumerate(values, 1) if value is not None and not (logarithmic and value <= 0)
+    ]
     colour, line = CURVE_COLOURS[index % len(CURVE_COLOURS)], STYLES[index // len(CURVE_COLOURS) % len(STYLES)]
     panel.plot(
-        range(1, len(shown) + 1), shown, line, color=colour, linewidth=1.8, marker="o", markersize=2.5, label=init
+        [layer for layer, _ in shown],
+        [value for _, value in shown],
+        line,
+        color=colour,
+        linewidth=1.8,
+        marker="o",
+        markersize=2.5,
+        label=init,
     )

@@ -35,9 +35,9 @@ class Gradient(Measure):
             high="Layers learn at very different speeds: use an optimizer that adapts to each, such as AdamW.",
         ),
         "without": Threshold(
-            good=(0.0, 0.5),
-            watch=(0.0, 0.99),
-            high="Most weights get no gradient in the first step: is the output, or every residual branch, zero?",
+            good=(0.0, 0.9),  # residual branches that begin at zero leave most of theirs without
+            watch=(0.0, 0.98),
+            high="Most weights get no gradient in the first step: check that the output is not all zero.",
         ),
         "dead": Threshold(
             good=(0.0, 0.1),

@@ -49,10 +49,10 @@ class Signal(Measure):
             high="Gradients explode towards the first layers: use smaller weights, or clip gradients and warm up.",
         ),
         "chi": Threshold(
-            good=(0.9, 1.1),
-            watch=(0.7, 1.5),
+            good=(0.85, 1.18),  # batch normalization has 1.16, tanh at a gain of 5/3 has 1.2 and more
+            watch=(0.6, 1.5),
             low="Inputs that differ become alike from layer to layer (ordered phase): use a larger gain.",
-            high="Inputs that nearly agree come apart from layer to layer (chaotic phase): use a smaller gain.",
+            high="Inputs that nearly agree come apart from layer to layer (chaotic phase): use a smaller gain or residual sums.",
         ),
         "correlation": Threshold(
             good=(float("-inf"), 0.95),
