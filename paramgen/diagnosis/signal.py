@@ -18,6 +18,7 @@ from paramgen.diagnosis.trial import Trial
 from paramgen.slots.init_program import slot_generator
 
 EPSILON: Final = 1e-2  # the difference of two inputs that nearly agree, relative to what the first layer returns
+_LAYERS: Final = 4  # fewer say too little of how a difference grows: each adds chance of its own
 _LARGE: Final = 0.05  # beyond it, a difference is no longer small; as 1 - cosine
 _SMALL: Final = 1e-10  # below it, float32 knows no difference
 
@@ -74,7 +75,7 @@ class Signal(Measure):
             figures={
                 "forward": _power(forward, len(hidden) - 1),
                 "backward": _power(None if backward is None else -backward, len(hidden) - 1),
-                "chi": _power(growth(near), 1),
+                "chi": _power(growth(near), 1) if sum(each is not None for each in near) >= _LAYERS else None,
                 "correlation": finite(hidden[-1].correlation) if hidden else None,
             },
             profile=Profile(

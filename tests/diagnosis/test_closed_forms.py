@@ -124,7 +124,7 @@ def test_proxies_are_those_of_their_definitions(trial: Callable, images: tuple[T
 
     loss = nn.functional.cross_entropy(module(inputs), labels)
     gradients = torch.autograd.grad(loss, weights, create_graph=True)
-    assert found["grad_norm"] == pytest.approx(sum(float(each.norm()) for each in gradients), rel=1e-6)
+    assert found["grad_norm"] == pytest.approx(sum(float(each.detach().norm()) for each in gradients), rel=1e-6)
 
     masks = [torch.ones_like(weight, requires_grad=True) for weight in weights]
     x = nn.functional.conv2d(inputs, weights[0] * masks[0], layers[0].bias, padding=1).relu()
@@ -136,7 +136,7 @@ def test_proxies_are_those_of_their_definitions(trial: Callable, images: tuple[T
     z = sum((each.detach() * each).sum() for each in gradients)
     assert isinstance(z, Tensor)
     curved = torch.autograd.grad(z, weights)
-    grasp = sum(float((-weight * each).sum()) for weight, each in zip(weights, curved, strict=True))
+    grasp = sum(float((-weight.detach() * each).sum()) for weight, each in zip(weights, curved, strict=True))
     assert found["grasp"] == pytest.approx(grasp, rel=1e-5, abs=1e-7)
 
     outputs = [module.first(inputs)]
@@ -146,7 +146,7 @@ def test_proxies_are_those_of_their_definitions(trial: Callable, images: tuple[T
     fisher = 0.0
     for output, gradient in zip(outputs, back, strict=True):
         product = (output * gradient).flatten(2).sum(2) if output.dim() > 2 else output * gradient
-        fisher += float(product.pow(2).mean(0).mul(0.5).sum())
+        fisher += float(product.detach().pow(2).mean(0).mul(0.5).sum())
     assert found["fisher"] == pytest.approx(fisher, rel=1e-6)
 
     linear = SmallConvolutional().double()
@@ -157,7 +157,7 @@ def test_proxies_are_those_of_their_definitions(trial: Callable, images: tuple[T
     flow = 0.0
     for layer in (linear.first, linear.second, linear.head):
         assert layer.weight.grad is not None
-        flow += float((layer.weight * layer.weight.grad).abs().sum())
+        flow += float((layer.weight.detach() * layer.weight.grad).abs().sum())
     assert found["synflow"] == pytest.approx(flow, rel=1e-6)
 
 

@@ -81,7 +81,7 @@ def test_weights_that_are_no_numbers_are_the_diagnosis(plain: Plain) -> None:
     found = paramgen.diagnose(module, init=["library", "he"], example_input="2x16", what="signal")
     assert found.figure("library", "weights", "nonfinite") == 3
     assert found.advice == ["library: 3 weights are NaN or infinite, first in 0.weight: fill them again."]
-    assert found.figure("he", "signal", "chi") is not None
+    assert found.figure("he", "signal", "forward") is not None
 
 
 def test_a_folder_is_one_more_initialization_and_says_its_network(tmp_path: Path) -> None:
@@ -143,10 +143,14 @@ def test_what_is_refused(plain: Plain, options: dict[str, object], said: str) ->
 
 
 def test_a_network_that_cannot_run_says_where() -> None:
-    with pytest.raises(paramgen.ParamgenError, match=r"in second \(Linear\): RuntimeError"):
+    with pytest.raises(paramgen.ParamgenError, match=r"fails in submodule 'second' \(Linear\): RuntimeError"):
         paramgen.diagnose(Broken(), example_input="2x4", what="signal")
+    tokens = nn.Sequential(nn.Embedding(4, 8), nn.Linear(8, 2))  # only values tell
+    with pytest.raises(paramgen.ParamgenError, match=r"does not run on the CPU, in 0 \(Embedding\): IndexError"):
+        paramgen.diagnose(tokens, data=torch.full((2, 3), 9), what="signal")
 
 
+@pytest.mark.filterwarnings("ignore::paramgen.errors.TraceWarning")
 def test_an_example_input_that_is_missing_is_requested() -> None:
     class Unknown(nn.Module):
         def __init__(self) -> None:
