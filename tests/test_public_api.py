@@ -13,7 +13,7 @@ import paramgen
 
 # Adding a name needs a line in CHANGELOG.md and an example in its docstring.
 PUBLIC = (
-    "ParamgenError card check compare convert create graph info initialize_ load plan predict push trace "
+    "ParamgenError card check compare convert create diagnose graph info initialize_ load plan predict push trace "
     "train_tokenizer write"
 ).split()
 COMMANDS = (
@@ -24,6 +24,7 @@ COMMANDS = (
     "check",
     "info",
     "compare",
+    "diagnose",
     "push",
     "card",
     "convert",

@@ -112,8 +112,8 @@ class Reporter:
             def advance(text: str, done: int, total: int) -> None:
                 shown = first if text == "build" else text
                 bar.update(task, description=escape(shown), completed=done, total=total, refresh=True)
-                if not (self._live or self._quiet or text in said):
-                    self._err.print(f"{done}/{total or '?'}  {shown}", markup=False, soft_wrap=True)
+                if total and not (self._live or self._quiet or text in said):
+                    self._err.print(f"{done}/{total}  {shown}", markup=False, soft_wrap=True)
                 said.add(text)
 
             yield advance

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 if TYPE_CHECKING:
     from conftest import Command
 
-COMMANDS = ("predict", "graph", "list", "check", "info", "compare", "push")
+COMMANDS = ("predict", "graph", "list", "check", "info", "compare", "diagnose", "push")
 SLOW_DISK = """
 import os, time
 from paramgen.storage import writer
