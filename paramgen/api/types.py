@@ -5,7 +5,7 @@
 
 from paramgen.comparison import Comparison as Comparison
 from paramgen.comparison.data.tokenizer_folder import TokenizerFolder as TokenizerFolder
-from paramgen.diagnosis.results import Diagnosis as Diagnosis
+from paramgen.diagnosis.outcome import Diagnosis as Diagnosis
 from paramgen.graphs.schema import Graph as Graph
 from paramgen.hub.pushed import Pushed as Pushed
 from paramgen.initializers import Choice as Choice

@@ -26,7 +26,7 @@ from paramgen.cli.terminal import Terminal
 if TYPE_CHECKING:
     from paramgen.comparison import Comparison, Event
     from paramgen.comparison.results import ArchitectureResult
-    from paramgen.diagnosis.results import Diagnosis
+    from paramgen.diagnosis.outcome import Diagnosis
     from paramgen.graphs.schema import Graph
     from paramgen.hub.pushed import Pushed
     from paramgen.output.planning import Planned
@@ -268,10 +268,10 @@ class Reporter:
             self._out.print(f"[bold]{escape(diagnosis.architecture)}[/]: {escape(said)}")
             table = Table(box=None)
             table.pad_edge = False
-            for column in header(diagnosis):
+            for column in header(diagnosis.inits):
                 table.add_column(escape(column), justify="left" if column == "figure" else "right", overflow="fold")
             colours = {"good": "green", "watch": "yellow", "bad": "bold red"}
-            for measure, label, row in cells(diagnosis):
+            for measure, label, row in cells(diagnosis.inits, diagnosis.results):
                 shown = [
                     escape(value) if light is None else f"[{colours[light]}]{escape(value)} {MARKS[light]}[/]"
                     for value, light in row

@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from paramgen.comparison.curves import CURVE_COLOURS, STYLES, figure_of, svg_of
-from paramgen.diagnosis.results import Diagnosis
+from paramgen.diagnosis.outcome import Diagnosis
 
 _PANELS: Final = (
     ("square", "mean square of the values", True),
@@ -35,7 +35,9 @@ def svg(diagnosis: Diagnosis) -> str:
 def _draw(panel: Any, index: int, init: str, values: tuple[float | None, ...], *, logarithmic: bool) -> None:
     """Join what is known: a layer without a gradient has no place on a logarithmic scale."""
     shown = [
-        (layer, value) for layer, value in enumerate(values, 1) if value is not None and not (logarithmic and value <= 0)
+        (layer, value)
+        for layer, value in enumerate(values, 1)
+        if value is not None and not (logarithmic and value <= 0)
     ]
     colour, line = CURVE_COLOURS[index % len(CURVE_COLOURS)], STYLES[index // len(CURVE_COLOURS) % len(STYLES)]
     panel.plot(

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from paramgen.architectures import Inputs
 from paramgen.diagnosis import Observation, measures
 from paramgen.diagnosis.network import NetworkToDiagnose, networks_of, prepared
-from paramgen.diagnosis.results import WEIGHTS, Diagnosis, MeasureResult, judged
+from paramgen.diagnosis.outcome import Diagnosis
+from paramgen.diagnosis.results import WEIGHTS, MeasureResult, judged
 from paramgen.diagnosis.trial import Trial
 from paramgen.errors import OptionError, ParamgenError, UnknownNameError
 from paramgen.slots.manifest import state_of

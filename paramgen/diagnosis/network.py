@@ -82,7 +82,9 @@ def prepared(
     elif data is None:
         architecture, graph = _described(arch, overrides, example_input)
         sample = noise_sample(architecture, graph, examples=examples or EXAMPLES, seed=seed)
-        notes = (f"The examples are {sample.source}, as no data are named; on your own, figures differ: --data FOLDER.",)
+        notes = (
+            f"The examples are {sample.source}, as no data are named; on your own, figures differ: --data FOLDER.",
+        )
     else:
         architecture, graph, sample, requested, notes = _with_data(
             arch, data, requested, overrides=overrides, example=example_input, tokenizer=tokenizer,

@@ -10,7 +10,7 @@ from typing import Final
 from paramgen._optional import require
 from paramgen.diagnosis import measures
 from paramgen.diagnosis.curves import svg
-from paramgen.diagnosis.results import Diagnosis
+from paramgen.diagnosis.outcome import Diagnosis
 from paramgen.diagnosis.table import Cell, cells, header
 from paramgen.drawing.style import report_style
 from paramgen.errors import OptionError
@@ -52,8 +52,8 @@ def html(diagnosis: Diagnosis) -> str:
             "trained."
         ),
         curves=svg(diagnosis),
-        head="".join(f'<th scope="col">{escape(cell)}</th>' for cell in header(diagnosis)),
-        body="".join(_row(*each) for each in cells(diagnosis)),
+        head="".join(f'<th scope="col">{escape(cell)}</th>' for cell in header(diagnosis.inits)),
+        body="".join(_row(*each) for each in cells(diagnosis.inits, diagnosis.results)),
         explanations="".join(f"<dt>{escape(name)}</dt><dd>{escape(_explained(name))}</dd>" for name in taken),
         notes="".join(f"<li>{escape(line)}</li>" for line in (*diagnosis.notes, *_reasons(diagnosis))),
     )

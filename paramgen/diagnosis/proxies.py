@@ -65,7 +65,9 @@ def grasp(trial: Trial) -> float:
     if not isinstance(product, Tensor) or not product.requires_grad:  # the loss is linear in every weight
         return 0.0
     curved = torch.autograd.grad(product, weights, allow_unused=True)
-    return sum(float(-(each * weight.detach()).sum()) for each, weight in zip(curved, weights, strict=True) if each is not None)
+    return sum(
+        float(-(each * weight.detach()).sum()) for each, weight in zip(curved, weights, strict=True) if each is not None
+    )
 
 
 def synflow(trial: Trial) -> float:
@@ -91,7 +93,9 @@ def synflow(trial: Trial) -> float:
         return 0.0
     found = torch.autograd.grad(total, wanted, allow_unused=True)
     return sum(
-        float((each * weight.detach()).abs().sum()) for each, weight in zip(found, wanted, strict=True) if each is not None
+        float((each * weight.detach()).abs().sum())
+        for each, weight in zip(found, wanted, strict=True)
+        if each is not None
     )
 
 

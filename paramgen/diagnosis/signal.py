@@ -53,7 +53,7 @@ class Signal(Measure):
             good=(0.85, 1.18),  # batch normalization has 1.16, tanh at a gain of 5/3 has 1.2 and more
             watch=(0.6, 1.5),
             low="Inputs that differ become alike from layer to layer (ordered phase): use a larger gain.",
-            high="Inputs that nearly agree come apart from layer to layer (chaotic phase): use a smaller gain or residual sums.",
+            high="Inputs that nearly agree come apart from layer to layer (chaotic phase): use a smaller gain.",
         ),
         "correlation": Threshold(
             good=(float("-inf"), 0.95),

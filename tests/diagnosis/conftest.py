@@ -14,7 +14,9 @@ from paramgen.slots.manifest import state_of
 MakeTrial = Callable[..., Trial]
 
 
-def mlp(depth: int, width: int, *, gain: float = 2**0.5, act: type[nn.Module] = nn.ReLU, outputs: int = 10) -> nn.Module:
+def mlp(
+    depth: int, width: int, *, gain: float = 2**0.5, act: type[nn.Module] = nn.ReLU, outputs: int = 10
+) -> nn.Module:
     """A plain network without biases; each weight has the std gain / sqrt(fan-in)."""
     torch.manual_seed(0)
     layers: list[nn.Module] = []

@@ -28,7 +28,6 @@ def test_a_figure_is_good_watched_or_bad_and_says_what_to_do_only_if_it_is_wrong
         assert sentence.endswith(".") and sentence.count(". ") == 0
         step = 1e-6 * max(1.0, abs(watch)) * (1 if side else -1)
         assert threshold.light(good) == "good" and not threshold.advice(good)
-        assert threshold.light(good + step * 1e-3) != "good" or good == watch or abs(good) > 1e3 or True
         assert threshold.light((good + watch) / 2) == "watch" and threshold.advice((good + watch) / 2) == sentence
         assert threshold.light(watch + step) == "bad" and threshold.advice(watch + step) == sentence
 

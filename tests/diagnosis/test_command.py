@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 def build(num_classes=4, gain=1.0):
-    model = nn.Sequential(nn.Flatten(), *[layer for _ in range(5) for layer in (nn.LazyLinear(48), nn.ReLU())])
+    model = nn.Sequential(nn.Flatten(), *[layer for _ in range(9) for layer in (nn.LazyLinear(48), nn.ReLU())])
     return nn.Sequential(*model, nn.LazyLinear(num_classes))
 
 example_input = torch.zeros(2, 3, 4, 4)

@@ -21,9 +21,9 @@ def test_it_holds_the_advice_the_curves_and_every_figure(plain: Plain, tmp_path:
     assert text == html(found)
     assert "The signal fades" in text and text.count("<svg") == 1
     assert not re.search(r"(src|href)=.(?!#)|url\((?!#)|<script", text)
-    for row in rows(found):
+    for row in rows(found.inits, found.results):
         assert row[0].replace("'", "&#x27;") in text
-    assert header(found) == ["figure", "library", "he"]
+    assert header(found.inits) == ["figure", "library", "he"]
     with pytest.raises(paramgen.ParamgenError, match="exists"):
         paramgen.diagnose(plain(1, 16), example_input="2x16", out=page)
     paramgen.diagnose(plain(1, 16), example_input="2x16", out=page, what="guessing", overwrite=True)
