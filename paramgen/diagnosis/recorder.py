@@ -96,10 +96,9 @@ def record(trial: "Trial") -> Recording:
         scores = trial.scores()
         loss = trial.loss(scores)
     weights = trial.weights
+    found: tuple[Tensor | None, ...] = (None,) * len(weights)
     if weights and loss.requires_grad:
         found = torch.autograd.grad(loss, list(weights.values()), allow_unused=True)
-    else:
-        found = (None,) * len(weights)
     gradients = {name: gradient for name, gradient in zip(weights, found, strict=True) if gradient is not None}
     read = features[0].flatten(1) if features else None
     return Recording(

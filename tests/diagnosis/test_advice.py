@@ -45,7 +45,7 @@ def test_a_signal_that_fades_and_one_that_grows(plain: Plain) -> None:
 def test_a_chaotic_network_and_one_in_which_inputs_become_alike(plain: Plain) -> None:
     assert "chaotic" in said(plain(6, 64, gain=3.0, act=nn.Tanh), "signal")
     biased = plain(6, 64, gain=0.9, act=nn.Tanh)
-    for index, layer in enumerate(biased):  # type: ignore[arg-type]
+    for index, layer in enumerate(biased.children()):
         if isinstance(layer, nn.Linear):
             layer.bias = nn.Parameter(torch.randn(layer.out_features, generator=torch.Generator().manual_seed(index)))
     found = said(biased, "signal")
@@ -60,24 +60,25 @@ def test_a_network_that_prefers_a_class(plain: Plain) -> None:
 def test_dead_units_and_features_of_few_directions(plain: Plain) -> None:
     assert said(plain(2, 64), "gradient") == ""
     silent = plain(2, 64)
-    first = silent[0]  # type: ignore[index]
+    first = next(silent.children())
     assert isinstance(first, nn.Linear)
     first.bias = nn.Parameter(torch.where(torch.arange(64) < 60, -20.0, 0.0))
     assert "silent" in said(silent, "gradient")
     narrow = plain(2, 64)
     with torch.no_grad():
-        narrow[0].weight[1:] = 0.01 * narrow[0].weight[1:] + narrow[0].weight[:1]  # type: ignore[index, union-attr, operator]
+        weight = next(narrow.parameters())
+        weight[1:] = 0.01 * weight[1:] + weight[:1]
     assert "few directions" in said(narrow, "gradient")
 
 
 def test_weights_without_a_gradient_and_layers_of_different_speeds(plain: Plain) -> None:
     output = plain(12, 64)
     with torch.no_grad():
-        output[-1].weight.zero_()  # type: ignore[index, union-attr, operator]
+        list(output.parameters())[-1].zero_()
     assert "no gradient" in said(output, "gradient")
     uneven = plain(2, 64)
     with torch.no_grad():
-        uneven[0].weight.mul_(1e-3)  # type: ignore[index, union-attr, operator]
+        next(uneven.parameters()).mul_(1e-3)
     assert "different speeds" in said(uneven, "gradient")
 
 

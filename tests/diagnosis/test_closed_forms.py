@@ -61,8 +61,8 @@ class NtkParametrized(nn.Module):
         super().__init__()
         sizes = [inputs, *[width] * depth, 1]
         self.layers = nn.ModuleList(nn.Linear(a, b, bias=False) for a, b in zip(sizes, sizes[1:], strict=False))
-        for layer in self.layers:
-            nn.init.normal_(layer.weight)
+        for weight in self.layers.parameters():
+            nn.init.normal_(weight)
 
     def forward(self, inputs: Tensor) -> Tensor:
         for index, layer in enumerate(self.layers):
@@ -119,17 +119,17 @@ def test_proxies_are_those_of_their_definitions(trial: Callable, images: tuple[T
     inputs, labels = images
     module = SmallConvolutional()
     found = Proxies().observe(trial(module, inputs, labels)).figures
-    layers = [module.first, module.second, module.head]
-    weights = [layer.weight for layer in layers]
+    weights: list[Tensor] = [module.first.weight, module.second.weight, module.head.weight]
+    biases = [module.first.bias, module.second.bias, module.head.bias]
 
     loss = nn.functional.cross_entropy(module(inputs), labels)
     gradients = torch.autograd.grad(loss, weights, create_graph=True)
     assert found["grad_norm"] == pytest.approx(sum(float(each.detach().norm()) for each in gradients), rel=1e-6)
 
     masks = [torch.ones_like(weight, requires_grad=True) for weight in weights]
-    x = nn.functional.conv2d(inputs, weights[0] * masks[0], layers[0].bias, padding=1).relu()
-    x = nn.functional.conv2d(x, weights[1] * masks[1], layers[1].bias, stride=2).relu().flatten(1)
-    masked = nn.functional.cross_entropy(nn.functional.linear(x, weights[2] * masks[2], layers[2].bias), labels)
+    x = nn.functional.conv2d(inputs, weights[0] * masks[0], biases[0], padding=1).relu()
+    x = nn.functional.conv2d(x, weights[1] * masks[1], biases[1], stride=2).relu().flatten(1)
+    masked = nn.functional.cross_entropy(nn.functional.linear(x, weights[2] * masks[2], biases[2]), labels)
     by_mask = torch.autograd.grad(masked, masks)
     assert found["snip"] == pytest.approx(sum(float(each.abs().sum()) for each in by_mask), rel=1e-6)
 
@@ -153,11 +153,11 @@ def test_proxies_are_those_of_their_definitions(trial: Callable, images: tuple[T
     with torch.no_grad():
         for parameter in linear.parameters():
             parameter.abs_()
-    linear(torch.ones(1, 3, 8, 8, dtype=torch.float64)).sum().backward()  # type: ignore[no-untyped-call]
+    linear(torch.ones(1, 3, 8, 8, dtype=torch.float64)).sum().backward()
     flow = 0.0
-    for layer in (linear.first, linear.second, linear.head):
-        assert layer.weight.grad is not None
-        flow += float((layer.weight.detach() * layer.weight.grad).abs().sum())
+    for weight in (linear.first.weight, linear.second.weight, linear.head.weight):
+        assert weight.grad is not None
+        flow += float((weight.detach() * weight.grad).abs().sum())
     assert found["synflow"] == pytest.approx(flow, rel=1e-6)
 
 
