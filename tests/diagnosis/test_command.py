@@ -14,8 +14,11 @@ import torch
 from torch import nn
 
 def build(num_classes=4, gain=1.0):
-    model = nn.Sequential(nn.Flatten(), *[layer for _ in range(9) for layer in (nn.LazyLinear(48), nn.ReLU())])
+    model = nn.Sequential(nn.Flatten(), *[layer for _ in range(9) for layer in (nn.LazyLinear(48, bias=False), nn.ReLU())])
     return nn.Sequential(*model, nn.LazyLinear(num_classes))
+
+def fixed():
+    return nn.Linear(4, 2)
 
 example_input = torch.zeros(2, 3, 4, 4)
 """
@@ -72,7 +75,7 @@ def test_data_as_compare_takes_them(diagnose: "Command", tmp_path: Path) -> None
     [
         (("--what", "signal,ntkk"), "Unknown measure 'ntkk'. Did you mean 'ntk'"),
         (("--examples", 1), "Type: --examples 2"),
-        (("--example-input", "2x7x9x9x9"), "does not"),
+        (("--arch", "my.py:fixed", "--example-input", "2x9"), "does not fit"),
         (("--out", "page.txt"), "Type: --out diagnosis.html"),
         (("--folder", "nowhere"), "nowhere"),
         (("--init", "hee"), "Did you mean 'he'"),
