@@ -6,7 +6,7 @@ from typing import Any, Final, cast
 from torch import nn
 
 from checkpoints.networks import SIZE, ZooNetwork
-from paramgen._torchvision import ensure_torchvision
+from paramgen._optional.torchvision import ensure_torchvision
 
 
 def _built(config: Mapping[str, Any]) -> nn.Module:

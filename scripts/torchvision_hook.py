@@ -1,7 +1,7 @@
 """Make torchvision importable in every process of a virtual environment whose torch cannot load its operators.
 
-paramgen makes it importable for itself (`paramgen._torchvision`). A process that never imports paramgen, such as one
-that only loads a folder with transformers, needs the same where torch is the CPU build and torchvision's wheel is
+paramgen makes it importable for itself (`paramgen._optional.torchvision`). A process that never imports paramgen, such as
+one that only loads a folder with transformers, needs the same where torch is the CPU build and torchvision's wheel is
 not. `make setup` runs this file; if torchvision is broken, the file copies itself into site-packages, next to a
 `.pth` line that imports it when Python starts. It is no part of the wheel.
 """
@@ -21,7 +21,7 @@ class Loader(SourceFileLoader):
     def exec_module(self, module: ModuleType) -> None:
         """Declare the operators here and not in the finder: transformers looks for torchvision without importing it."""
         try:
-            from paramgen._torchvision import ensure_torchvision
+            from paramgen._optional.torchvision import ensure_torchvision
         except ImportError:  # paramgen was uninstalled: torchvision is on its own again
             pass
         else:

@@ -1,6 +1,6 @@
 """Imports what the networks of the benchmark of reach need, once for all of their processes."""
 
-from paramgen._torchvision import ensure_torchvision
+from paramgen._optional.torchvision import ensure_torchvision
 
 ensure_torchvision()
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from paramgen._torchvision import ensure_torchvision
+from paramgen._optional.torchvision import ensure_torchvision
 from training.spaces.design import CLASSES
 
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 from torch import nn
 
 from benchmarks.initialization.vision_networks import Network
-from paramgen._torchvision import ensure_torchvision
+from paramgen._optional.torchvision import ensure_torchvision
 
 PATCHED: Final[dict[str, Any]] = {"img_size": 32, "patch_size": 8}
 

@@ -12,7 +12,7 @@ from typing import Any, Final, final
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from paramgen._torchvision import ensure_torchvision
+from paramgen._optional.torchvision import ensure_torchvision
 
 SIZE: Final = 32
 UNSEEN: Final = ("densenet", "plain cnn", "regnet")

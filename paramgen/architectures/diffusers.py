@@ -10,7 +10,7 @@ from typing import Any, cast, final
 import torch
 from torch import nn
 
-from paramgen._torchvision import ensure_torchvision
+from paramgen._optional.torchvision import ensure_torchvision
 from paramgen.architectures import (
     Architecture,
     ArchitectureRequest,

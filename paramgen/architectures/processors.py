@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from paramgen._torchvision import ensure_torchvision
+from paramgen._optional.torchvision import ensure_torchvision
 from paramgen.architectures import FolderLayout
 from paramgen.architectures.followed import SPECIAL, VOCABULARY_KEY, TokenizerVocabulary, tables_of
 from paramgen.architectures.spelling import Letters

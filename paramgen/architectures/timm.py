@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from paramgen._optional import require
-from paramgen._torchvision import ensure_torchvision
+from paramgen._optional.torchvision import ensure_torchvision
 from paramgen.architectures import (
     Architecture,
     ArchitectureRequest,

@@ -12,7 +12,7 @@ from typing import Any, Final, final
 import torch
 from torch import Tensor, nn
 
-from paramgen._torchvision import ensure_torchvision
+from paramgen._optional.torchvision import ensure_torchvision
 from paramgen.architectures import (
     Architecture,
     ArchitectureRequest,

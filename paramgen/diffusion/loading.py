@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 import torch
 
-from paramgen._torchvision import ensure_torchvision
+from paramgen._optional.torchvision import ensure_torchvision
 from paramgen.architectures import Architecture, resolve
 from paramgen.architectures.untrusted_sizes import refuse_sizes
 from paramgen.diffusion.codec import WeightCodec

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from paramgen._optional import how_to_install
-from paramgen._torchvision import ensure_torchvision
+from paramgen._optional.torchvision import ensure_torchvision
 from paramgen.errors import MissingPackageError, PipelineError, one_line
 from paramgen.hub.download import fetch_folder, reason
 from paramgen.slots.init_program import one_thread

@@ -20,7 +20,7 @@ from typing import Any, Final, Literal, final, get_args
 import torch
 from torch import Tensor, nn
 
-from paramgen._torchvision import ensure_torchvision
+from paramgen._optional.torchvision import ensure_torchvision
 from paramgen.architectures import LoadedModel, read_config, sources
 from paramgen.architectures.ownership import is_ours, own_record
 from paramgen.architectures.state import load_state

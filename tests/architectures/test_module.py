@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from paramgen._torchvision import ensure_torchvision
+from paramgen._optional.torchvision import ensure_torchvision
 from paramgen.architectures import resolve
 from paramgen.architectures.memory import meta_copy
 from paramgen.architectures.module import from_module

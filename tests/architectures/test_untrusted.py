@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import paramgen
-from paramgen._torchvision import ensure_torchvision
+from paramgen._optional.torchvision import ensure_torchvision
 from paramgen.architectures import resolve
 from paramgen.architectures import untrusted_sizes as sizes
 from paramgen.architectures.untrusted import admitted, nothing_fetched

@@ -116,7 +116,7 @@ def test_the_two_lines_load_every_librarys_folder(command: "Command", arch: str,
     assert done.status == 0 and not done.err, done
     code = "\n".join(line.removeprefix("  >>> ") for line in done.out.splitlines()[-2:])
     # Where torch is a CPU build, `make setup` installs the same for every interpreter.
-    healed = "from paramgen._torchvision import ensure_torchvision as heal\nheal()"
+    healed = "from paramgen._optional.torchvision import ensure_torchvision as heal\nheal()"
     again = command("--version", code=f"{healed}\n{code}\nprint(sorted(model.state_dict())[0])")
     assert again.status == 0 and len(again.out.splitlines()) == 2, again
     assert command("check", "to/out").status == 0

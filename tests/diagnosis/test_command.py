@@ -14,8 +14,8 @@ import torch
 from torch import nn
 
 def build(num_classes=4, gain=1.0):
-    model = nn.Sequential(nn.Flatten(), *[layer for _ in range(9) for layer in (nn.LazyLinear(48, bias=False), nn.ReLU())])
-    return nn.Sequential(*model, nn.LazyLinear(num_classes))
+    hidden = [layer for _ in range(9) for layer in (nn.LazyLinear(48, bias=False), nn.ReLU())]
+    return nn.Sequential(nn.Flatten(), *hidden, nn.LazyLinear(num_classes))
 
 def fixed():
     return nn.Linear(4, 2)

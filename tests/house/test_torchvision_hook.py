@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-import paramgen._torchvision
+import paramgen._optional.torchvision
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "torchvision_hook.py"
-SHIM = "import paramgen._torchvision as shim; shim.ensure_torchvision()"
+SHIM = "import paramgen._optional.torchvision as shim; shim.ensure_torchvision()"
 USE = "from transformers import ViTForImageClassification; import torchvision"
 
 
@@ -31,7 +31,7 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     (tmp_path / "torchvision").mkdir()
     (tmp_path / "torchvision" / "__init__.py").write_text("NOTED.append('torchvision')\n", encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(paramgen._torchvision, "ensure_torchvision", lambda: noted.append("shim"))
+    monkeypatch.setattr(paramgen._optional.torchvision, "ensure_torchvision", lambda: noted.append("shim"))
     return noted
 
 
@@ -53,7 +53,7 @@ def test_finds_nothing_else(hook: types.ModuleType, tmp_path: Path) -> None:
 def test_lets_torchvision_run_where_paramgen_is_gone(
     hook: types.ModuleType, calls: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "paramgen._torchvision", None)
+    monkeypatch.setitem(sys.modules, "paramgen._optional.torchvision", None)
     spec = hook.Finder.find_spec("torchvision")
     module = importlib.util.module_from_spec(spec)
     module.__dict__["NOTED"] = calls

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-import paramgen._torchvision as shim
+import paramgen._optional.torchvision as shim
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ LOAD = """
 from pathlib import Path
 import torch
 from safetensors.torch import load_file
-from paramgen._torchvision import ensure_torchvision
+from paramgen._optional.torchvision import ensure_torchvision
 ensure_torchvision()
 import timm
 from diffusers import UNet2DModel

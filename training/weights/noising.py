@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from paramgen._torchvision import ensure_torchvision
+from paramgen._optional.torchvision import ensure_torchvision
 from training.weights.config import PredictionType
 
 TIMESTEPS: Final = 1_000

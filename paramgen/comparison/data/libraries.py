@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from paramgen._optional import require
-from paramgen._torchvision import ensure_torchvision
+from paramgen._optional.torchvision import ensure_torchvision
 from paramgen.comparison.data.text import TEST, TextSet, held_out
 from paramgen.errors import OptionError, UnknownNameError, one_line
 from paramgen.images.sets import ImageSet, Split
