@@ -1,8 +1,8 @@
 """Make torchvision importable in every process of a virtual environment whose torch cannot load its operators.
 
-paramgen makes it importable for itself (`paramgen._optional.torchvision`). A process that never imports paramgen, such as
-one that only loads a folder with transformers, needs the same where torch is the CPU build and torchvision's wheel is
-not. `make setup` runs this file; if torchvision is broken, the file copies itself into site-packages, next to a
+paramgen makes it importable for itself (`paramgen._optional.torchvision`). A process that never imports paramgen, such
+as one that only loads a folder with transformers, needs the same where torch is the CPU build and torchvision's wheel
+is not. `make setup` runs this file; if torchvision is broken, the file copies itself into site-packages, next to a
 `.pth` line that imports it when Python starts. It is no part of the wheel.
 """
 

@@ -33,7 +33,7 @@ def svg(diagnosis: Diagnosis) -> str:
 
 
 def _draw(panel: Any, index: int, init: str, values: tuple[float | None, ...], *, logarithmic: bool) -> None:
-    """Join what is known: a layer without a gradient has no place on a logarithmic scale."""
+    """Join what is known: a layer without a gradient cannot be on a logarithmic scale."""
     shown = [
         (layer, value)
         for layer, value in enumerate(values, 1)

@@ -30,8 +30,8 @@ class Guessing(Measure):
         "gamma": Threshold(
             good=(float("-inf"), 2.0),
             watch=(float("-inf"), 10.0),
-            high="The network answers nearly the same whatever the input: centre the data, use normalization, or start "
-            "the output at smaller weights.",
+            high="The network answers nearly the same whatever the input: centre the data, use normalization, or give "
+            "the output smaller weights.",
         ),
     }
 
@@ -67,5 +67,5 @@ class Guessing(Measure):
 def _expected_top(rows: int, classes: int, seed: int) -> float:
     """Return the share of the most frequent of `rows` answers that are uniform over the classes, over 20 draws."""
     generator = torch.Generator().manual_seed(seed % 2**32)
-    drawn = torch.randint(classes, (20, rows), generator=generator)
-    return sum(float(torch.bincount(each, minlength=classes).max()) for each in drawn) / (20 * rows)
+    answers = torch.randint(classes, (20, rows), generator=generator)
+    return sum(float(torch.bincount(each, minlength=classes).max()) for each in answers) / (20 * rows)

@@ -121,7 +121,7 @@ def differences_of(trial: Trial) -> dict[tuple[str, int], float]:
 
 
 def growth(values: Sequence[float | None]) -> float | None:
-    """Return the slope of the logarithms of values over their places, by least squares; None below two values."""
+    """Return the slope of the logarithms of values over their indices, by least squares; None below two values."""
     points = [
         (index, log(value)) for index, value in enumerate(values) if value is not None and isfinite(value) and value > 0
     ]
