@@ -13,7 +13,7 @@ from paramgen.architectures import Inputs
 from paramgen.diagnosis import Observation, measures
 from paramgen.diagnosis.network import NetworkToDiagnose, networks_of, prepared
 from paramgen.diagnosis.outcome import Diagnosis
-from paramgen.diagnosis.results import WEIGHTS, MeasureResult, judged
+from paramgen.diagnosis.results import WEIGHT_VALUES, MeasureResult, judged
 from paramgen.diagnosis.trial import Trial
 from paramgen.errors import OptionError, ParamgenError, UnknownNameError
 from paramgen.slots.manifest import state_of
@@ -46,14 +46,14 @@ class Request:
             if word not in measures.names():
                 raise UnknownNameError.of("measure", word, measures.names(), "Type: --what signal,guessing")
         return cls(
-            what=tuple(dict.fromkeys(named)) or DEFAULTS,
+            what=tuple(dict.fromkeys(named)) or DEFAULT_MEASURES,
             named=bool(named),
             seeds=tuple(range(seed, seed + seeds)),
             examples=examples,
         )
 
 
-DEFAULTS: Final = ("signal", "guessing", "gradient", "ntk", "proxies")
+DEFAULT_MEASURES: Final = ("signal", "guessing", "gradient", "ntk", "proxies")
 """The measures that are taken where none is named, in this order: none of them trains."""
 
 
@@ -182,7 +182,7 @@ def _no_numbers(init: str, broken: Mapping[str, int]) -> MeasureResult:
     count = sum(broken.values())
     return MeasureResult(
         init=init,
-        measure=WEIGHTS,
+        measure=WEIGHT_VALUES,
         figures={"nonfinite": float(count)},
         lights={"nonfinite": "bad"},
         advice=(f"{count:,} weights are NaN or infinite, first in {next(iter(broken))}: fill them again.",),

@@ -94,7 +94,8 @@ def prepared(
         raise OptionError(
             "diagnose runs the network, and a graph's JSON is none. Give --arch a name or file.py:factory"
         )
-    return _filled(architecture, graph, sample, requested, modules, (*architecture.notes, *notes))
+    noted = (*architecture.notes, *notes)
+    return _filled(architecture, graph, sample, requested=requested, folders=modules, notes=noted)
 
 
 def _initializers(inits: Sequence[str] | None, folders: Sequence[Path]) -> dict[str, Initializer]:
@@ -142,6 +143,7 @@ def _filled(
     architecture: Architecture,
     graph: Graph,
     sample: Sample,
+    *,
     requested: Mapping[str, Initializer],
     folders: Mapping[str, nn.Module],
     notes: Sequence[str],

@@ -17,7 +17,7 @@ from paramgen.diagnosis.trial import Trial
 from paramgen.errors import OptionError
 from paramgen.serving.memory import machine_memory
 
-MAX_ROWS: Final = 4096
+MAX_KERNEL_ROWS: Final = 4096
 _DEFAULT_ROWS: Final = 32
 _LEAST_ROWS: Final = 2
 _COPIES: Final = 3  # of the gradients: the rows themselves, the weights and what a backward pass holds
@@ -76,8 +76,8 @@ def rows_for(trial: Trial) -> int:
     """
     bytes_a_row = 4 * sum(each.numel() for each in trial.module.parameters() if each.requires_grad)
     memory = machine_memory()
-    fitting = MAX_ROWS if memory is None else max(0, memory // 2 // max(1, bytes_a_row) - _COPIES)
-    allowed = min(MAX_ROWS, fitting)
+    fitting = MAX_KERNEL_ROWS if memory is None else max(0, memory // 2 // max(1, bytes_a_row) - _COPIES)
+    allowed = min(MAX_KERNEL_ROWS, fitting)
     if allowed < _LEAST_ROWS:
         raise OptionError(
             f"The tangent kernel of {trial.architecture.spec} needs {bytes_a_row / 1e9:.1f} GB a row, and there is "
@@ -85,7 +85,7 @@ def rows_for(trial: Trial) -> int:
         )
     requested = trial.sample.count if trial.requested else min(trial.sample.count, _DEFAULT_ROWS, max(2, allowed // 2))
     if requested > allowed:
-        why = f"{MAX_ROWS:,} are allowed" if allowed == MAX_ROWS else f"memory has room for {allowed:,}"
+        why = f"{MAX_KERNEL_ROWS:,} are allowed" if allowed == MAX_KERNEL_ROWS else f"memory has room for {allowed:,}"
         raise OptionError(
             f"The tangent kernel of {requested:,} examples is too large: {why}. Type: --examples {allowed}, or leave "
             "ntk out: --what signal,guessing,gradient"

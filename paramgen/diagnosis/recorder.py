@@ -20,7 +20,7 @@ Watch = Callable[[str, nn.Module, Any, Tensor], Tensor | None]
 
 @final
 @dataclass(slots=True, kw_only=True, eq=False)
-class Layer:
+class LayerRecord:
     """What one call of one layer returned for all examples, and the gradient of the loss with respect to it."""
 
     name: str
@@ -35,10 +35,10 @@ class Layer:
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Recording:
+class PassRecord:
     """One forward and one backward pass over the examples."""
 
-    layers: list[Layer]
+    layers: list[LayerRecord]
     scores: Tensor
     loss: float
     gradients: dict[str, Tensor] = field(repr=False)  # of the weights of layers, by name
@@ -76,9 +76,9 @@ def watching(module: nn.Module, watch: Watch) -> Iterator[None]:
             hook.remove()
 
 
-def record(trial: "Trial") -> Recording:
+def record(trial: "Trial") -> PassRecord:
     """Run the network on the examples, forward and back."""
-    layers: list[Layer] = []
+    layers: list[LayerRecord] = []
     features: list[Tensor] = []
 
     def watch(name: str, child: nn.Module, args: Any, output: Tensor) -> None:
@@ -101,7 +101,7 @@ def record(trial: "Trial") -> Recording:
         found = torch.autograd.grad(loss, list(weights.values()), allow_unused=True)
     gradients = {name: gradient for name, gradient in zip(weights, found, strict=True) if gradient is not None}
     read = features[0].flatten(1) if features else None
-    return Recording(
+    return PassRecord(
         layers=layers, scores=scores.detach(), loss=float(loss.detach()), gradients=gradients, features=read
     )
 
@@ -120,9 +120,9 @@ def correlation_of(rows: Tensor) -> float:
     return float((whole - count) / (count * (count - 1)))
 
 
-def _seen(name: str, output: Tensor, count: int) -> Layer:
+def _seen(name: str, output: Tensor, count: int) -> LayerRecord:
     rows = output.float().reshape(count, -1)
-    return Layer(
+    return LayerRecord(
         name=name,
         square=float(rows.square().mean()),
         variance=float(rows.var()),
@@ -131,7 +131,7 @@ def _seen(name: str, output: Tensor, count: int) -> Layer:
     )
 
 
-def _came_back(layer: Layer, gradient: Tensor, values: Tensor, axis: int) -> None:
+def _came_back(layer: LayerRecord, gradient: Tensor, values: Tensor, axis: int) -> None:
     """Note what the gradient with respect to a layer's values says of it."""
     gradient = gradient.float()
     layer.gradient = (layer.gradient or 0.0) + float(gradient.square().sum())

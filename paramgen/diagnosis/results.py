@@ -6,7 +6,7 @@ from typing import Any, Final, final
 
 from paramgen.diagnosis import Light, Measure, Profile, measures
 
-WEIGHTS: Final = "weights"
+WEIGHT_VALUES: Final = "weights"
 """Of what is seen without running the network: numbers that are none."""
 
 
@@ -52,7 +52,7 @@ def judged(measure: Measure, figures: Mapping[str, float | None]) -> tuple[dict[
 
 def labels_of(measure: str) -> Mapping[str, str]:
     """Return what the figures of a measure are called."""
-    if measure == WEIGHTS:
+    if measure == WEIGHT_VALUES:
         return {"nonfinite": "weights that are no numbers"}
     return measures.get(measure).labels
 

@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy, mse_loss
 
 from paramgen.architectures import Architecture
 from paramgen.architectures.materialize import materialize, run_once
-from paramgen.diagnosis.recorder import Recording, layers_of, record
+from paramgen.diagnosis.recorder import PassRecord, layers_of, record
 from paramgen.diagnosis.sample import Sample
 from paramgen.errors import ArchitectureError, OptionError
 from paramgen.graphs.tracing.recording import tensors_in
@@ -74,7 +74,7 @@ class Trial:
         return mse_loss(scores, torch.randn(scores.shape, generator=generator))
 
     @cached_property
-    def recorded(self) -> Recording:
+    def recorded(self) -> PassRecord:
         """What every layer returned, and the gradients, of one pass over the examples."""
         return record(self)
 

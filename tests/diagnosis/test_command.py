@@ -32,7 +32,7 @@ def diagnose(command: "Command", tmp_path: Path) -> "Command":
         words = [] if "--folder" in arguments or "--arch" in arguments else ["--arch", "my.py:build"]
         return command("diagnose", *words, *arguments, **options)
 
-    return run  # type: ignore[return-value]
+    return run
 
 
 def test_a_table_with_advice_and_a_page(diagnose: "Command", tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 import paramgen
 from paramgen.api.types import Diagnosis
 from paramgen.diagnosis import measures
-from paramgen.diagnosis.diagnosing import DEFAULTS
+from paramgen.diagnosis.diagnosing import DEFAULT_MEASURES
 
 Plain = Callable[..., nn.Module]
 
@@ -45,7 +45,7 @@ def test_every_measure_of_every_initialization_as_json(plain: Plain) -> None:
     assert isinstance(found, Diagnosis)
     record = json.loads(json.dumps(found.to_json(), allow_nan=False))
     named = [(each["init"], each["measure"]) for each in record["results"]]
-    assert named == [(init, measure) for init in ("library", "he") for measure in DEFAULTS]
+    assert named == [(init, measure) for init in ("library", "he") for measure in DEFAULT_MEASURES]
     for each in record["results"]:
         assert each["figures"] and isinstance(each["advice"], list)
         assert each["figures"].keys() >= each["lights"].keys()
