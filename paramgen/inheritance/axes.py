@@ -159,6 +159,8 @@ def _rows(heads: Int64[Tensor, " heads"], had: Heads, now: Heads) -> Int64[Tenso
 
 def _from(index: Int64[Tensor, " now"], had: int, *, shared: bool) -> AxisMap:
     """Return the map of one source for each index."""
+    if len(index) == had and bool((index == torch.arange(had)).all()):
+        return whole(had)
     counts = torch.bincount(index, minlength=had)
     factors = 1 / counts[index].float() if shared else torch.ones(len(index))
     most = int(counts.max()) if len(index) else 1

@@ -159,11 +159,26 @@ def _pairs(network: Network, theirs: Network) -> tuple[dict[str, list[Pair]], bo
 
 
 def _named(network: Network, theirs: Network) -> dict[str, str]:
+    """Return the donor's name for each slot, where one of the two may have a prefix that the other lacks."""
+    slots = network.architecture.manifest
     mine, other = (
         {name: len(slot.shape) for name, slot in each.architecture.manifest.items() if slot.dtype.is_floating_point}
         for each in (network, theirs)
     )
-    return aligned(mine, other)
+    found = [aligned(mine, other)]
+    for prefix in _prefixes(mine):
+        inner = {name.removeprefix(prefix): size for name, size in mine.items() if name.startswith(prefix)}
+        found.append({prefix + name: donor for name, donor in aligned(inner, other).items()})
+    for prefix in _prefixes(other):
+        inner = {name.removeprefix(prefix): size for name, size in other.items() if name.startswith(prefix)}
+        found.append({name: prefix + donor for name, donor in aligned(mine, inner).items()})
+    return max(found, key=lambda pairs: sum(slots[name].elements for name in pairs))
+
+
+def _prefixes(names: Mapping[str, int]) -> list[str]:
+    """Return the words, but numbers, that most names begin with, such as that of the model in front of a head."""
+    words = Counter(name.partition(".")[0] for name in names if "." in name)
+    return [f"{word}." for word, count in words.items() if 2 * count > len(names) and not word.isdigit()]
 
 
 def _alike(network: Network, theirs: Network, named: Mapping[str, str]) -> bool:

@@ -20,7 +20,9 @@ from paramgen.inheritance.network import Network
 from paramgen.inheritance.plan import InheritancePlan, plan_of
 from paramgen.inheritance.transfer import inherited
 from paramgen.initializers import Initializer, NamedTensors, initializers
+from paramgen.initializers.grow import Grow
 from paramgen.initializers.library import complete_rules, default_weights, fill_by_rules, library_rule
+from paramgen.language.families import FAMILIES
 from paramgen.slots.manifest import Slot
 
 MAX_NOISE: Final = 10.0
@@ -40,6 +42,7 @@ class Inherit(Initializer):
     head: bool = True  # whether the output's classes are taken where they are known to be the same
     noise: float = 0.3  # what tells copies of a channel apart, as a multiple of the weights' std; 0: nothing does
 
+    _grown: list[Grow | None] = field(default_factory=list, repr=False, compare=False)
     _plans: list[InheritancePlan] = field(default_factory=list, repr=False, compare=False)  # the last one
 
     def __post_init__(self) -> None:
@@ -54,12 +57,16 @@ class Inherit(Initializer):
 
     def rules(self, architecture: Architecture, graph: Graph) -> Mapping[str, str]:
         """Return what is done to each slot, `inherit:select` for instance; the library's rule where nothing fits."""
+        if (grow := self._grow(architecture)) is not None:
+            return grow.rules(architecture, graph)
         plan = self._plan(architecture, graph)
         filled = (slot for slot in architecture.manifest.filled if slot.name in plan.pieces)
         return complete_rules(architecture, {slot.name: plan.rule(slot) for slot in filled})
 
     def shares(self, architecture: Architecture, graph: Graph) -> Mapping[str, Mapping[str, int]]:
         """Return the counts of slots that are the donor's in part: rows of other classes or tokens are not."""
+        if self._grow(architecture) is not None:
+            return {}
         plan = self._plan(architecture, graph)
         found = {}
         for slot in architecture.manifest.filled:
@@ -70,6 +77,8 @@ class Inherit(Initializer):
 
     def tensors(self, architecture: Architecture, graph: Graph, *, seed: int) -> NamedTensors:
         """Read and change one tensor after the other; default values and what tells copies apart are random."""
+        if (grow := self._grow(architecture)) is not None:
+            return grow.tensors(architecture, graph, seed=seed)
         plan = self._plan(architecture, graph)
 
         def make(slot: Slot) -> Tensor:
@@ -87,13 +96,28 @@ class Inherit(Initializer):
 
     def assumptions(self, architecture: Architecture, graph: Graph) -> Sequence[str]:
         """Return what was decided of the output's classes, and whether the function is the donor's."""
-        plan = self._plan(architecture, graph)
         kept = "It computes what the donor does, up to constants such as the epsilon of a norm."
+        if self._grow(architecture) is not None:
+            return (kept,)
+        plan = self._plan(architecture, graph)
         return (*([plan.head] if plan.head else []), *([kept] if plan.keeps_function else []))
 
     @cached_property
     def _donor(self) -> Donor:
         return Donor(path=self.path, arch=self.arch.replace("%26", "&"))
+
+    def _grow(self, architecture: Architecture) -> Grow | None:
+        """Return what grows a GPT-2, Llama or BERT exactly; None for other networks, and where something shrinks."""
+        if not self._grown:
+            model_type = architecture.layout.config.get("model_type")
+            config = self._donor.config
+            grow = None
+            if model_type in FAMILIES and config.get("model_type") == model_type and not self.arch:
+                grow = Grow(path=self.path)
+                if not grow.grows(architecture):
+                    grow = None
+            self._grown[:] = [grow]
+        return self._grown[0]
 
     def _plan(self, architecture: Architecture, graph: Graph) -> InheritancePlan:
         """Return the plan for a network, which is made once."""
