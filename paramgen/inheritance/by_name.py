@@ -5,10 +5,10 @@ each kind are taken in order; so a stage's first block, which has a projection o
 """
 
 from collections.abc import Mapping
-from typing import final
+from typing import Any, final
 
-Tree = dict[str, "Tree | int"]
-"""Names by their words; at the end of each, the number of dimensions."""
+Tree = dict[str, Any]
+"""Names by their words: under each a tree, or at its end the number of dimensions."""
 
 
 def aligned(mine: Mapping[str, int], theirs: Mapping[str, int]) -> dict[str, str]:
@@ -82,7 +82,7 @@ class _Alignment:
             found.setdefault(self._kind(node[word]), []).append(word)
         return found
 
-    def _kind(self, node: "Tree | int") -> int:
+    def _kind(self, node: Tree | int) -> int:
         """Return a number that two nodes have in common where the same is below them, numbers aside."""
         if isinstance(node, int):
             return -1 - node

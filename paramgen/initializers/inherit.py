@@ -40,7 +40,7 @@ class Inherit(Initializer):
     path: str = ""  # a folder, a safetensors file or a Hub repository, `@revision` after it
     arch: str = ""  # the network of a file, or of a folder without a config.json, such as timm:resnet18
     head: bool = True  # whether the output's classes are taken where they are known to be the same
-    noise: float = 0.3  # what tells copies of a channel apart, as a multiple of the weights' std; 0: nothing does
+    noise: float | int = 0.3  # what tells copies of a channel apart, as a multiple of the weights' std; 0: nothing does
 
     _grown: list[Grow | None] = field(default_factory=list, repr=False, compare=False)
     _plans: list[InheritancePlan] = field(default_factory=list, repr=False, compare=False)  # the last one
