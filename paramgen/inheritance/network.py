@@ -155,7 +155,7 @@ class Network:
         in_out = node.op == "transposed_conv" or node.attributes.get("layout") == "in_out"
         stride, size = node.attributes.get("stride", 1), shape[2:]
         strides = stride if isinstance(stride, tuple) else (stride,)
-        steps = tuple(int(step) for step in strides)  # type: ignore[arg-type]
+        steps = tuple(int(step) for step in strides)
         inputs = shape[0] if in_out else shape[1]
         return SlotAxes(
             use="map",

@@ -36,9 +36,9 @@ _NATURES: Final = {
     "trained_model": "They are a trained model's, with tables for another tokenizer: train it before you use it.",
 }
 _OPERATORS: Final = (
-    "What `inherit` does to a donor's tensor: `exact` copies it, `select` takes channels at even distances, `grow` copies "
-    "channels and shares out the weights that read them, `pool` takes means of heads or adds colours, `resize` scales "
-    "kernels and positions, `repeat` uses a block more than once."
+    "What `inherit` does to a donor's tensor: `exact` copies it, `select` takes channels at even distances, `grow` "
+    "copies channels and shares out the weights that read them, `pool` takes means of heads or adds colours, `resize` "
+    "scales kernels and positions, `repeat` uses a block more than once."
 )
 
 

@@ -1,6 +1,7 @@
 """What a network inherits from a trained one of other sizes or another library, and what is refused."""
 
 import json
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ import paramgen
 from paramgen.architectures import resolve
 from paramgen.architectures.materialize import materialize
 from paramgen.errors import OptionError
+from paramgen.inheritance.resizing import resized_kernel
 from paramgen.prediction import prepare
+from paramgen.storage.reading import Stored
 
 VIT = "timm:vit_tiny_patch16_224"
 SMALL = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "num_heads": 2, "depth": 2, "num_classes": 5}
@@ -211,7 +214,8 @@ def test_a_folder_is_written_checked_and_recorded(tmp_path: Path) -> None:
     assert "inherit:grow" in card
     assert "computes what the donor does" in card
     again = prepare(VIT, init=f"inherit:{tmp_path / 'donor'}", overrides=wide).state_dict()
-    assert all(torch.equal(value, again[name]) for name, value in load_file(tmp_path / "out" / "model.safetensors").items())
+    stored = load_file(tmp_path / "out" / "model.safetensors")
+    assert all(torch.equal(value, again[name]) for name, value in stored.items())
 
 
 def test_a_file_takes_its_network_from_the_request(tmp_path: Path) -> None:
@@ -235,57 +239,84 @@ def test_another_family_is_refused(arch: str, message: str, tmp_path: Path) -> N
         prepare(arch, init=f"inherit:{tmp_path / 'donor'}")
 
 
-def broken(folder: Path, change: str) -> str:
-    """Change a donor and return the words of the message."""
-    file, config = folder / "model.safetensors", folder / "config.json"
-    state, said = load_file(file), json.loads(config.read_text())
-    if change == "nan":
-        state["blocks.1.mlp.fc1.weight"][3, 3] = float("nan")
-    elif change == "missing":
-        del state["blocks.1.mlp.fc1.weight"]
-    elif change == "integers":
-        state["blocks.1.mlp.fc1.weight"] = torch.zeros(96, 24, dtype=torch.int8)
-    elif change == "shape":
-        state["blocks.1.mlp.fc1.weight"] = torch.zeros(95, 24)
-    elif change == "overflow":
-        state["blocks.1.mlp.fc1.weight"] = torch.full((96, 24), 1e300, dtype=torch.float64)
-    elif change == "pickle":
-        torch.save(state, folder / "pytorch_model.bin")
-        file.unlink()
-    elif change == "no config":
-        config.unlink()
-    elif change == "huge":
-        said["model_args"]["embed_dim"] = 10**9
-    elif change == "code":
-        said["auto_map"] = {"AutoModel": "theirs.Model"}
-    elif change == "config":
-        said = {"architecture": "nothing"}
-    if file.exists():
-        save_file(state, file)
-    if config.exists():
-        config.write_text(json.dumps(said))
-    return {
-        "nan": "not finite in 'blocks.1.mlp.fc1.weight'",
-        "missing": "has no tensor 'blocks.1.mlp.fc1.weight'",
-        "integers": "as int8",
-        "shape": r"of shape \(95, 24\)",
-        "overflow": "float32 cannot hold",
-        "pickle": "is no donor.*no safetensors",
-        "no config": r"there is no config.json beside its weights.*\?arch=",
-        "huge": "cannot be a donor",
-        "code": "brings Python code of its own",
-        "config": "of no known library",
-    }[change]
+FC1 = "blocks.1.mlp.fc1.weight"
+BAD_TENSORS = {
+    "nan": (torch.full((96, 24), float("nan")), f"not finite in '{FC1}'"),
+    "missing": (None, f"has no tensor '{FC1}'"),
+    "integers": (torch.zeros(96, 24, dtype=torch.int8), "as int8"),
+    "shape": (torch.zeros(95, 24), r"of shape \(95, 24\)"),
+    "overflow": (torch.full((96, 24), 1e300, dtype=torch.float64), "float32 cannot hold"),
+}
+BAD_CONFIGS = {
+    "none": (None, r"there is no config.json beside its weights.*\?arch="),
+    "huge": ({"model_args": {"embed_dim": 10**9}}, "cannot be a donor"),
+    "code": ({"auto_map": {"AutoModel": "theirs.Model"}}, "brings Python code of its own"),
+    "another": ({"architecture": "nothing"}, "timm architecture"),
+    "a list": ({"architecture": ["nothing"]}, "of no known library"),
+    "a kernel": ({"model_args": {"checkpoint_path": "/etc/passwd"}}, "checkpoint_path"),
+}
 
 
-@pytest.mark.parametrize(
-    "change",
-    ["nan", "missing", "integers", "shape", "overflow", "pickle", "no config", "huge", "code", "config"],
-)
-def test_a_donor_that_cannot_be_one_is_one_line_and_writes_nothing(change: str, tmp_path: Path) -> None:
-    trained(tmp_path / "donor", VIT, SMALL)
-    message = broken(tmp_path / "donor", change)
+def refused(tmp_path: Path, message: str) -> None:
+    """The donor is refused in one line, and nothing is written."""
     with pytest.raises(paramgen.ParamgenError, match=message) as caught:
         paramgen.write(VIT, tmp_path / "out", init=f"inherit:{tmp_path / 'donor'}", overrides=SMALL, verify=False)
     assert "\n" not in str(caught.value)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["donor"]
+
+
+@pytest.mark.parametrize("fault", BAD_TENSORS)
+def test_a_donor_with_a_bad_tensor_is_refused(fault: str, tmp_path: Path) -> None:
+    trained(tmp_path / "donor", VIT, SMALL)
+    file, (tensor, message) = tmp_path / "donor" / "model.safetensors", BAD_TENSORS[fault]
+    state = {name: value for name, value in load_file(file).items() if name != FC1}
+    save_file(state if tensor is None else state | {FC1: tensor}, file)
+    refused(tmp_path, message)
+
+
+@pytest.mark.parametrize("fault", BAD_CONFIGS)
+def test_a_donor_with_a_bad_config_is_refused(fault: str, tmp_path: Path) -> None:
+    trained(tmp_path / "donor", VIT, SMALL)
+    file, (change, message) = tmp_path / "donor" / "config.json", BAD_CONFIGS[fault]
+    if change is None:
+        file.unlink()
+    else:
+        file.write_text(json.dumps(json.loads(file.read_text()) | change))
+    refused(tmp_path, message)
+
+
+def test_pickles_are_not_read(tmp_path: Path) -> None:
+    trained(tmp_path / "donor", VIT, SMALL)
+    (tmp_path / "donor" / "model.safetensors").rename(tmp_path / "donor" / "pytorch_model.bin")
+    refused(tmp_path, "is no donor.*no safetensors")
+
+
+def test_one_tensor_of_the_donor_is_read_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained(tmp_path / "donor", VIT, SMALL)
+    prediction = prepare(VIT, init=f"inherit:{tmp_path / 'donor'}", overrides=SMALL | {"embed_dim": 48})
+    alive: list[weakref.ref[Tensor]] = []
+    read = Stored.tensor
+
+    def counted(stored: Stored) -> Tensor:
+        tensor = read(stored)
+        alive[:] = [ref for ref in alive if ref() is not None] + [weakref.ref(tensor)]
+        assert len(alive) <= 2
+        return tensor
+
+    monkeypatch.setattr(Stored, "tensor", counted)
+    for _ in prediction:
+        pass
+    assert alive
+
+
+def test_positions_and_patches_follow_the_image() -> None:
+    """A patch embedding answers an enlarged patch as it answered the small one."""
+    kernel = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    larger = resized_kernel(kernel, (12, 12), "patch")
+    patch = torch.randn(1, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+    enlarged = torch.nn.functional.interpolate(patch, size=(12, 12), mode="bilinear", antialias=True)
+    answers = (torch.einsum("oihw,bihw->bo", *pair) for pair in ((kernel, patch), (larger, enlarged)))
+    torch.testing.assert_close(*answers, atol=1e-4, rtol=1e-4)
+    flat = torch.ones(5, 5)
+    smaller = resized_kernel(flat[None, None] * 0.5, (3, 3), "resize")
+    assert float(smaller.sum()) == pytest.approx(12.5, abs=1e-4)
