@@ -51,16 +51,16 @@ class _Alignment:
     def pairs(self, mine: Tree, theirs: Tree) -> list[tuple[str, str]]:
         """Return the pairs of names under two nodes."""
         found: list[tuple[str, str]] = []
-        stack: list[tuple[str, str, Tree, Tree]] = [("", "", mine, theirs)]
+        stack: list[tuple[str, str, Tree | int, Tree | int]] = [("", "", mine, theirs)]
         while stack:
-            my_path, their_path, my_node, their_node = stack.pop()
-            for my_word, their_word in self._words(my_node, their_node):
-                here, there = my_node[my_word], their_node[their_word]
-                if isinstance(here, int) or isinstance(there, int):
-                    if here == there:
-                        found.append((my_path + my_word, their_path + their_word))
-                else:
-                    stack.append((f"{my_path}{my_word}.", f"{their_path}{their_word}.", here, there))
+            my_path, their_path, here, there = stack.pop()
+            if not isinstance(here, int) and not isinstance(there, int):
+                stack += (
+                    (f"{my_path}.{word}", f"{their_path}.{other}", here[word], there[other])
+                    for word, other in self._words(here, there)
+                )
+            elif here == there:
+                found.append((my_path[1:], their_path[1:]))
         return found
 
     def _words(self, mine: Tree, theirs: Tree) -> list[tuple[str, str]]:

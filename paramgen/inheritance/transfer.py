@@ -40,14 +40,14 @@ def inherited(plan: InheritancePlan, slot: Slot, default: Callable[[], Tensor], 
     generator = slot_generator(seed, f"{slot.name}/copies")
     for donor_slot, some in groupby(pieces, key=lambda piece: piece.donor):
         read = plan.donor.tensor(donor_slot)
+        turned = _turned(plan.donor.network.axes[donor_slot], pieces[0])
         for piece in some:
-            if piece.grid is not None:
+            made = None if piece.grid is not None else _made(read, piece, turned=turned)
+            if made is None:
                 _write_grid(stored, read, piece)
-            else:
-                made = _made(read, piece, turned=_turned(plan.donor.network.axes[donor_slot], piece))
-                if noise:
-                    _tell_apart(made, piece, noise, generator)
-                _write(outputs, made, piece)
+                continue
+            _tell_apart(made, piece, noise, generator)
+            _write(outputs, made, piece)
         del read
     return values
 
@@ -99,7 +99,7 @@ def _tell_apart(made: Tensor, piece: Piece, noise: float, generator: torch.Gener
     arXiv:2409.12903).
     """
     each = piece.axes[1] if piece.is_map else None
-    if each is None or each.copies == 1 or not made.numel():
+    if not noise or each is None or each.copies == 1 or not made.numel():
         return
     if not made.is_floating_point() or made.dtype not in (torch.float32, torch.float64):
         return
