@@ -42,7 +42,7 @@ CHUNK: Final = 5_000
 """Graphs that one process reads; what ends a process is found so, and so is what grows in it."""
 SLOW: Final = 20.0  # seconds for one graph
 MAX_LINE: Final = 900  # characters
-OTHERS: Final = ("diffusion", "grow", "transplant", "weight_selection", "matched", "shuffled")
+OTHERS: Final = ("diffusion", "grow", "inherit", "transplant", "weight_selection", "matched", "shuffled")
 """Initializers that read another model's folder, or need another initializer."""
 VARIANTS: Final = (
     "he?mode=fan_out&distribution=uniform",

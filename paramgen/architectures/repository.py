@@ -38,7 +38,7 @@ def from_repository(request: ArchitectureRequest) -> Architecture:
         raise ArchitectureError(
             f"No architecture {spec!r}: there is no such folder, and {reason(error, absent=_ABSENT)}. {_ADVICE}"
         ) from error
-    source, name, given = _known(spec, file)
+    source, name, given = named_by_config(spec, file)
     built = sources.get(source)().build(replace(request, name=name, overrides={**given, **overrides}))
     # What follows a tokenizer is in its spec, too.
     overrides = {key: value for key, value in split_spec(built.spec)[1].items() if key in overrides or key not in given}
@@ -51,7 +51,17 @@ def pinned(typed: str, spec: str) -> str:
     return spec.partition("?")[0] + mark + query if is_repository(name) else typed
 
 
-def _known(spec: str, file: Path) -> tuple[str, str, dict[str, Any]]:
+def from_config(origin: str, file: Path) -> Architecture:
+    """Build the network of a config.json, which may be anybody's, by the library it belongs to.
+
+    Raises:
+        ArchitectureError: It is of no known library, or names code, a file or a repository.
+    """
+    source, name, given = named_by_config(origin, file)
+    return sources.get(source)().build(ArchitectureRequest(name=name, overrides=given))
+
+
+def named_by_config(spec: str, file: Path) -> tuple[str, str, dict[str, Any]]:
     """Return the library of a config.json, the name that it builds, and what it sets; refuse code of the repository."""
     config = read_config(file)
     if "auto_map" in config or not isinstance(config.get("_class_name", ""), str):
@@ -69,7 +79,9 @@ def _known(spec: str, file: Path) -> tuple[str, str, dict[str, Any]]:
         refuse_sizes(classes, origin=spec)
         arguments = admitted(arguments, (), origin=f"{spec}: model_args")
         return "timm", name, {**classes, **arguments}
+    if config.get("library") == "torchvision" and isinstance(name, str):
+        return "torchvision", name, admitted(config.get("arguments") or {}, (), origin=f"{spec}: arguments")
     raise ArchitectureError(
         f"The config.json of {spec!r} is of no known library: it has neither 'model_type' (transformers), nor "
-        f"'_class_name' (diffusers), nor 'pretrained_cfg' (timm). {_ADVICE}"
+        f"'_class_name' (diffusers), nor 'pretrained_cfg' (timm), nor a 'library' (torchvision). {_ADVICE}"
     )

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from paramgen.architectures import Architecture
-from paramgen.errors import OptionError
+from paramgen.errors import OptionError, ParamgenError
 from paramgen.graphs.schema import Graph
 from paramgen.hub.trained import Trained
 from paramgen.initializers import Initializer, NamedTensors, initializers
@@ -66,6 +66,15 @@ class Grow(Initializer):
     def provenance(self) -> Mapping[str, Any]:
         """Return the smaller model's origin and what its card says of it."""
         return self._trained.provenance()
+
+    def grows(self, architecture: Architecture) -> bool:
+        """Whether the smaller model grows exactly into this one, and is not of its very sizes."""
+        try:
+            source = source_of(self._trained, architecture)
+            self._growth(architecture)
+        except ParamgenError:
+            return False
+        return source.before != source.now
 
     @cached_property
     def _trained(self) -> Trained:

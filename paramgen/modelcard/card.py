@@ -23,6 +23,7 @@ _WORDS: Final = {
     "larger_model": "larger model",
     "smaller_model": "smaller model",
     "trained_model": "trained model",
+    "donor_arch": "the donor's architecture",
     "measured": "table of measurements",
 }
 _OWN: Final = ("hypernet", "hypernet in part")  # the second of records that do not say which part
@@ -31,8 +32,14 @@ _NEW: Final = "Training begins at them: train the network before you use it."
 _NATURES: Final = {
     "larger_model": "Some were taken from a larger model, which does not make one of this: train it before you use it.",
     "smaller_model": "They compute what a smaller model computes; what is new in them is to be trained.",
+    "donor": "They come from a trained model, the donor, whose sizes may be others: train it before you use it.",
     "trained_model": "They are a trained model's, with tables for another tokenizer: train it before you use it.",
 }
+_OPERATORS: Final = (
+    "What `inherit` does to a donor's tensor: `exact` copies it, `select` takes channels at even distances, `grow` "
+    "copies channels and shares out the weights that read them, `pool` takes means of heads or adds colours, `resize` "
+    "scales kernels and positions, `repeat` uses a block more than once."
+)
 
 
 @final
@@ -289,8 +296,18 @@ def _note_on_rules(record: Mapping[str, Any]) -> str:
     return (
         f"Values are parameters and buffers.{parts} `library` is what the network's own library draws. paramgen.json "
         f"has the rule, mean, standard deviation and sha256 of every tensor; `paramgen check` compares them."
-        f"{tied if ties else ''}"
+        f"{tied if ties else ''}{_note_on_donor(record)}"
     )
+
+
+def _note_on_donor(record: Mapping[str, Any]) -> str:
+    """Say what is done to a donor's tensors, and what was decided about its output and function."""
+    said, entries = record.get("remarks") or [], record["tensors"].values()
+    if not record["initializer"].get("donor") or not isinstance(said, list):
+        return ""
+    if not any(str(entry.get("rule")).startswith("inherit:") for entry in entries):
+        return "".join(f" {prose(str(remark))}" for remark in said)
+    return f" {_OPERATORS}" + "".join(f" {prose(str(remark))}" for remark in said)
 
 
 def _share(record: Mapping[str, Any]) -> float | None:

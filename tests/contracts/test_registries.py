@@ -152,7 +152,7 @@ def patches() -> tuple[Architecture, Graph]:
     return describe("timm:test_vit")
 
 
-OWN = {"impulse": "patches", "ibp": "plain", "virgo": "neighbours"}
+OWN = {"impulse": "patches", "inherit": "patches", "ibp": "plain", "virgo": "neighbours"}
 SPECIAL = ("rezero", "eoc", "natural", "maxout", "s4d", "poincare", "arithmetic")
 
 
@@ -180,6 +180,9 @@ def arguments(
     larger = tmp_path_factory.mktemp("larger")
     state = {name: value.clone() for name, value in Tiny(16).state_dict().items() if name != "head.bias"}
     save_file(state, larger / "model.safetensors")
+    narrow, graph = describe("timm:test_vit?embed_dim=32")
+    donor = tmp_path_factory.mktemp("donor") / "model.safetensors"
+    save_file(dict(initializer_of("library").tensors(narrow, graph, seed=0)), donor)
     smaller = language[2]
     text = smaller / "text.txt"
     text.write_text("a text of a few words")
@@ -189,6 +192,7 @@ def arguments(
         "matched": ":he?mode=fan_out",
         "shuffled": ":he?mode=fan_out",
         "unigram": f":{text}?tokenizer={smaller}",
+        "inherit": f":{donor}?arch=timm:test_vit?embed_dim=32&head=false",
         "weight_selection": f":{larger}",
         "grow": f":{smaller}",
         "transplant": f":{smaller}?tokenizer={smaller}",

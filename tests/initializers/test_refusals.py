@@ -76,6 +76,12 @@ if TYPE_CHECKING:
         ("arithmetic?add=(", "which is no regular expression"),
         ("optimistic?value=NaN", "value is nan. Allowed: a number"),
         ("optimistic?weights=all", "Allowed: library and zero"),
+        ("inherit", "inherit needs a donor"),
+        ("inherit:nowhere/at/all", "no folder or file 'nowhere/at/all'"),
+        ("inherit:x?noise=-1", "noise is -1. Allowed: a number from 0 to 10"),
+        ("inherit:x?noise=true", "noise is True. Allowed: a number from 0 to 10"),
+        ("inherit:x?head=2", "head is 2. Allowed: true and false"),
+        ("inherit:x?arch=3", "arch is 3. Allowed: a text"),
     ],
 )
 def test_options_out_of_range(spec: str, message: str, command: "Command") -> None:

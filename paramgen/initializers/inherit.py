@@ -1,0 +1,127 @@
+"""Weights of any trained model of the same family, at other sizes (Net2Net; Chen et al., 2016, arXiv:1511.05641).
+
+The donor is traced, and every slot takes the tensor of the same name or, across libraries, of the same address. Axes
+that shrink are selected from evenly (Xu et al., 2024, arXiv:2311.18823), those that grow are copied so that the
+function is kept where that is possible, kernels and tables of positions are resized, blocks are taken at even depths.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, ClassVar, Final, final
+
+from torch import Tensor
+
+from paramgen.architectures import Architecture
+from paramgen.errors import OptionError
+from paramgen.graphs.schema import Graph
+from paramgen.inheritance.donor import ADVICE, Donor
+from paramgen.inheritance.network import Network
+from paramgen.inheritance.plan import InheritancePlan, plan_of
+from paramgen.inheritance.transfer import inherited
+from paramgen.initializers import Initializer, NamedTensors, initializers
+from paramgen.initializers.grow import Grow
+from paramgen.initializers.library import complete_rules, default_weights, fill_by_rules, library_rule
+from paramgen.language.families import FAMILIES
+from paramgen.slots.manifest import Slot
+
+MAX_NOISE: Final = 10.0
+
+
+@final
+@initializers.register("inherit")
+@dataclass(frozen=True, kw_only=True)
+class Inherit(Initializer):
+    """Weights of a trained model at other widths and depths, also of another library, inherit:FOLDER_OR_REPO."""
+
+    group: ClassVar[str] = "from a trained model"
+    applies_to: ClassVar[str] = "networks of the donor's family"
+
+    path: str = ""  # a folder, a safetensors file or a Hub repository, `@revision` after it
+    arch: str = ""  # the network of a file, or of a folder without a config.json, such as timm:resnet18
+    head: bool = True  # whether the output's classes are taken where they are known to be the same
+    noise: float | int = 0.3  # what tells copies of a channel apart, as a multiple of the weights' std; 0: nothing does
+
+    _grown: list[Grow | None] = field(default_factory=list, repr=False, compare=False)
+    _plans: list[InheritancePlan] = field(default_factory=list, repr=False, compare=False)  # the last one
+
+    def __post_init__(self) -> None:
+        for name in ("path", "arch"):
+            if not isinstance(getattr(self, name), str):
+                raise OptionError(f"{name} is {getattr(self, name)!r}. Allowed: a text. {ADVICE}")
+        if not isinstance(self.head, bool):
+            raise OptionError(f"head is {self.head!r}. Allowed: true and false")
+        number = isinstance(self.noise, (int, float)) and not isinstance(self.noise, bool)
+        if not number or not 0 <= self.noise <= MAX_NOISE:
+            raise OptionError(f"noise is {self.noise!r}. Allowed: a number from 0 to {MAX_NOISE:g}, as in ?noise=0.3")
+
+    def rules(self, architecture: Architecture, graph: Graph) -> Mapping[str, str]:
+        """Return what is done to each slot, `inherit:select` for instance; the library's rule where nothing fits."""
+        if (grow := self._grow(architecture)) is not None:
+            return grow.rules(architecture, graph)
+        plan = self._plan(architecture, graph)
+        filled = (slot for slot in architecture.manifest.filled if slot.name in plan.pieces)
+        return complete_rules(architecture, {slot.name: plan.rule(slot) for slot in filled})
+
+    def shares(self, architecture: Architecture, graph: Graph) -> Mapping[str, Mapping[str, int]]:
+        """Return the counts of slots that are the donor's in part: rows of other classes or tokens are not."""
+        if self._grow(architecture) is not None:
+            return {}
+        plan = self._plan(architecture, graph)
+        found = {}
+        for slot in architecture.manifest.filled:
+            covered = plan.covered(slot) if slot.name in plan.pieces else 0
+            if 0 < covered < slot.elements:
+                found[slot.name] = {plan.rule(slot): covered, library_rule(slot): slot.elements - covered}
+        return found
+
+    def tensors(self, architecture: Architecture, graph: Graph, *, seed: int) -> NamedTensors:
+        """Read and change one tensor after the other; default values and what tells copies apart are random."""
+        if (grow := self._grow(architecture)) is not None:
+            return grow.tensors(architecture, graph, seed=seed)
+        plan = self._plan(architecture, graph)
+
+        def make(slot: Slot) -> Tensor:
+            return inherited(plan, slot, lambda: default_weights(slot, seed), seed=seed, noise=float(self.noise))
+
+        return fill_by_rules(architecture, self.rules(architecture, graph), make, seed=seed)
+
+    def describe(self) -> Mapping[str, Any]:
+        """Return where the donor is from, its commit on the Hub, the sha256 of its weights, and its network."""
+        return {**self._donor.trained.describe(), "donor_arch": self._donor.network.architecture.spec}
+
+    def provenance(self) -> Mapping[str, Any]:
+        """Return the donor's origin and what its card says of it."""
+        return self._donor.trained.provenance()
+
+    def assumptions(self, architecture: Architecture, graph: Graph) -> Sequence[str]:
+        """Return what was decided of the output's classes, and whether the function is the donor's."""
+        kept = "It computes what the donor does, up to constants such as the epsilon of a norm."
+        if self._grow(architecture) is not None:
+            return (kept,)
+        plan = self._plan(architecture, graph)
+        return (*([plan.head] if plan.head else []), *([kept] if plan.keeps_function else []))
+
+    @cached_property
+    def _donor(self) -> Donor:
+        return Donor(path=self.path, arch=self.arch.replace("%26", "&"))
+
+    def _grow(self, architecture: Architecture) -> Grow | None:
+        """Return what grows a GPT-2, Llama or BERT exactly; None for other networks, and where something shrinks."""
+        if not self._grown:
+            model_type = architecture.layout.config.get("model_type")
+            config = self._donor.config
+            grow = None
+            if model_type in FAMILIES and config.get("model_type") == model_type and not self.arch:
+                grow = Grow(path=self.path)
+                if not grow.grows(architecture):
+                    grow = None
+            self._grown[:] = [grow]
+        return self._grown[0]
+
+    def _plan(self, architecture: Architecture, graph: Graph) -> InheritancePlan:
+        """Return the plan for a network, which is made once."""
+        if not self._plans or self._plans[0].network.graph is not graph:
+            network = Network(architecture=architecture, graph=graph)
+            self._plans[:] = [plan_of(self._donor, network, head=self.head)]
+        return self._plans[0]
