@@ -8,11 +8,17 @@ from typing import Any, Final
 from paramgen.architectures import is_config_folder
 from paramgen.architectures.overrides import split_spec
 from paramgen.errors import OptionError, one_line
+from paramgen.registry.chains import split_chain
 
 SOURCES: Final = ("diffusers", "timm", "torchvision", "transformers")
 INITIALIZERS: Final = tuple(
-    "auto diffusion he hypernet idinit library lir lsuv mimetic mup orthogonal scaled statistics xavier".split()
+    (
+        "arithmetic auto cai diffusion eoc he hypernet ibp idinit impulse library lir lsuv maxout mimetic mup natural "
+        "optimistic orthogonal poincare rezero s4d scaled statistics topology xavier"
+    ).split()
 )
+MODIFIERS: Final = ("blocks", "lowrank", "scale", "shift")
+MAX_MODIFIERS: Final = 8
 MAX_OPTIONS: Final = 64
 MAX_NUMBER: Final = 10**6
 MAX_SERVED_LABELS: Final = 10**5  # they become a table of names before any limit on a network's size applies
@@ -21,8 +27,8 @@ TOKEN: Final = re.compile(r"[\w.-]{1,300}", re.ASCII)  # of the Hub
 _NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]{0,199}", re.ASCII)
 _LABELS: Final = ("num_labels",)
 _KEY: Final = re.compile(r"[A-Za-z][\w.]*", re.ASCII)
-# Options by which an initializer reads files or large inputs, or names another one.
-_READING: Final = frozenset({"base", "batch", "data", "pairs", "path", "tokenizer"})
+# Options by which an initializer reads files or large inputs, names another one, or searches by a pattern.
+_READING: Final = frozenset({"add", "base", "batch", "data", "init", "multiply", "pairs", "path", "tokenizer"})
 _WORD: Final = re.compile(r"[\w.+-]{0,100}", re.ASCII)
 # Options by which a library would read files, or download weights or even code.
 _REACHING: Final = re.compile(
@@ -84,9 +90,21 @@ def checked_init(init: str, hypernets: Collection[str]) -> str:
     """Return the initializer's spec, if it reads nothing but what comes with paramgen or what the operator allows.
 
     Raises:
-        OptionError: It is not served.
+        OptionError: It is not served, or has too many modifiers.
 
     """
+    first, then = split_chain(init)
+    if len(then) > MAX_MODIFIERS:
+        raise OptionError(f"{len(then)} modifiers are named; at most {MAX_MODIFIERS} are served.")
+    for modifier in then:
+        kind = modifier.partition("?")[0].partition(":")[0]
+        if kind not in MODIFIERS:
+            raise OptionError(f"The modifier {one_line(kind)!r} is not served. Served: {', '.join(MODIFIERS)}")
+    _check_first(first, hypernets)
+    return init
+
+
+def _check_first(init: str, hypernets: Collection[str]) -> None:
     kind, colon, argument = init.partition("?")[0].partition(":")
     if kind not in INITIALIZERS:
         raise OptionError(f"The initializer {one_line(kind)!r} is not served. Served: {', '.join(INITIALIZERS)}")
@@ -95,4 +113,3 @@ def checked_init(init: str, hypernets: Collection[str]) -> str:
         raise OptionError(f"The initializer {one_line(init)!r} is not served. Served: {served}")
     if reaching := {option for option in split_spec(init)[1] if option in _READING or option.startswith("_")}:
         raise OptionError(f"The option {min(reaching)!r} of {kind!r} is not served.")
-    return init
