@@ -248,6 +248,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     os.environ |= settings["environment"]
     for name in settings["libraries"]:  # once, for all the processes that are forked
         importlib.import_module(name)
+    if "paramgen" in sys.modules:
+        sys.exit("error: a library imports paramgen, so that no mutant would be tried. Take it from the settings.")
     gc.freeze()
     with copy_of_the_repository() as tree:
         for module in given.modules or settings["modules"]:
