@@ -3,7 +3,7 @@
 python scripts/mutants.py [MODULE ...] [--sample N] [--seed N] [--only EXPRESSION] [--again] [--quick] [--result FILE]
 
 `scripts/mutants.toml` says which tests belong to which module, how many mutants of it are tried, chosen at random, and
-which changes make no difference to anybody, and why. `--result` adds what was found to a file, JSON; with `--again` only
+which changes make no difference to anybody, and why. `--result` adds what was found to a JSON file; with `--again` only
 what survived by that file is tried, and its figures follow.
 The mutants are mutmut's. They are tried here and not by mutmut, as an interpreter needs seconds to import torch: the
 libraries are imported once, and a process is forked for each mutant. A copy of the repository is changed, never the
