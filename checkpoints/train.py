@@ -20,11 +20,13 @@ from checkpoints.tasks import GRAMMAR_VERSION, EditTask
 from checkpoints.units import Made, Unit, layout_of, trained_unit, units
 from checkpoints.writing import read_shard_rows, write_json, write_layout, write_shard
 from paramgen.errors import OptionError, ZooError
+from paramgen.storage.json_file import read_json_object
 from paramgen.zoo.layout import ZOO_FILE
 from paramgen.zoo.reading import SHARDS, Skipped
 
 RUN: Final = "run.json"
 TASKS: Final = "tasks.json"
+MAX_RUN: Final = 2**20
 LICENCE: Final = "Apache-2.0"
 
 Report = Callable[[str, int, int], None]
@@ -88,12 +90,9 @@ def _begin(out: Path, run: Mapping[str, Any], *, resume: bool) -> None:
         write_json(path, run)
     elif not resume:
         raise OptionError(f"{str(out)!r} has a zoo that was begun. Add --resume to continue it, or type another --out.")
-    try:
-        before = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise OptionError(f"{path} cannot be read: {type(error).__name__}. Type another --out.") from error
+    before = read_json_object(path, most=MAX_RUN, error=OptionError, advice="Type another --out.")
     if before != run:
-        differ = sorted(key for key in run if not isinstance(before, dict) or before.get(key) != run[key])
+        differ = sorted(key for key in run if before.get(key) != run[key])
         raise OptionError(f"{str(out)!r} was begun with other {' and '.join(differ)}. Type another --out.")
     for partial in (*out.glob(".*.partial*"), *(out / SHARDS).glob(".*.partial*")):
         partial.unlink(missing_ok=True)

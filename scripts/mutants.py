@@ -1,11 +1,13 @@
 """Change a module in one small way after another, and see whether its tests notice: mutation testing.
 
-python scripts/mutants.py [MODULE ...] [--sample N] [--seed N] [--only EXPRESSION] [--quick]
+python scripts/mutants.py [MODULE ...] [--sample N] [--seed N] [--only EXPRESSION] [--again] [--quick] [--result FILE]
 
-`scripts/mutants.toml` says which tests belong to which module, and how many mutants of it are tried, chosen at random.
+`scripts/mutants.toml` says which tests belong to which module, how many mutants of it are tried, chosen at random, and
+which changes make no difference to anybody, and why. `--result` adds what was found to a JSON file; with `--again` only
+what survived by that file is tried, and its figures follow.
 The mutants are mutmut's. They are tried here and not by mutmut, as an interpreter needs seconds to import torch: the
 libraries are imported once, and a process is forked for each mutant. A copy of the repository is changed, never the
-files themselves. Mutants that survive are printed; each needs a sharper test, or makes no difference to anybody.
+files themselves. Mutants that survive are printed; each needs a sharper test, or an explanation in the settings.
 """
 
 import argparse
@@ -13,9 +15,11 @@ import difflib
 import gc
 import importlib
 import json
+import math
 import os
 import random
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -28,6 +32,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -67,8 +72,8 @@ class Watch:
         self.seconds[report.nodeid] += report.duration
 
 
-def mutants_of(file: Path) -> list[Mutant]:
-    """Return all mutants of a module."""
+def mutants_of(file: Path, random_numbers: random.Random) -> Iterator[Mutant]:
+    """Yield the mutants of a module, each once, in random order: making one takes a moment."""
     from libcst.metadata import MetadataWrapper
     from mutmut.mutation.file_mutation import MutationVisitor
     from mutmut.mutation.mutators import mutation_operators
@@ -77,12 +82,13 @@ def mutants_of(file: Path) -> list[Mutant]:
     text = file.read_text(encoding="utf-8")
     visitor = MutationVisitor(mutation_operators, IgnoredCode(set(), set(), set()))
     module = MetadataWrapper(importlib.import_module("libcst").parse_module(text)).visit(visitor)
-    found = {}
-    for each in visitor.mutations:
+    seen = {text}
+    for each in random_numbers.sample(visitor.mutations, len(visitor.mutations)):
         code = module.deep_replace(each.original_node, each.mutated_node).code
-        lines = list(difflib.unified_diff(text.splitlines(), code.splitlines(), n=0, lineterm=""))[2:]
-        found[code] = Mutant(code=code, change="\n".join(lines))
-    return list(found.values())
+        if code not in seen:
+            seen.add(code)
+            lines = list(difflib.unified_diff(text.splitlines(), code.splitlines(), n=0, lineterm=""))[2:]
+            yield Mutant(code=code, change="\n".join(line for line in lines if not line.startswith("@@")))
 
 
 @contextmanager
@@ -112,7 +118,7 @@ class Trial:
         tree: A copy of the repository.
         module: The module's path in it.
         tests: The tests' files.
-        timeout: After how many seconds a process and all that it started are ended.
+        timeout: After how many seconds of work a process is ended; after ten times as many, all that it started.
         quick: Whether to leave out the tests that run commands.
         seconds: How long each test is known to take.
 
@@ -126,7 +132,7 @@ class Trial:
     seconds: Mapping[str, float] = field(default_factory=dict)
 
     def run(self, *, first: bool = False) -> int:
-        """Run the tests until one fails; return pytest's status, or -1 where they took too long.
+        """Run the tests until one fails; return pytest's status, or a negative number where they took too long.
 
         Args:
             first: Whether to leave behind how long each test takes, and what was compiled.
@@ -135,11 +141,11 @@ class Trial:
         child = os.fork()
         if child == 0:
             self._child(first=first)
-        end = time.monotonic() + self.timeout * (10 if first else 1)
+        end = time.monotonic() + self.timeout * 10  # for one that waits; how busy the machine is decides nothing
         while time.monotonic() < end:
             done, status = os.waitpid(child, os.WNOHANG)
             if done:
-                return os.waitstatus_to_exitcode(status)
+                return os.waitstatus_to_exitcode(status)  # below 0: the process was ended, as for its seconds
             time.sleep(0.01)
         os.killpg(child, signal.SIGKILL)
         os.waitpid(child, 0)
@@ -159,6 +165,8 @@ class Trial:
         status = 3
         try:
             os.setsid()
+            if not first:
+                resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(self.timeout),) * 2)
             log = os.open(self.tree / "tests.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
             os.dup2(log, 1)
             os.dup2(log, 2)
@@ -184,21 +192,42 @@ class Trial:
         return status
 
 
-def try_module(trial: Trial, chosen: Sequence[Mutant]) -> Counter[str]:
-    """Try mutants of one module; print those that survive, and return how many came to which end."""
+def try_module(trial: Trial, chosen: Sequence[Mutant], explained: Mapping[str, str]) -> dict[str, Any]:
+    """Try mutants of one module; print those that survive without an explanation, and return what came of them.
+
+    Args:
+        trial: The tests.
+        chosen: The mutants.
+        explained: Regular expressions of changes that make no difference to anybody, and why they make none.
+
+    """
     trial.prepare()
-    file, count = trial.tree / trial.module, Counter[str]()
+    file, count, survived = trial.tree / trial.module, Counter[str](), []
     text, times = file.read_bytes(), file.stat()
     for index, each in enumerate(chosen):
         file.write_text(each.code, encoding="utf-8")
         os.utime(file, (times.st_mtime + 10 + index,) * 2)  # another time than that of what was compiled
-        end = {0: "survived", -1: "timeout"}.get(trial.run(), "killed")
+        end = "killed" if trial.run() else "survived"
+        if end == "survived" and any(re.search(expression, each.change) for expression in explained):
+            end = "equivalent"
         count[end] += 1
         if end == "survived":
+            survived.append(each.change)
             print(f"{trial.module}: survived\n{each.change}\n", flush=True)
     file.write_bytes(text)
     os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
-    return count
+    return {"killed": count["killed"], "equivalent": count["equivalent"], "survived": survived}
+
+
+def recorded(result: Path | None) -> dict[str, Any]:
+    """Return what a file of results says of each module; nothing where there is no such file yet."""
+    return json.loads(result.read_text(encoding="utf-8")) if result and result.exists() else {}
+
+
+def record(result: Path, module: str, found: Mapping[str, Any]) -> None:
+    """Write what was found of one module into the file of results."""
+    every = recorded(result) | {module: {"date": time.strftime("%Y-%m-%d", time.gmtime()), **found}}
+    result.write_text(json.dumps(dict(sorted(every.items())), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -210,6 +239,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--sample", type=int, help="mutants of each module, instead of what the settings say; 0: all")
     parser.add_argument("--seed", type=int, default=0, help="another seed tries other mutants")
     parser.add_argument("--only", default="", help="only mutants whose change fits this regular expression")
+    parser.add_argument("--again", action="store_true", help="only those that survived, as the file of results says")
+    parser.add_argument("--result", type=Path, help="a file of results, which is added to")
     parser.add_argument("--quick", action="store_true", help="leave out the tests that run commands")
     given = parser.parse_args(arguments)
     settings = tomllib.loads(SETTINGS.read_text(encoding="utf-8"))
@@ -218,20 +249,30 @@ def main(arguments: Sequence[str] | None = None) -> None:
     os.environ |= settings["environment"]
     for name in settings["libraries"]:  # once, for all the processes that are forked
         importlib.import_module(name)
+    if "paramgen" in sys.modules:
+        sys.exit("error: a library imports paramgen, so that no mutant would be tried. Take it from the settings.")
     gc.freeze()
     with copy_of_the_repository() as tree:
         for module in given.modules or settings["modules"]:
             entry = settings["modules"][module]
-            every = [each for each in mutants_of(tree / module) if re.search(given.only, each.change)]
             sample = entry.get("sample", settings["sample"]) if given.sample is None else given.sample
-            chosen = random.Random(given.seed).sample(every, min(sample or len(every), len(every)))
+            before = recorded(given.result).get(module, {}) if given.again else {}
+            made = mutants_of(tree / module, random.Random(given.seed))
+            if given.again:
+                made = (each for each in made if each.change in before["survived"])
+            chosen = list(islice((each for each in made if re.search(given.only, each.change)), sample or None))
             begun = time.monotonic()
-            ends = try_module(Trial(tree, module, entry["tests"], settings["timeout"], given.quick), chosen)
-            said = ", ".join(f"{number} {end}" for end, number in sorted(ends.items()))
+            trial = Trial(tree, module, entry["tests"], settings["timeout"], given.quick)
+            found = try_module(trial, chosen, entry.get("equivalent", {}))
             print(
-                f"== {module}: {len(chosen)} of {len(every)} mutants: {said} ({time.monotonic() - begun:.0f} s)",
+                f"== {module}: {len(chosen)} mutants: {found['killed']} killed, {found['equivalent']} equivalent,"
+                f" {len(found['survived'])} survived ({time.monotonic() - begun:.0f} s)",
                 flush=True,
             )
+            for name in ("killed", "equivalent"):
+                found[name] += before.get(name, 0)
+            if given.result:
+                record(given.result, module, found)
 
 
 if __name__ == "__main__":

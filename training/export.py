@@ -1,6 +1,5 @@
 """`python -m training.export RUN --out FOLDER`: write a run's averaged hypernet in bfloat16, as the wheel ships it."""
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,7 +14,7 @@ from paramgen.graphs.analysis.address import Address
 from paramgen.hypernets.loading import Predictor, config_of, fresh
 from paramgen.hypernets.supernet import Supernet
 from training import checkpoint
-from training.loop import CONFIG_NAME
+from training.loop import CONFIG_NAME, config_in
 
 
 def export(run: Path, out: Path, *, without: Sequence[str] = (), data: Path | None = None) -> None:
@@ -31,7 +30,7 @@ def export(run: Path, out: Path, *, without: Sequence[str] = (), data: Path | No
     path = run / CONFIG_NAME
     if not path.exists():
         raise OptionError(f"{run} is no run: it has no {CONFIG_NAME}. Type the folder given to --out.")
-    config = json.loads(path.read_text())
+    config = config_in(run)
     if "denoiser" in config:
         _export_pipeline(run, out, zoo=data, without=without)
         return

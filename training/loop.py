@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Final, cast, final
+from typing import Any, Final, cast, final
 
 import torch
 
@@ -16,6 +16,7 @@ from paramgen.errors import OptionError
 from paramgen.graphs.views.view import View
 from paramgen.hypernets.loading import Predictor, fresh
 from paramgen.storage.folder import write_text
+from paramgen.storage.json_file import read_json_object
 from training import checkpoint, evaluation
 from training.averaging import moving_average
 from training.config import Config, Optimization, Stage
@@ -30,6 +31,8 @@ from training.targets import TargetNetwork, seed_of, view_of_design
 from training.window import Window
 
 CONFIG_NAME: Final = "config.json"
+MAX_CONFIG: Final = 2**20
+"""Bytes of a config that are read."""
 MILESTONES: Final = "milestones"
 _EXAMPLES: Final = 640  # images, or windows of text
 _EVALUATION_SPANS: Final[tuple[Span, ...]] = ("wide", "held_out")
@@ -249,13 +252,19 @@ def _optimizer(hypernet: Predictor, optimization: Optimization) -> torch.optim.O
     )
 
 
+def config_in(folder: Path) -> dict[str, Any]:
+    """Return what a run's folder says that it was made with."""
+    advice = "Type the folder given to --out."
+    return read_json_object(folder / CONFIG_NAME, most=MAX_CONFIG, error=OptionError, advice=advice)
+
+
 def check_folder(folder: Path, config: str, *, resume: bool) -> None:
     """Refuse to overwrite a run, or to continue one of another config, which is given as JSON."""
     path = folder / CONFIG_NAME
     if resume:
         if not path.exists():
             raise OptionError(f"--resume needs {path}, which does not exist. Leave --resume out to start the run.")
-        if json.loads(path.read_text()) != json.loads(config):
+        if config_in(folder) != json.loads(config):
             raise OptionError(f"{path} is not this recipe's config. Type --out with another folder, or restore it.")
     elif (folder / checkpoint.NAME).exists():
         raise OptionError(f"--out {folder} holds a run. Type --resume to continue it, or another --out.")

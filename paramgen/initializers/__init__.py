@@ -7,7 +7,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, ClassVar, Final, final
+from typing import Any, ClassVar, Final, TypeGuard, final
 
 from torch import Tensor
 
@@ -173,14 +173,25 @@ MAX_SCALE: Final = 1000
 
 def check_std(init: str, value: object) -> None:
     """Raise OptionError unless `value` is a positive standard deviation."""
-    if not is_scale(value) or not value > 0:  # type: ignore[operator]
+    if not is_scale(value) or value <= 0:
         raise OptionError(
             f"std is {one_line(repr(value))}. Allowed: a number above 0, up to {MAX_SCALE:,}. "
             f"Type: --init '{init}?std=0.02'"
         )
 
 
-def is_scale(value: object) -> bool:
+def check_number(
+    init: str, name: str, value: object, *, example: float, least: float | int = 0, most: float | int = MAX_SCALE
+) -> None:
+    """Raise OptionError unless the option `name` of an initializer is a number from `least` to `most`."""
+    if not is_scale(value) or not least <= value <= most:
+        raise OptionError(
+            f"{name} is {one_line(repr(value))}. Allowed: a number from {least:,g} to {most:,g}. "
+            f"Type: --init '{init}?{name}={example}'"
+        )
+
+
+def is_scale(value: object) -> TypeGuard[float]:
     """Whether an option's value is a number that weights can be scaled by."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and -MAX_SCALE <= value <= MAX_SCALE
 

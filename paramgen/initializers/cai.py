@@ -9,10 +9,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from paramgen.architectures import Architecture
-from paramgen.errors import OptionError, one_line
+from paramgen.errors import OptionError
 from paramgen.graphs.analysis.roles import LinearMap, linear_maps_of
 from paramgen.graphs.schema import Graph
-from paramgen.initializers import MAX_SCALE, initializers, is_scale
+from paramgen.initializers import check_number, initializers
 from paramgen.initializers.linear_maps import LinearMapInitializer, LinearMaps
 from paramgen.initializers.orthogonal import ORTHOGONAL, flat
 from paramgen.slots.init_program import one_thread
@@ -38,11 +38,7 @@ class ConvolutionAware(LinearMapInitializer):
     """`real` is the paper's; `hermitian` gives every frequency a random phase, so that filters are not even."""
 
     def __post_init__(self) -> None:
-        if not is_scale(self.noise) or self.noise < 0:
-            raise OptionError(
-                f"noise is {one_line(repr(self.noise))}. Allowed: a number from 0 to {MAX_SCALE:,}. "
-                "Type: --init 'cai?noise=0.05'"
-            )
+        check_number(CAI, "noise", self.noise, example=0.05)
         if self.spectrum not in ("real", "hermitian"):
             raise OptionError(f"spectrum is {self.spectrum!r}. Allowed: real and hermitian")
 

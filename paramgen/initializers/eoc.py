@@ -15,11 +15,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from paramgen.architectures import Architecture
-from paramgen.errors import OptionError, one_line
+from paramgen.errors import OptionError
 from paramgen.graphs.analysis.roles import Flow, LinearMap, biases_of, linear_maps_of
 from paramgen.graphs.ops import WEIGHT_OPS
 from paramgen.graphs.schema import Graph
-from paramgen.initializers import Initializer, NamedTensors, initializers, is_scale
+from paramgen.initializers import Initializer, NamedTensors, check_number, initializers
 from paramgen.initializers.he import HE
 from paramgen.initializers.library import complete_rules, fill_by_rules
 from paramgen.initializers.linear_maps import he_weights, random_weights
@@ -83,13 +83,8 @@ class EdgeOfChaos(Initializer):
     """Second moment of the input data, for which the first weights are scaled so that q is reached at once; 0: not."""
 
     def __post_init__(self) -> None:
-        for name, most in (("bias", 10), ("moment", 1000)):
-            value = getattr(self, name)
-            if not is_scale(value) or not 0 <= value <= most:
-                raise OptionError(
-                    f"{name} is {one_line(repr(value))}. Allowed: a number from 0 to {most:,}. "
-                    f"Type: --init 'eoc?{name}={0.05 if name == 'bias' else 1.0}'"
-                )
+        check_number(EOC, "bias", self.bias, example=0.05, most=10)
+        check_number(EOC, "moment", self.moment, example=1.0)
         if self.basis not in ("normal", "orthogonal"):
             raise OptionError(f"basis is {self.basis!r}. Allowed: normal and orthogonal")
 

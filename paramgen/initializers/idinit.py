@@ -7,9 +7,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from paramgen.errors import OptionError, one_line
+from paramgen.errors import OptionError
 from paramgen.graphs.analysis.roles import LinearMap
-from paramgen.initializers import MAX_SCALE, initializers, is_scale
+from paramgen.initializers import check_number, initializers
 from paramgen.initializers.linear_maps import LinearMapInitializer, LinearMaps
 
 IDENTITY, NEAR_ZERO = "idinit", "idinit near zero"
@@ -33,12 +33,7 @@ class IdInit(LinearMapInitializer):
 
     def __post_init__(self) -> None:
         for name in ("tau", "epsilon", "loosen"):
-            value = getattr(self, name)
-            if not (is_scale(value) and value >= 0):
-                raise OptionError(
-                    f"{name} is {one_line(repr(value))}. Allowed: a number from 0 to {MAX_SCALE:,}. "
-                    f"Type: --init 'idinit?{name}=1.0'"
-                )
+            check_number("idinit", name, getattr(self, name), example=1.0)
         if self.convolutions not in ("patch", "channel"):
             raise OptionError(f"convolutions is {self.convolutions!r}. Allowed: patch and channel")
 

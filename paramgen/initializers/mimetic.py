@@ -9,13 +9,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from paramgen.architectures import Architecture
-from paramgen.errors import OptionError, one_line
+from paramgen.errors import OptionError
 from paramgen.graphs.analysis.attention import Attention, Share, attentions_of
 from paramgen.graphs.analysis.positions import grids_of, sinusoids
 from paramgen.graphs.analysis.residual import CLOSINGS, residual_branches
 from paramgen.graphs.analysis.roles import linear_maps_of
 from paramgen.graphs.schema import Graph
-from paramgen.initializers import MAX_SCALE, Initializer, NamedTensors, initializers, is_scale
+from paramgen.initializers import MAX_SCALE, Initializer, NamedTensors, check_number, initializers
 from paramgen.initializers.library import complete_rules, default_weights, fill_by_rules
 from paramgen.slots.init_program import one_thread, slot_generator
 from paramgen.slots.manifest import Slot
@@ -47,12 +47,7 @@ class Mimetic(Initializer):
 
     def __post_init__(self) -> None:
         for name in ("alpha1", "beta1", "alpha2", "beta2", "mlp_mean"):
-            value = getattr(self, name)
-            if not is_scale(value):
-                raise OptionError(
-                    f"{name} is {one_line(repr(value))}. Allowed: a number from -{MAX_SCALE:,} to {MAX_SCALE:,}. "
-                    f"Type: --init 'mimetic?{name}=0.5'"
-                )
+            check_number(MIMETIC, name, getattr(self, name), example=0.5, least=-MAX_SCALE)
         if not isinstance(self.positions, bool):
             raise OptionError(f"positions is {self.positions!r}. Allowed: true and false")
 

@@ -15,10 +15,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from paramgen.architectures import Architecture
-from paramgen.errors import OptionError, one_line
+from paramgen.errors import OptionError
 from paramgen.graphs.analysis.roles import LinearMap, linear_maps_of
 from paramgen.graphs.schema import Graph
-from paramgen.initializers import Initializer, NamedTensors, initializers, is_scale
+from paramgen.initializers import Initializer, NamedTensors, check_number, initializers
 from paramgen.initializers.library import complete_rules
 from paramgen.initializers.linear_maps import fill_linear_maps, linear_map_rules
 from paramgen.slots.init_program import one_thread
@@ -49,12 +49,7 @@ class Natural(Initializer):
 
     def __post_init__(self) -> None:
         for name, least in (("sigma", 0.01), ("growth", 0.0), ("curvature", 0.0)):
-            value = getattr(self, name)
-            if not is_scale(value) or not least <= value <= 10:
-                raise OptionError(
-                    f"{name} is {one_line(repr(value))}. Allowed: a number from {least:g} to 10. "
-                    f"Type: --init 'natural?{name}=0.5'"
-                )
+            check_number(NATURAL, name, getattr(self, name), example=0.5, least=least, most=10)
         if self.convolutions not in ("depthwise", "all"):
             raise OptionError(f"convolutions is {self.convolutions!r}. Allowed: depthwise and all")
 

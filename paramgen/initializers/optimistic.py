@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from paramgen.architectures import Architecture
-from paramgen.errors import OptionError, one_line
+from paramgen.errors import OptionError
 from paramgen.graphs.analysis.roles import Flow
 from paramgen.graphs.ops import WEIGHT_OPS
 from paramgen.graphs.schema import Graph
-from paramgen.initializers import MAX_SCALE, Initializer, NamedTensors, initializers, is_scale
+from paramgen.initializers import MAX_SCALE, Initializer, NamedTensors, check_number, initializers
 from paramgen.initializers.library import ZERO, complete_rules, fill_by_rules
 from paramgen.slots.manifest import Slot
 
@@ -37,11 +37,7 @@ class Optimistic(Initializer):
     weights: Literal["library", "zero"] = "library"  # of the output; zero: every output is exactly the value
 
     def __post_init__(self) -> None:
-        if not is_scale(self.value):
-            raise OptionError(
-                f"value is {one_line(repr(self.value))}. Allowed: a number from -{MAX_SCALE:,} to {MAX_SCALE:,}. "
-                "Type: --init 'optimistic?value=10.0'"
-            )
+        check_number(OPTIMISTIC, "value", self.value, example=10.0, least=-MAX_SCALE)
         if self.weights not in ("library", "zero"):
             raise OptionError(
                 f"weights is {self.weights!r}. Allowed: library and zero. Type: --init 'optimistic?weights=zero'"

@@ -28,7 +28,7 @@ class Orthogonal(LinearMapInitializer):
     """`flat`: each filter is one row of the matrix; `delta`: orthogonal at the central tap, zero elsewhere."""
 
     def __post_init__(self) -> None:
-        if self.gain != AUTO and not (is_scale(self.gain) and self.gain > 0):  # type: ignore[operator]
+        if self.gain != AUTO and not (is_scale(self.gain) and self.gain > 0):
             raise OptionError(
                 f"gain is {one_line(repr(self.gain))}. Allowed: auto, or a number above 0, up to {MAX_SCALE:,}. "
                 "Type: --init 'orthogonal?gain=1.0'"

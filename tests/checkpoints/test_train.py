@@ -117,6 +117,10 @@ def test_a_folder_is_not_mixed_up(zoo: Path, tmp_path: Path) -> None:
     (tmp_path / "letter.txt").write_text("mine")
     with pytest.raises(OptionError, match="is not empty"):
         train_zoo("smoke", RECIPE, "drawn", tmp_path, resume=True, ray=False, report=quiet)
+    (tmp_path / "zoo").mkdir()
+    (tmp_path / "zoo" / "run.json").write_bytes(b" " * 2**21)
+    with pytest.raises(OptionError, match="allowed are"):
+        train_zoo("smoke", RECIPE, "drawn", tmp_path / "zoo", resume=True, ray=False, report=quiet)
     assert files(zoo) == before
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import paramgen
+from paramgen.initializers import initializer_of
 
 if TYPE_CHECKING:
     from conftest import Command
@@ -104,6 +105,19 @@ def test_options_that_make_weights_overflow(spec: str, dtype: str, command: "Com
     done = command("predict", "--arch", "timm:test_vit", "--init", spec, "--dtype", dtype, "--out", "start")
     assert "Allowed: " in done.refusal or "values that float16 cannot hold" in done.refusal
     assert not (tmp_path / "start").exists()
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        *("eoc?bias=0", "eoc?bias=10", "eoc?moment=1000", "natural?sigma=0.01", "natural?curvature=10", "cai?noise=0"),
+        *("idinit?tau=1000", "mimetic?alpha1=-1000", "optimistic?value=-1000", "optimistic?value=1000"),
+        *("scaled?std=1000", "orthogonal?gain=1000", "mup?base=1", "lsuv?batch=2", "lsuv?batch=4096"),
+    ],
+)
+def test_the_bounds_that_a_refusal_names_are_allowed(spec: str) -> None:
+    option, _, value = spec.partition("?")[2].partition("=")
+    assert getattr(initializer_of(spec), option) == float(value)
 
 
 def test_infinities_that_a_library_means_are_kept() -> None:

@@ -108,6 +108,15 @@ def test_a_folder_belongs_to_one_run(whole: Path, data: Path, tmp_path: Path) ->
         started(smoke(), tmp_path / "none", data, resume=True)
 
 
+def test_what_is_no_config_is_refused_in_one_line(data: Path, tmp_path: Path) -> None:
+    for config, message in ((b"[]", "holds no JSON object"), (b"{", "is no JSON"), (b" " * 2**21, "allowed are")):
+        (tmp_path / "config.json").write_bytes(config)
+        with pytest.raises(OptionError, match=message):
+            started(smoke(), tmp_path, data, resume=True)
+        with pytest.raises(OptionError, match=message):
+            export(tmp_path, tmp_path / "hypernet")
+
+
 def test_export_writes_what_the_library_reads(whole: Path, tmp_path: Path) -> None:
     export(whole, tmp_path / "hypernet")
     loaded = Hypernet.from_pretrained(tmp_path / "hypernet").state_dict()

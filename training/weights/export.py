@@ -1,6 +1,5 @@
 """Export a run's averaged denoiser as a pipeline, with its large parts in bfloat16."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from paramgen.errors import OptionError
 from paramgen.storage.folder import transaction
 from paramgen.zoo import Zoo
 from training import checkpoint
-from training.loop import CONFIG_NAME
+from training.loop import config_in
 from training.weights.config import Denoiser
 from training.weights.loop import PARTS, denoiser_of
 from training.weights.noising import scheduler_of
@@ -22,7 +21,7 @@ from training.weights.noising import scheduler_of
 
 def export(run: Path, out: Path, zoo: Path) -> None:
     """Write the pipeline that a run's folder describes, with the base checkpoint of its zoo."""
-    given = json.loads((run / CONFIG_NAME).read_text(encoding="utf-8"))
+    given = config_in(run)
     codec = WeightCodec.from_pretrained(run / PARTS / "codec")
     prompts = KnownPrompts.from_pretrained(run / PARTS / "prompts")
     denoiser = denoiser_of(Denoiser(**given["denoiser"]), codec.layout)
