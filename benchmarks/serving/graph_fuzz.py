@@ -15,6 +15,7 @@ import os
 import time
 import traceback
 from collections import Counter
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from random import Random
@@ -191,6 +192,8 @@ def main(
     found = _begun(out, seed)
     for init in fillers():
         _initializer(init)
+    with suppress(Exception):  # a first graph imports for seconds: here once, and not in every process
+        attempt(seed, 1)
     while found["graphs"] < examples and time.monotonic() < until:
         began = time.monotonic()
         numbers = range(found["graphs"], min(found["graphs"] + CHUNK, examples))
