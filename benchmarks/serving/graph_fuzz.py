@@ -192,8 +192,9 @@ def main(
     found = _begun(out, seed)
     for init in fillers():
         _initializer(init)
-    with suppress(Exception):  # a first graph imports for seconds: here once, and not in every process
-        attempt(seed, 1)
+    for number in range(100):  # the first graphs import for seconds: here once, and not in every process
+        with suppress(Exception):
+            attempt(seed, number)
     while found["graphs"] < examples and time.monotonic() < until:
         began = time.monotonic()
         numbers = range(found["graphs"], min(found["graphs"] + CHUNK, examples))
