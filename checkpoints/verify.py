@@ -1,7 +1,6 @@
 """Check the hash of every checkpoint of a zoo, and evaluate some of them again on the same held-out pictures."""
 
 import hashlib
-import json
 import random
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -12,8 +11,9 @@ import torch
 
 from checkpoints.recipe import BaseTraining, ZooRecipe
 from checkpoints.task_sets import task_set_of
-from checkpoints.train import RUN
+from checkpoints.train import MAX_TASKS_BYTES, RUN
 from paramgen.errors import OptionError, ZooError
+from paramgen.storage.json_file import read_json_object
 from paramgen.zoo import Row, Skipped, Zoo
 
 TOLERANCE: Final = 2e-3
@@ -60,7 +60,7 @@ def verify(folder: Path, *, data: str | None, samples: int, report: Callable[[st
 def _measured_again(zoo: Zoo, rows: list[Row], data: str, report: Callable[[str, int, int], None]) -> dict[str, float]:
     """Return, for each checkpoint, how far its first metric is from the one in the table."""
     try:
-        run = json.loads((zoo.folder / RUN).read_text(encoding="utf-8"))
+        run = read_json_object(zoo.folder / RUN, most=MAX_TASKS_BYTES, error=ZooError)
         settings, pictures = run["settings"], run["pictures"]
         recipe = ZooRecipe(
             **settings | {"base": BaseTraining(**settings["base"]), "snapshots": tuple(settings["snapshots"])}

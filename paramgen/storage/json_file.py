@@ -1,4 +1,4 @@
-"""The one reader of small JSON objects from untrusted files: what it is, then size, then syntax, then the object."""
+"""The one reader of small JSON from untrusted files: what it is, then size, then syntax, then the object."""
 
 import json
 import os
@@ -12,7 +12,15 @@ from paramgen.errors import ParamgenError, one_line
 def read_json_object(
     file: Path, *, most: int, error: type[ParamgenError], advice: str = "Get it again."
 ) -> dict[str, Any]:
-    """Return the JSON object in a file.
+    """Return the JSON object in a file, as `read_json` does; an `error` is raised for another value, too."""
+    found = read_json(file, most=most, error=error, advice=advice)
+    if not isinstance(found, dict):
+        raise error(f"{file} holds no JSON object. {advice}")
+    return found
+
+
+def read_json(file: Path, *, most: int, error: type[ParamgenError], advice: str = "Get it again.") -> Any:
+    """Return the JSON value in a file.
 
     Args:
         file: A UTF-8 text. A link is followed; a pipe, a device or a folder is not waited for, but refused.
@@ -21,7 +29,7 @@ def read_json_object(
         advice: The end of the message: what to do next.
 
     Raises:
-        ParamgenError: An `error`: it is no file, is too large, cannot be read, or holds no JSON object.
+        ParamgenError: An `error`: it is no file, is too large, cannot be read, or holds no JSON.
 
     """
     try:
@@ -38,9 +46,6 @@ def read_json_object(
     if len(content) > most:
         raise error(f"{file} grew beyond {most:,} bytes while it was read. {advice}")
     try:
-        found = json.loads(content.decode("utf-8"))
+        return json.loads(content.decode("utf-8"))
     except (ValueError, RecursionError) as reason:
         raise error(f"{file} is no JSON: {one_line(reason)}. {advice}") from reason
-    if not isinstance(found, dict):
-        raise error(f"{file} holds no JSON object. {advice}")
-    return found
