@@ -31,7 +31,17 @@ from paramgen.storage.folder import write_text
 RESULT: Final = Path(__file__).parents[2] / "cards" / "results" / "read_fuzz.json"
 LIMIT: Final = 60  # seconds of the processor for one file, whatever else runs beside
 KEPT: Final = 5_000  # files, after which the result is written
+
+
+def _nested(depth: int) -> Any:
+    found: Any = {}
+    for _ in range(depth):
+        found = [found] if depth % 2 else {"a": found}
+    return found
+
+
 HOSTILE: Final[tuple[Any, ...]] = (
+    *map(_nested, (65, 300)),
     *(None, True, False, 0, -1, 1, 2**31, 2**63, 10**12, 10**30, 0.5, 1e308, float("nan"), float("inf"), "", "x"),
     *(
         "\x00",

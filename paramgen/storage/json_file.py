@@ -3,10 +3,14 @@
 import json
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from paramgen.errors import ParamgenError, one_line
+
+MAX_DEPTH: Final = 64
+"""Objects and lists inside each other: what copies, compares or writes values calls itself once for each."""
 
 
 def read_json_object(
@@ -29,7 +33,7 @@ def read_json(file: Path, *, most: int, error: type[ParamgenError], advice: str 
         advice: The end of the message: what to do next.
 
     Raises:
-        ParamgenError: An `error`: it is no file, is too large, cannot be read, or holds no JSON.
+        ParamgenError: An `error`: it is no file, is too large, cannot be read, holds no JSON, or is deep.
 
     """
     try:
@@ -46,6 +50,24 @@ def read_json(file: Path, *, most: int, error: type[ParamgenError], advice: str 
     if len(content) > most:
         raise error(f"{file} grew beyond {most:,} bytes while it was read. {advice}")
     try:
-        return json.loads(content.decode("utf-8"))
+        found = json.loads(content.decode("utf-8"))
     except (ValueError, RecursionError) as reason:
         raise error(f"{file} is no JSON: {one_line(reason)}. {advice}") from reason
+    if is_deeper(found, MAX_DEPTH):
+        raise error(f"{file} is nested more than {MAX_DEPTH} deep. {advice}")
+    return found
+
+
+def is_deeper(value: Any, most: int) -> bool:
+    """Whether a JSON value has more than `most` objects and lists inside each other below it."""
+    level: list[Any] = [value]
+    for _ in range(most + 1):
+        level = [item for outer in level for item in _inner(outer)]
+        if not level:
+            return False
+    return True
+
+
+def _inner(value: Any) -> Iterator[Any]:
+    items = value if isinstance(value, list) else value.values() if isinstance(value, dict) else ()
+    return (item for item in items if isinstance(item, (list, dict)))
