@@ -138,7 +138,8 @@ def load_figure(samples: Mapping[str, Sequence[float]]) -> str:
         figure = Figure(figsize=(5.0, 4.4), layout="constrained")
         times, memory, files = figure.subplots(3, sharex=True, height_ratios=(2, 1, 1))
         for name, kind, label in (("p99_ms", "hypernet", "99 % within"), ("p50_ms", "library", "median")):
-            seconds = [value / 1000 for value in samples[name]]
+            waited = zip(samples[name], samples["small"], strict=True)
+            seconds = [value / 1000 if count else float("nan") for value, count in waited]
             times.plot(minutes, seconds, color=COLORS[kind], linewidth=1.4, label=label)
         times.set_ylabel("seconds")
         times.legend(loc="upper right", ncols=2, frameon=False)

@@ -315,7 +315,8 @@ def mixed(found: Result) -> str:
     kinds = ", ".join(f"{100 * share:.0f} % {_KINDS[kind]}" for kind, share in found["mix"].items())
     hostile = sum(found["statuses"]["hostile"].values())
     text = (
-        f"{found['clients']} clients for {found['minutes']:.0f} minutes ({kinds}): of {small['requests']:,} new small "
+        f"{found['clients']} clients for {found['minutes']:.0f} minutes on {found['hardware']['cores']} core that "
+        f"other work shared (load {found['hardware']['load']:.0f}; {kinds}): of {small['requests']:,} new small "
         f"predictions the median takes {small['p50_ms'] / 1000:.1f} s and 99 % at most {small['p99_ms'] / 1000:.1f} s; "
         f"a lone client waits {alone['before']['p50_ms'] / 1000:.2f} s in the median before it and "
         f"{alone['after']['p50_ms'] / 1000:.2f} s after it. {sum(found['failed'].values())} honest requests failed, "

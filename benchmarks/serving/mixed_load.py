@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
+from math import ceil
 from pathlib import Path
 from typing import Annotated, Any, Final, final
 from urllib.parse import quote
@@ -74,7 +75,7 @@ def quantiles(seconds: Sequence[float]) -> dict[str, float]:
     ordered = sorted(seconds) or [0.0]
     return {
         "p50_ms": round(1000 * statistics.median(ordered), 1),
-        "p99_ms": round(1000 * ordered[int(0.99 * (len(ordered) - 1))], 1),
+        "p99_ms": round(1000 * ordered[ceil(0.99 * len(ordered)) - 1], 1),
     }
 
 
