@@ -116,7 +116,7 @@ def _timm_repository(name: str) -> str:
 def _add(found: FoundCheckpoint, out: Path, licence: str | None) -> Path:
     """Write one checkpoint as a shard of its architecture's zoo, and return the zoo's folder."""
     entries = _entries(found.folder)
-    card = _card(found.folder)
+    card = _card(found)
     config = {key: value for key, value in read_config(found.folder).items() if key not in _PASSING}
     spec = _spec(config)
     _refuse_shapes(entries, _described(spec, config, found.folder))
@@ -211,10 +211,13 @@ def _refuse_shapes(entries: list[Stored], architecture: Architecture) -> None:
             raise ZooError(f"it has no tensor {slot.name!r}")
 
 
-def _card(folder: Path) -> str:
-    path = folder / "README.md"
+def _card(found: FoundCheckpoint) -> str:
+    """Return a checkpoint's card. A link to one is followed only where the Hub's own cache has it so."""
+    path = found.folder / "README.md"
     if not path.is_file():
         return ""
+    if path.is_symlink() and not found.revision:
+        raise ZooError("its README.md is a link, whose text would be copied into the zoo")
     with path.open(encoding="utf-8", errors="replace") as file:
         return file.read(MAX_CARD_CHARACTERS)
 

@@ -66,7 +66,7 @@ class EditTask:
             found = cls(edits=edits, texts=texts, split=given["split"], novelty=given["novelty"])
         except (KeyError, TypeError) as error:
             raise ZooError(f"A task lacks {error}; each has edits, texts, split and novelty.") from error
-        unknown = [str(edit) for edit in edits if edit not in EDITS]
+        unknown = [str(edit) for edit in edits if not isinstance(edit, str) or edit not in EDITS]
         if unknown or not 1 <= len(edits) <= MAX_EDITS:
             raise ZooError(f"A task has the edits {', '.join(map(str, edits))[:200]!r}; allowed are 1 to 3 known ones.")
         return found

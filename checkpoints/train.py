@@ -20,7 +20,7 @@ from checkpoints.tasks import GRAMMAR_VERSION, EditTask
 from checkpoints.units import Made, Unit, layout_of, trained_unit, units
 from checkpoints.writing import read_shard_rows, write_json, write_layout, write_shard
 from paramgen.errors import OptionError, ZooError
-from paramgen.storage.json_file import read_json_object
+from paramgen.storage.json_file import read_json, read_json_object
 from paramgen.zoo.layout import ZOO_FILE
 from paramgen.zoo.reading import SHARDS, Skipped
 
@@ -28,6 +28,7 @@ RUN: Final = "run.json"
 TASKS: Final = "tasks.json"
 MAX_RUN: Final = 2**20
 LICENCE: Final = "Apache-2.0"
+MAX_TASKS_BYTES: Final = 100_000_000
 
 Report = Callable[[str, int, int], None]
 """Called with the name of a stage, how much of it is done, and how much there is."""
@@ -72,10 +73,7 @@ def read_class_tasks(folder: Path) -> list[ClassTask]:
 
 def _tasks(folder: Path) -> list[Any]:
     path = folder / TASKS
-    try:
-        given = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ZooError(f"{path} cannot be read: {type(error).__name__}. Get the zoo again.") from error
+    given = read_json(path, most=MAX_TASKS_BYTES, error=ZooError, advice="Get the zoo again.")
     if not isinstance(given, list):
         raise ZooError(f"{path} holds no list of tasks. Get the zoo again.")
     return given

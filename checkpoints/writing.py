@@ -12,6 +12,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from paramgen.errors import ZooError, one_line
+from paramgen.storage.regular import refuse_irregular
 from paramgen.zoo.layout import ZOO_FILE, ZooLayout
 from paramgen.zoo.reading import SHARDS
 from paramgen.zoo.table import Row
@@ -66,6 +67,7 @@ def write_shard(folder: Path, name: str, checkpoints: Iterable[tuple[Row, Mappin
 
 def read_shard_rows(path: Path) -> list[Any]:
     """Return the rows that a shard's header has, unchecked; raise ZooError if it is not whole."""
+    refuse_irregular(path, ZooError)
     try:
         with safe_open(path, framework="pt") as file:
             rows = json.loads((file.metadata() or {}).get(ROWS, "null"))

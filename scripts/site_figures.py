@@ -131,6 +131,28 @@ def growth_figure(rows: Sequence[Row]) -> str:
         return _svg(figure, "growth")
 
 
+def load_figure(samples: Mapping[str, Sequence[float]]) -> str:
+    """Return, over the minutes of a load: how long small predictions take, and the server's memory and open files."""
+    minutes = samples["minute"]
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(5.0, 4.4), layout="constrained")
+        times, memory, files = figure.subplots(3, sharex=True, height_ratios=(2, 1, 1))
+        for name, kind, label in (("p99_ms", "hypernet", "99 % within"), ("p50_ms", "library", "median")):
+            waited = zip(samples[name], samples["small"], strict=True)
+            seconds = [value / 1000 if count else float("nan") for value, count in waited]
+            times.plot(minutes, seconds, color=COLORS[kind], linewidth=1.4, label=label)
+        times.set_ylabel("seconds")
+        times.legend(loc="upper right", ncols=2, frameon=False)
+        for axes, name, label in ((memory, "rss_mib", "memory, MiB"), (files, "descriptors", "open files")):
+            axes.plot(minutes, samples[name], color=COLORS["hypernet"], linewidth=1.4)
+            axes.set_ylabel(label)
+        for axes in (times, memory, files):
+            axes.set_ylim(0, 1.25 * axes.get_ylim()[1])
+        files.set_xlabel("minutes")
+        figure.align_ylabels()
+        return _svg(figure, "load")
+
+
 def _start(row: Row, kind: str) -> str:
     if kind in ("matched", "shuffled"):
         return f"{kind}:hypernet"

@@ -6,7 +6,7 @@ from html import escape
 from pathlib import Path
 from typing import Any, Final
 
-from scripts.site_figures import PARTS, curve_panel, finals_figure, growth_figure
+from scripts.site_figures import PARTS, curve_panel, finals_figure, growth_figure, load_figure
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 Result = Mapping[str, Any]
@@ -36,6 +36,7 @@ def result(argument: str) -> str:
         "training": training,
         "load": load,
         "memory": memory,
+        "mixed": mixed,
     }
     return f"{makers[kind](found)}\n\n{provenance(name, found)}" if kind != "summary" else makers[kind](found)
 
@@ -306,6 +307,36 @@ def memory(found: Result) -> str:
         f"{', '.join(f'{value:,.0f}' for value in crowd['rss_mib'])} MiB.",
     ]
     return "\n".join(lines)
+
+
+def mixed(found: Result) -> str:
+    """Return how long small predictions take beside callers of every kind, and a figure of the time that passes."""
+    small, alone, samples = found["small"], found["alone"], found["samples"]
+    kinds = ", ".join(f"{100 * share:.0f} % {_KINDS[kind]}" for kind, share in found["mix"].items())
+    hostile = sum(found["statuses"]["hostile"].values())
+    text = (
+        f"{found['clients']} clients for {found['minutes']:.0f} minutes on {found['hardware']['cores']} core that "
+        f"other work shared (load {found['hardware']['load']:.0f}; {kinds}): of {small['requests']:,} new small "
+        f"predictions the median takes {small['p50_ms'] / 1000:.1f} s and 99 % at most {small['p99_ms'] / 1000:.1f} s; "
+        f"a lone client waits {alone['before']['p50_ms'] / 1000:.2f} s in the median before it and "
+        f"{alone['after']['p50_ms'] / 1000:.2f} s after it. {sum(found['failed'].values())} honest requests failed, "
+        f"{found['compared']:,} files that were asked for again had the same bytes, {hostile:,} requests were hostile."
+    )
+    label = (
+        f"Over {samples['minute'][-1]:.0f} minutes: seconds of small predictions, memory from "
+        f"{min(samples['rss_mib']):,.0f} to {max(samples['rss_mib']):,.0f} MiB, at most "
+        f"{max(samples['descriptors']):.0f} open files."
+    )
+    return f'{text}\n\n<figure role="img" aria-label="{label}">{load_figure(samples)}</figure>'
+
+
+_KINDS: Final = {
+    "small": "small predictions",
+    "large": "larger ones",
+    "leaves": "leave before they are answered",
+    "hardly reads": "hardly read",
+    "hostile": "hostile",
+}
 
 
 def provenance(name: str, found: Result) -> str:

@@ -10,6 +10,7 @@ from typing import Any, Final, NoReturn, final
 
 from paramgen.architectures.overrides import parse_overrides
 from paramgen.errors import one_line
+from paramgen.storage.json_file import is_deeper
 from serve.problems import Problem
 from serve.schemas import PredictRequest, validated
 
@@ -30,7 +31,8 @@ def json_of(body: bytes, max_depth: int, max_values: int) -> Any:
             data = json.loads(body, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
         raise Problem(HTTPStatus.BAD_REQUEST, f"The body is no JSON: {one_line(error)}") from error
-    _refuse_depth(data, max_depth)
+    if is_deeper(data, max_depth):
+        raise Problem(HTTPStatus.BAD_REQUEST, f"The body is nested more than {max_depth} deep.")
     if b"\\u" in body:  # only this way a half can come in; encoding it later would fail
         try:
             json.dumps(data, ensure_ascii=False).encode()
@@ -66,20 +68,6 @@ _COLLECTOR: Final = _Collector()
 
 def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is no JSON number")
-
-
-def _refuse_depth(data: Any, most: int) -> None:
-    level: list[Any] = [data]
-    for _ in range(most + 1):
-        level = [item for outer in level for item in _inner(outer)]
-        if not level:
-            return
-    raise Problem(HTTPStatus.BAD_REQUEST, f"The body is nested more than {most} deep.")
-
-
-def _inner(value: Any) -> Iterable[Any]:
-    items = value if isinstance(value, list) else value.values() if isinstance(value, dict) else ()
-    return (item for item in items if isinstance(item, (list, dict)))
 
 
 def request_of_query(query: Iterable[tuple[str, str]]) -> PredictRequest:

@@ -15,6 +15,7 @@ import os
 import time
 import traceback
 from collections import Counter
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from random import Random
@@ -40,7 +41,7 @@ ROOT: Final = Path(__file__).parents[2]
 RESULT: Final = ROOT / "cards" / "results" / "graph_fuzz.json"
 CHUNK: Final = 5_000
 """Graphs that one process reads; what ends a process is found so, and so is what grows in it."""
-SLOW: Final = 20.0  # seconds for one graph
+SLOW: Final = 20.0  # seconds of the processor for one graph, whatever else runs beside
 MAX_LINE: Final = 900  # characters
 OTHERS: Final = ("diffusion", "grow", "inherit", "transplant", "weight_selection", "matched", "shuffled")
 """Initializers that read another model's folder, or need another initializer."""
@@ -137,13 +138,13 @@ def chunk(seed: int, numbers: range, report: int) -> None:
     ends, crashes, memory = Counter[str](), dict[str, list[Any]](), list[float]()
     for number in numbers:
         os.pwrite(report, number.to_bytes(8, "little"), 0)
-        began = time.monotonic()
+        began = time.process_time()
         try:
             ends[attempt(seed, number)] += 1
         except Exception as error:  # what must not be
             ends["crash"] += 1
             crashes.setdefault(_name(error), [number, 0])[1] += 1
-        if time.monotonic() - began > SLOW:
+        if time.process_time() - began > SLOW:
             ends["slow"] += 1
             crashes.setdefault(f"more than {SLOW:g} s", [number, 0])[1] += 1
         if number in (numbers[len(numbers) // 3], numbers[-1]):
@@ -191,6 +192,9 @@ def main(
     found = _begun(out, seed)
     for init in fillers():
         _initializer(init)
+    for number in range(100):  # the first graphs import for seconds: here once, and not in every process
+        with suppress(Exception):
+            attempt(seed, number)
     while found["graphs"] < examples and time.monotonic() < until:
         began = time.monotonic()
         numbers = range(found["graphs"], min(found["graphs"] + CHUNK, examples))

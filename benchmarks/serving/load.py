@@ -171,7 +171,7 @@ async def beside_slow_readers(url: str, *, requests: int) -> dict[str, Any]:
 
         await median(10**6)
         alone = await median(2 * 10**6)
-        readers = [asyncio.create_task(_hardly_read(url, path)) for _ in range(SLOW_READERS)]
+        readers = [asyncio.create_task(hardly_read(url, path)) for _ in range(SLOW_READERS)]
         await asyncio.sleep(2)
         beside = await median(3 * 10**6)
         still = sum(not reader.done() for reader in readers)
@@ -181,7 +181,8 @@ async def beside_slow_readers(url: str, *, requests: int) -> dict[str, Any]:
     return {"slow_readers": still, "alone_p50_ms": alone, "beside_p50_ms": beside}
 
 
-async def _hardly_read(url: str, path: str) -> None:
+async def hardly_read(url: str, path: str) -> None:
+    """Ask for a file and read a little of it, twice a second."""
     host, _, port = url.removeprefix("http://").partition(":")
     reader, writer = await asyncio.open_connection(host, int(port), limit=4096)
     try:

@@ -2,7 +2,8 @@
 
 Good files are changed at random: values of every kind anywhere in JSON, parts left out or added, bytes flipped, cut and
 doubled. Each must be read, or refused with one line; what raises anything else is kept, with the change that did it.
-The slowest, and how much memory the process gained from its hundredth file on, are told.
+The slowest, and how much memory the process gained from its hundredth file on, are told. Files are counted by seed and
+number, so that a run that was ended goes on where it was.
 """
 
 import copy
@@ -12,11 +13,12 @@ import shutil
 import signal
 import time
 import traceback
-import warnings
 from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, final
 
 import typer
 
@@ -27,8 +29,19 @@ from paramgen.output.verify import quiet_libraries
 from paramgen.storage.folder import write_text
 
 RESULT: Final = Path(__file__).parents[2] / "cards" / "results" / "read_fuzz.json"
-LIMIT: Final = 60  # seconds of one file
+LIMIT: Final = 60  # seconds of the processor for one file, whatever else runs beside
+KEPT: Final = 5_000  # files, after which the result is written
+
+
+def _nested(depth: int) -> Any:
+    found: Any = {}
+    for _ in range(depth):
+        found = [found] if depth % 2 else {"a": found}
+    return found
+
+
 HOSTILE: Final[tuple[Any, ...]] = (
+    *map(_nested, (65, 300)),
     *(None, True, False, 0, -1, 1, 2**31, 2**63, 10**12, 10**30, 0.5, 1e308, float("nan"), float("inf"), "", "x"),
     *(
         "\x00",
@@ -105,40 +118,70 @@ def changed_bytes(content: bytes, draw: random.Random) -> bytes:
     return bytes(found)
 
 
-def fuzz(name: str, examples: int, seed: int) -> dict[str, Any]:
-    """Return what so many changed files of one reader led to."""
-    reader, draw = READERS[name], random.Random(seed)
-    outcomes: Counter[str] = Counter()
-    crashes: dict[str, Any] = {}
-    slowest, base, peak = 0.0, 0, 0
-    with TemporaryDirectory() as scratch:
+@final
+@dataclass
+class Found:
+    """What so many changed files of one reader led to."""
+
+    seed: int
+    examples: int = 0
+    outcomes: Counter[str] = field(default_factory=Counter)
+    crashes: dict[str, Any] = field(default_factory=dict)
+    slowest_seconds: float = 0.0
+    growth_mb: float = 0.0
+    peak_mb: float = 0.0
+
+    def add(self, outcome: str, file: str, content: bytes, seconds: float) -> None:
+        """Count one file."""
+        self.examples += 1
+        kind = outcome.partition(":")[0]
+        self.outcomes[kind] += 1
+        self.slowest_seconds = max(self.slowest_seconds, round(seconds, 2))
+        if kind == "crash" and outcome not in self.crashes and len(self.crashes) < 20:
+            self.crashes[outcome] = {"file": file, "content": content[:2_000].decode("utf-8", errors="replace")}
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what the result says of a reader."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}
+
+
+def fuzz(name: str, examples: int, until: float, found: Found) -> Iterator[None]:
+    """Add changed files of one reader until there are so many, or until a time; yield now and then."""
+    reader, base = READERS[name], 0
+    with TemporaryDirectory() as scratch, quiet_libraries("diffusers"):
         good, folder = Path(scratch) / "good", Path(scratch) / "folder"
         reader.make(good)
         shutil.copytree(good, folder)
-        for number in range(examples):
+        contents = {file: (good / file).read_bytes() for file in (*reader.json, *reader.binary)}
+        first = found.examples
+        while found.examples < examples and time.monotonic() < until:
+            draw = random.Random(f"{found.seed} {found.examples}")
             file = draw.choice((*reader.json, *reader.binary))
-            content = _changed(reader, (good / file).read_bytes(), file, draw)
+            content = _changed(reader, contents[file], file, draw)
             (folder / file).write_bytes(content)
-            began = time.perf_counter()
+            before = _listing(folder)
+            began = time.process_time()
             outcome = _attempt(reader, folder)
-            slowest = max(slowest, time.perf_counter() - began)
-            kind = outcome.partition(":")[0]
-            outcomes[kind] += 1
-            if kind == "crash" and outcome not in crashes and len(crashes) < 20:
-                crashes[outcome] = {"file": file, "content": content[:2_000].decode("utf-8", errors="replace")}
-            shutil.rmtree(folder)
-            shutil.copytree(good, folder)
-            resident = _resident()
-            base, peak = (resident if number < 100 else base), max(peak, resident)
-    return {
-        "examples": examples,
-        "seed": seed,
-        "outcomes": dict(outcomes),
-        "crashes": crashes,
-        "slowest_seconds": round(slowest, 2),
-        "growth_mb": round((_resident() - base) / 1e6, 1) if examples > 100 else None,
-        "peak_mb": round(peak / 1e6, 1),
-    }
+            found.add(outcome, file, content, time.process_time() - began)
+            if _listing(folder) == before:
+                (folder / file).write_bytes(contents[file])
+            else:  # this reader writes, too
+                shutil.rmtree(folder)
+                shutil.copytree(good, folder)
+            done = found.examples - first
+            if done % 100 == 0:
+                base = base or _resident()
+                found.growth_mb = max(found.growth_mb, round((_resident() - base) / 1e6, 1))
+                found.peak_mb = max(found.peak_mb, round(_resident() / 1e6, 1))
+            if done % KEPT == 0:
+                yield
+    yield
+
+
+def _listing(folder: Path) -> list[tuple[str, int, int]]:
+    """Return every file with its size and the time of its last change."""
+    states = [(path, path.stat()) for path in folder.rglob("*")]
+    return [(str(path), state.st_size, state.st_mtime_ns) for path, state in states]
 
 
 def _changed(reader: Reader, content: bytes, file: str, draw: random.Random) -> bytes:
@@ -150,11 +193,10 @@ def _changed(reader: Reader, content: bytes, file: str, draw: random.Random) -> 
 
 def _attempt(reader: Reader, folder: Path) -> str:
     """Return what reading led to: read, refused, or the crash in a line."""
-    signal.alarm(LIMIT)
+    signal.setitimer(signal.ITIMER_PROF, LIMIT)
+    signal.alarm(10 * LIMIT)  # for what waits
     try:
-        with quiet_libraries("diffusers"), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            reader.read(folder)
+        reader.read(folder)
     except ParamgenError as error:
         return "crash: the message has several lines" if "\n" in str(error) else "refused"
     except BaseException as error:  # whatever it is: that is what is looked for
@@ -164,6 +206,7 @@ def _attempt(reader: Reader, folder: Path) -> str:
         where = f"{Path(ours[-1].filename).name}:{ours[-1].lineno}" if ours else "?"
         return f"crash: {type(error).__name__} at {where}: {' '.join(str(error).split())[:120]}"
     finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
         signal.alarm(0)
     return "read"
 
@@ -177,23 +220,36 @@ def _late(number: int, frame: object) -> None:
     raise TimeoutError(f"not done after {LIMIT} s")
 
 
+def _begun(kept: dict[str, Any], name: str, seed: int) -> Found:
+    """Return what an earlier run with this seed counted, or nothing counted yet."""
+    before = kept["readers"].get(name, {})
+    if before.get("seed") != seed:
+        return Found(seed)
+    return Found(**{**before, "outcomes": Counter(before["outcomes"])})
+
+
 def main(
     *,
     reader: Annotated[str, typer.Option(help="One reader, or all.")] = "all",
-    examples: Annotated[int, typer.Option(help="Files of each reader.")] = 1_000,
-    seed: int = 0,
+    examples: Annotated[
+        int, typer.Option(help="Files of each reader, those of an earlier run with the seed included.")
+    ] = 1_000,
+    minutes: Annotated[float, typer.Option(help="For each reader; after which no more are tried.")] = 60,
+    seed: Annotated[int, typer.Option(help="Of the changes.")] = 0,
+    out: Annotated[Path, typer.Option(help="The result, which a later run goes on from.")] = RESULT,
 ) -> None:
     """Change files, read them, and keep the summary beside those of other readers."""
-    signal.signal(signal.SIGALRM, _late)
-    for name in READERS if reader == "all" else [reader]:
-        found = fuzz(name, examples, seed)
-        print(name, json.dumps({key: value for key, value in found.items() if key != "crashes"}), flush=True)
-        for crash in found["crashes"]:
+    for late in (signal.SIGALRM, signal.SIGPROF):
+        signal.signal(late, _late)
+    for name in READERS if reader == "all" else reader.split(","):
+        kept = json.loads(out.read_text(encoding="utf-8")) if out.is_file() else {"readers": {}}
+        found = _begun(kept, name, seed)
+        for _ in fuzz(name, examples, time.monotonic() + minutes * 60, found):
+            kept["readers"][name] = found.to_json()
+            write_text(out, json.dumps(kept | provenance(), indent=1) + "\n")
+        print(name, json.dumps({key: value for key, value in found.to_json().items() if key != "crashes"}), flush=True)
+        for crash in found.crashes:
             print("   ", crash, flush=True)
-        kept = json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.is_file() else {"readers": {}}
-        kept |= provenance()
-        kept["readers"][name] = found
-        write_text(RESULT, json.dumps(kept, indent=1) + "\n")
 
 
 if __name__ == "__main__":

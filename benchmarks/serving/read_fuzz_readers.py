@@ -169,7 +169,8 @@ def _read_tar(folder: Path) -> None:
 def _run(folder: Path) -> None:
     folder.mkdir()
     curve = {"steps": [0, 5, 10], "accuracy": [0.1, 0.2, None], "loss": [2.3, 2.0, 1.5], "train_loss": [None, 2.0, 1.0]}
-    run = {"format_version": RESULTS_VERSION, "status": "finished", "seconds": 1.5, "init_seconds": 0.1, **curve}
+    rest = {"seconds": 1.5, "init_seconds": 0.1, "validation": {"accuracy": 0.2, "loss": 1.6}}
+    run = {"format_version": RESULTS_VERSION, "status": "finished", **curve, **rest}
     (folder / "run.json").write_text(json.dumps(run))
 
 

@@ -101,7 +101,7 @@ def _values(given: Sequence[float | None]) -> Values:
 
 def _wrong(run: Mapping[str, Any]) -> str | None:
     """Return the name of the first value that is not as a run has it."""
-    status, steps, scores = run.get("status"), run.get("steps"), run.get("validation")
+    status, steps, scores = run.get("status"), run.get("steps"), run.get("validation", "missing")
     if status not in _STATUSES:
         return "status"
     if status == "failed":

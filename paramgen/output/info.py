@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, final
 
 from paramgen.architectures import read_config
-from paramgen.errors import ArchitectureError, one_line
+from paramgen.errors import ArchitectureError, CheckError, one_line
 from paramgen.graphs.analysis.model_family import FAMILY_LABELS
 from paramgen.graphs.analysis.slot_roles import elements_by_role
 from paramgen.hub.kinds import is_hypernet
@@ -15,6 +15,7 @@ from paramgen.output.names import elements_of, known_of_shipped, pretrained
 from paramgen.output.verify import read_report
 from paramgen.prediction import describe
 from paramgen.prediction.summary import shown_of
+from paramgen.storage.record import REPORT
 
 Kind = Literal["prediction", "hypernet", "pipeline", "architecture"]
 _NAMED: Final = {"prediction": "spec", "hypernet": "hypernet", "pipeline": "pipeline", "architecture": "spec"}
@@ -71,6 +72,7 @@ def info_of(what: str) -> Info:
     """Describe a predicted folder, a hypernet's folder or a pipeline's, what ships by its name, or an architecture."""
     folder = Path(what) if Path(what).exists() else pretrained().get(what, Path(what))
     if folder.is_dir() and (record := read_report(folder)):
+        _refuse_measured(folder, record)
         return Info(kind="prediction", facts=shown_of(record))
     if (folder / "model_index.json").is_file():
         return Info(kind="pipeline", facts=_pipeline(folder))
@@ -80,6 +82,15 @@ def info_of(what: str) -> Info:
     elif folder.is_dir():
         raise ArchitectureError(f"{what!r} is a folder without config.json; nothing is known about it.")
     return Info(kind="architecture", facts=_architecture(what))
+
+
+def _refuse_measured(folder: Path, record: Mapping[str, Any]) -> None:
+    """Refuse a record in which what was measured, or of which family, is not as paramgen writes it."""
+    measured, family = record.get("measured") or {}, record.get("family", "")
+    names = set(measured) if isinstance(measured, dict) else {""}
+    good = not names or (names == {"networks", "largest"} and all(type(count) is int for count in measured.values()))
+    if not good or not isinstance(family, str):
+        raise CheckError(f"{folder / REPORT} has no 'measured' or 'family' of a prediction. Predict the folder again.")
 
 
 def _architecture(spec: str) -> dict[str, Any]:

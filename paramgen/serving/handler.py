@@ -25,6 +25,7 @@ from paramgen.serving.admission import Limits, graph_within, network_within, pea
 from paramgen.serving.allowlist import TOKEN, checked_arch, checked_init
 from paramgen.serving.clock import Clock, apart
 from paramgen.serving.memory import machine_memory
+from paramgen.storage.json_file import MAX_DEPTH, is_deeper
 
 MAX_ANSWERED: Final = 64 * 2**20
 MAX_REQUEST_TEXT: Final = 1000  # characters of a name with its options
@@ -76,6 +77,8 @@ def _read(data: object) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return inputs and parameters, once their form is checked."""
     if not isinstance(data, dict):
         raise OptionError(f"A {type(data).__name__} is no request. {_USAGE}")
+    if is_deeper(data, MAX_DEPTH):
+        raise OptionError(f"A request is nested at most {MAX_DEPTH} deep. {_USAGE}")
     inputs = {"arch": data["inputs"]} if isinstance(data.get("inputs"), str) else data.get("inputs")
     if not isinstance(inputs, dict) or len(inputs) != 1 or not set(inputs) <= set(_INPUTS):
         raise OptionError(f"No network is named. {_USAGE}")

@@ -24,6 +24,7 @@ _MAX_RECORD: Final = 100_000_000
 _MAX_HEADER: Final = 100_000_000
 _MAX_TEXT: Final = 10_000_000  # of a card
 _BLOCK: Final = 1 << 20
+_METADATA: Final = {"format": "pt"}  # of every weights file that a prediction becomes
 
 
 def digests_of(folder: Path, *, but: Mapping[str, Any] | None = None) -> dict[str, str]:
@@ -115,7 +116,8 @@ def _tensors(path: Path, stamp: tuple[int, ...]) -> tuple[tuple[str, str], ...] 
             if length > min(_MAX_HEADER, stamp[2]):
                 return None
             header = json.loads(file.read(length))
-            header.pop("__metadata__", None)
+            if header.pop("__metadata__", None) != _METADATA:
+                return None
             places = [(name, *map(int, entry["data_offsets"])) for name, entry in header.items()]
             if sum(end - begin for _, begin, end in places) != stamp[2] - 8 - length:
                 return None  # there is more in it than tensors

@@ -1,6 +1,7 @@
 """Published checkpoints are taken with licence, card and commit; what is bad is skipped by name, the rest is kept."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -57,12 +58,16 @@ def spoil(folder: Path, how: str, number: int) -> None:
         (target / WEIGHTS).write_bytes((target / WEIGHTS).read_bytes()[:2_000])
     elif how == "foreign":
         (target / "config.json").write_text(json.dumps({"name": "mine"}))
+    elif how == "linked":
+        (target / "README.md").rename(target.parent / "secret")
+        (target / "README.md").symlink_to("../secret")
     elif how != "unlicensed":
         changed(target, how)
 
 
 REASONS = {
     "foreign": "none of diffusers', transformers' or timm's",
+    "linked": "its README.md is a link",
     "missing": "it has no tensor 'conv_in.bias'",
     "nan": "not finite",
     "pickles": "only pickles (pytorch_model.bin)",
@@ -105,6 +110,15 @@ def test_what_is_there_is_added_to_and_a_licence_can_be_given(tmp_path: Path) ->
     assert {row.source: row.licence for row in rows} == {"one": "mit", "two": "apache-2.0"}
     again = collect([str(two)], tmp_path / "out", licence="apache-2.0", report=quiet)
     assert list(again.zoos.values()) == [2]
+
+
+def test_a_pipe_among_the_shards_is_skipped_by_name(tmp_path: Path) -> None:
+    collect([str(published(tmp_path / "one", 0))], tmp_path / "out", licence=None, report=quiet)
+    (zoo,) = (tmp_path / "out").iterdir()
+    os.mkfifo(zoo / "shards" / "pipe.safetensors")
+    found = collect([str(published(tmp_path / "two", 1))], tmp_path / "out", licence=None, report=quiet)
+    assert list(found.zoos.values()) == [2]
+    assert [(each.id, "is a pipe" in each.reason) for each in found.skipped] == [("pipe.safetensors", True)]
 
 
 def test_nothing_collected_is_an_error_that_says_why(tmp_path: Path) -> None:

@@ -1,6 +1,9 @@
 """Tasks follow from version, seed and counts; what is kept for testing is new to whoever trained on the rest."""
 
+import os
 import re
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -8,6 +11,7 @@ import torch
 from checkpoints.edits import EDITS
 from checkpoints.pictures import edited, picture, scene, tensor
 from checkpoints.tasks import EditTask, edit_tasks
+from checkpoints.train import read_edit_tasks
 from paramgen.errors import ZooError
 
 COUNTS = {"train": 300, "validation": 10, "test": 45}
@@ -71,7 +75,21 @@ def test_a_task_is_read_as_it_was_written() -> None:
     assert [EditTask.from_json(task.to_json()) for task in ALL] == list(ALL)
 
 
-@pytest.mark.parametrize("edits", [["nothing"], [], ["blur"] * 4])
-def test_an_unknown_edit_is_refused(edits: list[str]) -> None:
+@pytest.mark.parametrize("edits", [["nothing"], [], ["blur"] * 4, [["blur"]]])
+def test_an_unknown_edit_is_refused(edits: list[Any]) -> None:
     with pytest.raises(ZooError, match="allowed are 1 to 3 known ones"):
         EditTask.from_json(ALL[0].to_json() | {"edits": edits})
+
+
+@pytest.mark.parametrize("text", ["", "[" * 10**5, "{}", "[1]", "\ufeff[]", "\ud800"])
+def test_tasks_of_a_zoo_that_are_none_are_refused_in_one_line(tmp_path: Path, text: str) -> None:
+    (tmp_path / "tasks.json").write_text(text, errors="surrogatepass")
+    with pytest.raises(ZooError) as caught:
+        read_edit_tasks(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_tasks_are_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "tasks.json")
+    with pytest.raises(ZooError, match=r"tasks\.json is no regular file"):
+        read_edit_tasks(tmp_path)

@@ -65,6 +65,13 @@ def test_what_a_run_has_not_is_refused(file: Path, change: dict[str, Any], named
         read_run(file)
 
 
+@pytest.mark.parametrize("name", [name for name in RUN if name != "format_version"])
+def test_a_run_without_one_of_its_values_is_refused_by_name(file: Path, name: str) -> None:
+    file.write_text(json.dumps({key: value for key, value in RUN.items() if key != name}))
+    with pytest.raises(OutputError, match=f"has no '{name}'"):
+        read_run(file)
+
+
 @pytest.mark.parametrize("text", ["", "[" * 10**5, "[]", "\ufeff{}"])
 def test_what_is_no_object_is_refused_in_a_line(file: Path, text: str) -> None:
     file.write_text(text)

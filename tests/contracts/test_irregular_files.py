@@ -7,10 +7,12 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 import paramgen
 from paramgen.architectures.processors import read_tokenizer
@@ -30,6 +32,7 @@ from paramgen.storage.regular import refuse_irregular
 from paramgen.zoo.reading import _header, _whole
 from paramgen.zoo.table import read_rows
 
+NOBODY: Final = 65534
 # A process of its own: what is compiled may wait for a pipe without letting another thread of ours run.
 WATCHER: Final = """
 import os, select, sys
@@ -86,6 +89,33 @@ def test_a_pipe_is_refused_in_one_line(what: str, tmp_path: Path) -> None:
     with unread(tmp_path / "in" / name), pytest.raises(ParamgenError) as caught:
         reader(tmp_path / "in" / name)
     assert "\n" not in str(caught.value) and name in str(caught.value)
+
+
+@pytest.fixture
+def ordinary() -> Iterator[Path]:
+    """A folder of somebody who may not read everything, as the administrator of a machine may."""
+    with TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        administrator = os.geteuid() == 0
+        if administrator:
+            os.chown(folder, NOBODY, NOBODY)
+            os.seteuid(NOBODY)
+        try:
+            yield Path(folder)
+        finally:
+            if administrator:
+                os.seteuid(0)
+
+
+@pytest.mark.skipif(not hasattr(os, "seteuid"), reason="no other users here")
+@pytest.mark.parametrize("what", [what for what, (name, _) in READERS.items() if name.endswith(".safetensors")])
+def test_weights_that_may_not_be_read_are_not_called_missing(what: str, ordinary: Path) -> None:
+    name, reader = READERS[what]
+    save_file({"a": torch.zeros(1)}, ordinary / name)
+    (ordinary / name).chmod(0)
+    with pytest.raises(ParamgenError, match=f"{name} cannot be read: Permission denied") as caught:
+        reader(ordinary / name)
+    assert "\n" not in str(caught.value)
 
 
 def test_what_is_skipped_by_name_is_not_waited_for_either(tmp_path: Path) -> None:

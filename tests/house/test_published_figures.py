@@ -52,7 +52,19 @@ def reach() -> list[str]:
     ]
 
 
+def mixed() -> list[str]:
+    found = result("serve_mixed")
+    small, alone = found["small"], found["alone"]
+    return [
+        f"on one shared core for {found['minutes']:.0f} minutes",
+        f"of {small['requests']:,} small predictions none failed",
+        f"at most {small['p99_ms'] / 1000:.1f} s where a lone client waited up to "
+        f"{max(each['p99_ms'] for each in alone.values()) / 1000:.1f} s",
+    ]
+
+
 QUOTED = {
+    "docs/how-to/serve.md": mixed(),
     "docs/how-to/published.md": published(),
     "docs/how-to/predict.md": cost(),
     "docs/reference/architectures.md": reach(),
@@ -68,3 +80,10 @@ def test_parity_was_found_for_every_network() -> None:
     for row in result("published_parity")["networks"]:
         assert all(row[key] for key in ("kinds", "names", "edges", "virtual_edges", "same_tensors", "same_shapes")), row
         assert max(row["norm"], row["values"], row["full"] or 0.0) <= 1e-5, row
+
+
+def test_nobody_honest_suffered_beside_hostile_callers_and_nothing_grew() -> None:
+    found = result("serve_mixed")
+    assert not found["failed"] and found["compared"] and sum(found["statuses"]["hostile"].values()) >= 100
+    assert found["small"]["p99_ms"] <= found["small"]["allowed_p99_ms"]
+    assert found["rss_growth_mib"] < 1 and found["descriptors_growth"] < 1

@@ -63,3 +63,10 @@ def test_what_stands_behind_the_last_tensor(tmp_path: Path) -> None:
     path.write_bytes((2).to_bytes(8, "little") + b"{}" + b"precious".ljust(98))
     (tmp_path / MARK).write_text(json.dumps(record))
     assert altered(tmp_path, MARK) == [path.name]
+
+
+def test_a_text_that_somebody_put_into_the_head_of_the_weights(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b'{"format":"pt"}', b'{"mine":"here"}', 1))
+    assert len(path.read_bytes()) == len(content) and altered(folder, MARK) == [path.name]

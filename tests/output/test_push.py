@@ -142,6 +142,7 @@ def test_what_predicts_replaces_its_own_kind_only(hub: Hub, hypernet_folder: Pat
         ("a file is gone", "is missing, a link or no file"),
         ("a link", "is missing, a link or no file"),
         ("a path out of it", "lists no files"),
+        ("nested deep", "nested more than 64 deep"),
     ],
 )
 def test_a_folder_that_is_not_what_it_was_is_not_pushed(hub: Hub, start: Path, how: str, said: str) -> None:
@@ -156,6 +157,9 @@ def test_a_folder_that_is_not_what_it_was_is_not_pushed(hub: Hub, start: Path, h
         (start / "model.safetensors").write_bytes(data)
     elif how == "config changed":
         (start / "config.json").write_text((start / "config.json").read_text() + "\n")
+    elif how == "nested deep":
+        text = json.dumps(report | {"paramgen": "deep"}).replace('"deep"', "[" * 900 + "]" * 900)
+        (start / "paramgen.json").write_text(text)
     elif how == "a link":
         (start / "README.md").unlink()
         (start / "README.md").symlink_to("/etc/passwd")

@@ -179,6 +179,15 @@ def test_parameters_out_of_bounds_are_refused(parameters: Any, graph: dict[str, 
     assert "hf_secret" not in str(refused.value)
 
 
+def test_a_request_is_nested_no_deeper_than_one_of_the_service(graph: dict[str, Any]) -> None:
+    deep: list[Any] = []
+    for _ in range(2000):  # of another parser than Python's
+        deep = [deep]
+    for inputs in ({**graph, "layout": deep}, {**graph, "nodes": deep}):
+        with pytest.raises(OptionError, match="nested at most 64 deep"):
+            EndpointHandler()({"inputs": {"graph": inputs}})
+
+
 @pytest.mark.parametrize(
     "data", [[], None, "x", 5, {"inputs": "timm:resnet10t", "parameters": []}, {"inputs": [["x"]]}]
 )

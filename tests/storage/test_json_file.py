@@ -8,7 +8,7 @@ import pytest
 
 from paramgen.comparison.run_record import read_run
 from paramgen.errors import CheckError, OutputError, ParamgenError, ZooError
-from paramgen.storage.json_file import read_json_object
+from paramgen.storage.json_file import MAX_DEPTH, read_json_object
 from paramgen.storage.reading import weight_files
 from paramgen.zoo.layout import read_layout
 
@@ -41,6 +41,21 @@ def test_anything_else_is_refused(tmp_path: Path, content: bytes, said: str) -> 
     with pytest.raises(ZooError, match=said) as refused:
         read(tmp_path / "a.json")
     assert "\n" not in str(refused.value) and str(refused.value).endswith("Get it again.")
+
+
+@pytest.mark.parametrize("nested", [('{"a":', "}"), "[]"])
+@pytest.mark.parametrize("depth", [MAX_DEPTH + 2, 300, 940])
+def test_what_is_nested_deep_is_refused(tmp_path: Path, nested: tuple[str, str], depth: int) -> None:
+    begin, end = nested
+    text = '{"b": ' + begin * (depth - 2) + "{}" + end * (depth - 2) + "}"
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(ZooError, match=f"is nested more than {MAX_DEPTH} deep"):
+        read_json_object(tmp_path / "a.json", most=10**4, error=ZooError)
+
+
+def test_what_is_nested_as_deep_as_allowed_is_read(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('{"b": ' + "[" * MAX_DEPTH + "1" + "]" * MAX_DEPTH + "}")
+    assert read_json_object(tmp_path / "a.json", most=10**4, error=ZooError)
 
 
 def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
