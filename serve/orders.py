@@ -21,7 +21,7 @@ from paramgen.graphs.graph_json import graph_to_json
 from paramgen.graphs.schema import Graph
 from paramgen.hypernets.spelled import LETTERS
 from paramgen.hypernets.storage import shipped_hypernets
-from paramgen.initializers import Initializer, initializer_of, with_prompts
+from paramgen.initializers import Initializer, complete_spec, initializer_of
 from paramgen.output.planning import plan_files
 from paramgen.prediction import Prediction, Requested, prediction_of
 from paramgen.serving.admission import Limits, graph_within, network_within, peak_within
@@ -71,14 +71,15 @@ class Order:
 
 
 def completed(request: PredictRequest) -> PredictRequest:
-    """Return the request with its prompt in `init`, and with the network that this initializer has."""
+    """Return the request with prompt and modifiers in `init`, and with the network that this initializer has."""
+    init = complete_spec(request.init, prompt=request.prompt, then=request.then)
     if request.prompt is None:
-        return request
-    init = checked_init(with_prompts(request.init, request.prompt), ())
+        return request.model_copy(update={"init": init, "then": []})
+    init = checked_init(init, ())
     arch = request.arch
     if arch is None and request.graph is None:
         arch = _initializer(init).own_architecture()
-    return request.model_copy(update={"prompt": None, "init": init, "arch": arch})
+    return request.model_copy(update={"prompt": None, "then": [], "init": init, "arch": arch})
 
 
 def network_of(arch: str | None, overrides: Mapping[str, Any], graph: Any, settings: Settings) -> Network:

@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from paramgen.hypernets.storage import shipped_hypernets
 from paramgen.output.names import names_of
-from paramgen.serving.allowlist import INITIALIZERS, SOURCES
+from paramgen.serving.allowlist import INITIALIZERS, MODIFIERS, SOURCES
 from serve.orders import Order
 from serve.problems import RETRY, Problem
 from serve.reading import json_of, request_of_query
@@ -112,6 +112,13 @@ async def initializers(request: Request) -> dict[str, str]:
     """Return the initializers that are served, with a line about each."""
     every = await service_of(request).work(lambda: names_of("initializers", None))
     return {name: every[name] for name in INITIALIZERS}
+
+
+@router.get("/v1/modifiers")
+async def modifiers(request: Request) -> dict[str, str]:
+    """Return the modifiers that may follow an initializer, with a line about each."""
+    every = await service_of(request).work(lambda: names_of("modifiers", None))
+    return {name: every[name] for name in MODIFIERS}
 
 
 @router.get("/v1/hypernets")

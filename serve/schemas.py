@@ -75,6 +75,9 @@ class PredictRequest(_Closed):
         default=None,
         description="What the network is to do, in words, for the initializer `diffusion`, which has its own network.",
     )
+    then: list[Text] = Field(
+        default=[], max_length=8, description="Modifiers of what the initializer makes; see /v1/modifiers."
+    )
     spelling: str | None = Field(
         default=None,
         min_length=1,

@@ -47,6 +47,7 @@ def predict(
     *,
     init: str = "auto",
     prompt: str | Sequence[str] | None = None,
+    then: Sequence[str] = (),
     seed: int = 0,
     dtype: "str | torch.dtype | None" = None,
     overrides: Mapping[str, Any] | None = None,
@@ -69,6 +70,7 @@ def predict(
         init: The initializer: `auto` (what measured best for such networks), `hypernet`, `hypernet:folder_or_repo`,
             `library`, ... Names that torch and Keras have are known, too: `kaiming_uniform`, `glorot`, `default`.
         prompt: What the network is to do, in words, for `diffusion`; several are other words for the same.
+        then: Modifiers of these weights, in this order: `["lowrank:8", "scale:0.5"]`; or `init="he|scale:0.5"`.
         seed: The same architecture, initializer and seed give the same bytes.
         dtype: `float32`, `bfloat16` or `float16`, also as `torch.bfloat16` or `bf16`; without it, the architecture's
             own.
@@ -85,13 +87,11 @@ def predict(
 
     """
     from paramgen.graphs.tracing.fallbacks import Tracing
+    from paramgen.initializers import complete_spec
     from paramgen.prediction import prepare
     from paramgen.prediction.progress import reporting
 
-    if prompt is not None:
-        from paramgen.initializers import with_prompts
-
-        init = with_prompts(init, prompt)
+    init = complete_spec(init, prompt=prompt, then=then)
     with reporting(progress, "build"):
         prediction = prepare(
             arch,
@@ -218,6 +218,7 @@ def initialize_(
     module: "nn.Module",
     *,
     init: str = "auto",
+    then: Sequence[str] = (),
     seed: int = 0,
     example_input: Any = None,
     strict: bool = False,
@@ -244,6 +245,7 @@ def initialize_(
     prediction = predict(
         module,
         init=init,
+        then=then,
         seed=seed,
         example_input=example_input,
         strict=strict,
@@ -310,7 +312,8 @@ def names(
 
     Facts are known of hypernets and of initializers: `group`, `for`, `paper`, `applies_to` and `runs_network`.
 
-    `what` is `architectures` (of a `source`, those that fit a `pattern`), `hypernets`, `initializers` or `sources`.
+    `what` is `architectures` (of a `source`, those that fit a `pattern`), `hypernets`, `initializers`, `modifiers` or
+    `sources`.
     """
     from paramgen.output.names import listed
 
@@ -352,7 +355,7 @@ def compare(
         arch: As for `predict`, or several of them; a pair of a name and a function that builds a module is one, too.
             The default initialization of a module is the same for every seed, that of what can be built again is not.
         data: A folder of class folders, a tar of it, a text, `torchvision:NAME?root=DIR`, or `datasets:NAME_OR_PATH`.
-        init: The initializers to compare.
+        init: The initializers to compare, each with its modifiers, if it has any: `"he|lowrank:8"`.
         out: A folder for results, curves and finished runs; a second call with the same settings goes on there.
         overrides: As for `predict`.
         example_input: As for `predict`.

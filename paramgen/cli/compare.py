@@ -24,7 +24,11 @@ Data = Annotated[
 ]
 Init = Annotated[
     list[str] | None,
-    typer.Option("--init", metavar="SPEC", help="An initializer, as for predict; without any, hypernet and library."),
+    typer.Option(
+        "--init",
+        metavar="SPEC",
+        help="An initializer, as for predict, with its modifiers, 'he|lowrank:8'; without any, hypernet and library.",
+    ),
 ]
 Out = Annotated[
     Path | None, typer.Option("--out", "-o", help="The folder of results. Without it, compare-ARCHITECTURE.")
@@ -100,6 +104,7 @@ def compare(
 
     [dim]paramgen compare --arch my_model.py:build --data photos --init hypernet --init library --steps 200
     paramgen compare --arch timm:resnet18 --data photos --example-input 2x3x64x64 --seeds 5
+    paramgen compare --arch vit_b16 --data photos --init he --init 'he|lowrank:0.1' --init 'he|scale:0.1'
     paramgen compare --arch gpt2 --set n_layer=2 --data notes.txt --init library --init hypernet[/dim]
     """
     from paramgen.cli.output import Reporter

@@ -8,7 +8,9 @@ from paramgen.cli.options import ExampleInput, Json, Overrides, parsed_example, 
 
 
 def list_(
-    what: Annotated[str, typer.Argument(help="architectures, hypernets, initializers or sources.")] = "architectures",
+    what: Annotated[
+        str, typer.Argument(help="architectures, hypernets, initializers, modifiers or sources.")
+    ] = "architectures",
     source: Annotated[str | None, typer.Argument(help="With architectures: all names of one source.")] = None,
     pattern: Annotated[str | None, typer.Argument(help="Of these, the names that it fits: '*convnext*'.")] = None,
     *,
@@ -25,6 +27,7 @@ def list_(
     [dim]paramgen list architectures
     paramgen list architectures timm '*convnext*'
     paramgen list initializers --for timm:resnet18
+    paramgen list modifiers
     paramgen list hypernets[/dim]
     """
     from paramgen import api
@@ -47,8 +50,8 @@ def list_(
             )
         reporter.names(what, {name: each.to_json() if as_json else str(each) for name, each in found.items()})
         return
-    facts = api.names(what, source, pattern, facts=as_json or what == "initializers")
-    if what == "initializers" and not as_json:
+    facts = api.names(what, source, pattern, facts=as_json or what in ("initializers", "modifiers"))
+    if what in ("initializers", "modifiers") and not as_json:
         reporter.grouped(what, facts)
     else:
         reporter.names(what, facts)

@@ -53,6 +53,15 @@ Prompt = Annotated[
         help="What the network is to do, for --init diffusion. Repeated: other words for the same.",
     ),
 ]
+Then = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--then",
+        metavar="MODIFIER",
+        help="Change the weights that --init makes: lowrank:8, blocks, scale:0.1, ...: paramgen list modifiers. "
+        "Repeatable, in this order; --init 'he|lowrank:8' says the same.",
+    ),
+]
 Dtype = Annotated[
     str | None, typer.Option("--dtype", metavar="DTYPE", help="float32, bfloat16, float16; else the library's own.")
 ]

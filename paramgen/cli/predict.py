@@ -20,6 +20,7 @@ from paramgen.cli.options import (
     PushTo,
     Quiet,
     Strict,
+    Then,
     Tokenizer,
     TraceTimeout,
     folder_name,
@@ -40,6 +41,7 @@ def predict(
     out: Out = None,
     init: Init = "auto",
     prompt: Prompt = None,
+    then: Then = None,
     overrides: Overrides = None,
     seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same bytes.")] = 0,
     dtype: Dtype = None,
@@ -65,6 +67,7 @@ def predict(
 
     [dim]paramgen predict --arch gpt2 --out weights
     paramgen predict --arch timm:resnet18 --set num_classes=37 --init library
+    paramgen predict --arch vit_b16 --init he --then lowrank:0.1 --then scale:0.5
     paramgen predict --arch my_model.py:build --example-input 2x3x32x32
     paramgen predict --arch llama-1b --dtype bfloat16 --dry-run
     paramgen predict --arch vit_b16 --push me/vit-weights
@@ -76,7 +79,8 @@ def predict(
     with reporter.progress("Building and tracing") as progress:
         from paramgen import api
 
-        options: "PredictOptions" = {"init": init, "prompt": prompt or None, "seed": seed, "dtype": dtype}
+        options: "PredictOptions" = {"init": init, "prompt": prompt or None, "then": then or (), "seed": seed}
+        options |= {"dtype": dtype}
         options |= {"overrides": parsed_overrides(overrides), "example_input": parsed_example(example_input)}
         options |= {"tokenizer": tokenizer, "endpoint": endpoint, "strict": strict, "trace_timeout": trace_timeout}
         how: "PushOptions" = {"push": push, "public": public, "revision": revision, "pr": pr, "message": message}

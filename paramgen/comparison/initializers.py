@@ -7,6 +7,7 @@ from paramgen.comparison.models import ModelUnderTest
 from paramgen.errors import OptionError
 from paramgen.initializers import Control, Initializer, initializer_of
 from paramgen.initializers.library import LIBRARY
+from paramgen.initializers.modified import Modified
 from paramgen.prediction import Prediction, hindrance_of
 
 Initializers = Mapping[str, Initializer]
@@ -76,7 +77,7 @@ def identity_of(initializer: Initializer, models: Sequence[ModelUnderTest]) -> d
     chosen = {
         name: each.describe()
         for name, each in resolved.items()
-        if each.choice is not None or isinstance(each.initializer, Control)
+        if each.choice is not None or isinstance(each.initializer, (Control, Modified))
     }
     own = initializer.describe() if len(chosen) < len(resolved) else {}
     return {**own, **({"for": chosen} if chosen else {})}

@@ -11,7 +11,9 @@ from paramgen.comparison.outcome import Comparison, Environment
 from paramgen.comparison.results import ArchitectureResult
 from paramgen.comparison.table import header, rows
 from paramgen.initializers import initializers
+from paramgen.modifiers import modifiers
 from paramgen.registry import Spec
+from paramgen.registry.chains import split_chain
 
 _PLAIN = {
     "library": "What the network's own code, or the library it comes from, begins with: random numbers.",
@@ -59,9 +61,19 @@ def _section(architecture: ArchitectureResult, data: str) -> str:
 
 def _initializer(init: str) -> str:
     """Return an initializer's name and what it is, in its own words where there are no plainer ones."""
-    kind = Spec.parse(init.partition("?")[0]).kind
-    said = _PLAIN.get(kind) or (initializers.get(kind).__doc__ or "").strip().partition("\n\n")[0]
-    return f"<dt>{escape(init)}</dt><dd>{escape(' '.join(said.split()))}</dd>"
+    first, then = split_chain(init)
+    kind = _kind(first)
+    said = [_PLAIN.get(kind) or _first_paragraph(initializers.get(kind))]
+    said += [f"Then: {_first_paragraph(modifiers.get(_kind(modifier)))}" for modifier in then]
+    return f"<dt>{escape(init)}</dt><dd>{escape(' '.join(said))}</dd>"
+
+
+def _kind(spec: str) -> str:
+    return Spec.parse(spec.partition("?")[0]).kind
+
+
+def _first_paragraph(kind: type) -> str:
+    return " ".join((kind.__doc__ or "").strip().partition("\n\n")[0].split())
 
 
 def _items(lines: Iterable[str]) -> str:

@@ -23,6 +23,7 @@ from paramgen.comparison.runs import Store
 from paramgen.comparison.statistics import area, difference, reached, sign
 from paramgen.comparison.training import Job
 from paramgen.initializers.library import LIBRARY
+from paramgen.registry.chains import split_chain
 
 LEARNED: Final = ("hypernet", "diffusion", "auto")
 """Kinds of initializers that a trained model stands behind; every other is simple."""
@@ -58,7 +59,7 @@ def initialization_result(init: str, runs: Runs, protocol: Protocol, task: TaskS
     tried = [each for each, records in by_lr.items() if records]
     return InitializationResult(
         init=init,
-        simple=init.partition(":")[0].partition("?")[0] not in LEARNED,
+        simple=split_chain(init)[0].partition(":")[0].partition("?")[0] not in LEARNED,
         by_lr={f"{each:g}": _spread(validation_figures(records, task)) for each, records in by_lr.items()},
         failed=sum(record.status == "failed" for record in runs.values()),
         reasons=tuple(sorted({str(record.reason) for record in runs.values() if record.status == "failed"})),

@@ -47,6 +47,7 @@ KEYWORDS: Final = {
     "set": "overrides",
     "steps": "steps",
     "test-examples": "test_examples",
+    "then": "then",
     "tokenizer": "tokenizer",
     "trace-timeout": "trace_timeout",
     "train-examples": "train_examples",
@@ -68,7 +69,7 @@ _MARKS: Final = ",.;:)"
 _PROSE: Final = re.compile(r"[a-z]+")  # `--data has`: the option is spoken of
 _JOINTS: Final = frozenset(("and", "if", "or", "to", "with"))  # even after a colon
 _TUPLE: Final = re.compile(r"[\d.e+-]+(?:,[\d.e+-]+)+")
-_TEXTS: Final = frozenset(("arch", "data", "example-input", "init", "out", "prompt", "push", "tokenizer"))
+_TEXTS: Final = frozenset(("arch", "data", "example-input", "init", "out", "prompt", "push", "then", "tokenizer"))
 
 
 def in_python(message: str) -> str:

@@ -18,6 +18,7 @@ from paramgen.errors import OptionError, UnknownNameError, one_line
 from paramgen.graphs.analysis.model_family import ModelFamily
 from paramgen.graphs.schema import Graph
 from paramgen.registry import Registry, Spec
+from paramgen.registry.chains import THEN, join_chain, split_chain
 from paramgen.registry.synonyms import known_init
 
 SHIPPED, TEXT = "vision", "text"
@@ -270,6 +271,13 @@ class Control(Composed):
         return {"of": self.of(self.init)}
 
 
+def idle_reason(initializer: Initializer, architecture: Architecture, graph: Graph) -> str:
+    """Return why an initializer that was requested by name leaves a network with its default initialization."""
+    if not graph.ordered:
+        return f"a graph by {graph.traced_by} has no order of execution"
+    return initializer.hindrance(architecture, graph) or "it has no rule for any part of it"
+
+
 initializers: Registry[Initializer] = Registry("initializer", "paramgen.initializers")
 
 
@@ -277,7 +285,7 @@ def initializer_of(spec: str) -> Initializer:
     """Return the initializer that `kind`, `kind:argument` or `kind:argument?option=value&option=value` names.
 
     The argument is the value of the first field, the options are those of the other fields. After `matched:` and
-    `shuffled:` comes another initializer, with its own argument and options.
+    `shuffled:` comes another initializer, with its own argument and options. Behind a `|` come modifiers: `he|scale:2`.
 
     >>> initializer_of("he?mode=fan_out")
     He(mode='fan_out', distribution='normal')
@@ -288,6 +296,10 @@ def initializer_of(spec: str) -> Initializer:
 
     """
     spec = known_init(spec)
+    if THEN in spec and split_chain(spec)[1]:
+        from paramgen.initializers.modified import modified  # which is an initializer itself
+
+        return modified(spec)
     head, colon, other = spec.partition(":")
     if colon and head in initializers.names() and issubclass(control := initializers.get(head), Control):
         return control(init=other)
@@ -305,13 +317,19 @@ def initializer_of(spec: str) -> Initializer:
     return kind(**given)
 
 
-def with_prompts(init: str, prompts: str | Sequence[str]) -> str:
-    """Return the spec of an initializer with a prompt added; `auto` becomes `diffusion`.
+def complete_spec(init: str, *, prompt: str | Sequence[str] | None = None, then: Sequence[str] = ()) -> str:
+    """Return the spec of an initializer with a prompt and modifiers added; with a prompt, `auto` becomes `diffusion`.
 
     Raises:
-        OptionError: The initializer takes no prompt, or has one already.
+        OptionError: The initializer takes no prompt, or has one already; or a modifier is no text.
 
     """
+    init = init if prompt is None else _with_prompts(init, prompt)
+    return join_chain(init, (then,) if isinstance(then, str) else then)
+
+
+def _with_prompts(chain: str, prompts: str | Sequence[str]) -> str:
+    init, then = split_chain(chain)
     name, given = split_spec("diffusion" if init == "auto" else init)
     kind = Spec.parse(name).kind
     if "prompt" not in [field.name for field in fields(initializers.get(kind))]:  # type: ignore[arg-type]
@@ -320,4 +338,5 @@ def with_prompts(init: str, prompts: str | Sequence[str]) -> str:
         raise OptionError("There are prompts in --init and in --prompt. Leave one of them out.")
     words = prompts if isinstance(prompts, str) else prompts[0] if len(prompts) == 1 else list(prompts)
     value = json.dumps(words, ensure_ascii=False).replace("&", "\\u0026")  # an & would begin the next option
-    return f"{'diffusion' if init == 'auto' else init}{'&' if given else '?'}prompt={value}"
+    init = f"{'diffusion' if init == 'auto' else init}{'&' if given else '?'}prompt={value}"
+    return join_chain(init, then)

@@ -1,4 +1,4 @@
-"""The initializers that can be typed, what is known of each, and which of them apply to a network."""
+"""The initializers and modifiers that can be typed, what is known of each, and which of them apply to a network."""
 
 import inspect
 import re
@@ -12,6 +12,7 @@ from paramgen.errors import ParamgenError
 from paramgen.graphs.schema import Graph
 from paramgen.initializers import GROUPS, Initializer, initializer_of, initializers
 from paramgen.initializers.library import DEFAULTS
+from paramgen.modifiers import Modifier, modifiers
 from paramgen.prediction import describe, prediction_of
 
 _PAPER = re.compile(r"\(([^()]*(?:19|20)\d\d[^()]*)\)")
@@ -20,9 +21,9 @@ _PAPER = re.compile(r"\(([^()]*(?:19|20)\d\d[^()]*)\)")
 @final
 @dataclass(frozen=True, kw_only=True)
 class InitializerFacts:
-    """What is known of one initializer without a network."""
+    """What is known of one initializer, or of a modifier, without a network."""
 
-    group: str  # one of `GROUPS`
+    group: str  # one of `GROUPS`, or `modifiers`
     sentence: str
     paper: str  # authors, year and number; empty where there is none
     applies_to: str
@@ -46,7 +47,12 @@ def initializer_facts() -> dict[str, InitializerFacts]:
     return dict(sorted(found.items(), key=lambda item: (order.get(item[1].group, len(GROUPS)), item[0])))
 
 
-def _facts(kind: type[Initializer]) -> InitializerFacts:
+def modifier_facts() -> dict[str, InitializerFacts]:
+    """Return what is known of every modifier, by its name."""
+    return {name: _facts(modifiers.get(name)) for name in modifiers.names()}
+
+
+def _facts(kind: type[Initializer] | type[Modifier]) -> InitializerFacts:
     """Read it off the class and the first sentence of its module, which names the paper."""
     module = inspect.getdoc(sys.modules[kind.__module__]) or ""
     first, *others = module.split("\n\n")
@@ -56,13 +62,11 @@ def _facts(kind: type[Initializer]) -> InitializerFacts:
     if named and number and number.group() not in named:
         named = f"{named}, {number.group()}"
     sentence = (kind.__doc__ or "").strip().partition("\n")[0]
-    return InitializerFacts(
-        group=kind.group if kind.group in GROUPS else GROUPS[-1],
-        sentence=sentence,
-        paper=" ".join(named.split()),
-        applies_to=kind.applies_to,
-        runs_network=kind.runs_network,
-    )
+    known = {"sentence": sentence, "paper": " ".join(named.split()), "applies_to": kind.applies_to}
+    if issubclass(kind, Modifier):
+        return InitializerFacts(group="modifiers", runs_network=False, **known)
+    group = kind.group if kind.group in GROUPS else GROUPS[-1]
+    return InitializerFacts(group=group, runs_network=kind.runs_network, **known)
 
 
 @final

@@ -1,4 +1,4 @@
-"""The names that can be typed: architectures, initializers, sources, and the hypernets that come with paramgen."""
+"""The names that can be typed: architectures, initializers, modifiers, sources, and the hypernets that come along."""
 
 import fnmatch
 import re
@@ -10,7 +10,7 @@ from typing import Any
 from paramgen.errors import OptionError, UnknownNameError
 from paramgen.storage.pretrained import pretrained_folder
 
-_KINDS = ("architectures", "hypernets", "initializers", "sources")
+_KINDS = ("architectures", "hypernets", "initializers", "modifiers", "sources")
 
 
 def names_of(what: str, source: str | None, pattern: str | None = None) -> dict[str, str]:
@@ -25,6 +25,10 @@ def names_of(what: str, source: str | None, pattern: str | None = None) -> dict[
         from paramgen.output.initializers import initializer_facts
 
         return {name: each.sentence for name, each in initializer_facts().items()}
+    if what == "modifiers":
+        from paramgen.output.initializers import modifier_facts
+
+        return {name: each.sentence for name, each in modifier_facts().items()}
     from paramgen.architectures import sources
 
     if what == "sources":
@@ -51,13 +55,17 @@ def _fitting(source: str, names: Sequence[str], pattern: str | None) -> Sequence
 
 
 def listed(what: str, source: str | None, pattern: str | None = None, *, facts: bool) -> Mapping[str, Any]:
-    """Return names with a line about each; of hypernets and initializers, if requested, with facts by name."""
+    """Return names with a line about each; of all but architectures and sources, if requested, with facts."""
     if facts and source is None and what == "hypernets":
         return hypernets()
     if facts and source is None and what == "initializers":
         from paramgen.output.initializers import initializer_facts
 
         return {name: each.to_json() for name, each in initializer_facts().items()}
+    if facts and source is None and what == "modifiers":
+        from paramgen.output.initializers import modifier_facts
+
+        return {name: each.to_json() for name, each in modifier_facts().items()}
     return names_of(what, source, pattern)
 
 

@@ -24,7 +24,7 @@ from paramgen.graphs.cache import cached_graph
 from paramgen.graphs.graph_json import MAX_GRAPH_BYTES, graph_from_json
 from paramgen.graphs.schema import Graph
 from paramgen.graphs.tracing.fallbacks import STRICT, Tracing
-from paramgen.initializers import UNREAD, Choice, Initializer, ResolvedInitializer, initializer_of
+from paramgen.initializers import UNREAD, Choice, Initializer, ResolvedInitializer, idle_reason, initializer_of
 from paramgen.initializers.auto import AUTO
 from paramgen.initializers.library import DEFAULTS, KEPT, LIBRARY, PLAIN
 from paramgen.modelcard.markdown import shell
@@ -320,12 +320,9 @@ def prediction_of(
 
 def hindrance_of(initializer: Initializer, prediction: Prediction) -> str:
     """Say why an initializer leaves a network with its default initialization."""
-    graph = prediction.graph
     if prediction.choice is not None:
         return prediction.choice.reason
-    if not graph.ordered:
-        return f"a graph by {graph.traced_by} has no order of execution"
-    return initializer.hindrance(prediction.architecture, graph) or "it has no rule for any part of it"
+    return idle_reason(initializer, prediction.architecture, prediction.graph)
 
 
 def _comparison(prediction: Prediction) -> str:

@@ -11,6 +11,7 @@ class PredictOptions(TypedDict, total=False):
 
     init: str
     prompt: str | Sequence[str] | None
+    then: Sequence[str]
     seed: int
     dtype: str | torch.dtype | None
     overrides: Mapping[str, Any] | None

@@ -5,6 +5,8 @@ Records hold the name on the left of the dtypes' table and on the right of the i
 
 from typing import Any, Final
 
+from paramgen.registry.chains import join_chain, split_chain
+
 DTYPE_SYNONYMS: Final = {
     "float32": ("float", "fp32", "f32", "single"),
     "bfloat16": ("bf16",),
@@ -38,7 +40,10 @@ def known_dtype(given: Any) -> Any:
 
 
 def known_init(given: str) -> str:
-    """Return an initializer under its own name: `kaiming?mode=fan_out` is `he?mode=fan_out`."""
+    """Return an initializer under its own name: `kaiming?mode=fan_out|scale:2` is `he?mode=fan_out|scale:2`."""
+    first, then = split_chain(given)
+    if then:
+        return join_chain(known_init(first), then)
     head, colon, other = given.partition(":")
     if colon and head in CONTROLS:
         return f"{head}:{known_init(other)}"

@@ -9,7 +9,10 @@ from paramgen.errors import ArchitectureError, OptionError, ParamgenError, one_l
 from paramgen.graphs.graph_json import graph_from_data
 from paramgen.graphs.schema import Graph
 from paramgen.initializers.auto import MAX_RUN
+from paramgen.initializers.modified import Modified
+from paramgen.modifiers.lowrank import LOWRANK
 from paramgen.prediction import Prediction, describe
+from paramgen.registry.chains import split_chain
 from paramgen.serving.memory import peak_memory
 
 MAX_SIDE: Final = 8192
@@ -100,15 +103,19 @@ def peak_within(prediction: Prediction, limits: Limits) -> int:
     from paramgen.initializers.diffusion import DiffusionInitializer  # which imports the Hub's libraries
 
     manifest = prediction.architecture.manifest
-    init = prediction.resolved_init.partition("?")[0]
+    first, then = split_chain(prediction.resolved_init)
+    init = first.partition("?")[0]
+    factored = init in _FACTORED or any(modifier.startswith(LOWRANK) for modifier in then)
     if prediction.initializer.runs_network and manifest.elements > MAX_RUN:
         raise OptionError(f"{init!r} runs the network, of {manifest.elements:,} elements; at most {MAX_RUN:,} are run.")
-    if isinstance(prediction.initializer, DiffusionInitializer) and prediction.initializer.steps > MAX_DENOISING:
-        raise OptionError(f"{prediction.initializer.steps} steps of denoising; at most {MAX_DENOISING} are served.")
+    filling = prediction.initializer
+    inner = filling.inner if isinstance(filling, Modified) else filling
+    if isinstance(inner, DiffusionInitializer) and inner.steps > MAX_DENOISING:
+        raise OptionError(f"{inner.steps} steps of denoising; at most {MAX_DENOISING} are served.")
     for slot in manifest.filled:
         side = min(slot.shape[0], slot.elements // slot.shape[0]) if slot.shape and slot.shape[0] else 0
         drawn = slot.program is not None and any(step.operator.startswith("linalg") for step in slot.program.steps)
-        if side > MAX_SIDE and (drawn or init in _FACTORED):
+        if side > MAX_SIDE and (drawn or factored):
             raise OptionError(
                 f"{slot.name!r} is a matrix whose shorter side is {side:,}; {init!r} is served up to {MAX_SIDE:,}."
             )

@@ -8,11 +8,14 @@ from typing import Any, Final
 from paramgen.architectures import is_config_folder
 from paramgen.architectures.overrides import split_spec
 from paramgen.errors import OptionError, one_line
+from paramgen.registry.chains import split_chain
 
 SOURCES: Final = ("diffusers", "timm", "torchvision", "transformers")
 INITIALIZERS: Final = tuple(
     "auto diffusion he hypernet idinit library lir lsuv mimetic mup orthogonal scaled statistics xavier".split()
 )
+MODIFIERS: Final = ("blocks", "lowrank", "scale", "shift")
+MAX_MODIFIERS: Final = 8
 MAX_OPTIONS: Final = 64
 MAX_NUMBER: Final = 10**6
 MAX_SERVED_LABELS: Final = 10**5  # they become a table of names before any limit on a network's size applies
@@ -84,9 +87,21 @@ def checked_init(init: str, hypernets: Collection[str]) -> str:
     """Return the initializer's spec, if it reads nothing but what comes with paramgen or what the operator allows.
 
     Raises:
-        OptionError: It is not served.
+        OptionError: It is not served, or has too many modifiers.
 
     """
+    first, then = split_chain(init)
+    if len(then) > MAX_MODIFIERS:
+        raise OptionError(f"{len(then)} modifiers are named; at most {MAX_MODIFIERS} are served.")
+    for modifier in then:
+        kind = modifier.partition("?")[0].partition(":")[0]
+        if kind not in MODIFIERS:
+            raise OptionError(f"The modifier {one_line(kind)!r} is not served. Served: {', '.join(MODIFIERS)}")
+    _check_first(first, hypernets)
+    return init
+
+
+def _check_first(init: str, hypernets: Collection[str]) -> None:
     kind, colon, argument = init.partition("?")[0].partition(":")
     if kind not in INITIALIZERS:
         raise OptionError(f"The initializer {one_line(kind)!r} is not served. Served: {', '.join(INITIALIZERS)}")
@@ -95,4 +110,3 @@ def checked_init(init: str, hypernets: Collection[str]) -> str:
         raise OptionError(f"The initializer {one_line(init)!r} is not served. Served: {served}")
     if reaching := {option for option in split_spec(init)[1] if option in _READING or option.startswith("_")}:
         raise OptionError(f"The option {min(reaching)!r} of {kind!r} is not served.")
-    return init

@@ -19,6 +19,7 @@ from paramgen.initializers import initializer_of
 from paramgen.output.planning import FolderPlan, plan_folder
 from paramgen.output.write import write_prediction
 from paramgen.prediction import DTYPES, Prediction, Requested, prediction_of
+from paramgen.registry.chains import split_chain
 from paramgen.registry.repository_names import is_repository
 from paramgen.serving.admission import Limits, graph_within, network_within, peak_within
 from paramgen.serving.allowlist import TOKEN, checked_arch, checked_init
@@ -104,7 +105,7 @@ def _prediction(inputs: dict[str, Any], given: dict[str, Any]) -> Prediction:
         raise OptionError(f"Unknown dtype {_shown(dtype)}. Known: {', '.join(DTYPES)}")
     if not isinstance(init, str) or len(init) > MAX_REQUEST_TEXT:
         raise OptionError(f"The initializer is {_shown(init)}; it must be a name, as in he or auto.")
-    if init.partition("?")[0] == "diffusion":
+    if split_chain(init)[0].partition("?")[0] == "diffusion":
         raise OptionError("Weights from a prompt are not served here. Type: paramgen predict --prompt WORDS")
     from paramgen.hypernets.storage import shipped_hypernets  # which loads the Hub's library
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from paramgen.initializers.library import KEPT, LIBRARY, PLAIN
 from paramgen.prediction import Prediction
+from paramgen.registry.chains import split_chain
 from paramgen.slots.init_program import InitProgram, registers_of
 from paramgen.slots.manifest import Slot
 from paramgen.slots.torch_internals import storage_key
@@ -20,6 +21,7 @@ BASE: Final = 128 * 2**20  # what any prediction may take besides its tensors
 # rounded up. Other initializers are counted with OTHERS.
 COPIES: Final = {"he": 3, "xavier": 3, "hypernet": 3, "idinit": 7, "lir": 7, "lsuv": 8, "orthogonal": 8}
 OTHERS: Final = 8
+CHANGED: Final = 16  # with modifiers, which compute in double precision
 DECODED: Final = 512 * 2**20  # of a hypernet: one batch, and what decoders make meanwhile
 _CGROUP: Final = Path("/sys/fs/cgroup")
 
@@ -64,8 +66,10 @@ def peak_memory(prediction: Prediction) -> int:
     the slot before it, as made and as written. Where the initializer runs the network, it holds all slots.
     """
     filled = prediction.architecture.manifest.filled
-    init = prediction.resolved_init.partition("?")[0].partition(":")[0]
-    made = max((_peak_of(prediction, slot, init) for slot in filled), default=0)
+    first, then = split_chain(prediction.resolved_init)
+    init = first.partition("?")[0].partition(":")[0]
+    copies = max(COPIES.get(init, OTHERS), CHANGED if then else 0)
+    made = max((_peak_of(prediction, slot, copies) for slot in filled), default=0)
     written = sorted((_bytes(slot, slot.dtype) + _converted(prediction, slot) for slot in filled), reverse=True)
     converted = max((_converted(prediction, slot) for slot in filled), default=0)
     whole = sum(_bytes(slot, slot.dtype) for slot in filled) if prediction.initializer.runs_network else 0
@@ -73,12 +77,12 @@ def peak_memory(prediction: Prediction) -> int:
     return BASE + made + converted + sum(written[1:2]) + 2 * whole + decoded
 
 
-def _peak_of(prediction: Prediction, slot: Slot, init: str) -> int:
+def _peak_of(prediction: Prediction, slot: Slot, copies: int) -> int:
     rule = prediction.rules[slot.name]
     if rule in (LIBRARY, KEPT, PLAIN):
         return _bytes(slot, slot.dtype) if slot.program is None else program_memory(slot.program)
     wide = max(slot.dtype.itemsize, torch.float32.itemsize)  # the dtype in which it is computed
-    return COPIES.get(init, OTHERS) * slot.elements * wide
+    return copies * slot.elements * wide
 
 
 def _bytes(slot: Slot, dtype: torch.dtype) -> int:

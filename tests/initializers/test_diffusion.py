@@ -10,7 +10,7 @@ from paramgen.architectures import Architecture, resolve
 from paramgen.errors import ArchitectureError, OptionError, ParamgenError
 from paramgen.graphs.schema import Graph
 from paramgen.graphs.tracing.fallbacks import graph_of
-from paramgen.initializers import initializer_of, with_prompts
+from paramgen.initializers import complete_spec, initializer_of
 from tests.conftest import Command
 from tests.support.diffusion import states_equal
 
@@ -24,7 +24,7 @@ def own(pipeline_folder: Path) -> tuple[Architecture, Graph]:
 def drawn(
     folder: Path, prompt: str | list[str] = "sepia", seed: int = 0, more: str = "", *, own: tuple[Architecture, Graph]
 ) -> dict[str, torch.Tensor]:
-    initializer = initializer_of(with_prompts(f"diffusion:{folder}{more}", prompt))
+    initializer = initializer_of(complete_spec(f"diffusion:{folder}{more}", prompt=prompt))
     return dict(initializer.tensors(*own, seed=seed))
 
 
@@ -120,7 +120,7 @@ def test_the_command_refuses_in_one_line(pipeline_folder: Path, tmp_path: Path, 
 
 
 def test_prompts_become_part_of_the_start_by_name() -> None:
-    assert with_prompts("auto", "a & b?") == 'diffusion?prompt="a \\u0026 b?"'
-    assert with_prompts("diffusion:x?steps=2", ["1", "true"]) == 'diffusion:x?steps=2&prompt=["1", "true"]'
+    assert complete_spec("auto", prompt="a & b?") == 'diffusion?prompt="a \\u0026 b?"'
+    assert complete_spec("diffusion:x?steps=2", prompt=["1", "true"]) == 'diffusion:x?steps=2&prompt=["1", "true"]'
     with pytest.raises(OptionError, match="Leave one of them out"):
-        with_prompts("diffusion?prompt=a", "b")
+        complete_spec("diffusion?prompt=a", prompt="b")

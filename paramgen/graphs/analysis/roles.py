@@ -107,6 +107,12 @@ class LinearMap:
             weights = weights.transpose(1, 2)
         return weights.reshape(slot.shape).to(slot.dtype)
 
+    def matrices(self, tensor: Tensor) -> Float[Tensor, "groups out in *kernel"]:
+        """Bring a slot's tensor into matrices of `groups`, `out`, `fan` and `kernel`; the inverse of `stored`."""
+        if self.in_out or self.kind == "transposed_conv":
+            return tensor.reshape(self.groups, self.fan, self.out, *self.kernel).transpose(1, 2)
+        return tensor.reshape(self.groups, self.out, self.fan, *self.kernel)
+
 
 def linear_maps_of(graph: Graph, manifest: Manifest) -> dict[str, LinearMap]:
     """Return the weights that are linear maps, by slot, in forward order; of a weight used twice, its first use.

@@ -1,0 +1,102 @@
+"""Modifiers: changes of the weights that any initializer makes, such as low rank, behind one abstract class.
+
+A modifier changes the weights of linear layers and convolutions, one after the other. Biases, norms, tables and what a
+library fills with constants, such as zero convolutions, stay as they are.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from paramgen.architectures import Architecture
+from paramgen.architectures.overrides import split_spec
+from paramgen.errors import OptionError, UnknownNameError
+from paramgen.graphs.analysis.roles import LinearMap, linear_maps_of
+from paramgen.graphs.schema import Graph
+from paramgen.registry import Registry, Spec
+from paramgen.slots.init_program import one_thread, slot_generator
+from paramgen.slots.manifest import Slot
+
+Weights = Float[Tensor, "groups out in *kernel"]
+
+
+class Modifier(ABC):
+    """What changes weights that an initializer made: a frozen dataclass whose fields are its options."""
+
+    __slots__ = ()
+
+    structure: ClassVar[str] = ""  # what it gives weights, in a few words, where that is more than other values
+    applies_to: ClassVar[str] = "weights of linear layers and convolutions"
+
+    @abstractmethod
+    def changes(self, linear_map: LinearMap) -> bool:
+        """Whether it changes a weight of this shape and position."""
+
+    @abstractmethod
+    def change(self, linear_map: LinearMap, weights: Weights, generator: torch.Generator) -> Weights:
+        """Return the changed matrices of one weight, which are not all zero; `weights` stay as they are."""
+
+    def undoes(self, structure: str) -> bool:
+        """Whether the structure that an earlier modifier made is not there any more behind this one."""
+        return structure != self.structure
+
+    def hindrance(self) -> str:
+        """Return why it changes no weight of a network, where that is so, and what to type."""
+        return "it has no linear layer or convolution"
+
+    def targets(self, architecture: Architecture, graph: Graph) -> Mapping[str, LinearMap]:
+        """Return the weights that it changes, by slot."""
+        found = linear_maps_of(graph, architecture.manifest)
+        return {name: linear_map for name, linear_map in found.items() if self.changes(linear_map)}
+
+    @torch.no_grad()
+    def changed(self, slot: Slot, linear_map: LinearMap, tensor: Tensor, *, seed: int, stream: str) -> Tensor:
+        """Return the changed tensor of one slot; zeros stay zeros.
+
+        The same tensor, seed and stream give the same bytes on any number of threads.
+        """
+        if not bool(tensor.any()):
+            return tensor
+        with one_thread():
+            weights = linear_map.matrices(tensor).float().contiguous()
+            changed = self.change(linear_map, weights, slot_generator(seed, slot.name, stream=stream))
+            return linear_map.stored(changed, slot)
+
+
+modifiers: Registry[Modifier] = Registry("modifier", "paramgen.modifiers")
+
+
+def is_number(value: object) -> bool:
+    """Whether an option's value is a number, which a truth value is not."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def modifier_of(spec: str) -> Modifier:
+    """Return the modifier that `kind`, `kind:argument` or `kind:argument?option=value&option=value` names.
+
+    >>> modifier_of("lowrank?rank=8")
+    LowRank(rank=8, norm='frobenius', draw=False)
+
+    Raises:
+        UnknownNameError: There is no such modifier, or it has no such option.
+        OptionError: An option's value is not allowed.
+
+    """
+    name, _, options = spec.partition("?")
+    parsed = Spec.parse(name)
+    kind = modifiers.get(parsed.kind)
+    known = [field.name for field in fields(kind)]  # type: ignore[arg-type]  # registered are dataclasses
+    if parsed.argument:
+        if not known:
+            raise OptionError(f"The modifier {parsed.kind!r} takes no argument. Type: --then {parsed.kind}")
+        options = f"{known[0]}={parsed.argument}" + (f"&{options}" if options else "")
+    given = split_spec(f"?{options}")[1]
+    for option in given:
+        if option not in known:
+            raise UnknownNameError.of(f"option of the modifier {parsed.kind!r}", option, known)
+    return kind(**given)
