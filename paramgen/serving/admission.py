@@ -18,7 +18,7 @@ from paramgen.serving.memory import peak_memory
 MAX_SIDE: Final = 8192
 MAX_ATTRIBUTES: Final = 64  # of one node: those that are traced have up to ten
 MAX_DENOISING: Final = 50  # steps
-_FACTORED: Final = ("orthogonal", "lsuv", "mimetic", "idinit")
+_FACTORED: Final = ("orthogonal", "lsuv", "mimetic", "idinit", "cai", "eoc", "impulse")
 _SYSTEM: Final = (MemoryError, OSError)
 
 

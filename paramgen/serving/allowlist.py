@@ -12,7 +12,10 @@ from paramgen.registry.chains import split_chain
 
 SOURCES: Final = ("diffusers", "timm", "torchvision", "transformers")
 INITIALIZERS: Final = tuple(
-    "auto diffusion he hypernet idinit library lir lsuv mimetic mup orthogonal scaled statistics xavier".split()
+    (
+        "arithmetic auto cai diffusion eoc he hypernet ibp idinit impulse library lir lsuv maxout mimetic mup natural "
+        "optimistic orthogonal poincare rezero s4d scaled statistics topology xavier"
+    ).split()
 )
 MODIFIERS: Final = ("blocks", "lowrank", "scale", "shift")
 MAX_MODIFIERS: Final = 8
@@ -24,8 +27,8 @@ TOKEN: Final = re.compile(r"[\w.-]{1,300}", re.ASCII)  # of the Hub
 _NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]{0,199}", re.ASCII)
 _LABELS: Final = ("num_labels",)
 _KEY: Final = re.compile(r"[A-Za-z][\w.]*", re.ASCII)
-# Options by which an initializer reads files or large inputs, or names another one.
-_READING: Final = frozenset({"base", "batch", "data", "pairs", "path", "tokenizer"})
+# Options by which an initializer reads files or large inputs, names another one, or searches by a pattern.
+_READING: Final = frozenset({"add", "base", "batch", "data", "init", "multiply", "pairs", "path", "tokenizer"})
 _WORD: Final = re.compile(r"[\w.+-]{0,100}", re.ASCII)
 # Options by which a library would read files, or download weights or even code.
 _REACHING: Final = re.compile(

@@ -28,7 +28,7 @@ from serve.settings import Settings
 Graphs = Callable[..., dict[str, Any]]
 
 
-OTHERS = ("lsuv", "auto", "diffusion", "hypernet", "mimetic")
+OTHERS = tuple("arithmetic auto diffusion hypernet impulse lsuv maxout mimetic natural poincare rezero s4d".split())
 """What runs the network, chooses, makes one network alone, or fills nothing of the one here."""
 
 
@@ -48,6 +48,7 @@ def written(folder: Path, network: Path, **options: Any) -> bytes:
     [
         ("he", "bfloat16"),
         ("hypernet:first_light", None),
+        ("he|lowrank:2|scale:0.5", None),
         *((name, None) for name in INITIALIZERS if name not in OTHERS),
     ],
 )
@@ -58,6 +59,17 @@ def test_the_file_is_the_command_lines(
     assert answer.status_code == 200
     assert answer.content == written(tmp_path / "start", network, init=init, seed=7, dtype=dtype)
     assert answer.headers["content-length"] == str(len(answer.content))
+
+
+def test_modifiers_are_part_of_a_request_and_of_its_etag(running: Any, graphs: Graphs) -> None:
+    graph = graphs()
+    listed = running.predict({"graph": graph, "init": "he", "then": ["lowrank:2", "scale:0.5"]})
+    chain, plain = (running.predict({"graph": graph, "init": init}) for init in ("he|lowrank:2|scale:0.5", "he"))
+    assert listed.status_code == 200 and listed.content == chain.content != plain.content
+    assert listed.headers["etag"] == chain.headers["etag"] != plain.headers["etag"]
+    for then in (["prune"], ["lowrank", "blocks"], ["scale|shift"], "scale", ["scale"] * 9):
+        refused = running.predict({"graph": graph, "init": "he", "then": then})
+        assert refused.status_code == 422 and "\n" not in refused.json()["detail"]
 
 
 @pytest.mark.parametrize("init", ["hypernet", "hypernet:vision", "mimetic"])

@@ -8,7 +8,37 @@ import pytest
 from paramgen.errors import OptionError
 from paramgen.hypernets.storage import shipped_hypernets
 from paramgen.initializers import initializers
-from paramgen.serving.allowlist import INITIALIZERS, checked_init
+from paramgen.modifiers import modifiers
+from paramgen.serving.allowlist import INITIALIZERS, MODIFIERS, checked_init
+
+NOT_SERVED = {
+    "grow": "reads a trained model",
+    "transplant": "reads a trained model and a tokenizer",
+    "weight_selection": "reads a trained model",
+    "unigram": "reads a text or a tokenizer",
+    "virgo": "needs the example's graph, which a graph's JSON does not have",
+    "matched": "takes another initializer, with its own options",
+    "shuffled": "takes another initializer, with its own options",
+}
+"""Why the other initializers are not served."""
+
+
+def test_every_initializer_is_served_or_there_is_a_reason_against_it() -> None:
+    assert {*INITIALIZERS, *NOT_SERVED} == set(initializers.names())
+    assert sorted(INITIALIZERS) == list(INITIALIZERS)
+    for name in NOT_SERVED:
+        with pytest.raises(OptionError, match=f"'{name}' is not served. Served: "):
+            checked_init(name, shipped_hypernets())
+    for name in INITIALIZERS:
+        assert checked_init(name, shipped_hypernets()) == name
+
+
+def test_every_modifier_is_served_behind_what_is_served() -> None:
+    assert list(MODIFIERS) == modifiers.names()
+    assert checked_init("he|lowrank?rank=8|scale:0.5", ())
+    for refused in ("he|prune", "grow:/etc|scale", "he?x=1|lsuv:/etc", "he" + "|scale" * 9, "hypernet:/etc|scale"):
+        with pytest.raises(OptionError):
+            checked_init(refused, shipped_hypernets())
 
 
 @pytest.mark.parametrize("name", INITIALIZERS)
