@@ -1,8 +1,8 @@
 """Filters as smooth as trained ones, drawn from a closed-form covariance (Trockman et al., 2023, arXiv:2210.03651).
 
-That covariances widen with depth, have a centre and a surround, and fit all sizes of kernels is the paper's. The formula
-of `covariance` and the default widths are a reading of it that was not compared with the authors' code: where their exact
-numbers matter, give your own widths.
+That covariances widen with depth, have a centre and a surround, and fit all sizes of kernels is the paper's. The
+formula of `covariance` and the default widths are a reading of it that was not compared with the authors' code: where
+their exact numbers matter, give your own widths.
 """
 
 from collections.abc import Mapping

@@ -102,8 +102,8 @@ class ReZero(Control):
     def _divided(self, architecture: Architecture, graph: Graph) -> dict[str, float]:
         """Return the factors of Fixup's rule 2: L^(-1 / (2m - 2)) for the m - 1 first weights of L branches.
 
-        In the authors' code they are L^(-1/2) in blocks of two convolutions and L^(-1/4) in blocks of three, behind He's
-        std by the fan-out: `rezero:he?mode=fan_out` begins with that.
+        In the authors' code they are L^(-1/2) in blocks of two convolutions and L^(-1/4) in blocks of three, behind
+        He's std by the fan-out: `rezero:he?mode=fan_out` begins with that.
         """
         if self.by != FIXUP:
             return {}

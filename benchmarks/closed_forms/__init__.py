@@ -1,0 +1,1 @@
+"""What closed-form initializations and modifiers promise, measured without training."""
