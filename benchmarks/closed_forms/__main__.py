@@ -42,7 +42,8 @@ def main() -> None:
             figures = EXPERIMENTS[name]()
             print(name, json.dumps(figures))
             found[name] = {"figures": figures, **provenance()}
-    RESULTS.write_text(json.dumps({name: found[name] for name in EXPERIMENTS if name in found}, indent=1) + "\n")
+            kept = {each: found[each] for each in EXPERIMENTS if each in found}
+            RESULTS.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

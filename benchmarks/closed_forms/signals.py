@@ -45,8 +45,8 @@ def _growth(module: nn.Module, centre: Tensor) -> float:
     for layer in layers:
         weight, bias = layer.get_parameter("weight"), layer.get_parameter("bias")
         middle, radius = ((high + low) / 2) @ weight.T + bias, ((high - low) / 2) @ weight.abs().T
-        last, (low, high) = radius, ((middle - radius).relu(), (middle + radius).relu())
-    return float((last.mean() / EPSILON) ** (1 / len(layers)))
+        low, high = (middle - radius).relu(), (middle + radius).relu()
+    return float(((high - low).mean() / 2 / EPSILON) ** (1 / len(layers)))
 
 
 def topology() -> dict[str, Any]:
