@@ -80,7 +80,7 @@ def modifier_of(spec: str) -> Modifier:
     """Return the modifier that `kind`, `kind:argument` or `kind:argument?option=value&option=value` names.
 
     >>> modifier_of("lowrank?rank=8")
-    LowRank(rank=8, norm='frobenius', draw=False)
+    RankLimit(rank=8, norm='frobenius', draw=False)
 
     Raises:
         UnknownNameError: There is no such modifier, or it has no such option.

@@ -16,13 +16,13 @@ from paramgen.graphs.analysis.roles import LinearMap
 from paramgen.modifiers import Modifier, Weights, is_number, modifiers
 
 LOWRANK: Final = "lowrank"
-MAX_RANK: Final = 1_000_000
+MAX_MATRIX_RANK: Final = 1_000_000
 
 
 @final
 @modifiers.register(LOWRANK)
 @dataclass(frozen=True, kw_only=True)
-class LowRank(Modifier):
+class RankLimit(Modifier):
     """Matrices of an exact rank, the nearest ones of the same norm, lowrank:0.1 or lowrank:8 (Liu et al., 2024).
 
     A convolution is a matrix of outputs by inputs times taps, of each group one. A matrix whose shorter side is not
@@ -37,7 +37,7 @@ class LowRank(Modifier):
 
     def __post_init__(self) -> None:
         rank = self.rank
-        if not is_number(rank) or not 0 < rank <= MAX_RANK or (rank >= 1 and rank != int(rank)):
+        if not is_number(rank) or not 0 < rank <= MAX_MATRIX_RANK or (rank >= 1 and rank != int(rank)):
             raise OptionError(
                 f"rank is {one_line(repr(rank))}. Allowed: a whole number from 1, or a share of the shorter side "
                 "between 0 and 1. Type: --then lowrank:0.1"
