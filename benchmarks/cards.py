@@ -122,7 +122,7 @@ CARDS: Final = {
         folder="vision",
         tags=("paramgen", "weight-initialization", "supernet", "image-classification"),
         datasets=("cifar10", "tiny"),
-        texts={"vision": markdown, "vision_real": markdown},
+        texts={"vision": markdown, "vision_real": markdown, "vision_largest": markdown},
         figures={"vision": vision_figures},
     ),
     "text": Card(
