@@ -23,6 +23,7 @@ def svg(diagnosis: Diagnosis) -> str:
             for init, profile in profiles:
                 _draw(panel, diagnosis.inits.index(init), init, profile.values[name], logarithmic=logarithmic)
             panel.set_xlabel("layer, in the order of the forward pass")
+            panel.xaxis.get_major_locator().set_params(integer=True)
             panel.set_ylabel(label)
             if logarithmic:
                 panel.set_yscale("log")
