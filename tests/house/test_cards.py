@@ -211,6 +211,7 @@ def test_the_site_and_the_card_quote_the_largest_network() -> None:
     ends = {init: entry["final"] for init, entry in row["initializations"].items()}
     said = {init: percent(end["mean"]) for init, end in ends.items()}
     assert f"{largest['steps']} steps of {largest['batch']} images lead to {said['library']} % from its own" in page
+    assert f"to {said['matched:hypernet']} % from its own draw at the hypernet's norms" in page
     assert f"to {said['statistics']} % from `statistics`" in page and f"({largest['seeds']} seeds)" in page
     assert f"to {said['hypernet']} ± {percent(ends['hypernet']['std'])} % from `hypernet?rest=statistics`" in page
     assert f"at {said['hypernet']} % after {largest['steps']} steps, from its library's at {said['library']} %" in card
