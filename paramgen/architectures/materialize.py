@@ -61,10 +61,10 @@ def run_once(
         try:
             return module(*args, **kwargs)
         except Exception as error:  # a user's forward may raise anything
-            advice = f", or type: --init {instead}" if instead else ": --example-input 2x3x32x32"
+            advice = f" Or type: --init {instead}" if instead else ""
             raise ArchitectureError(
                 f"{architecture.spec} does not run on the CPU{whereabouts.said}: {type(error).__name__}: "
-                f"{one_line(error)}. Give another --example-input{advice}"
+                f"{one_line(error)}. Give another example: --example-input 2x3x32x32{advice}"
             ) from error
 
 

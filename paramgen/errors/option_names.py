@@ -29,6 +29,8 @@ KEYWORDS: Final = {
     "dtype": "dtype",
     "endpoint": "endpoint",
     "example-input": "example_input",
+    "examples": "examples",
+    "folder": "folder",
     "image-processor": "image_processor",
     "init": "init",
     "length": "length",
@@ -52,6 +54,7 @@ KEYWORDS: Final = {
     "trace-timeout": "trace_timeout",
     "train-examples": "train_examples",
     "vocabulary": "vocabulary",
+    "what": "what",
     "widen": "widen",
 }
 """Options with a value, and the keyword of the public functions that takes it."""

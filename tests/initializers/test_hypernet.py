@@ -317,4 +317,5 @@ def test_where_it_knows_everything_there_is_no_rest() -> None:
         paramgen.predict("timm:vit_tiny_patch16_224", init=init, overrides=narrow).state_dict()
         for init in ("hypernet", "hypernet?rest=statistics")
     )
+    one["patch_embed.proj.weight"] *= 2  # of pixels at a std of 0.5
     assert all(torch.equal(one[name], other[name]) for name in one)

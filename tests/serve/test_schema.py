@@ -10,7 +10,7 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 OPERATIONS = (
     "POST /v1/predict, GET /v1/weights, HEAD /v1/weights, GET /v1/folder, POST /v1/graph, GET /v1/architectures, "
-    "GET /v1/initializers, GET /v1/hypernets, GET /health, GET /ready, GET /metrics"
+    "GET /v1/initializers, GET /v1/modifiers, GET /v1/hypernets, GET /health, GET /ready, GET /metrics"
 ).split(", ")
 
 

@@ -13,6 +13,7 @@ from paramgen.serving.allowlist import INITIALIZERS, MODIFIERS, checked_init
 
 NOT_SERVED = {
     "grow": "reads a trained model",
+    "inherit": "reads a trained model",
     "transplant": "reads a trained model and a tokenizer",
     "weight_selection": "reads a trained model",
     "unigram": "reads a text or a tokenizer",

@@ -33,7 +33,13 @@ class Mixer(nn.Module):
 
 example_input = torch.zeros(2, 6)
 """
-NEED_MORE = ("diffusion", "grow", "transplant", "weight_selection")  # a trained model, or an architecture of their own
+NEED_MORE = (
+    "diffusion",
+    "grow",
+    "inherit",
+    "transplant",
+    "weight_selection",
+)  # a trained model, or an architecture of their own
 KNOW_NOTHING = frozenset(
     "hypernet mimetic cai rezero eoc natural impulse maxout s4d poincare arithmetic ibp virgo unigram".split()
 )
