@@ -69,7 +69,7 @@ class RankLimit(Modifier):
 
     def hindrance(self) -> str:
         """Return that no matrix is large enough."""
-        return f"none of its matrices has a higher rank than lowrank:{self.rank} leaves. Type a smaller one: --then lowrank:1"
+        return f"no matrix has a higher rank than lowrank:{self.rank} leaves. Type a smaller one: --then lowrank:1"
 
     def _matrix(
         self, matrix: Float64[Tensor, "out in"], rank: int, generator: torch.Generator
