@@ -77,7 +77,7 @@ def test_scale_may_stand_anywhere_and_a_modifier_twice() -> None:
 def test_chains_that_fill_or_change_nothing_are_refused() -> None:
     with pytest.raises(OptionError, match=r"'rezero' fills nothing of .* no residual branch"):
         prediction("rezero|scale")
-    with pytest.raises(OptionError, match=r"'lowrank' changes nothing of .* rank=100"):
+    with pytest.raises(OptionError, match=r"'lowrank' changes nothing of .* lowrank:100"):
         prediction("he|lowrank:100")
     with pytest.raises(OptionError, match=r"'blocks' changes nothing of .* 50 rows and columns"):
         prediction("he|blocks:0.02")

@@ -94,7 +94,7 @@ def test_who_chose_is_said_as_it_was(server: Any, graphs: Graphs) -> None:
     assert by_name["explanation"].startswith("hypernet chose hypernet:text: ")
     assert by_auto["explanation"].startswith("auto chose hypernet:text: ") and by_auto["next_step"] == ""
     assert lines(server, **requested, init="hypernet:text")[0]["explanation"] == ""
-    left = lines(server, arch="timm:test_vit2", init="auto", set={"img_size": 32, "embed_dim": 512})[0]
+    left = lines(server, arch="timm:resnet18", init="auto", set={"num_classes": 10})[0]
     assert left["explanation"].startswith("auto chose library: ")
     assert left["next_step"].startswith("To measure it on your")
     code = server.client.get("/static/app.js").text
