@@ -19,7 +19,7 @@ from paramgen.inheritance.donor import ADVICE, Donor
 from paramgen.inheritance.network import Network
 from paramgen.inheritance.plan import InheritancePlan, plan_of
 from paramgen.inheritance.transfer import inherited
-from paramgen.initializers import Initializer, NamedTensors, initializers
+from paramgen.initializers import Initializer, NamedTensors, check_number, initializers
 from paramgen.initializers.grow import Grow
 from paramgen.initializers.library import complete_rules, default_weights, fill_by_rules, library_rule
 from paramgen.language.families import FAMILIES
@@ -42,8 +42,8 @@ class Inherit(Initializer):
     head: bool = True  # whether the output's classes are taken where they are known to be the same
     noise: float | int = 0.3  # what tells copies of a channel apart, as a multiple of the weights' std; 0: nothing does
 
-    _grown: list[Grow | None] = field(default_factory=list, repr=False, compare=False)
-    _plans: list[InheritancePlan] = field(default_factory=list, repr=False, compare=False)  # the last one
+    _growths: list[tuple[Architecture, Grow | None]] = field(default_factory=list, repr=False, compare=False)
+    _plans: list[InheritancePlan] = field(default_factory=list, repr=False, compare=False)  # of both, the last one
 
     def __post_init__(self) -> None:
         for name in ("path", "arch"):
@@ -51,9 +51,7 @@ class Inherit(Initializer):
                 raise OptionError(f"{name} is {getattr(self, name)!r}. Allowed: a text. {ADVICE}")
         if not isinstance(self.head, bool):
             raise OptionError(f"head is {self.head!r}. Allowed: true and false")
-        number = isinstance(self.noise, (int, float)) and not isinstance(self.noise, bool)
-        if not number or not 0 <= self.noise <= MAX_NOISE:
-            raise OptionError(f"noise is {self.noise!r}. Allowed: a number from 0 to {MAX_NOISE:g}, as in ?noise=0.3")
+        check_number("inherit:DONOR", "noise", self.noise, example=0.3, most=MAX_NOISE)
 
     def rules(self, architecture: Architecture, graph: Graph) -> Mapping[str, str]:
         """Return what is done to each slot, `inherit:select` for instance; the library's rule where nothing fits."""
@@ -108,16 +106,16 @@ class Inherit(Initializer):
 
     def _grow(self, architecture: Architecture) -> Grow | None:
         """Return what grows a GPT-2, Llama or BERT exactly; None for other networks, and where something shrinks."""
-        if not self._grown:
-            model_type = architecture.layout.config.get("model_type")
-            config = self._donor.config
-            grow = None
-            if model_type in FAMILIES and config.get("model_type") == model_type and not self.arch:
-                grow = Grow(path=self.path)
-                if not grow.grows(architecture):
-                    grow = None
-            self._grown[:] = [grow]
-        return self._grown[0]
+        if not self._growths or self._growths[0][0] is not architecture:
+            self._growths[:] = [(architecture, self._growth_into(architecture))]
+        return self._growths[0][1]
+
+    def _growth_into(self, architecture: Architecture) -> Grow | None:
+        model_type = architecture.layout.config.get("model_type")
+        if self.arch or model_type not in FAMILIES or self._donor.config.get("model_type") != model_type:
+            return None
+        grow = Grow(path=self.path)
+        return grow if grow.grows(architecture) else None
 
     def _plan(self, architecture: Architecture, graph: Graph) -> InheritancePlan:
         """Return the plan for a network, which is made once."""

@@ -17,7 +17,8 @@ from paramgen.architectures import resolve
 from paramgen.architectures.materialize import materialize
 from paramgen.errors import OptionError
 from paramgen.inheritance.resizing import resized_kernel
-from paramgen.prediction import prepare
+from paramgen.initializers import initializer_of
+from paramgen.prediction import describe, prepare
 from paramgen.storage.reading import Stored
 
 VIT = "timm:vit_tiny_patch16_224"
@@ -320,3 +321,17 @@ def test_positions_and_patches_follow_the_image() -> None:
     flat = torch.ones(5, 5)
     smaller = resized_kernel(flat[None, None] * 0.5, (3, 3), "resize")
     assert float(smaller.sum()) == pytest.approx(12.5, abs=1e-4)
+
+
+def test_one_initializer_fills_a_network_that_grows_and_one_that_shrinks(tmp_path: Path) -> None:
+    """A comparison asks one initializer about several networks; what suits one of them decides nothing of the next."""
+    arch = "transformers:GPT2LMHeadModel"
+    sizes = {"n_head": 2, "vocab_size": 40, "n_positions": 16, "bos_token_id": 0, "eos_token_id": 0}
+    trained(tmp_path / "donor", arch, {**sizes, "n_embd": 16, "n_layer": 2})
+    initializer = initializer_of(f"inherit:{tmp_path / 'donor'}")
+    rules = []
+    for width, depth in ((32, 3), (8, 1), (32, 3)):
+        architecture, graph = describe(arch, overrides={**sizes, "n_embd": width, "n_layer": depth})
+        rules.append(set(initializer.rules(architecture, graph).values()))
+    assert "grow" in rules[0] and rules[2] == rules[0]
+    assert "grow" not in rules[1] and "inherit:select" in rules[1]
