@@ -1,11 +1,13 @@
 """A network with values: the one on the meta device, copied, with given tensors in its slots."""
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, final
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.hooks import RemovableHandle
 
 from paramgen.architectures import Architecture
@@ -66,6 +68,18 @@ def run_once(
                 f"{architecture.spec} does not run on the CPU{whereabouts.said}: {type(error).__name__}: "
                 f"{one_line(error)}. Give another example: --example-input 2x3x32x32{advice}"
             ) from error
+
+
+@contextmanager
+def plain_attention() -> Iterator[None]:
+    """Have attention computed from matrix products that can be seen, counted and differentiated twice: not fused."""
+    usual = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(usual)
 
 
 @final

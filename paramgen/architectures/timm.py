@@ -85,14 +85,14 @@ class TimmSource(ArchitectureSource):
 
     def example_of(self, module: nn.Module) -> Inputs | None:
         """Return images of the size that the model was made for, or else of that in its `pretrained_cfg`."""
-        size = (getattr(module, "pretrained_cfg", None) or {}).get("input_size")
+        size = _pretrained_cfg(module).get("input_size")
         made_for = getattr(getattr(module, "patch_embed", None), "img_size", None)
         sides = made_for if isinstance(made_for, tuple) and len(made_for) == 2 else size[1:] if size else ()
         return ((torch.zeros((2, size[0], *sides), device="meta"),), {}) if size else None
 
     def pixel_std_of(self, module: nn.Module) -> float | None:
         """Return the mean of the three numbers in the model's `pretrained_cfg`."""
-        std = (getattr(module, "pretrained_cfg", None) or {}).get("std")
+        std = _pretrained_cfg(module).get("std")
         if not isinstance(std, (tuple, list)) or not std or not all(isinstance(each, (int, float)) for each in std):
             return None
         return mean(std) if min(std) > 0 else None
@@ -122,6 +122,11 @@ def _name_and_arguments(timm: Any, folder: Path) -> tuple[str, dict[str, Any]]:
     return name, admitted(arguments, (), origin=f"{folder}/config.json: model_args")
 
 
+def _pretrained_cfg(module: nn.Module) -> Any:
+    """Return what timm says of a model's weights and images; empty for a module that is not timm's."""
+    return getattr(module, "pretrained_cfg", None) or {}
+
+
 def _timm() -> Any:
     ensure_torchvision()
     return require("timm", extra="timm")
@@ -139,7 +144,7 @@ def _config(module: Any) -> dict[str, Any]:
 
 
 def _input_size(module: Any, arguments: dict[str, Any]) -> tuple[int, Any, Any]:
-    channels, height, width = (getattr(module, "pretrained_cfg", None) or {}).get("input_size") or (3, 224, 224)
+    channels, height, width = _pretrained_cfg(module).get("input_size") or (3, 224, 224)
     size = arguments.get("img_size")
     if size is not None:
         height, width = size if isinstance(size, (tuple, list)) and len(size) == 2 else (size, size)

@@ -58,6 +58,11 @@ class ModelUnderTest:
 
     def logits(self, module: nn.Module, inputs: Tensor) -> Tensor:
         """Run a copy of the template on a batch and return its scores."""
+        args, kwargs = self.arguments(inputs)
+        return _scores(module(*args, **kwargs))
+
+    def arguments(self, inputs: Tensor) -> Inputs:
+        """Return what the forward pass takes, with a batch in its place."""
         given = self.architecture.example
         assert given is not None  # it was traced
         args, kwargs = list(given[0]), dict(given[1])
@@ -65,7 +70,7 @@ class ModelUnderTest:
             args[self.argument] = inputs
         else:
             kwargs[self.argument] = inputs
-        return _scores(module(*args, **kwargs))
+        return tuple(args), kwargs
 
     @property
     def dtype(self) -> torch.dtype:

@@ -10,7 +10,7 @@ from paramgen.comparison.markdown import explanations
 from paramgen.comparison.outcome import Comparison, Environment
 from paramgen.comparison.results import ArchitectureResult
 from paramgen.comparison.table import header, rows
-from paramgen.drawing.style import report_style
+from paramgen.drawing.style import answer_block, report_style
 from paramgen.initializers import initializers
 from paramgen.modifiers import modifiers
 from paramgen.registry import Spec
@@ -28,17 +28,12 @@ def html(comparison: Comparison) -> str:
     return Template((files("paramgen.comparison") / "page.html").read_text(encoding="utf-8")).substitute(
         style=report_style(),
         title=escape(", ".join(each.name for each in architectures)),
-        answer=_answer(comparison.conclusion, many=len(architectures) > 1),
+        answer=answer_block(comparison.conclusion, many=len(architectures) > 1),
         sections="\n".join(_section(each, comparison.data.name) for each in architectures),
         explanations=_items(explanations(comparison)),
         initializers="".join(_initializer(init) for init in comparison.settings["inits"]),
         provenance=escape(_provenance(comparison.environment)),
     )
-
-
-def _answer(sentences: Iterable[str], *, many: bool) -> str:
-    paragraphs = "".join(f"<p>{escape(sentence)}</p>" for sentence in sentences)
-    return f'<div class="answer{" many" if many else ""}">{paragraphs}</div>'
 
 
 def _section(architecture: ArchitectureResult, data: str) -> str:

@@ -82,17 +82,12 @@ class Measure(ABC):
     def observe(self, trial: Trial) -> Observation:
         """Measure one network."""
 
-    @abstractmethod
     def figures(self, observations: Sequence[Observation]) -> Mapping[str, float | None]:
-        """Return the figures of one initialization from those of its networks, one for each seed."""
+        """Return the figures of one initialization from those of its networks, one for each seed: their means."""
+        return {name: mean_of([each.figures.get(name) for each in observations]) for name in observations[0].figures}
 
 
 measures: Registry[Measure] = Registry("measure", "paramgen.diagnosis")
-
-
-def mean_figures(observations: Sequence[Observation]) -> dict[str, float | None]:
-    """Return the mean of each figure over seeds; None where a network has none."""
-    return {name: mean_of([each.figures.get(name) for each in observations]) for name in observations[0].figures}
 
 
 def mean_of(values: Sequence[float | None]) -> float | None:

@@ -1,12 +1,12 @@
 """What the first gradient reaches: its norm by layer, units that get none, and the rank of the last features."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import ClassVar, Final, final
 
 import torch
 from torch import Tensor
 
-from paramgen.diagnosis import Measure, Observation, Profile, Threshold, mean_figures, measures
+from paramgen.diagnosis import Measure, Observation, Profile, Threshold, measures
 from paramgen.diagnosis.signal import finite
 from paramgen.diagnosis.trial import Trial
 
@@ -76,10 +76,6 @@ class Gradient(Measure):
                 },
             ),
         )
-
-    def figures(self, observations: Sequence[Observation]) -> Mapping[str, float | None]:
-        """Return the mean over seeds."""
-        return mean_figures(observations)
 
 
 def effective_rank(spectrum: Tensor) -> float:

@@ -4,14 +4,14 @@ The kernel of two examples is the product of the gradients of the network's outp
 is taken, divided by the root of their number (Mohamadi et al., 2023, arXiv:2206.12543), so it has one row an example.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import ClassVar, Final, final
 
 import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from paramgen.diagnosis import Measure, Observation, Threshold, mean_figures, measures
+from paramgen.diagnosis import Measure, Observation, Threshold, measures
 from paramgen.diagnosis.gradient import effective_rank
 from paramgen.diagnosis.trial import Trial
 from paramgen.errors import OptionError
@@ -52,10 +52,6 @@ class Ntk(Measure):
         labels = trial.sample.labels
         aligned = {} if labels is None else {"alignment": alignment(kernel, labels[:rows])}
         return Observation(figures={"rows": float(rows), **spectrum_of(kernel), **aligned})
-
-    def figures(self, observations: Sequence[Observation]) -> Mapping[str, float | None]:
-        """Return the mean over seeds."""
-        return mean_figures(observations)
 
 
 def spectrum_of(kernel: Float64[Tensor, "rows rows"]) -> dict[str, float | None]:

@@ -12,7 +12,7 @@ from paramgen.diagnosis import measures
 from paramgen.diagnosis.curves import svg
 from paramgen.diagnosis.outcome import Diagnosis
 from paramgen.diagnosis.table import Cell, cells, header
-from paramgen.drawing.style import report_style
+from paramgen.drawing.style import answer_block, report_style
 from paramgen.errors import OptionError
 from paramgen.storage.folder import write_text
 
@@ -42,10 +42,11 @@ def write_page(diagnosis: Diagnosis, path: Path) -> None:
 def html(diagnosis: Diagnosis) -> str:
     """Return the page."""
     taken = dict.fromkeys(each.measure for each in diagnosis.results if each.measure in measures.names())
+    answer = diagnosis.advice or ["Nothing that was measured is wrong with these initial weights."]
     return Template((files("paramgen.diagnosis") / "page.html").read_text(encoding="utf-8")).substitute(
         style=report_style(),
         title=escape(diagnosis.architecture),
-        answer=_answer(diagnosis.advice),
+        answer=answer_block(answer, many=len(answer) > 1),
         about=escape(
             f"{diagnosis.architecture} has {diagnosis.parameters:,} parameters. It was run on {diagnosis.examples} "
             f"examples of {diagnosis.data}, with the initial weights of {_counted(len(diagnosis.seeds))}; nothing was "
@@ -57,12 +58,6 @@ def html(diagnosis: Diagnosis) -> str:
         explanations="".join(f"<dt>{escape(name)}</dt><dd>{escape(_explained(name))}</dd>" for name in taken),
         notes="".join(f"<li>{escape(line)}</li>" for line in (*diagnosis.notes, *_reasons(diagnosis))),
     )
-
-
-def _answer(sentences: Iterable[str]) -> str:
-    found = list(sentences) or ["Nothing that was measured is wrong with these initial weights."]
-    paragraphs = "".join(f"<p>{escape(sentence)}</p>" for sentence in found)
-    return f'<div class="answer{" many" if len(found) > 1 else ""}">{paragraphs}</div>'
 
 
 def _row(measure: str, label: str, row: Iterable[Cell]) -> str:

@@ -5,16 +5,17 @@ gradient norm, as that paper's code has them: summed over the weights of linear 
 weights against each other, and none of them is right or wrong by itself.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import ClassVar, final
 
 import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from paramgen.diagnosis import Measure, Observation, Threshold, mean_figures, measures
+from paramgen.architectures.materialize import plain_attention
+from paramgen.diagnosis import Measure, Observation, Threshold, measures
 from paramgen.diagnosis.signal import finite
-from paramgen.diagnosis.trial import Trial, plain_attention, scores_in
+from paramgen.diagnosis.trial import Trial, scores_in
 from paramgen.slots.torch_internals import tree_map
 
 
@@ -48,10 +49,6 @@ class Proxies(Measure):
                 "fisher": finite(sum(each.fisher for each in recorded.layers)),
             }
         )
-
-    def figures(self, observations: Sequence[Observation]) -> Mapping[str, float | None]:
-        """Return the mean over seeds."""
-        return mean_figures(observations)
 
 
 def grasp(trial: Trial) -> float:

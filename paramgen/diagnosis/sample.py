@@ -75,15 +75,9 @@ def _counts(sizes: set[int]) -> str:
 def task_sample(model: ModelUnderTest, task: Task, *, examples: int, seed: int, source: str) -> Sample:
     """Return examples of the data to learn from."""
     inputs, targets = next(task.train_batches(seed, examples))
-    given = model.architecture.example
-    assert given is not None  # it was traced
-    args, kwargs = list(given[0]), dict(given[1])
-    if isinstance(model.argument, int):
-        args[model.argument] = inputs
-    else:
-        kwargs[model.argument] = inputs
+    args, kwargs = model.arguments(inputs)
     labels = targets if targets.dim() == 1 else None  # those of a text are the text
-    return Sample(args=tuple(args), kwargs=kwargs, count=len(inputs), labels=labels, source=source)
+    return Sample(args=args, kwargs=kwargs, count=len(inputs), labels=labels, source=source)
 
 
 def tensor_sample(data: Tensor | tuple[Tensor, Tensor], *, examples: int | None) -> Sample:

@@ -6,13 +6,14 @@ multiplies the difference by chi, relative to the signal, a deep network is at t
 
 from collections.abc import Mapping, Sequence
 from math import exp, isfinite, log
+from statistics import linear_regression
 from typing import Any, ClassVar, Final, final
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from paramgen.diagnosis import Measure, Observation, Profile, Threshold, mean_figures, measures
+from paramgen.diagnosis import Measure, Observation, Profile, Threshold, measures
 from paramgen.diagnosis.recorder import by_example, watching
 from paramgen.diagnosis.trial import Trial
 from paramgen.slots.init_program import slot_generator
@@ -90,10 +91,6 @@ class Signal(Measure):
             ),
         )
 
-    def figures(self, observations: Sequence[Observation]) -> Mapping[str, float | None]:
-        """Return the mean over seeds."""
-        return mean_figures(observations)
-
 
 def differences_of(trial: Trial) -> dict[tuple[str, int], float]:
     """Return, for each call of each layer, 1 - cosine of what two inputs give that nearly agree behind the first."""
@@ -127,8 +124,7 @@ def growth(values: Sequence[float | None]) -> float | None:
     ]
     if len(points) < 2:
         return None
-    middle, mean = sum(x for x, _ in points) / len(points), sum(y for _, y in points) / len(points)
-    return sum((x - middle) * (y - mean) for x, y in points) / sum((x - middle) ** 2 for x, _ in points)
+    return linear_regression(*zip(*points, strict=True)).slope
 
 
 def finite(value: float | None) -> float | None:

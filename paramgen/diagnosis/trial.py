@@ -7,11 +7,10 @@ from typing import Any, final
 
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import cross_entropy, mse_loss
 
 from paramgen.architectures import Architecture
-from paramgen.architectures.materialize import materialize, run_once
+from paramgen.architectures.materialize import materialize, plain_attention, run_once
 from paramgen.diagnosis.recorder import PassRecord, layers_of, record
 from paramgen.diagnosis.sample import Sample
 from paramgen.errors import ArchitectureError, OptionError
@@ -147,15 +146,3 @@ def scores_in(outcome: Any, spec: str) -> Tensor:
             f"{spec} returns {type(outcome).__name__} without a tensor of numbers. Give --arch a network that does"
         )
     return found
-
-
-@contextmanager
-def plain_attention() -> Iterator[None]:
-    """Keep torch from fused attention, of which neither every layer nor a second derivative can be had."""
-    enabled = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        with sdpa_kernel(SDPBackend.MATH):
-            yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(enabled)

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, final
 
 from paramgen.architectures import Architecture
 from paramgen.errors import OptionError, one_line
-from paramgen.graphs.analysis.roles import LinearMap
+from paramgen.graphs.analysis.roles import LinearMap, linear_maps_of
 from paramgen.graphs.schema import Graph
 from paramgen.initializers import Composed, NamedTensors, ResolvedInitializer, idle_reason, initializer_of
 from paramgen.initializers.library import DEFAULTS, KEPT
@@ -101,14 +101,9 @@ class Modified(Composed):
 
     def _targets(self, architecture: Architecture, graph: Graph, rules: Mapping[str, str]) -> list[Targets]:
         """Return the weights that each modifier changes."""
-        return [
-            {
-                name: each
-                for name, each in modifier.targets(architecture, graph).items()
-                if rules.get(name, KEPT) != KEPT
-            }
-            for modifier in self._modifiers
-        ]
+        maps = linear_maps_of(graph, architecture.manifest)
+        free = {name: each for name, each in maps.items() if rules.get(name, KEPT) != KEPT}
+        return [{name: each for name, each in free.items() if modifier.changes(each)} for modifier in self._modifiers]
 
     def _changes(self, architecture: Architecture, graph: Graph, rules: Mapping[str, str]) -> dict[str, str]:
         """Return what the rule of each slot that is changed gets behind its own name."""
@@ -128,7 +123,8 @@ class Modified(Composed):
             self._names, self._modifiers, self._targets(architecture, graph, rules), strict=True
         ):
             if not targets:
-                kept = modifier.targets(architecture, graph)
+                maps = linear_maps_of(graph, architecture.manifest).values()
+                kept = any(modifier.changes(each) for each in maps)
                 why = (
                     "what the module holds is kept. Type another initializer: --init he"
                     if kept

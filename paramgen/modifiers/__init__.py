@@ -5,7 +5,6 @@ library fills with constants, such as zero convolutions, stay as they are.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from dataclasses import fields
 from typing import ClassVar
 
@@ -13,11 +12,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from paramgen.architectures import Architecture
 from paramgen.architectures.overrides import split_spec
 from paramgen.errors import OptionError, UnknownNameError
-from paramgen.graphs.analysis.roles import LinearMap, linear_maps_of
-from paramgen.graphs.schema import Graph
+from paramgen.graphs.analysis.roles import LinearMap
 from paramgen.registry import Registry, Spec
 from paramgen.slots.init_program import one_thread, slot_generator
 from paramgen.slots.manifest import Slot
@@ -48,11 +45,6 @@ class Modifier(ABC):
     def hindrance(self) -> str:
         """Return why it changes no weight of a network, where that is so, and what to type."""
         return "it has no linear layer or convolution"
-
-    def targets(self, architecture: Architecture, graph: Graph) -> Mapping[str, LinearMap]:
-        """Return the weights that it changes, by slot."""
-        found = linear_maps_of(graph, architecture.manifest)
-        return {name: linear_map for name, linear_map in found.items() if self.changes(linear_map)}
 
     @torch.no_grad()
     def changed(self, slot: Slot, linear_map: LinearMap, tensor: Tensor, *, seed: int, stream: str) -> Tensor:

@@ -1,15 +1,15 @@
 """The abstract design, and the pieces that the families share: activations, norms, stems, initializations."""
 
 import abc
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
+
+from paramgen.architectures.materialize import plain_attention
 
 T = TypeVar("T")
 Activation = Literal["relu", "gelu", "silu"]
@@ -71,21 +71,9 @@ class Design(abc.ABC):
         network = network.to_empty(device="cpu")
         for tensor in (*network.parameters(), *network.buffers()):  # some buffers are in no state dict
             tensor.detach().zero_()
-        with FlopCounterMode(display=False) as counter, torch.no_grad(), _plain_attention():
+        with FlopCounterMode(display=False) as counter, torch.no_grad(), plain_attention():
             network(self.example(1, "cpu"))
         return counter.get_total_flops() // 2
-
-
-@contextlib.contextmanager
-def _plain_attention() -> Iterator[None]:
-    """Have attention computed from the products that the counter knows."""
-    usual = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        with sdpa_kernel(SDPBackend.MATH):
-            yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(usual)
 
 
 def pick(generator: torch.Generator, options: Sequence[T]) -> T:
