@@ -85,6 +85,7 @@ def finals_figure(rows: Sequence[Row], kinds: Mapping[str, str] = ENDS) -> str:
                 label=label,
             )
         axes.set_yticks(places, [row["network"] for row in ordered])
+        axes.set_ylim(-0.6, len(ordered) - 0.4)  # whole marks, however few the lines
         axes.set_xlabel("test accuracy at the end, % (± over seeds)")
         figure.legend(
             loc="outside upper right", ncols=min(3, 6 - len(kinds)), frameon=False, columnspacing=1, handletextpad=0.3
