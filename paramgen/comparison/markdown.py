@@ -29,8 +29,9 @@ def explanations(comparison: Comparison) -> list[str]:
         f"± is the standard deviation over {protocol.seeds} seeds. A difference is statistically significant if its "
         "95 % interval leaves out zero (Welch's t-test, degrees of freedom after Welch and Satterthwaite); in brackets "
         "the interval of the differences seed by seed.",
-        "Step 0 is the initialization itself, before any training; batch norms are given the statistics of a few "
-        "training batches for that one test. After that they are tested as training left them.",
+        "Step 0 is the initialization itself, before any training. Batch norms are given the statistics of a few "
+        "training batches for each test until their running statistics have forgotten what the constructor set; after "
+        "that they are tested as training left them.",
         *comparison.data.notes,
     ]
 

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 from math import isfinite
@@ -21,7 +21,10 @@ from paramgen.slots.manifest import state_of
 from paramgen.slots.torch_internals import BatchNorm
 
 NORM_BATCHES: Final = 8
-"""Batches over which batch norms are given their statistics before the initial weights are tested."""
+"""Batches over which batch norms are given their statistics where training has not given them any yet."""
+
+UNSETTLED: Final = 0.01
+"""A batch norm's running statistics are used once no more than this share of them is what the constructor set."""
 
 _LARGE: Final = 256  # images or windows in one batch of testing, at least
 
@@ -77,7 +80,7 @@ def _measured(
             train_loss = _train_steps(job, module, optimizer, batches, learning_rates=rates)
             seconds += perf_counter() - began
             done = point
-        with _batch_statistics(job, module, seed) if point == 0 else nullcontext():
+        with _batch_statistics(job, module, seed, steps=point):
             scores = _tested(job, module, job.task.test_batches)
         finite = isfinite(scores.loss) and (train_loss is None or isfinite(train_loss))
         if not finite and point > 0:
@@ -94,14 +97,15 @@ def _measured(
         accuracy=accuracy,
         loss=loss,
         train_loss=train_losses,
-        validation=_validated(job, module) if status == "finished" else None,
+        validation=_validated(job, module, seed) if status == "finished" else None,
         seconds=round(seconds, 3),
     )
 
 
-def _validated(job: Job, module: nn.Module) -> Scores | None:
+def _validated(job: Job, module: nn.Module, seed: int) -> Scores | None:
     """Return accuracy and loss on the data that learning rates are chosen on; None where they are not finite."""
-    scores = _tested(job, module, job.task.validation_batches)
+    with _batch_statistics(job, module, seed, steps=job.protocol.steps):
+        scores = _tested(job, module, job.task.validation_batches)
     return scores if isfinite(scores.loss) else None
 
 
@@ -143,13 +147,13 @@ def _tested(job: Job, module: nn.Module, batches: Callable[[int], Iterator[Batch
 
 
 @contextmanager
-def _batch_statistics(job: Job, module: nn.Module, seed: int) -> Iterator[None]:
-    """Give batch norms the statistics of the first training batches, for the time of one test.
+def _batch_statistics(job: Job, module: nn.Module, seed: int, *, steps: int) -> Iterator[None]:
+    """Give batch norms that have not settled after `steps` the statistics of a few training batches, for one test.
 
-    The statistics that a constructor sets, mean 0 and variance 1, are those of no data: with them even good initial
-    weights would seem to know nothing. Trained networks are tested with the statistics that training left them.
+    The statistics that a constructor sets, mean 0 and variance 1, are those of no data: with them even good weights
+    would seem to know nothing. Norms that have settled are tested with the statistics that training left them.
     """
-    norms = [part for part in module.modules() if isinstance(part, BatchNorm) and part.track_running_stats]
+    norms = [part for part in module.modules() if isinstance(part, BatchNorm) and not _settled(part, steps)]
     if not norms:
         yield
         return
@@ -167,6 +171,19 @@ def _batch_statistics(job: Job, module: nn.Module, seed: int) -> Iterator[None]:
         norm.momentum = momentum
         for name, buffer in norm.named_buffers():
             buffer.copy_(buffers[name])
+
+
+def _settled(norm: BatchNorm, steps: int) -> bool:
+    """Tell whether the running statistics of a batch norm are those of training, after so many steps of it.
+
+    Each step replaces the share `momentum` of them: 0.1 is torch's default (settled after 44 steps), 0.01 that of
+    torchvision's MobileNetV3 and of the networks that come from TensorFlow (after 459). A norm without momentum holds
+    the mean over all steps, one without running statistics always uses those of the batch.
+    """
+    if not norm.track_running_stats:
+        return True
+    momentum = norm.momentum
+    return steps > 0 if momentum is None else (1 - momentum) ** steps <= UNSETTLED
 
 
 def _on_device(job: Job, batch: Batch) -> Batch:

@@ -83,9 +83,9 @@ def test_every_initialization_sees_the_same_data_and_dropout(arrays: tuple[Pixel
 class Shifted(nn.Module):
     """Blind until its batch norm knows the data: without statistics, one class gets everything."""
 
-    def __init__(self) -> None:
+    def __init__(self, momentum: float | None = 0.1) -> None:
         super().__init__()
-        self.norm = nn.BatchNorm2d(3)
+        self.norm = nn.BatchNorm2d(3, momentum=momentum)
         self.norms: list[Tensor] = []
         self.head = nn.Linear(3, 2)
         with torch.no_grad():
@@ -96,11 +96,30 @@ class Shifted(nn.Module):
         return self.head(self.norm(images + 50).mean((2, 3)))
 
 
-def test_initial_weights_are_tested_with_batch_norms_that_know_the_data(arrays: tuple[Pixels, Pixels]) -> None:
-    (found,) = run(("shifted", Shifted), arrays, lr=(1e-9,), steps=1)["architectures"]
+@pytest.mark.parametrize("momentum", [0.1, 0.01, None])
+def test_weights_are_tested_with_batch_norms_that_know_the_data(
+    arrays: tuple[Pixels, Pixels], momentum: float | None
+) -> None:
+    """torchvision's MobileNetV3 has a momentum of 0.01 and would be at chance for hundreds of steps."""
+    (found,) = run(("shifted", lambda: Shifted(momentum)), arrays, lr=(1e-9,), steps=1)["architectures"]
     result = found["initializations"][0]
-    assert result["zero_shot"]["mean"] == 1.0
-    assert result["final"]["mean"] == 0.5  # the statistics of one step of training are not there yet
+    assert result["zero_shot"]["mean"] == result["final"]["mean"] == 1.0
+    assert [reached["mean"] for reached in result["by_lr"].values()] == [1.0]
+
+
+def test_batch_norms_that_have_settled_are_tested_as_training_left_them(arrays: tuple[Pixels, Pixels]) -> None:
+    tested: list[Tensor] = []
+
+    class Spy(Shifted):
+        def forward(self, images: Tensor) -> Tensor:
+            if not self.training and type(images) is Tensor and not images.is_meta:
+                tested.append(dict(self.norm.named_buffers())["num_batches_tracked"].clone())
+            return super().forward(images)
+
+    run(("spy", lambda: Spy(momentum=1.0)), arrays, lr=(1e-9,), steps=1)
+    before, after = int(tested[0]), [int(count) for count in tested[-2:]]
+    assert before == 0
+    assert after == [1, 1]  # one step of training, and nothing but that
 
 
 def test_a_run_that_diverges_is_guessing_from_there_on(arrays: tuple[Pixels, Pixels]) -> None:
