@@ -167,6 +167,7 @@ def main() -> None:
     parser.add_argument("--result", type=Path, default=RESULT, help="the result file")
     parser.add_argument("--known", type=Path, nargs="+", default=[], help="results of which what is the same is kept")
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=list(NETWORKS))
+    parser.add_argument("--steps", type=int, default=PROTOCOL["steps"], help="of training")
     parser.add_argument("--inits", nargs="*", default=list(REQUIRED), choices=INITS, help="what is trained now")
     parser.add_argument("--render", type=Path, metavar="FILE", help="print a result as Markdown")
     given = parser.parse_args()
@@ -174,7 +175,7 @@ def main() -> None:
         print(markdown(json.loads(given.render.read_text(encoding="utf-8"))))
         return
     try:
-        _run(given, Protocol(**PROTOCOL))  # type: ignore[arg-type]
+        _run(given, Protocol(**{**PROTOCOL, "steps": given.steps}))
     except ParamgenError as error:
         sys.stderr.write(f"{error.message}\n")
         raise SystemExit(2) from error
