@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
-from typing import Any, final
+from typing import final
 
 import torch
 from torch import Tensor, nn
@@ -13,8 +13,8 @@ from paramgen.architectures import Architecture
 from paramgen.architectures.materialize import materialize, plain_attention, run_once
 from paramgen.diagnosis.recorder import PassRecord, layers_of, record
 from paramgen.diagnosis.sample import Sample
-from paramgen.errors import ArchitectureError, OptionError
-from paramgen.graphs.tracing.recording import tensors_in
+from paramgen.errors import OptionError
+from paramgen.graphs.analysis.saliency import scores_in
 from paramgen.slots.init_program import slot_generator
 from paramgen.slots.torch_internals import BatchNorm
 
@@ -133,16 +133,3 @@ def _tells_tokens(scores: Tensor, tokens: Tensor) -> bool:
     """Whether there are scores of every token at every position, so that each can be compared with the next token."""
     fits = scores.dim() == 3 and scores.shape[:2] == tokens.shape and tokens.shape[1] > 1
     return bool(fits and int(tokens.max()) < scores.shape[-1])
-
-
-def scores_in(outcome: Any, spec: str) -> Tensor:
-    """Return the scores in what a forward pass returned."""
-    logits = outcome.get("logits") if isinstance(outcome, Mapping) else getattr(outcome, "logits", None)
-    if isinstance(logits, Tensor):
-        return logits
-    found = next((each for each in tensors_in(outcome) if each.is_floating_point() and each.dim()), None)
-    if found is None:
-        raise ArchitectureError(
-            f"{spec} returns {type(outcome).__name__} without a tensor of numbers. Give --arch a network that does"
-        )
-    return found

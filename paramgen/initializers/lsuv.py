@@ -1,7 +1,6 @@
 """LSUV: every layer's output has variance 1 on a batch of data (Mishkin & Matas, 2016, arXiv:1511.06422)."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
@@ -9,18 +8,17 @@ from pathlib import Path
 from typing import Any, ClassVar, Final, final
 
 import torch
-from torch import Tensor
 
 from paramgen.architectures import Architecture, Inputs
 from paramgen.architectures.materialize import materialize, run_once
 from paramgen.errors import OptionError, one_line
 from paramgen.graphs.analysis.example_values import example_values
+from paramgen.graphs.analysis.output_variances import OutputVariances, no_fused_layers
 from paramgen.graphs.analysis.roles import linear_maps_of
 from paramgen.graphs.schema import Graph
 from paramgen.images.batch import image_files, load_images
 from paramgen.initializers import Composed, NamedTensors, initializer_of, initializers
 from paramgen.initializers.orthogonal import ORTHOGONAL, Orthogonal
-from paramgen.slots.torch_internals import TorchDispatchMode
 
 LSUV = "lsuv"
 MAX_BATCH: Final = 4096
@@ -74,11 +72,8 @@ class Lsuv(Composed):
         tensors = dict(self.inner.tensors(architecture, graph, seed=seed))
         args, kwargs = self._inputs(architecture, graph, seed)
         module = materialize(architecture, tensors)
-        weights = {
-            tensors[name].untyped_storage().data_ptr(): tensors[name]
-            for name in linear_maps_of(graph, architecture.manifest)
-        }
-        with _no_fused_attention(), _UnitVariance(weights):
+        weights = {name: tensors[name] for name in linear_maps_of(graph, architecture.manifest)}
+        with no_fused_layers(), OutputVariances(weights, dict.fromkeys(weights, 1.0)):
             run_once(module, architecture, args, kwargs, instead=ORTHOGONAL)
         yield from tensors.items()
 
@@ -108,53 +103,3 @@ def _refuse_graph(architecture: Architecture) -> None:
         raise OptionError(
             "lsuv runs the network itself; a graph's JSON is not enough. Give --arch a name or a file.py:factory"
         )
-
-
-@contextmanager
-def _no_fused_attention() -> Iterator[None]:
-    """Keep torch from running a whole transformer layer as one operation, whose weights would not be seen."""
-    enabled = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(enabled)
-
-
-_PLACES: Final[Mapping[str, tuple[int, int | None]]] = {  # operation -> places of weight and bias
-    "convolution": (1, 2),
-    "addmm": (2, 0),
-    "baddbmm": (2, 0),
-    "mm": (1, None),
-    "bmm": (1, None),
-}
-
-
-@final
-class _UnitVariance(TorchDispatchMode):
-    """Scale each weight in place when it is first used, by memory address, and hand on the result of the scaled one.
-
-    What a layer makes of its input is linear in its weight, so one step brings the variance to 1; the paper's loop has
-    nothing left to do. The bias is left out of the variance.
-    """
-
-    def __init__(self, weights: Mapping[int, Tensor]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self._due = dict(weights)
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        outcome = func(*args, **(kwargs or {}))
-        places = _PLACES.get(func.overloadpacket.__name__)
-        weight = None if places is None else self._due.pop(args[places[0]].untyped_storage().data_ptr(), None)
-        if places is None or weight is None:
-            return outcome
-        plain = outcome
-        if places[1] is not None and isinstance(bias := args[places[1]], Tensor):
-            plain = outcome - (bias.view(-1, *(1,) * (outcome.dim() - 2)) if places == (1, 2) else bias)
-        variance = plain.float().var()
-        if not bool(variance.isfinite()) or not float(variance) > 0:
-            return outcome
-        weight.div_(variance.sqrt().to(weight.dtype))
-        return func(*args, **(kwargs or {}))
