@@ -5,11 +5,13 @@ from typing import Final
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from paramgen.errors import OptionError, one_line
+from paramgen.images.folders import folder_images, is_tar
 from paramgen.images.pictures import IMAGE_SUFFIXES, MAX_FILES, fitted, is_image, ready, refuse_size
+from paramgen.images.sets import decoded
 
 MEAN: Final = (0.485, 0.456, 0.406)  # of ImageNet, as the libraries' own networks expect
 STD: Final = (0.229, 0.224, 0.225)
@@ -46,8 +48,32 @@ def load_images(
     if len(files) >= batch:
         chosen = torch.randperm(len(files), generator=generator)[:batch]
     ready("torchvision")
-    pixels = torch.stack([_load(files[index], (channels, height, width)) for index in chosen.tolist()])
-    if channels == 1:
+    return _normalized(torch.stack([_load(files[index], (channels, height, width)) for index in chosen.tolist()]))
+
+
+def labelled_images(
+    path: Path, shape: tuple[int, ...]
+) -> tuple[Float[Tensor, "batch channels height width"], Int64[Tensor, " batch"]]:
+    """Return images of class folders, or of a tar of them, always the same ones, and their classes as numbers.
+
+    Args:
+        path: The folder or the tar.
+        shape: Number of images, which may be fewer in the end, channels, height and width.
+
+    Raises:
+        OptionError: There are no class folders, or an image cannot be read.
+    """
+    if not path.is_dir() and not is_tar(path):
+        raise OptionError(
+            f"There is no folder {str(path)!r}. Give a folder that holds a folder of images for each class."
+        )
+    batch, channels, height, width = shape
+    train, _ = decoded(folder_images(path), (channels, height, width), train=batch, test=1, folder=None)
+    return _normalized(train.pixels.float() / 255), train.labels
+
+
+def _normalized(pixels: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch channels height width"]:
+    if pixels.shape[1] == 1:
         return (pixels - sum(MEAN) / 3) / (sum(STD) / 3)
     return (pixels - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
 

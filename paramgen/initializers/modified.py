@@ -1,17 +1,21 @@
 """What `--then` makes: another initializer's weights, changed by one modifier after the other."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, final
+
+from jaxtyping import Bool
+from torch import Tensor
 
 from paramgen.architectures import Architecture
 from paramgen.errors import OptionError, one_line
 from paramgen.graphs.analysis.roles import LinearMap, linear_maps_of
 from paramgen.graphs.schema import Graph
-from paramgen.initializers import Composed, NamedTensors, ResolvedInitializer, idle_reason, initializer_of
+from paramgen.initializers import Composed, Masks, NamedTensors, ResolvedInitializer, idle_reason, initializer_of
 from paramgen.initializers.library import DEFAULTS, KEPT
 from paramgen.modelcard.markdown import shell
-from paramgen.modifiers import Modifier, modifier_of
+from paramgen.modifiers import Modifier, NetworkModifier, SlotModifier, modifier_of
+from paramgen.modifiers.criteria import WholeNetwork
 from paramgen.registry import Spec
 from paramgen.registry.chains import THEN, join_chain, split_chain
 
@@ -34,13 +38,16 @@ class Modified(Composed):
     init: str
     then: tuple[str, ...]
     _modifiers: tuple[Modifier, ...] = field(default=(), init=False, repr=False, compare=False)
+    _masks: dict[str, Bool[Tensor, "..."]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_modifiers", tuple(map(modifier_of, self.then)))
         _refuse_undone(self.then, self._modifiers)
         self.keep(lambda: initializer_of(self.init))
-        for trait in ("runs_network", "slot_by_slot"):  # they are the inner one's
-            object.__setattr__(self, trait, getattr(self.inner, trait))
+        together = [each for each in self._modifiers if isinstance(each, NetworkModifier)]
+        runs = self.inner.runs_network or any(each.runs_network for each in together)
+        object.__setattr__(self, "runs_network", runs)
+        object.__setattr__(self, "slot_by_slot", self.inner.slot_by_slot and not together)
 
     def resolve(self, architecture: Architecture, graph: Graph) -> ResolvedInitializer:
         """Return the same changes of what the inner initializer is resolved to for this network.
@@ -82,18 +89,58 @@ class Modified(Composed):
         return self.inner.builds_on(architecture, graph) | changed
 
     def tensors(self, architecture: Architecture, graph: Graph, *, seed: int) -> NamedTensors:
-        """Change each tensor as it comes."""
+        """Change each tensor as it comes, or all of them together where a modifier needs all."""
+        if any(isinstance(each, NetworkModifier) for each in self._modifiers):
+            architecture = replace(architecture, manifest=architecture.manifest.whole())
         targets = self._targets(architecture, graph, self.inner.rules(architecture, graph))
-        for name, tensor in self.inner.tensors(architecture, graph, seed=seed):
-            for kind, modifier, changed in zip(self._names, self._modifiers, targets, strict=True):
-                if name in changed:
-                    slot = architecture.manifest[name]
-                    tensor = modifier.changed(slot, changed[name], tensor, seed=seed, stream=kind)
-            yield name, tensor
+        tensors = self.inner.tensors(architecture, graph, seed=seed)
+        for kind, modifier, maps in zip(self._names, self._modifiers, targets, strict=True):
+            if isinstance(modifier, SlotModifier):
+                tensors = _changed(tensors, architecture, modifier, maps, seed=seed, stream=kind)
+            elif isinstance(modifier, NetworkModifier):
+                tensors = self._changed_together(tensors, architecture, graph, modifier, maps, seed=seed)
+        return tensors
+
+    def masks(self) -> Masks | None:
+        """Return the masks of the last prediction, all tensors of which were read."""
+        kinds = [each.mask_kind for each in self._modifiers if isinstance(each, NetworkModifier)]
+        return (kinds[-1], self._masks) if kinds else None
+
+    def remarks(self) -> Sequence[str]:
+        """Return the inner initializer's, and which layers have lost all weights."""
+        kind, masks = self.masks() or ("frozen", {})
+        lost = [name for name, mask in masks.items() if not bool(mask.any())] if kind == "pruned" else []
+        if not lost:
+            return self.inner.remarks()
+        others = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
+        return (
+            *self.inner.remarks(),
+            f"No weight of {lost[0]!r}{others} was kept, so nothing goes through: keep more, or choose by layer, as "
+            "--then 'prune?scope=erk' does.",
+        )
 
     def describe(self) -> Mapping[str, Any]:
         """Return what identifies the inner initializer, and the modifiers."""
         return {"of": self.of(self.init), "then": list(self.then)}
+
+    def _changed_together(
+        self,
+        tensors: NamedTensors,
+        architecture: Architecture,
+        graph: Graph,
+        modifier: NetworkModifier,
+        maps: Targets,
+        *,
+        seed: int,
+    ) -> NamedTensors:
+        """Collect all tensors, change them, and remember the masks; what is all zero is none of a mask's business."""
+        made = dict(tensors)
+        maps = {name: each for name, each in maps.items() if bool(made[name].any())}
+        network = WholeNetwork(architecture=architecture, graph=graph, tensors=made, maps=maps, seed=seed)
+        found = modifier.change_together(network)
+        self._masks.clear()
+        self._masks.update(found.masks)
+        yield from found.tensors.items()
 
     @property
     def _names(self) -> list[str]:
@@ -131,6 +178,16 @@ class Modified(Composed):
                     else modifier.hindrance()
                 )
                 raise OptionError(f"{kind!r} changes nothing of {architecture.spec!r}: {why}")
+
+
+def _changed(
+    tensors: NamedTensors, architecture: Architecture, modifier: SlotModifier, maps: Targets, *, seed: int, stream: str
+) -> NamedTensors:
+    """Change each tensor as it comes."""
+    for name, tensor in tensors:
+        if name in maps:
+            tensor = modifier.changed(architecture.manifest[name], maps[name], tensor, seed=seed, stream=stream)
+        yield name, tensor
 
 
 def modified(chain: str) -> Modified:

@@ -5,38 +5,43 @@ library fills with constants, such as zero convolutions, stay as they are.
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import fields
-from typing import ClassVar
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import ClassVar, Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from paramgen.architectures.overrides import split_spec
 from paramgen.errors import OptionError, UnknownNameError
 from paramgen.graphs.analysis.roles import LinearMap
+from paramgen.modifiers.criteria import WholeNetwork
 from paramgen.registry import Registry, Spec
 from paramgen.slots.init_program import one_thread, slot_generator
 from paramgen.slots.manifest import Slot
 
 Weights = Float[Tensor, "groups out in *kernel"]
 
+MaskKind = Literal["pruned", "frozen"]
+"""What becomes of the weights outside a mask: they are zero and stay so, or they keep their initial values."""
+
 
 class Modifier(ABC):
-    """What changes weights that an initializer made: a frozen dataclass whose fields are its options."""
+    """What changes weights that an initializer made: a frozen dataclass whose fields are its options.
+
+    One that looks at one weight after the other is a `SlotModifier`, one that needs all of them a `NetworkModifier`.
+    """
 
     __slots__ = ()
 
+    runs_network: ClassVar[bool] = False  # whether it runs the network; whether it does, an option may decide
     structure: ClassVar[str] = ""  # what it gives weights, in a few words, where that is more than other values
     applies_to: ClassVar[str] = "weights of linear layers and convolutions"
 
     @abstractmethod
     def changes(self, linear_map: LinearMap) -> bool:
         """Whether it changes a weight of this shape and position."""
-
-    @abstractmethod
-    def change(self, linear_map: LinearMap, weights: Weights, generator: torch.Generator) -> Weights:
-        """Return the changed matrices of one weight, which are not all zero; `weights` stay as they are."""
 
     def undoes(self, structure: str) -> bool:
         """Whether the structure that an earlier modifier made is not there any more behind this one."""
@@ -45,6 +50,16 @@ class Modifier(ABC):
     def hindrance(self) -> str:
         """Return why it changes no weight of a network, where that is so, and what to type."""
         return "it has no linear layer or convolution"
+
+
+class SlotModifier(Modifier):
+    """A modifier that changes one weight after the other."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def change(self, linear_map: LinearMap, weights: Weights, generator: torch.Generator) -> Weights:
+        """Return the changed matrices of one weight, which are not all zero; `weights` stay as they are."""
 
     @torch.no_grad()
     def changed(self, slot: Slot, linear_map: LinearMap, tensor: Tensor, *, seed: int, stream: str) -> Tensor:
@@ -60,12 +75,27 @@ class Modifier(ABC):
             return linear_map.stored(changed, slot)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Masked:
+    """What a `NetworkModifier` made: all tensors by slot, and which entries of some are kept, or trained."""
+
+    tensors: Mapping[str, Tensor]
+    masks: Mapping[str, Bool[Tensor, "..."]]
+
+
+class NetworkModifier(Modifier):
+    """A modifier that looks at all weights together, which are then in memory, and keeps or trains some of them."""
+
+    __slots__ = ()
+
+    mask_kind: ClassVar[MaskKind]
+
+    @abstractmethod
+    def change_together(self, network: WholeNetwork) -> Masked:
+        """Return the changed tensors of a network, which stay as they are, and the masks."""
+
+
 modifiers: Registry[Modifier] = Registry("modifier", "paramgen.modifiers")
-
-
-def is_number(value: object) -> bool:
-    """Whether an option's value is a number, which a truth value is not."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def modifier_of(spec: str) -> Modifier:

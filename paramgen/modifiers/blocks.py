@@ -13,7 +13,8 @@ from torch import Tensor
 
 from paramgen.errors import OptionError, one_line
 from paramgen.graphs.analysis.roles import LinearMap
-from paramgen.modifiers import Modifier, Weights, is_number, modifiers
+from paramgen.modifiers import SlotModifier, Weights, modifiers
+from paramgen.modifiers.options import is_number
 
 BLOCKS: Final = "blocks"
 LEAST_DENSITY: Final = 0.001
@@ -22,7 +23,7 @@ LEAST_DENSITY: Final = 0.001
 @final
 @modifiers.register(BLOCKS)
 @dataclass(frozen=True, kw_only=True)
-class Blocks(Modifier):
+class Blocks(SlotModifier):
     """Only permuted diagonal blocks stay, blocks:0.25, as many as 1 over the density (Nait-Saada et al., 2024).
 
     Rows and columns are spread over the blocks at random, and what stays is divided by the root of the density. Of a

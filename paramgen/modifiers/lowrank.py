@@ -13,7 +13,8 @@ from torch import Tensor
 
 from paramgen.errors import OptionError, one_line
 from paramgen.graphs.analysis.roles import LinearMap
-from paramgen.modifiers import Modifier, Weights, is_number, modifiers
+from paramgen.modifiers import SlotModifier, Weights, modifiers
+from paramgen.modifiers.options import is_number
 
 LOWRANK: Final = "lowrank"
 MAX_MATRIX_RANK: Final = 1_000_000
@@ -22,7 +23,7 @@ MAX_MATRIX_RANK: Final = 1_000_000
 @final
 @modifiers.register(LOWRANK)
 @dataclass(frozen=True, kw_only=True)
-class RankLimit(Modifier):
+class RankLimit(SlotModifier):
     """Matrices of an exact rank, the nearest ones of the same norm, lowrank:0.1 or lowrank:8 (Liu et al., 2024).
 
     A convolution is a matrix of outputs by inputs times taps, of each group one. A matrix whose shorter side is not

@@ -11,7 +11,8 @@ import torch
 
 from paramgen.errors import OptionError, one_line
 from paramgen.graphs.analysis.roles import LinearMap
-from paramgen.modifiers import Modifier, Weights, is_number, modifiers
+from paramgen.modifiers import SlotModifier, Weights, modifiers
+from paramgen.modifiers.options import is_number
 
 SCALE: Final = "scale"
 MAX_FACTOR: Final = 1000
@@ -20,7 +21,7 @@ MAX_FACTOR: Final = 1000
 @final
 @modifiers.register(SCALE)
 @dataclass(frozen=True, kw_only=True)
-class Scale(Modifier):
+class Scale(SlotModifier):
     """Weights times a factor, scale:0.1; biases and norms stay as they are."""
 
     factor: float | int = 0.1

@@ -8,7 +8,7 @@ import torch
 
 from paramgen.errors import OptionError, one_line
 from paramgen.graphs.analysis.roles import LinearMap
-from paramgen.modifiers import Modifier, Weights, modifiers
+from paramgen.modifiers import SlotModifier, Weights, modifiers
 
 SHIFT: Final = "shift"
 MAX_BITS: Final = 4
@@ -17,7 +17,7 @@ MAX_BITS: Final = 4
 @final
 @modifiers.register(SHIFT)
 @dataclass(frozen=True, kw_only=True)
-class Shift(Modifier):
+class Shift(SlotModifier):
     """Each weight becomes the nearest power of two with a sign, shift:3, one of 2^bits in a tensor (Li et al., 2022).
 
     The largest power is chosen for each tensor, by least squares; the others follow below it without a gap, and there
