@@ -12,11 +12,13 @@ from paramgen.api import graph as graph
 from paramgen.api import info as info
 from paramgen.api import initialize_ as initialize_
 from paramgen.api import load as load
+from paramgen.api import masked as masked
 from paramgen.api import plan as plan
 from paramgen.api import predict as predict
 from paramgen.api import push as push
 from paramgen.api import trace as trace
 from paramgen.api import train_tokenizer as train_tokenizer
+from paramgen.api import unmasked as unmasked
 from paramgen.api import write as write
 from paramgen.errors import ParamgenError as ParamgenError
 
@@ -34,10 +36,12 @@ __all__ = [
     "info",
     "initialize_",
     "load",
+    "masked",
     "plan",
     "predict",
     "push",
     "trace",
     "train_tokenizer",
+    "unmasked",
     "write",
 ]

@@ -14,7 +14,9 @@ from paramgen.api.endpoints import serve as serve
 from paramgen.api.folders import card as card
 from paramgen.api.folders import check as check
 from paramgen.api.folders import load as load
+from paramgen.api.folders import masked as masked
 from paramgen.api.folders import push as push
+from paramgen.api.folders import unmasked as unmasked
 from paramgen.api.inputs import inputs_of
 from paramgen.api.preparing import convert as convert
 from paramgen.api.preparing import train_tokenizer as train_tokenizer

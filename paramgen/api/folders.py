@@ -21,6 +21,37 @@ def load(folder: str | Path, module: "nn.Module | None" = None) -> "nn.Module":
     return load_folder(Path(folder), module)
 
 
+def masked(module: "nn.Module", folder: str | Path) -> "nn.Module":
+    """Constrain `module` in training by the masks of `folder`, and return it.
+
+    What `--then prune` made zero stays zero; what `--then freeze` does not train keeps its initial values, whatever
+    the optimizer and its weight decay do. It is done by parametrizations of torch, so parameters have other names in
+    the state dict until `unmasked` makes them ordinary ones again.
+
+    >>> model = paramgen.masked(paramgen.load("sparse"), "sparse")
+
+    Raises:
+        CheckError: The folder has no masks.
+        OptionError: They are not of this architecture, or the module is constrained already.
+
+    """
+    from paramgen.output.masks import constrain
+
+    constrain(module, Path(folder))
+    return module
+
+
+def unmasked(module: "nn.Module") -> "nn.Module":
+    """Make the parameters that `masked` constrained ordinary ones again, with the values that they have, and return it.
+
+    >>> paramgen.unmasked(model).save_pretrained("trained")
+    """
+    from paramgen.modifiers.masking.holding import release
+
+    release(module)
+    return module
+
+
 def check(folder: str | Path, *, memory: "Memory" = "auto") -> "Checked":
     """Load `folder` with its library and compare every tensor; raise a `CheckError` at the first difference.
 

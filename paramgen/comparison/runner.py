@@ -13,6 +13,7 @@ from paramgen.comparison.run_record import RunRecord
 from paramgen.comparison.runs import RunId, Store
 from paramgen.comparison.training import Job, train
 from paramgen.errors import one_line
+from paramgen.initializers import Masks
 
 _NO_LR: Final[tuple[float, ...]] = ()
 
@@ -29,6 +30,16 @@ class Event:
 
 
 Progress = Callable[[Event], None]
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InitialWeights:
+    """A state dict, what of it may be trained where not all may, and the seconds that it took to make."""
+
+    state: Mapping[str, Any]
+    masks: Masks | None
+    seconds: float
 
 
 @final
@@ -83,14 +94,14 @@ class Runner:
     ) -> dict[tuple[float, int], RunRecord]:
         """Return the runs of a seed at some learning rates; initial weights are made once, and only if needed."""
         found: dict[tuple[float, int], RunRecord] = {}
-        made: tuple[Mapping[str, Any], float] | None = None
+        made: InitialWeights | None = None
         for lr in learning_rates:
             run = RunId(architecture=job.model.name, init=init, lr=lr, seed=seed)
             record = self._store.get(run)
             if record is None:
                 try:
                     made = made or self._initial_weights(job, init, seed)
-                    record = self._trained(job, run, *made)
+                    record = self._trained(job, run, made)
                 except Exception as error:  # a network may fail in any way; the other runs go on
                     record = RunRecord.failure(f"{type(error).__name__}: {one_line(error)}")
                 self._store.put(run, record)
@@ -99,18 +110,19 @@ class Runner:
             found[lr, seed] = record
         return found
 
-    def _trained(self, job: Job, run: RunId, state: Mapping[str, Any], seconds: float) -> RunRecord:
+    def _trained(self, job: Job, run: RunId, initial: InitialWeights) -> RunRecord:
         def advance(done: int) -> None:
             self._tell(run, done)
 
-        found = train(job, state, lr=run.lr, seed=run.seed, advance=advance)
-        return replace(found, init_seconds=seconds)
+        found = train(job, initial.state, lr=run.lr, seed=run.seed, advance=advance, masks=initial.masks)
+        return replace(found, init_seconds=initial.seconds)
 
-    def _initial_weights(self, job: Job, init: str, seed: int) -> tuple[Mapping[str, Any], float]:
-        """Return the initial weights, and the seconds that they took."""
+    def _initial_weights(self, job: Job, init: str, seed: int) -> InitialWeights:
         began = perf_counter()
-        state = prediction_of(job.model, init, self._initializers[init], seed).state_dict()
-        return state, round(perf_counter() - began, 3)
+        prediction = prediction_of(job.model, init, self._initializers[init], seed)
+        state = prediction.state_dict()
+        seconds = round(perf_counter() - began, 3)
+        return InitialWeights(state=state, masks=prediction.initializer.masks(), seconds=seconds)
 
     def _tell(self, run: RunId, done: int, ended: RunRecord | None = None) -> None:
         if self._progress is not None:

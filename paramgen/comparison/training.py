@@ -17,6 +17,8 @@ from paramgen.comparison.models import ModelUnderTest
 from paramgen.comparison.protocol import Protocol
 from paramgen.comparison.run_record import RunRecord, Scores, Status
 from paramgen.comparison.tasks import Batch, Task
+from paramgen.initializers import Masks
+from paramgen.modifiers.masking.holding import hold
 from paramgen.slots.manifest import state_of
 from paramgen.slots.torch_internals import BatchNorm
 
@@ -40,10 +42,19 @@ class Job:
     accelerator: Accelerator
 
 
-def train(job: Job, state: Mapping[str, Any], *, lr: float, seed: int, advance: Callable[[int], None]) -> RunRecord:
+def train(
+    job: Job,
+    state: Mapping[str, Any],
+    *,
+    lr: float,
+    seed: int,
+    advance: Callable[[int], None],
+    masks: Masks | None = None,
+) -> RunRecord:
     """Train from the initial weights `state` and return what was measured; `advance` is called with the steps done.
 
-    A run whose loss or answers are no longer finite ends there, with the status `diverged`.
+    What `masks` leave out is not trained. A run whose loss or answers are no longer finite ends there, with the status
+    `diverged`.
     """
     accelerator = Accelerator()  # it keeps what it prepares: a new one for each run lets the last run's network go
     job = replace(job, accelerator=accelerator)
@@ -51,6 +62,8 @@ def train(job: Job, state: Mapping[str, Any], *, lr: float, seed: int, advance: 
     with _own_randomness(accelerator.device):
         torch.manual_seed(seed)
         module = _loaded(job.model, state)
+        if masks is not None:
+            hold(module, *masks)
         fused = accelerator.device.type in ("cpu", "cuda")
         trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
         optimizer = torch.optim.AdamW(trained, lr=lr, weight_decay=protocol.decay, fused=fused)

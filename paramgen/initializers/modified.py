@@ -15,7 +15,7 @@ from paramgen.initializers import Composed, Masks, NamedTensors, ResolvedInitial
 from paramgen.initializers.library import DEFAULTS, KEPT
 from paramgen.modelcard.markdown import shell
 from paramgen.modifiers import Modifier, NetworkModifier, SlotModifier, modifier_of
-from paramgen.modifiers.criteria import WholeNetwork
+from paramgen.modifiers.masking.criteria import WholeNetwork
 from paramgen.registry import Spec
 from paramgen.registry.chains import THEN, join_chain, split_chain
 
@@ -107,17 +107,20 @@ class Modified(Composed):
         return (kinds[-1], self._masks) if kinds else None
 
     def remarks(self) -> Sequence[str]:
-        """Return the inner initializer's, and which layers have lost all weights."""
+        """Return the inner initializer's, how many weights were kept, and which layers have lost all of them."""
         kind, masks = self.masks() or ("frozen", {})
-        lost = [name for name, mask in masks.items() if not bool(mask.any())] if kind == "pruned" else []
-        if not lost:
+        if not masks:  # or nothing was computed yet
             return self.inner.remarks()
-        others = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
-        return (
-            *self.inner.remarks(),
-            f"No weight of {lost[0]!r}{others} was kept, so nothing goes through: keep more, or choose by layer, as "
-            "--then 'prune?scope=erk' does.",
-        )
+        kept, whole = sum(int(mask.sum()) for mask in masks.values()), sum(mask.numel() for mask in masks.values())
+        what, others = ("kept", "zero") if kind == "pruned" else ("to be trained", "as they are")
+        said = f"{kept:,} of {whole:,} weights ({kept / whole:.2%}) are {what}; "
+        said += f"in training, paramgen.masked(model, FOLDER) leaves the others {others}."
+        lost = [name for name, mask in masks.items() if not bool(mask.any())] if kind == "pruned" else []
+        if lost:
+            more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
+            said += f" No weight of {lost[0]!r}{more} is kept, so nothing goes through: keep more, or choose by layer, "
+            said += "--then 'prune?scope=erk'."
+        return (*self.inner.remarks(), said)
 
     def describe(self) -> Mapping[str, Any]:
         """Return what identifies the inner initializer, and the modifiers."""
@@ -136,6 +139,11 @@ class Modified(Composed):
         """Collect all tensors, change them, and remember the masks; what is all zero is none of a mask's business."""
         made = dict(tensors)
         maps = {name: each for name, each in maps.items() if bool(made[name].any())}
+        if not maps:
+            name = self._names[self._modifiers.index(modifier)]
+            raise OptionError(
+                f"{name!r} changes nothing: every weight that it may change is zero. Type another initializer: --init he"
+            )
         network = WholeNetwork(architecture=architecture, graph=graph, tensors=made, maps=maps, seed=seed)
         found = modifier.change_together(network)
         self._masks.clear()

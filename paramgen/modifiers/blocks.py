@@ -14,7 +14,7 @@ from torch import Tensor
 from paramgen.errors import OptionError, one_line
 from paramgen.graphs.analysis.roles import LinearMap
 from paramgen.modifiers import SlotModifier, Weights, modifiers
-from paramgen.modifiers.options import is_number
+from paramgen.modifiers.masking.options import is_number
 
 BLOCKS: Final = "blocks"
 LEAST_DENSITY: Final = 0.001

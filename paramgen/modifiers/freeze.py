@@ -10,9 +10,9 @@ import torch
 
 from paramgen.graphs.analysis.roles import LinearMap
 from paramgen.modifiers import Masked, MaskKind, NetworkModifier, modifiers
-from paramgen.modifiers.criteria import CRITERIA, RUNNING, SUPERVISED, Examples, WholeNetwork
-from paramgen.modifiers.masks import best_masks
-from paramgen.modifiers.options import check_choice, check_count, check_data, check_share
+from paramgen.modifiers.masking.criteria import CRITERIA, RUNNING, SUPERVISED, Examples, WholeNetwork
+from paramgen.modifiers.masking.masks import best_masks
+from paramgen.modifiers.masking.options import check_choice, check_count, check_data, check_share
 
 FREEZE: Final = "freeze"
 FREEZING: Final = ("gradient", "random", "magnitude")

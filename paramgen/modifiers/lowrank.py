@@ -14,7 +14,7 @@ from torch import Tensor
 from paramgen.errors import OptionError, one_line
 from paramgen.graphs.analysis.roles import LinearMap
 from paramgen.modifiers import SlotModifier, Weights, modifiers
-from paramgen.modifiers.options import is_number
+from paramgen.modifiers.masking.options import is_number
 
 LOWRANK: Final = "lowrank"
 MAX_MATRIX_RANK: Final = 1_000_000

@@ -16,9 +16,9 @@ from paramgen.errors import OptionError, one_line
 from paramgen.graphs.analysis.output_variances import OutputVariances, no_fused_layers
 from paramgen.graphs.analysis.roles import LinearMap
 from paramgen.modifiers import Masked, MaskKind, NetworkModifier, modifiers
-from paramgen.modifiers.criteria import CRITERIA, RUNNING, SUPERVISED, Examples, WholeNetwork
-from paramgen.modifiers.masks import SCOPES, Masks, Scope, best_masks, sampled_scores
-from paramgen.modifiers.options import check_choice, check_count, check_data, check_share
+from paramgen.modifiers.masking.criteria import CRITERIA, RUNNING, SUPERVISED, Examples, WholeNetwork
+from paramgen.modifiers.masking.masks import SCOPES, Masks, Scope, best_masks, sampled_scores
+from paramgen.modifiers.masking.options import check_choice, check_count, check_data, check_share
 
 PRUNE: Final = "prune"
 PRUNING: Final = ("random", "magnitude", "snip", "grasp", "synflow")
@@ -93,6 +93,11 @@ class Prune(NetworkModifier):
     def _masks(self, network: WholeNetwork) -> Masks:
         examples = Examples(data=self.data, batch=self.batch, steps=self.steps)
         scores = CRITERIA[self.criterion](network, examples, float(self.keep))
+        if not any(bool(each.any()) for each in scores.values()):
+            raise OptionError(
+                f"By {self.criterion}, no weight matters: the network answers alike whatever they are. Type another "
+                "criterion: --then prune:magnitude"
+            )
         for name, each in scores.items():
             if not bool(each.isfinite().all()):
                 raise OptionError(

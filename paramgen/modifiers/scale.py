@@ -12,7 +12,7 @@ import torch
 from paramgen.errors import OptionError, one_line
 from paramgen.graphs.analysis.roles import LinearMap
 from paramgen.modifiers import SlotModifier, Weights, modifiers
-from paramgen.modifiers.options import is_number
+from paramgen.modifiers.masking.options import is_number
 
 SCALE: Final = "scale"
 MAX_FACTOR: Final = 1000

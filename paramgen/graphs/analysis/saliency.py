@@ -62,6 +62,7 @@ def synaptic_flow(
         return {name: (each * wanted[name]).detach().abs() for name, each in gradients(total, wanted).items()}
 
 
+@torch.enable_grad()
 def gradients(total: Tensor, weights: Weights, *, again: bool = False) -> dict[str, Tensor]:
     """Return the gradient of each weight, zeros where it plays no part; `again`: they can be differentiated again."""
     if not weights or not total.requires_grad:
@@ -73,6 +74,7 @@ def gradients(total: Tensor, weights: Weights, *, again: bool = False) -> dict[s
     }
 
 
+@torch.enable_grad()
 def hessian_gradient(loss: Tensor, weights: Weights) -> dict[str, Tensor]:
     """Return H g for each weight: the Hessian of the loss times its gradient."""
     first = gradients(loss, weights, again=True)

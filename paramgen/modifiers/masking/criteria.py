@@ -17,7 +17,7 @@ from paramgen.graphs.analysis.roles import LinearMap
 from paramgen.graphs.analysis.saliency import gradients, hessian_gradient, scores_in, synaptic_flow
 from paramgen.graphs.schema import Graph
 from paramgen.images.batch import labelled_images
-from paramgen.modifiers.masks import Masks, Scores, best_masks
+from paramgen.modifiers.masking.masks import Masks, Scores, best_masks
 from paramgen.slots.init_program import one_thread, slot_generator
 from paramgen.slots.manifest import state_of
 from paramgen.slots.torch_internals import BatchNorm
@@ -69,7 +69,7 @@ class WholeNetwork:
         for norm in norms:
             norm.train()
         try:
-            with torch.enable_grad(), plain_attention():
+            with plain_attention():
                 return run_once(self.module, self.architecture, args, kwargs, instead=None)
         finally:
             for norm in norms:
@@ -96,6 +96,7 @@ class Examples:
     batch: int = 256
     steps: int = 100
 
+    @torch.enable_grad()
     def loss(self, network: WholeNetwork, *, temperature: float = 1.0) -> Tensor:
         """Return the cross-entropy of the images' classes.
 

@@ -1,0 +1,67 @@
+"""The file masks.safetensors of a folder, eight entries in a byte, and its constraints on a module that is trained."""
+
+from pathlib import Path
+from typing import Any, Final
+
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from paramgen.errors import CheckError, one_line
+from paramgen.initializers import Masks
+from paramgen.modifiers.masking.holding import hold, refuse_held
+from paramgen.modifiers.masking.masks import packed, unpacked
+from paramgen.slots.manifest import state_of
+from paramgen.storage.reading import stored
+
+MASKS: Final = "masks.safetensors"
+_KINDS: Final = ("pruned", "frozen")
+
+
+def write_masks(masks: Masks, folder: Path) -> None:
+    """Write the masks of a prediction, all tensors of which were computed."""
+    kind, found = masks
+    bits = {name: packed(mask) for name, mask in found.items()}
+    save_file(bits, folder / MASKS, metadata={"format": "pt", "kind": kind})
+
+
+def masks_record(masks: Masks) -> dict[str, Any]:
+    """Return what the record says of masks: what becomes of other entries, and how many each tensor keeps."""
+    kind, found = masks
+    kept = {name: int(mask.sum()) for name, mask in found.items()}
+    whole = sum(mask.numel() for mask in found.values())
+    return {"file": MASKS, "kind": kind, "kept": sum(kept.values()), "of": whole, "by_tensor": kept}
+
+
+def constrain(module: nn.Module, folder: Path) -> None:
+    """Constrain a module by the masks of a folder.
+
+    Raises:
+        CheckError: The folder has no masks, or its file is not one that paramgen writes.
+        OptionError: The module is of another architecture, or constrained already.
+
+    """
+    file = folder / MASKS
+    if not file.is_file():
+        raise CheckError(
+            f"There is no {MASKS} in {str(folder)!r}. Make one: paramgen predict --arch NAME --then prune --out FOLDER"
+        )
+    entries = {entry.name: entry for entry in stored(file)}
+    with safe_open(file, framework="pt") as opened:
+        kind = (opened.metadata() or {}).get("kind")
+    if kind not in _KINDS:
+        raise CheckError(f"{file} has masks of the kind {one_line(repr(kind))}; known are {' and '.join(_KINDS)}.")
+    refuse_held(module)
+    state = state_of(module)
+    masks: dict[str, Tensor] = {}
+    for name, entry in entries.items():
+        shape = tuple(state[name].shape) if name in state else None
+        try:
+            if shape is None:
+                raise ValueError("the module has no such parameter")
+            if entry.elements != -(-state[name].numel() // 8):
+                raise ValueError(f"a mask of {shape} is not {entry.elements} bytes")
+            masks[name] = unpacked(entry.tensor(), shape)
+        except ValueError as error:
+            raise CheckError(f"{file} does not fit the module at {one_line(name)!r}: {error}.") from error
+    hold(module, kind, masks)
