@@ -142,7 +142,8 @@ class Modified(Composed):
         if not maps:
             name = self._names[self._modifiers.index(modifier)]
             raise OptionError(
-                f"{name!r} changes nothing: every weight that it may change is zero. Type another initializer: --init he"
+                f"{name!r} changes nothing: every weight that it may change is zero. Type another initializer: "
+                "--init he"
             )
         network = WholeNetwork(architecture=architecture, graph=graph, tensors=made, maps=maps, seed=seed)
         found = modifier.change_together(network)

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any, Final
 
+import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -22,7 +23,7 @@ def write_masks(masks: Masks, folder: Path) -> None:
     """Write the masks of a prediction, all tensors of which were computed."""
     kind, found = masks
     bits = {name: packed(mask) for name, mask in found.items()}
-    save_file(bits, folder / MASKS, metadata={"format": "pt", "kind": kind})
+    save_file(bits, folder / MASKS, metadata={"kind": kind})  # one entry: safetensors writes several in any order
 
 
 def masks_record(masks: Masks) -> dict[str, Any]:
@@ -55,13 +56,11 @@ def constrain(module: nn.Module, folder: Path) -> None:
     state = state_of(module)
     masks: dict[str, Tensor] = {}
     for name, entry in entries.items():
-        shape = tuple(state[name].shape) if name in state else None
-        try:
-            if shape is None:
-                raise ValueError("the module has no such parameter")
-            if entry.elements != -(-state[name].numel() // 8):
-                raise ValueError(f"a mask of {shape} is not {entry.elements} bytes")
-            masks[name] = unpacked(entry.tensor(), shape)
-        except ValueError as error:
-            raise CheckError(f"{file} does not fit the module at {one_line(name)!r}: {error}.") from error
+        weight = state.get(name)
+        if weight is None or entry.dtype != torch.uint8 or entry.shape != (-(-weight.numel() // 8),):
+            has = "no such parameter" if weight is None else f"{tuple(weight.shape)} there"
+            raise CheckError(
+                f"{file} does not fit the module at {one_line(name)!r}: it has {has}. Give its own module."
+            )
+        masks[name] = unpacked(entry.tensor(), tuple(weight.shape))
     hold(module, kind, masks)

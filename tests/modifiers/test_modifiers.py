@@ -8,7 +8,7 @@ from torch import Tensor
 
 from paramgen.errors import OptionError, UnknownNameError
 from paramgen.graphs.analysis.roles import LinearMap, MapKind
-from paramgen.modifiers import modifier_of
+from paramgen.modifiers import SlotModifier, modifier_of
 from paramgen.slots.init_program import slot_generator
 from paramgen.slots.manifest import Slot
 
@@ -26,7 +26,9 @@ def map_of(tensor: Tensor, *, groups: int = 1, kind: MapKind = "linear") -> Line
 def changed(spec: str, tensor: Tensor, *, groups: int = 1, kind: MapKind = "linear") -> Tensor:
     slot = Slot(name="w", shape=tuple(tensor.shape), dtype=tensor.dtype, kind="parameter", owner="", owner_type="")
     linear_map = map_of(tensor, groups=groups, kind=kind)
-    return modifier_of(spec).changed(slot, linear_map, tensor, seed=0, stream="test")
+    modifier = modifier_of(spec)
+    assert isinstance(modifier, SlotModifier)
+    return modifier.changed(slot, linear_map, tensor, seed=0, stream="test")
 
 
 def normal(*shape: int) -> Tensor:

@@ -69,13 +69,7 @@ def packed(mask: Bool[Tensor, "*shape"]) -> UInt8[Tensor, " bytes"]:
 
 
 def unpacked(bits: UInt8[Tensor, " bytes"], shape: tuple[int, ...]) -> Bool[Tensor, "*shape"]:
-    """Return the mask of `shape` that was packed.
-
-    Raises:
-        ValueError: There are not as many bytes as such a mask has.
-    """
-    if bits.dtype != torch.uint8 or bits.shape != (-(-prod(shape) // 8),):
-        raise ValueError(f"a mask of {shape} is not {bits.numel()} bytes")
+    """Return the mask of `shape` that was packed."""
     return (bits[:, None] >> _SHIFTS & 1).flatten()[: prod(shape)].bool().view(shape)
 
 
