@@ -44,6 +44,14 @@ def test_equal_values_have_an_interval_without_width() -> None:
     assert found is not None and found.interval == found.paired == (0.1, 0.1) and found.significant
 
 
+def test_two_seeds_with_a_spread_have_welchs_interval() -> None:
+    found = difference({0: 0.1, 1: 0.3}, {0: 0.2, 1: 0.6}, tested=100)
+    # By hand: variances 0.02 and 0.08, 1.4706 degrees of freedom, for which Student's quantile is 6.18811.
+    assert found is not None
+    assert found.interval == pytest.approx((-0.2 - 1.383705, -0.2 + 1.383705), abs=1e-5)
+    assert not found.significant
+
+
 @pytest.mark.parametrize("turned", [False, True])
 def test_one_spread_is_enough_for_an_interval(turned: bool) -> None:
     spread, equal = {0: 0.1, 1: 0.2, 2: 0.3}, {0: 0.9, 1: 0.9, 2: 0.9}

@@ -18,6 +18,8 @@ from paramgen.errors import ParamgenError
 from paramgen.graphs.analysis.model_family import MODEL_FAMILIES
 from paramgen.initializers import ResolvedInitializer, auto, initializer_of
 from paramgen.initializers.auto import Measured, Table, measured_on
+from paramgen.initializers.hypernet import HypernetInitializer
+from paramgen.initializers.lsuv import Lsuv
 from paramgen.prediction import prepare
 from paramgen.storage.digest import cached_sha256
 
@@ -129,6 +131,7 @@ def test_what_must_run_the_network_gives_way_where_it_cannot(fake: Fake, monkeyp
     assert chosen is not None and chosen.init == "he"
     assert chosen.reason.endswith("; lsuv did better, but it runs the network, and a graph alone cannot be run")
     assert dict(initializer.tensors(bare, prediction.graph, seed=0)).keys() == prediction.rules.keys()
+    assert set(initializer.rules(bare, prediction.graph).values()) == {"he", "zero"}
     monkeypatch.setattr(auto, "MAX_RUN", 10)
     chosen = paramgen.predict(cnn(), example_input=IMAGES).choice
     assert chosen is not None and "which has more than 10 elements" in chosen.reason
@@ -205,6 +208,35 @@ def test_it_is_the_default_everywhere(tmp_path: Path) -> None:
     assert paramgen.write(module, tmp_path / "out", example_input=IMAGES).prediction.init == "auto"
     rules = paramgen.predict(cnn(), example_input=IMAGES).rules
     assert paramgen.initialize_(module, example_input=IMAGES) == rules
+
+
+def test_several_reasons_why_better_ones_cannot_be_used_are_told_apart(
+    fake: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake(("lsuv", 0.6), ("hypernet", 0.5), ("library", 0.45))
+    reasons = {"lsuv": "it is slow", "hypernet": "it knows none of it"}
+    monkeypatch.setattr(
+        auto, "_hindrance", lambda initializer, *_: reasons["lsuv" if isinstance(initializer, Lsuv) else "hypernet"]
+    )
+    chosen = paramgen.predict(cnn(), example_input=IMAGES).choice
+    assert chosen is not None and chosen.init == "library"
+    assert chosen.reason.endswith(": lsuv did better, but it is slow; hypernet did better, but it knows none of it")
+
+
+def test_the_tokenizer_is_passed_on_as_it_was_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[str, Any]] = []
+
+    def with_tokenizer(self: HypernetInitializer, tokenizer: str, reader: Any = None) -> HypernetInitializer:
+        seen.append((tokenizer, reader))
+        return self
+
+    monkeypatch.setattr(HypernetInitializer, "with_tokenizer", with_tokenizer)
+    bare = paramgen.predict(GPT2, init="library")
+    reader = object()
+    one, other = (initializer_of("auto").with_tokenizer("words", each) for each in (reader, object()))
+    assert one == other  # a tokenizer is known by its name
+    one.resolve(bare.architecture, bare.graph)
+    assert seen and set(seen) == {("words", reader)}
 
 
 def test_auto_takes_no_argument() -> None:

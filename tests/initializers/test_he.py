@@ -48,6 +48,7 @@ def test_every_weight_has_the_variance_of_what_follows(options: str, fan: str) -
             wanted = part.gain / getattr(part, fan) ** 0.5
             if state[name].numel() > 2000:
                 assert float(state[name].std()) == pytest.approx(wanted, rel=0.1)
+                assert (float(state[name].abs().max()) > 2.5 * wanted) == (fan == "fan_in")  # normal, not uniform
             if fan == "fan_out":
                 assert float(state[name].abs().max()) <= 3**0.5 * wanted * 1.0001
 

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
         ("he:both", "mode is 'both'. Allowed: fan_in and fan_out"),
         ("he?distribution=cauchy", "Allowed: normal and uniform"),
         ("xavier:laplace", "Allowed: uniform and normal"),
-        ("orthogonal?gain=0", "gain is 0. Allowed: auto, or a number above 0"),
+        (
+            "orthogonal?gain=0",
+            "gain is 0. Allowed: auto, or a number above 0, up to 1,000. Type: --init 'orthogonal?gain=1.0'",
+        ),
         ("orthogonal?gain=true", "gain is True"),
         ("orthogonal:big", "gain is 'big'"),
         ("orthogonal?convolutions=round", "Allowed: flat and delta"),
