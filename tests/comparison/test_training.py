@@ -259,3 +259,22 @@ def test_a_lazy_module_is_compared(arrays: tuple[Pixels, Pixels]) -> None:
     for requested in (lazy(), ("lazy", lazy)):
         (found,) = run(requested, arrays, steps=2)["architectures"]
         assert found["parameters"] == sum(parameter.numel() for parameter in build().parameters())
+
+
+def test_what_is_pruned_stays_zero_while_it_is_trained(arrays: tuple[Pixels, Pixels]) -> None:
+    seen: list[tuple[bool, int]] = []
+
+    class Spy(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(192, 2)
+
+        def forward(self, images: Tensor) -> Tensor:
+            if type(images) is Tensor and not images.is_meta:
+                seen.append((self.training, int((self.linear.weight != 0).sum())))
+            return self.linear(images.flatten(1))
+
+    run(("spy", Spy), arrays, init=("he", "he|prune:magnitude?keep=0.25&rescale=none"), steps=3)
+    counts = [count for training, count in seen if training]
+    assert set(counts[: len(counts) // 2]) == {384}
+    assert set(counts[len(counts) // 2 :]) == {96}
