@@ -81,7 +81,7 @@ def mutants_of(file: Path, random_numbers: random.Random) -> Iterator[Mutant]:
 
     text = file.read_text(encoding="utf-8")
     visitor = MutationVisitor(mutation_operators, IgnoredCode(set(), set(), set()))
-    module = MetadataWrapper(importlib.import_module("libcst").parse_module(text)).visit(visitor)
+    module: Any = MetadataWrapper(importlib.import_module("libcst").parse_module(text)).visit(visitor)
     seen = {text}
     for each in random_numbers.sample(visitor.mutations, len(visitor.mutations)):
         code = module.deep_replace(each.original_node, each.mutated_node).code
