@@ -68,6 +68,7 @@ def flowing(document: str) -> str:
 
 
 WHEN = "docs/when.md"
+TABLE = json.loads((ROOT / "paramgen" / "initializers" / "measured.json").read_text(encoding="utf-8"))
 
 
 def test_the_text_card_and_the_site_have_the_table_of_what_ships() -> None:
@@ -85,7 +86,7 @@ def test_the_text_card_and_the_site_have_the_table_of_what_ships() -> None:
     assert f"{_lower(found['median_ratio'])} lower than from the best simple initialization of each (median)" in page
     assert found["median_steps"] == 0 and "In the median it is there before the first step" in page
     assert f"Networks of {sizes[0]:.1f} to {sizes[-1]:.1f} million parameters" in page
-    assert f"up to {sizes[-1]:.1f} million parameters for text" in flowing("README.md")
+    assert f"up to {sizes[-1]:.1f} million parameters)" in flowing("README.md")
 
 
 def _lower(ratio: float) -> str:
@@ -203,6 +204,58 @@ def test_the_site_and_the_card_quote_what_was_measured_at_the_sizes_that_people_
     assert abs(learned - own) < TIE and f"{percent(own)} % from its own initialization, {percent(learned)} %" in page
 
 
+def test_what_is_said_of_other_networks_that_people_name_was_measured() -> None:
+    page, card = flowing(WHEN), flowing("cards/vision.md")
+    ends = {row["network"]: {i: e["final"] for i, e in row["initializations"].items()} for row in real()["rows"]}
+    said = {network: {init: percent(end["mean"]) for init, end in each.items()} for network, each in ends.items()}
+    small, mobile = said["efficientnet_b0"], said["mobilenet_v3_large"]
+    for init, words in {
+        "library": "from their own initialization to",
+        "matched:hypernet": "from their own draw at the hypernet's norms to",
+        "statistics": "from `statistics` to",
+    }.items():
+        assert f"{words} {small[init]} % and {mobile[init]} %" in page
+    spreads = [percent(ends[name]["hypernet"]["std"]) for name in ("efficientnet_b0", "mobilenet_v3_large")]
+    assert f"to {small['hypernet']} ± {spreads[0]} % and {mobile['hypernet']} ± {spreads[1]} %" in page
+    assert (
+        f"at {small['hypernet']} % after 120 steps, from its library's own initialization at {small['library']} %"
+        in card
+    )
+    assert f"at {mobile['hypernet']} %, from its library's at {mobile['library']} %" in card
+    level = said["convnext_tiny"]
+    assert f"{level['library']} % and {level['hypernet']} %. `auto` leaves both" in page
+
+
+def test_the_readme_has_the_networks_that_people_name() -> None:
+    largest = json.loads((ROOT / "cards" / "results" / "vision_largest.json").read_text(encoding="utf-8"))
+    rows = {}
+    for row in (*real()["rows"], *largest["rows"]):
+        ends = {init: percent(entry["final"]["mean"]) for init, entry in row["initializations"].items()}
+        own, learned = row["best_simple"], ends["hypernet"]
+        better = (
+            row["initializations"]["hypernet"]["final"]["mean"] > TIE + row["initializations"][own]["final"]["mean"]
+        )
+        level = auto_keeps(row["network"])
+        assert better or level
+        rows[row["network"]] = (
+            f"| {row['parameters'] / 1e6:.1f} M | {ends['library']} | {ends[own]} | "
+            + (learned if level else f"**{learned}**")
+            + " |"
+        )
+    table = (ROOT / "README.md").read_text(encoding="utf-8")
+    for network, line in rows.items():
+        assert f"`{network}` {line}" in table, network
+    assert f"after {real()['steps']} steps of {real()['batch']} images ({largest['steps']} for `vit_b_16`)" in flowing(
+        "README.md"
+    )
+
+
+def auto_keeps(network: str) -> bool:
+    """Whether `auto` leaves a network its default initialization, as the table says that was measured on it."""
+    sizes = [size for family in TABLE["families"].values() for size in family if network in size["networks"]]
+    return [size["initializers"][0]["init"] for size in sizes] == ["library"]
+
+
 def test_the_site_and_the_card_quote_the_largest_network() -> None:
     page, card = flowing(WHEN), flowing("cards/vision.md")
     largest = json.loads((ROOT / "cards" / "results" / "vision_largest.json").read_text(encoding="utf-8"))
@@ -219,7 +272,6 @@ def test_the_site_and_the_card_quote_the_largest_network() -> None:
 
 def test_the_readme_says_how_small_the_networks_were() -> None:
     largest = max(row["parameters"] for row in vision()["rows"]) / 1e6
-    assert f"{largest:.1f} million for images" in flowing("README.md")
     assert f"at most {largest:.1f} million parameters" in flowing(WHEN)
     assert MAX_EXTRAPOLATION == 4 and all(
         "more than four times" in flowing(name) for name in (WHEN, "README.md", "docs/initializers.md")
