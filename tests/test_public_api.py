@@ -13,8 +13,8 @@ import paramgen
 
 # Adding a name needs a line in CHANGELOG.md and an example in its docstring.
 PUBLIC = (
-    "ParamgenError card check compare convert create diagnose graph info initialize_ load plan predict push trace "
-    "train_tokenizer write"
+    "ParamgenError card check compare convert create diagnose donors graph info initialize_ load plan predict push "
+    "trace train_tokenizer write"
 ).split()
 COMMANDS = (
     "",
@@ -25,6 +25,7 @@ COMMANDS = (
     "info",
     "compare",
     "diagnose",
+    "donors",
     "push",
     "card",
     "convert",

@@ -6,7 +6,7 @@ function is kept where that is possible, kernels and tables of positions are res
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, ClassVar, Final, final
 
@@ -14,12 +14,22 @@ from torch import Tensor
 
 from paramgen.architectures import Architecture
 from paramgen.errors import OptionError
+from paramgen.graphs.analysis.model_family import FAMILY_LABELS
 from paramgen.graphs.schema import Graph
+from paramgen.inheritance.choosing import chosen_donor
 from paramgen.inheritance.donor import ADVICE, Donor
+from paramgen.inheritance.licences import allowed_licences, check_licence
 from paramgen.inheritance.network import Network
 from paramgen.inheritance.plan import InheritancePlan, plan_of
 from paramgen.inheritance.transfer import inherited
-from paramgen.initializers import Initializer, NamedTensors, check_number, initializers
+from paramgen.initializers import (
+    Choice,
+    Initializer,
+    NamedTensors,
+    ResolvedInitializer,
+    check_number,
+    initializers,
+)
 from paramgen.initializers.grow import Grow
 from paramgen.initializers.library import complete_rules, default_weights, fill_by_rules, library_rule
 from paramgen.language.families import FAMILIES
@@ -32,7 +42,7 @@ MAX_NOISE: Final = 10.0
 @initializers.register("inherit")
 @dataclass(frozen=True, kw_only=True)
 class Inherit(Initializer):
-    """Weights of a trained model at other widths and depths, also of another library, inherit:FOLDER_OR_REPO."""
+    """Weights of a trained model of any width, depth and library, inherit:FOLDER_OR_REPO; or of the nearest one."""
 
     group: ClassVar[str] = "from a trained model"
     applies_to: ClassVar[str] = "networks of the donor's family"
@@ -41,17 +51,36 @@ class Inherit(Initializer):
     arch: str = ""  # the network of a file, or of a folder without a config.json, such as timm:resnet18
     head: bool = True  # whether the output's classes are taken where they are known to be the same
     noise: float | int = 0.3  # what tells copies of a channel apart, as a multiple of the weights' std; 0: nothing does
+    license_allow: str = ""  # which licences the donor may be under, with commas; empty: where none is named, any use
+    yes: bool = False  # whether the nearest published model may be downloaded, where no donor is named
 
     _growths: list[tuple[Architecture, Grow | None]] = field(default_factory=list, repr=False, compare=False)
     _plans: list[InheritancePlan] = field(default_factory=list, repr=False, compare=False)  # of both, the last one
 
     def __post_init__(self) -> None:
-        for name in ("path", "arch"):
+        for name in ("path", "arch", "license_allow"):
             if not isinstance(getattr(self, name), str):
                 raise OptionError(f"{name} is {getattr(self, name)!r}. Allowed: a text. {ADVICE}")
-        if not isinstance(self.head, bool):
-            raise OptionError(f"head is {self.head!r}. Allowed: true and false")
+        for name in ("head", "yes"):
+            if not isinstance(getattr(self, name), bool):
+                raise OptionError(f"{name} is {getattr(self, name)!r}. Allowed: true and false")
+        self._allowed  # noqa: B018  # an unknown licence is an error
         check_number("inherit:DONOR", "noise", self.noise, example=0.3, most=MAX_NOISE)
+
+    def resolve(self, architecture: Architecture, graph: Graph) -> ResolvedInitializer:
+        """Return itself, or the one of the nearest published model, where no donor is named."""
+        if self.path:
+            return ResolvedInitializer(initializer=self)
+        network = Network(architecture=architecture, graph=graph)
+        chosen = chosen_donor(network, allowed=self._allowed, yes=self.yes)
+        own = replace(self, path=chosen.path, license_allow=",".join(sorted(self._allowed)), _growths=[], _plans=[])
+        reason = f"{FAMILY_LABELS[network.family]}: {chosen}"
+        choice = Choice(init=f"inherit:{chosen.path}", family=network.family, reason=reason)
+        return ResolvedInitializer(initializer=own, choice=choice)
+
+    def hindrance(self, architecture: Architecture, graph: Graph) -> str | None:
+        """Return that its donor is not named, as a published one is not downloaded without a request."""
+        return None if self.path else f"no donor is named. {ADVICE}; paramgen donors lists published ones"
 
     def rules(self, architecture: Architecture, graph: Graph) -> Mapping[str, str]:
         """Return what is done to each slot, `inherit:select` for instance; the library's rule where nothing fits."""
@@ -86,10 +115,14 @@ class Inherit(Initializer):
 
     def describe(self) -> Mapping[str, Any]:
         """Return where the donor is from, its commit on the Hub, the sha256 of its weights, and its network."""
+        if not self.path:  # the network decides
+            return {}
         return {**self._donor.trained.describe(), "donor_arch": self._donor.network.architecture.spec}
 
     def provenance(self) -> Mapping[str, Any]:
         """Return the donor's origin and what its card says of it."""
+        if not self.path:
+            return {}
         return self._donor.trained.provenance()
 
     def assumptions(self, architecture: Architecture, graph: Graph) -> Sequence[str]:
@@ -101,8 +134,16 @@ class Inherit(Initializer):
         return (*([plan.head] if plan.head else []), *([kept] if plan.keeps_function else []))
 
     @cached_property
+    def _allowed(self) -> frozenset[str]:
+        return allowed_licences(self.license_allow)
+
+    @cached_property
     def _donor(self) -> Donor:
-        return Donor(path=self.path, arch=self.arch.replace("%26", "&"))
+        """The donor; one whose licence is not allowed is an error."""
+        donor = Donor(path=self.path, arch=self.arch.replace("%26", "&"))
+        if self.license_allow:
+            check_licence(self.path, donor.trained.provenance(), self._allowed)
+        return donor
 
     def _grow(self, architecture: Architecture) -> Grow | None:
         """Return what grows a GPT-2, Llama or BERT exactly; None for other networks, and where something shrinks."""
