@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from paramgen.errors import OptionError, UnknownNameError, one_line
+from paramgen.hub.trained import Trained
 from paramgen.inheritance.catalog import catalog
 
 PERMISSIVE: Final = (
@@ -39,6 +40,28 @@ def check_licence(donor: str, known: Mapping[str, Any], allowed: frozenset[str])
         what = f"is under {one_line(licence)!r}" if licence else "names no licence"
         named = "any that allows any use" if allowed == frozenset(PERMISSIVE) else ", ".join(sorted(allowed))
         raise OptionError(f"{donor!r} {what}. Allowed: {named}. Give another donor, or allow what you may use")
+
+
+def joint_provenance(donors: Sequence[Trained]) -> dict[str, Any]:
+    """Return what is known of several donors, and the licence of what is made of all.
+
+    Raises:
+        OptionError: Their licences do not allow each other.
+
+    """
+    known = {donor.path: donor.provenance() for donor in donors}
+    licences = {path: each.get("license") for path, each in known.items()}
+    repos = [each["repo"] for each in known.values() if "repo" in each]
+    datasets = dict.fromkeys(name for each in known.values() for name in each.get("datasets", ()))
+    result: dict[str, Any] = {"from": ", ".join(known), "repo": repos, "license": resulting_licence(licences)}
+    result |= {"datasets": list(datasets), "licenses": licences}
+    return {key: value for key, value in result.items() if value}
+
+
+def identified(donor: Trained) -> str:
+    """Return the sha256 of a donor's weights, and its commit where it has one."""
+    said = donor.describe()
+    return f"sha256 {said['sha256']}" + (f", commit {said['revision']}" if "revision" in said else "")
 
 
 def resulting_licence(licences: Mapping[str, str | None]) -> str | None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, final
 
-from paramgen.graphs.analysis.model_family import FAMILY_LABELS
+from paramgen.graphs.analysis.model_family import a_family
 from paramgen.inheritance.catalog import PublishedModel, catalog
 from paramgen.inheritance.network import Network
 from paramgen.inheritance.profile import NetworkProfile, profile_of
@@ -52,7 +52,7 @@ class Donors:
     @property
     def reason(self) -> str:
         """Why there is none, in a sentence; empty where there is one."""
-        what = f"{self.spec} is a {FAMILY_LABELS[self.profile.family]}"
+        what = f"{self.spec} is {a_family(self.profile.family)}"
         if self.found:
             return ""
         if self.refused:

@@ -112,6 +112,7 @@ class Prediction:
             name, tensor = found
             if self.part is None or name in self.part:
                 yield name, self._finite(name, tensor.detach().to(self.dtype_of(manifest[name])))
+            del found, tensor  # while the next one is made, only the caller holds this one
 
     def _finite(self, name: str, tensor: Tensor) -> Tensor:
         """Refuse what overflowed; what the library itself fills may hold infinities, as masks do."""
