@@ -10,7 +10,7 @@ from typing import Final, final
 
 import torch
 
-from paramgen.errors import OptionError
+from paramgen.errors import OptionError, one_line
 from paramgen.graphs.analysis.addressed_slots import Slice
 from paramgen.graphs.analysis.model_family import a_family
 from paramgen.inheritance.axes import OPERATORS, AxisMap, chosen_rows, evenly_copied, whole
@@ -111,7 +111,7 @@ def plan_of(donor: Donor, network: Network, *, head: bool, among: frozenset[str]
             if found:
                 pieces[name] = found
     if not pieces:
-        raise _unlike(network, donor)
+        raise _unlike(network, donor, names)
     for donor_slot in {piece.donor for found in pieces.values() for piece in found}:
         donor.stored(donor_slot)
     weakened = _weakened(network, pieces)
@@ -302,7 +302,12 @@ def _weakened(network: Network, pieces: Mapping[str, tuple[Piece, ...]]) -> dict
     return result
 
 
-def _unlike(network: Network, donor: Donor) -> OptionError:
+def _unlike(network: Network, donor: Donor, among: frozenset[str]) -> OptionError:
+    if len(among) < len(network.architecture.manifest):
+        return OptionError(
+            f"Nothing of {donor.path!r} fits the slots of {network.architecture.spec} that are left for it, "
+            f"{one_line(min(among))!r} for instance. Give another donor, or leave it out"
+        )
     mine, theirs = a_family(network.family), a_family(donor.network.family)
     near = "" if network.family == "other" else f" Give a donor that is {mine}."
     return OptionError(

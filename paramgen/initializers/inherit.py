@@ -78,7 +78,8 @@ class Inherit(Initializer):
             return ResolvedInitializer(initializer=self)
         network = Network(architecture=architecture, graph=graph)
         chosen = chosen_donor(network, allowed=self._allowed, yes=self.yes)
-        own = replace(self, path=chosen.path, license_allow=",".join(sorted(self._allowed)), _growths=[], _plans=[])
+        check_licence(chosen.path, Donor(path=chosen.path).trained.provenance(), self._allowed)
+        own = replace(self, path=chosen.path, _growths=[], _plans=[])
         reason = f"{FAMILY_LABELS[network.family]}: {chosen}"
         choice = Choice(init=f"inherit:{chosen.path}", family=network.family, reason=reason)
         return ResolvedInitializer(initializer=own, choice=choice)

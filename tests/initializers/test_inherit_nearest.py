@@ -113,6 +113,15 @@ def test_licences_of_the_catalog_and_of_the_card_must_be_allowed(hub: Hub, publi
     assert predict(f"inherit:{DONOR}").by_rule  # it was asked for by name, whatever its licence
 
 
+def test_what_the_nearest_lacks_comes_from_a_donor_of_ones_own(hub: Hub, tmp_path: Path) -> None:
+    paramgen.write(ARCH, tmp_path / "mine", init="library", overrides=OVERRIDES, verify=False)
+    (tmp_path / "mine" / "README.md").unlink()  # of no known licence
+    prediction = predict(f"inherit?yes=true&with={tmp_path / 'mine'}")
+    assert prediction.rules["fc.weight"] == "inherit:with:exact"
+    assert prediction.rules["conv1.0.weight"] == "inherit:exact"
+    assert "license" not in prediction.initializer.provenance()
+
+
 def test_what_cannot_be_had_is_one_line(hub: Hub) -> None:
     hub.fail("tree", 503, times=100)
     hub.fail("info", 503, times=100)

@@ -97,14 +97,16 @@ class TestParts:
         ("options", "said"),
         [
             ("with={body}", "is not needed: the donors before it give everything"),
+            ("with={head}", "Nothing of .*head' fits the slots .* that are left for it, 'head.bias' for instance"),
             ("into=neck", "has no such part. Parts: blocks, head"),
             ("with={gone}", "There is no folder or file"),
         ],
     )
     def test_what_makes_no_sense_is_one_line(self, pair: tuple[str, str], options: str, said: str) -> None:
-        typed = options.format(body=pair[0], gone=f"{pair[0]}-gone")
+        typed = options.format(body=pair[0], head=pair[1], gone=f"{pair[0]}-gone")
+        classes = {"num_classes": 9} if "{head}" in options else {}
         with pytest.raises(OptionError, match=said) as caught:
-            prepare(VIT, init=f"inherit:{pair[0]}?{typed}", overrides=SMALL)
+            prepare(VIT, init=f"inherit:{pair[0]}?{typed}", overrides=SMALL | classes)
         assert "\n" not in str(caught.value)
 
 
