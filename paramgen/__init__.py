@@ -8,6 +8,7 @@ from paramgen.api import compare as compare
 from paramgen.api import convert as convert
 from paramgen.api import create as create
 from paramgen.api import diagnose as diagnose
+from paramgen.api import donors as donors
 from paramgen.api import graph as graph
 from paramgen.api import info as info
 from paramgen.api import initialize_ as initialize_
@@ -32,6 +33,7 @@ __all__ = [
     "convert",
     "create",
     "diagnose",
+    "donors",
     "graph",
     "info",
     "initialize_",

@@ -18,6 +18,10 @@ from paramgen.api.folders import masked as masked
 from paramgen.api.folders import push as push
 from paramgen.api.folders import unmasked as unmasked
 from paramgen.api.inputs import inputs_of
+from paramgen.api.listing import donors as donors
+from paramgen.api.listing import fitting as fitting
+from paramgen.api.listing import info as info
+from paramgen.api.listing import names as names
 from paramgen.api.preparing import convert as convert
 from paramgen.api.preparing import train_tokenizer as train_tokenizer
 
@@ -29,7 +33,6 @@ if TYPE_CHECKING:
         Comparison,
         Filled,
         Graph,
-        Info,
         Planned,
         Prediction,
         Traced,
@@ -39,7 +42,6 @@ if TYPE_CHECKING:
     from paramgen.comparison.data_module import Data
     from paramgen.comparison.models import ArchitectureLike
     from paramgen.comparison.options import ProtocolOptions
-    from paramgen.output.initializers import Fitness
     from paramgen.prediction.options import PredictOptions
     from paramgen.prediction.progress import Progress
 
@@ -297,44 +299,6 @@ def graph(
         out=None if out is None else Path(out),
         overwrite=overwrite,
     )
-
-
-def info(what: str) -> "Info":
-    """Return what a predicted folder, a hypernet or a pipeline holds, or what an architecture is.
-
-    >>> paramgen.info("vision").facts["parameters"]
-    """
-    from paramgen.output.info import info_of
-
-    return info_of(what)
-
-
-def names(
-    what: str = "architectures", source: str | None = None, pattern: str | None = None, *, facts: bool = False
-) -> Mapping[str, Any]:
-    """Return the names that can be typed, each with a line about it, or with `facts` what is known of it.
-
-    Facts are known of hypernets and of initializers: `group`, `for`, `paper`, `applies_to` and `runs_network`.
-
-    `what` is `architectures` (of a `source`, those that fit a `pattern`), `hypernets`, `initializers`, `modifiers` or
-    `sources`.
-    """
-    from paramgen.output.names import listed
-
-    return listed(what, source, pattern, facts=facts)
-
-
-def fitting(
-    arch: "ArchitectureLike", *, overrides: Mapping[str, Any] | None = None, example_input: Any = None
-) -> "Mapping[str, Fitness]":
-    """Return what every initializer would do to a network, by its name; no weight is computed.
-
-    Each says whether it `applies`, the `share` of the elements that it would change, their number by rule (`rules`),
-    and the `reason` where it does not apply.
-    """
-    from paramgen.output.initializers import fitting as fitting_of
-
-    return fitting_of(arch, overrides=overrides, example_input=inputs_of(example_input))
 
 
 def compare(

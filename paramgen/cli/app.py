@@ -17,6 +17,7 @@ from paramgen.cli.check import check
 from paramgen.cli.compare import compare
 from paramgen.cli.convert import convert
 from paramgen.cli.diagnose import diagnose
+from paramgen.cli.donors import donors
 from paramgen.cli.graph import graph
 from paramgen.cli.info import info
 from paramgen.cli.list import list_
@@ -46,6 +47,7 @@ app.command()(tokenizer)
 app.command()(serve)
 app.add_typer(endpoint.app, name="endpoint")
 app.command(name="list")(list_)
+app.command()(donors)
 app.command()(check)
 app.command()(convert)
 app.command()(info)

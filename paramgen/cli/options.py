@@ -5,6 +5,10 @@ from typing import Annotated, Any
 
 import typer
 
+from paramgen.errors import OptionError
+from paramgen.registry import Spec
+from paramgen.registry.chains import join_chain, split_chain
+
 Arch = Annotated[
     str,
     typer.Option(
@@ -100,6 +104,18 @@ PushTo = Annotated[
     str | None,
     typer.Option("--push", metavar="REPO", help="Push to the Hub, too; without --out, nothing is kept here."),
 ]
+LicenseAllow = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--license-allow",
+        metavar="LICENSE",
+        help="A licence that a donor may be under, such as apache-2.0. Repeatable; without it, all that allow any use.",
+    ),
+]
+Yes = Annotated[
+    bool,
+    typer.Option("--yes", help="With --init inherit, without a donor: download the nearest one without a question."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
 
@@ -118,6 +134,25 @@ def parsed_example(text: str | None) -> Any:
     from paramgen.architectures.inputs import parse_example_input
 
     return parse_example_input(text)
+
+
+def inherit_options(init: str, *, yes: bool, license_allow: list[str] | None) -> str:
+    """Return `--init` with what `--yes` and `--license-allow` say of the donor.
+
+    Raises:
+        OptionError: Another initializer is named, which has no donor.
+
+    """
+    given = {"yes": "true"} if yes else {}
+    given |= {"license_allow": ",".join(license_allow)} if license_allow else {}
+    if not given:
+        return init
+    first, then = split_chain(init)
+    if Spec.parse(first.partition("?")[0]).kind != "inherit":
+        option = "--yes" if yes else "--license-allow"
+        raise OptionError(f"{option} is about the donor of --init inherit; given was --init {init}. Leave it out")
+    options = "&".join(f"{key}={value}" for key, value in given.items())
+    return join_chain(f"{first}{'&' if '?' in first else '?'}{options}", then)
 
 
 def parsed_lr(text: str) -> tuple[float, ...]:

@@ -5,7 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from paramgen.comparison import Comparison, Event
     from paramgen.comparison.results import ArchitectureResult
     from paramgen.diagnosis.outcome import Diagnosis
+    from paramgen.errors import UnconfirmedError
     from paramgen.graphs.schema import Graph
     from paramgen.hub.pushed import Pushed
     from paramgen.output.planning import Planned
@@ -132,6 +133,15 @@ class Reporter:
         if not graph.ordered and not self._quiet:
             text = f"no order of execution is known, so initializers that need one leave all to library. {graph.reason}"
             self._err.print(f"[bold yellow]warning:[/] {escape(text)}", soft_wrap=True)
+
+    def confirms(self, error: "UnconfirmedError") -> bool:
+        """Ask on a terminal whether what an error says is to be done; elsewhere nobody can be asked."""
+        if not (self._live and sys.stdin is not None and sys.stdin.isatty()):
+            return False
+        self._err.print(error.what, markup=False, soft_wrap=True)
+        with suppress(EOFError):
+            return self._err.input("Download it? [y/N] ", markup=False).strip().lower() in ("y", "yes")
+        return False
 
     def planned(self, planned: "Planned") -> None:
         """Print what would be written."""
@@ -378,7 +388,7 @@ def _shown(key: str, value: Any) -> str:
     return f"{value:,}" if type(value) is int and key != "seed" else str(value)
 
 
-def _short(count: float) -> str:
+def _short(count: float | int) -> str:
     for power, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if count >= power:
             return f"{count / power:.3g} {prefix}"

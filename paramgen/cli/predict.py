@@ -1,6 +1,7 @@
 """`paramgen predict`: initial weights, in a folder that the library loads."""
 
-from typing import TYPE_CHECKING, Annotated, Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -12,6 +13,7 @@ from paramgen.cli.options import (
     ImageProcessor,
     Init,
     Json,
+    LicenseAllow,
     MaxShard,
     Out,
     Overrides,
@@ -23,13 +25,17 @@ from paramgen.cli.options import (
     Then,
     Tokenizer,
     TraceTimeout,
+    Yes,
     folder_name,
+    inherit_options,
     parsed_example,
     parsed_overrides,
 )
 from paramgen.cli.push import Message, Public, PullRequest, Revision
+from paramgen.errors import OptionError, UnconfirmedError
 
 if TYPE_CHECKING:
+    from paramgen.cli.output import Reporter
     from paramgen.prediction.options import PredictOptions, PushOptions
 
 DEFAULT: Final = "weights"  # the folder's name where nothing else names it
@@ -55,6 +61,8 @@ def predict(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a folder that paramgen wrote.")] = False,
     check: Annotated[bool, typer.Option("--check/--no-check", help="Load the folder with its library.")] = True,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Build, trace and plan; write nothing.")] = False,
+    license_allow: LicenseAllow = None,
+    yes: Yes = False,
     push: PushTo = None,
     public: Public = False,
     revision: Revision = None,
@@ -76,32 +84,36 @@ def predict(
     from paramgen.cli.output import Reporter
 
     reporter = Reporter(as_json=as_json, quiet=quiet)
-    with reporter.progress("Building and tracing") as progress:
-        from paramgen import api
 
-        options: "PredictOptions" = {"init": init, "prompt": prompt or None, "then": then or (), "seed": seed}
-        options |= {"dtype": dtype}
-        options |= {"overrides": parsed_overrides(overrides), "example_input": parsed_example(example_input)}
-        options |= {"tokenizer": tokenizer, "endpoint": endpoint, "strict": strict, "trace_timeout": trace_timeout}
-        how: "PushOptions" = {"push": push, "public": public, "revision": revision, "pr": pr, "message": message}
+    def run(*, yes: bool) -> Any:
+        with reporter.progress("Building and tracing") as progress:
+            from paramgen import api
+
+            init_spec = inherit_options(init, yes=yes, license_allow=license_allow)
+            options: "PredictOptions" = {"init": init_spec, "prompt": prompt or None, "then": then or (), "seed": seed}
+            options |= {"dtype": dtype, "overrides": parsed_overrides(overrides)}
+            options |= {"example_input": parsed_example(example_input), "tokenizer": tokenizer, "endpoint": endpoint}
+            options |= {"strict": strict, "trace_timeout": trace_timeout}
+            how: "PushOptions" = {"push": push, "public": public, "revision": revision, "pr": pr, "message": message}
+            own: dict[str, Any] = {"max_shard": max_shard, "progress": progress, "image_processor": image_processor}
+            if dry_run:
+                return api.plan(arch, **own, **how, **options)
+            own |= {"overwrite": overwrite, "verify": check, "keep": push is None or out is not None}
+            named = folder_name(arch or "-".join((prompt or [DEFAULT])[0].split())[:40]) or DEFAULT
+            return api.write(arch, out or named, **own, **how, **options)
+
+    if (done := _confirmed(run, reporter, yes=yes, dry_run=dry_run)) is not None:
+        (reporter.planned if dry_run else reporter.written)(done)
+
+
+def _confirmed(run: Callable[..., Any], reporter: "Reporter", *, yes: bool, dry_run: bool) -> Any:
+    """Return what a run returns, with the download that it needs confirmed; None where a dry run would need one."""
+    try:
+        return run(yes=yes and not dry_run)
+    except UnconfirmedError as error:
         if dry_run:
-            planned = api.plan(
-                arch, max_shard=max_shard, progress=progress, image_processor=image_processor, **how, **options
-            )
-        else:
-            written = api.write(
-                arch,
-                out or folder_name(arch or "-".join((prompt or [DEFAULT])[0].split())[:40]) or DEFAULT,
-                max_shard=max_shard,
-                overwrite=overwrite,
-                verify=check,
-                progress=progress,
-                image_processor=image_processor,
-                keep=push is None or out is not None,
-                **how,
-                **options,
-            )
-    if dry_run:
-        reporter.planned(planned)
-    else:
-        reporter.written(written)
+            reporter.record(error.details)
+            return None
+        if not reporter.confirms(error):
+            raise OptionError(f"{error.what} Type the same with --yes") from error
+    return run(yes=True)

@@ -4,6 +4,7 @@
 ParamgenError
 ├── UnknownNameError          a name that no registry, library or option list knows
 ├── OptionError               an option or a --set value that cannot be used
+│   └── UnconfirmedError      ... because it would download what nobody confirmed
 ├── MissingPackageError       an optional library is not installed
 ├── ArchitectureError         an architecture that cannot be built
 ├── TraceError                a network whose forward pass cannot be followed
@@ -25,8 +26,9 @@ Messages are written with the options of the command line, and `message` is what
 same with the keywords of Python.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from typing import Any
 
 from paramgen.errors.option_names import in_python
 
@@ -84,6 +86,14 @@ class UnknownNameError(ParamgenError):
 
 class OptionError(ParamgenError):
     """An option or a --set value that cannot be used."""
+
+
+class UnconfirmedError(OptionError):
+    """Something would have to be downloaded, which nobody confirmed; `details` say what, and how large it is."""
+
+    def __init__(self, what: str, *, advice: str, details: Mapping[str, Any]) -> None:
+        super().__init__(f"{what} {advice}")
+        self.what, self.details = what, dict(details)
 
 
 class MissingPackageError(ParamgenError, ImportError):

@@ -34,6 +34,7 @@ KEYWORDS: Final = {
     "image-processor": "image_processor",
     "init": "init",
     "length": "length",
+    "license-allow": "license_allow",
     "lr": "lr",
     "max-shard": "max_shard",
     "memory": "memory",
@@ -59,7 +60,7 @@ KEYWORDS: Final = {
 }
 """Options with a value, and the keyword of the public functions that takes it."""
 
-COMMAND_ONLY: Final = frozenset("dry-run install-completion json quiet show-completion version".split())
+COMMAND_ONLY: Final = frozenset("dry-run install-completion json quiet show-completion version yes".split())
 """Options of what has no function: nothing that Python calls speaks of them."""
 
 _VALUE: Final = r"""(?:'[^']*'|"[^"]*"|[^\s'"-][^\s'"]*)"""

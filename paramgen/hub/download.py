@@ -6,8 +6,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, final
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -117,9 +118,35 @@ def fetch_file(repo: str, file: str, **download: Any) -> Path:
 
 def fetch_folder(repo: str, patterns: list[str], *, revision: str | None = None) -> Path:
     """Return the folder of those files at the top of a repository that fit the patterns, all of one commit."""
-    # A pattern's star stands for slashes, too.
-    wanted: dict[str, Any] = {"revision": revision, "allow_patterns": patterns, "ignore_patterns": ["*/*"]}
-    return _fetched(lambda **how: snapshot_download(repo, **wanted, **how))
+    return _fetched(lambda **how: snapshot_download(repo, revision=revision, **_at_the_top(patterns), **how))
+
+
+def _at_the_top(patterns: list[str]) -> dict[str, Any]:
+    return {"allow_patterns": patterns, "ignore_patterns": ["*/*"]}  # a pattern's star stands for slashes, too
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Missing:
+    """What of a repository is not in the cache, and the commit that it was asked at."""
+
+    commit: str
+    bytes: int
+
+
+def missing_of(repo: str, patterns: list[str], *, revision: str | None = None) -> Missing:
+    """Return how much `fetch_folder` would download; nothing is downloaded."""
+    found = patiently(lambda: snapshot_download(repo, revision=revision, **_at_the_top(patterns), dry_run=True))
+    commit = next((file.commit_hash for file in found), "")
+    return Missing(commit=commit, bytes=sum(file.file_size for file in found if file.will_download))
+
+
+def cached_folder(repo: str, patterns: list[str]) -> Path | None:
+    """Return what `fetch_folder` would, without asking the Hub; None unless all of it is in the cache."""
+    try:
+        return Path(snapshot_download(repo, **_at_the_top(patterns), local_files_only=True))
+    except LocalEntryNotFoundError:
+        return None
 
 
 def fetch_tree(repo: str, patterns: list[str], *, revision: str | None = None) -> Path:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final, final
 
 from paramgen.errors import CheckError, OptionError
-from paramgen.hub.download import commit_of, fetch_folder, files_of, reason
+from paramgen.hub.download import Missing, cached_folder, commit_of, fetch_folder, files_of, missing_of, reason
 from paramgen.modelcard.card_data import known_of
 from paramgen.registry.repository_names import is_repository
 from paramgen.storage.digest import files_sha256
@@ -50,7 +50,7 @@ class Trained:
         if at and not revision:
             raise OptionError(f"{self.path!r} has an empty revision. Type: --init {self.init}:org/model@revision")
         try:
-            folder = fetch_folder(name, [*_WANTED, *self.needed, *self.files], revision=revision or None)
+            folder = fetch_folder(name, self._patterns, revision=revision or None)
         except Exception as error:  # a connection that breaks raises what its own library has for it
             raise OptionError(
                 f"No {self.what} {self.path!r}: there is no such folder, and {reason(error)}. {self.advice}"
@@ -76,6 +76,25 @@ class Trained:
                 f"there. {self.advice}"
             )
         return file
+
+    def missing(self, *, revision: str | None = None) -> Missing:
+        """Return how much of a repository would be downloaded, which the Hub is asked."""
+        return missing_of(self.path, self._patterns, revision=revision)
+
+    @property
+    def in_cache(self) -> bool:
+        """Whether the whole of a repository was downloaded before."""
+        folder = cached_folder(self.path, self._patterns)
+        if folder is None or not all(any(folder.glob(pattern)) for pattern in (*self.needed, *self.files)):
+            return False
+        try:
+            return bool(stored(folder))
+        except CheckError:  # a shard is missing
+            return False
+
+    @property
+    def _patterns(self) -> list[str]:
+        return [*_WANTED, *self.needed, *self.files]
 
     @property
     def _weights(self) -> list[Path]:
@@ -119,9 +138,14 @@ class Trained:
         ours = {slot.partition(".")[0] for slot in slots} - self._prefixes
         return [*self.tensors, *(f"{prefix}.{name}" for prefix in sorted(ours) for name in self.tensors)]
 
+    @property
+    def commit(self) -> str | None:
+        """Its commit on the Hub; None of a folder of one's own."""
+        return commit_of(self.folder)
+
     def describe(self) -> dict[str, str]:
         """Return where it is from, the commit if that is the Hub, and the sha256 of its weights."""
-        commit = commit_of(self.folder)
+        commit = self.commit
         key = self.what.replace(" ", "_")
         return {key: self.path, "sha256": self.digest} | ({"revision": commit} if commit else {})
 

@@ -97,14 +97,20 @@ class Donor:
         Raises:
             OptionError: It holds what is not finite.
         """
-        entry = self.stored(slot)
-        values = entry.tensor()
-        values = values.float() if values.dtype.itemsize == 1 else values
-        if values.numel() and not all(bool(end.isfinite()) for end in values.aminmax()):
-            raise OptionError(
-                f"{self.path!r} holds values that are not finite in {one_line(entry.name)!r}. Give another donor"
-            )
-        return values
+        return finite_tensor(self.path, self.stored(slot))
+
+
+def finite_tensor(donor: str, entry: Stored) -> Tensor:
+    """Return the values of a donor's tensor.
+
+    Raises:
+        OptionError: It holds what is not finite.
+    """
+    values = entry.tensor()
+    values = values.float() if values.dtype.itemsize == 1 else values
+    if values.numel() and values.is_floating_point() and not all(bool(end.isfinite()) for end in values.aminmax()):
+        raise OptionError(f"{donor!r} holds values that are not finite in {one_line(entry.name)!r}. Give another donor")
+    return values
 
 
 def class_names(config: Mapping[str, Any]) -> list[str] | None:

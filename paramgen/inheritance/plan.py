@@ -10,9 +10,9 @@ from typing import Final, final
 
 import torch
 
-from paramgen.errors import OptionError
+from paramgen.errors import OptionError, one_line
 from paramgen.graphs.analysis.addressed_slots import Slice
-from paramgen.graphs.analysis.model_family import FAMILY_LABELS
+from paramgen.graphs.analysis.model_family import a_family
 from paramgen.inheritance.axes import OPERATORS, AxisMap, chosen_rows, evenly_copied, whole
 from paramgen.inheritance.by_address import taken_by_address
 from paramgen.inheritance.by_name import aligned
@@ -86,30 +86,32 @@ class InheritancePlan:
         return not exact or sum(piece.elements for piece in pieces) != slot.elements
 
 
-def plan_of(donor: Donor, network: Network, *, head: bool) -> InheritancePlan:
+def plan_of(donor: Donor, network: Network, *, head: bool, among: frozenset[str] | None = None) -> InheritancePlan:
     """Return the plan; all that is stored for it is known to be there, and to have the right shape.
 
     Args:
         donor: The trained model.
         network: The one that is to be filled.
         head: Whether the output's rows are taken, where their classes are known to be the same.
+        among: The slots that may take something; without it, all.
 
     Raises:
         OptionError: Nothing fits, or the donor lacks a tensor.
 
     """
     theirs = donor.network
-    pairs, by_name = _pairs(network, theirs)
+    names = frozenset(network.architecture.manifest) if among is None else among
+    pairs, by_name = _pairs(network, theirs, names)
     classes, said = _classes(network, donor) if head else (None, "")
     pieces: dict[str, tuple[Piece, ...]] = {}
     for name, slot in network.architecture.manifest.items():
-        if name in pairs and slot.tied_to is None and (head or name not in network.heads):
+        if name in pairs and name in names and slot.tied_to is None and (head or name not in network.heads):
             made = [_piece(network, theirs, slot, pair, classes) for pair in pairs[name]]
             found = tuple(piece for piece in made if piece is not None and piece.elements)
             if found:
                 pieces[name] = found
     if not pieces:
-        raise _unlike(network, donor)
+        raise _unlike(network, donor, names)
     for donor_slot in {piece.donor for found in pieces.values() for piece in found}:
         donor.stored(donor_slot)
     weakened = _weakened(network, pieces)
@@ -141,10 +143,10 @@ def _piece(network: Network, theirs: Network, slot: Slot, pair: Pair, classes: A
     return piece_of(sides, classes)
 
 
-def _pairs(network: Network, theirs: Network) -> tuple[dict[str, list[Pair]], bool]:
+def _pairs(network: Network, theirs: Network, among: frozenset[str]) -> tuple[dict[str, list[Pair]], bool]:
     """Return what each slot takes, and whether names decided."""
-    named = _named(network, theirs)
-    if _alike(network, theirs, named):
+    named = _named(network, theirs, among)
+    if _alike(network, theirs, named, among):
         return {name: _parts(network.axes[name], other, theirs.axes[other]) for name, other in named.items()}, True
     if network.family != theirs.family or network.family == "other":
         return {}, False
@@ -158,13 +160,14 @@ def _pairs(network: Network, theirs: Network) -> tuple[dict[str, list[Pair]], bo
     return pairs | _statistics(network, theirs, pairs), False
 
 
-def _named(network: Network, theirs: Network) -> dict[str, str]:
+def _named(network: Network, theirs: Network, among: frozenset[str]) -> dict[str, str]:
     """Return the donor's name for each slot, where one of the two may have a prefix that the other lacks."""
     slots = network.architecture.manifest
     mine, other = (
         {name: len(slot.shape) for name, slot in each.architecture.manifest.items() if slot.dtype.is_floating_point}
         for each in (network, theirs)
     )
+    mine = {name: size for name, size in mine.items() if name in among}
     found = [aligned(mine, other)]
     for prefix in _prefixes(mine):
         inner = {name.removeprefix(prefix): size for name, size in mine.items() if name.startswith(prefix)}
@@ -181,17 +184,32 @@ def _prefixes(names: Mapping[str, int]) -> list[str]:
     return [f"{word}." for word, count in words.items() if 2 * count > len(names) and not word.isdigit()]
 
 
-def _alike(network: Network, theirs: Network, named: Mapping[str, str]) -> bool:
-    """Whether names find nearly all, and what they find is for the same."""
+def _alike(network: Network, theirs: Network, named: Mapping[str, str], among: frozenset[str]) -> bool:
+    """Whether names find nearly all, and what they find is for the same; of a part, nearly all of the donor will do."""
+    slots = network.architecture.manifest
     sizes = {
-        name: slot.elements
-        for name, slot in network.architecture.manifest.items()
-        if _inheritable(slot) and name not in network.heads
+        name: slots[name].elements for name in slots if name in among - network.heads and _inheritable(slots[name])
     }
     found = Counter[bool]()
     for name, size in sizes.items():
-        found[name in named and _for_the_same(network, name, theirs, named[name])] += size
-    return found[True] >= _ALIKE * sum(sizes.values()) > 0
+        found[_same(network, name, theirs, named)] += size
+    if found[True] >= _ALIKE * sum(sizes.values()) > 0:
+        return True
+    part = len(among) < len(slots)
+    return part and _taken_of(theirs, {named[name] for name in sizes if _same(network, name, theirs, named)}) >= _ALIKE
+
+
+def _same(network: Network, name: str, theirs: Network, named: Mapping[str, str]) -> bool:
+    return name in named and _for_the_same(network, name, theirs, named[name])
+
+
+def _taken_of(donor: Network, names: set[str]) -> float:
+    """Return how much of a donor, but for its output, some of its slots are."""
+    slots = donor.architecture.manifest
+    own = [name for name in slots if name not in donor.heads and _inheritable(slots[name])]
+    return sum(slots[name].elements for name in own if name in names) / max(
+        1, sum(slots[name].elements for name in own)
+    )
 
 
 def _for_the_same(network: Network, name: str, theirs: Network, other: str) -> bool:
@@ -284,10 +302,15 @@ def _weakened(network: Network, pieces: Mapping[str, tuple[Piece, ...]]) -> dict
     return result
 
 
-def _unlike(network: Network, donor: Donor) -> OptionError:
-    mine, theirs = FAMILY_LABELS[network.family], FAMILY_LABELS[donor.network.family]
-    near = "" if network.family == "other" else f" Give a donor that is a {mine}."
+def _unlike(network: Network, donor: Donor, among: frozenset[str]) -> OptionError:
+    if len(among) < len(network.architecture.manifest):
+        return OptionError(
+            f"Nothing of {donor.path!r} fits the slots of {network.architecture.spec} that are left for it, "
+            f"{one_line(min(among))!r} for instance. Give another donor, or leave it out"
+        )
+    mine, theirs = a_family(network.family), a_family(donor.network.family)
+    near = "" if network.family == "other" else f" Give a donor that is {mine}."
     return OptionError(
-        f"Nothing of {donor.path!r}, a {theirs} ({donor.network.architecture.spec}), fits "
-        f"{network.architecture.spec}, a {mine}.{near} {ADVICE}"
+        f"Nothing of {donor.path!r}, {theirs} ({donor.network.architecture.spec}), fits "
+        f"{network.architecture.spec}, {mine}.{near} {ADVICE}"
     )

@@ -326,15 +326,16 @@ def initializer_of(spec: str) -> Initializer:
     name, given = split_spec(spec)
     parsed = Spec.parse(name)
     kind = initializers.get(parsed.kind)
-    options = [field.name for field in fields(kind) if not field.name.startswith("_")]  # type: ignore[arg-type]
+    named = [field.name for field in fields(kind) if not field.name.startswith("_")]  # type: ignore[arg-type]
+    options = {name.removesuffix("_"): name for name in named}  # `with_` is typed `with`
     if parsed.argument:
         if not options:
             raise OptionError(f"The initializer {parsed.kind!r} takes no argument. Type: --init {parsed.kind}")
-        given[options[0]] = parsed.argument
+        given[named[0]] = parsed.argument
     for option in given:
         if option not in options:
             raise UnknownNameError.of(f"option of the initializer {parsed.kind!r}", option, options)
-    return kind(**given)
+    return kind(**{options[option]: value for option, value in given.items()})
 
 
 def complete_spec(init: str, *, prompt: str | Sequence[str] | None = None, then: Sequence[str] = ()) -> str:

@@ -81,13 +81,15 @@ def complete_rules(architecture: Architecture, covered: Mapping[str, str], zero:
     return {**rules, **dict.fromkeys(zero, ZERO), **covered}
 
 
-@torch.no_grad()
 def fill_by_rules(
     architecture: Architecture, rules: Mapping[str, str], make: Callable[[Slot], Tensor], *, seed: int
 ) -> NamedTensors:
     """Yield every slot by its rule: zeros for `zero`, default weights for the library's, else what `make` returns."""
     for slot in architecture.manifest.filled:
-        yield slot.name, by_rule(slot, rules[slot.name], make, seed=seed)
+        with torch.no_grad():  # a decorated generator would hold what it yielded until the next is made
+            values = by_rule(slot, rules[slot.name], make, seed=seed)
+        yield slot.name, values
+        del values
 
 
 def by_rule(slot: Slot, rule: str, make: Callable[[Slot], Tensor], *, seed: int) -> Tensor:

@@ -33,6 +33,7 @@ _NATURES: Final = {
     "larger_model": "Some were taken from a larger model, which does not make one of this: train it before you use it.",
     "smaller_model": "They compute what a smaller model computes; what is new in them is to be trained.",
     "donor": "They come from a trained model, the donor, whose sizes may be others: train it before you use it.",
+    "averaged": "They are the average of trained models, which may do less than any of them: train it before use.",
     "trained_model": "They are a trained model's, with tables for another tokenizer: train it before you use it.",
 }
 _OPERATORS: Final = (

@@ -85,9 +85,11 @@ def checked(known: Mapping[str, Any]) -> dict[str, Any]:
     """Return of `license`, `datasets` and `repo` what is of their form."""
     sets = known.get("datasets")
     data = [each for each in sets if is_repository(each, with_owner=False)] if isinstance(sets, list) else []
-    kept = {"license": known.get("license"), "repo": known.get("repo")}
+    repo = known.get("repo")
+    several = [each for each in repo if is_repository(each)] if isinstance(repo, list) else []
+    kept = {"license": known.get("license"), "repo": repo}
     plain = {key: value for key, value in kept.items() if is_repository(value, with_owner=False)}
-    return plain | ({"datasets": data} if data else {})
+    return plain | ({"repo": several} if several else {}) | ({"datasets": data} if data else {})
 
 
 def shipped_figures(initializer: Mapping[str, Any]) -> list[tuple[str, Any]]:

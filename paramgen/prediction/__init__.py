@@ -1,6 +1,5 @@
 """A prediction: one architecture, one initializer, one seed. Nothing is computed before the tensors are read."""
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -27,8 +26,8 @@ from paramgen.graphs.tracing.fallbacks import STRICT, Tracing
 from paramgen.initializers import UNREAD, Choice, Initializer, ResolvedInitializer, idle_reason, initializer_of
 from paramgen.initializers.auto import AUTO
 from paramgen.initializers.library import DEFAULTS, KEPT, LIBRARY, PLAIN
-from paramgen.modelcard.markdown import shell
 from paramgen.modelcard.notebook import facts
+from paramgen.prediction.next_step import next_steps
 from paramgen.prediction.progress import Progress, reporting
 from paramgen.registry.synonyms import known_dtype, known_init
 from paramgen.slots.manifest import Slot
@@ -112,6 +111,7 @@ class Prediction:
             name, tensor = found
             if self.part is None or name in self.part:
                 yield name, self._finite(name, tensor.detach().to(self.dtype_of(manifest[name])))
+            del found, tensor  # while the next one is made, only the caller holds this one
 
     def _finite(self, name: str, tensor: Tensor) -> Tensor:
         """Refuse what overflowed; what the library itself fills may hold infinities, as masks do."""
@@ -168,8 +168,7 @@ class Prediction:
             known = tokenizer_known_for(requested.arch, requested.overrides)
             if known is not None:
                 return f"With its tokenizer it would be filled: --tokenizer {known.partition('@')[0]}"
-        typed = _comparison(self)
-        return f"To measure it on your data: {typed}" if typed else ""
+        return _next_steps(self)
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -325,24 +324,22 @@ def hindrance_of(initializer: Initializer, prediction: Prediction) -> str:
     return idle_reason(initializer, prediction.architecture, prediction.graph)
 
 
-def _comparison(prediction: Prediction) -> str:
-    """Return what to type or call to compare initializations on one's own data; empty where that cannot be."""
-    requested = prediction.requested
-    images = any(node.op == "input" and len(node.shape) == 4 for node in prediction.graph.nodes)
-    if not images and (prediction.choice is None or prediction.choice.family != "text_transformer"):
-        return ""  # what compare trains classifies images or tells the next token
-    if requested.arch is None:
-        return "paramgen.compare(module, data)" if prediction.architecture.layout.source == "module" else ""
-    if _graph_text(requested.arch) is not None:
+def _next_steps(prediction: Prediction) -> str:
+    """Return what to type or call where nothing better than the default initialization is known; empty elsewhere."""
+    requested, family = prediction.requested, "other" if prediction.choice is None else prediction.choice.family
+    if requested.arch is not None and _graph_text(requested.arch) is not None:
         return ""
-    words = ["paramgen", "compare", "--arch", requested.arch]
-    for key, value in requested.overrides.items():
-        words += ["--set", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
-    if requested.example_input:
-        words += ["--example-input", requested.example_input]
-    if requested.tokenizer:
-        words += ["--tokenizer", requested.tokenizer]
-    return shell([*words, "--data", "IMAGES" if images else "TEXT"])
+    if requested.arch is None and prediction.architecture.layout.source != "module":
+        return ""
+    images = any(node.op == "input" and len(node.shape) == 4 for node in prediction.graph.nodes)
+    return next_steps(
+        requested.arch,
+        family,
+        images=images,
+        overrides=requested.overrides,
+        example_input=requested.example_input,
+        tokenizer=requested.tokenizer,
+    )
 
 
 def describe(

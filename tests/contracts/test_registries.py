@@ -180,6 +180,10 @@ def arguments(
     larger = tmp_path_factory.mktemp("larger")
     state = {name: value.clone() for name, value in Tiny(16).state_dict().items() if name != "head.bias"}
     save_file(state, larger / "model.safetensors")
+    alike = [tmp_path_factory.mktemp("alike") for _ in range(2)]
+    for folder in alike:
+        state = {name: value.clone() for name, value in Tiny().state_dict().items() if name != "head.bias"}
+        save_file(state, folder / "model.safetensors")
     narrow, graph = describe("timm:test_vit?embed_dim=32")
     donor = tmp_path_factory.mktemp("donor") / "model.safetensors"
     save_file(dict(initializer_of("library").tensors(narrow, graph, seed=0)), donor)
@@ -192,6 +196,7 @@ def arguments(
         "matched": ":he?mode=fan_out",
         "shuffled": ":he?mode=fan_out",
         "unigram": f":{text}?tokenizer={smaller}",
+        "average": f":{alike[0]},{alike[1]}",
         "inherit": f":{donor}?arch=timm:test_vit?embed_dim=32&head=false",
         "weight_selection": f":{larger}",
         "grow": f":{smaller}",

@@ -96,7 +96,7 @@ def test_who_chose_is_said_as_it_was(server: Any, graphs: Graphs) -> None:
     assert lines(server, **requested, init="hypernet:text")[0]["explanation"] == ""
     left = lines(server, arch="timm:resnet18", init="auto", set={"num_classes": 10})[0]
     assert left["explanation"].startswith("auto chose library: ")
-    assert left["next_step"].startswith("To measure it on your")
+    assert "; to measure it on your data: " in left["next_step"]
     code = server.client.get("/static/app.js").text
     assert "auto chose" not in code and "head.explanation" in code and "head.next_step" in code
 

@@ -52,6 +52,12 @@ _TO_OUTPUT: Final = frozenset("output bias mean average_pool softmax sigmoid tan
 _FOREIGN: Final = frozenset(("transposed_conv", "resize", "recurrent"))  # no classifier has them
 
 
+def a_family(family: ModelFamily) -> str:
+    """Return what a network of a family is, in a sentence: `an encoder-decoder for texts`."""
+    label = FAMILY_LABELS[family]
+    return f"{'an' if label.startswith(('e', 'MLP')) else 'a'} {label}"
+
+
 def family_of(graph: Graph) -> ModelFamily:
     """Return the model family of a network; `other` where the order in which it runs is not known."""
     if not graph.ordered:

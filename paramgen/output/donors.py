@@ -1,0 +1,23 @@
+"""The published models that an architecture may inherit from."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from paramgen.architectures import Inputs
+from paramgen.inheritance.licences import allowed_licences
+from paramgen.inheritance.nearest import Donors, nearest
+from paramgen.inheritance.network import Network
+from paramgen.prediction import describe
+
+
+def donors_of(
+    arch: Any,
+    *,
+    overrides: Mapping[str, Any] | None,
+    example_input: Inputs | None,
+    license_allow: Sequence[str],
+) -> Donors:
+    """Build and trace an architecture and rank the published models of its family; the licences are checked first."""
+    allowed = allowed_licences(license_allow)
+    architecture, graph = describe(arch, overrides=overrides, example_input=example_input)
+    return nearest(Network(architecture=architecture, graph=graph), allowed)
