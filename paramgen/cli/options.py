@@ -120,13 +120,6 @@ def parsed_example(text: str | None) -> Any:
     return parse_example_input(text)
 
 
-def parsed_lr(text: str) -> tuple[float, ...]:
-    """Return the values of `--lr`."""
-    from paramgen.comparison.protocol import parse_lr
-
-    return parse_lr(text)
-
-
 def folder_name(arch: str) -> str:
     """Return a folder's name made from what was typed: `timm:resnet18` becomes `timm-resnet18`; it may be empty."""
     name = arch.partition("?")[0]
