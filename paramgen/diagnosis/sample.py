@@ -41,6 +41,10 @@ class Sample:
         """Return the examples from `first` up to `last`."""
         return self._mapped(lambda tensor: tensor[first:last], last - first)
 
+    def rows(self, index: Tensor) -> "Sample":
+        """Return the examples of an index."""
+        return self._mapped(lambda tensor: tensor[index], len(index))
+
     def doubled(self) -> "Sample":
         """Return every example twice: all of them, and all of them again."""
         return self._mapped(lambda tensor: torch.cat([tensor, tensor]), 2 * self.count)
