@@ -34,6 +34,7 @@ class EarlyAlignment(Measure):
 
     __slots__ = ()
 
+    trains: ClassVar[bool] = True
     labels: ClassVar[Mapping[str, str]] = {
         "before": "cosine of neurons and classes, before",
         "after": "the same when the loss has fallen",

@@ -46,6 +46,7 @@ class LossBarrier(Measure):
 
     __slots__ = ()
 
+    trains: ClassVar[bool] = True
     labels: ClassVar[Mapping[str, str]] = {
         "start": "barrier, perturbed at the start",
         "early": "barrier, perturbed after 5 %",

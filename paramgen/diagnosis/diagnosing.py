@@ -54,9 +54,7 @@ class Request:
 
 
 DEFAULT_MEASURES: Final = ("signal", "guessing", "gradient", "ntk", "proxies")
-"""The measures that are taken where none is named, in this order: none of them trains.
-
-Those that do are taken where they are named, as they need minutes."""
+"""The measures that are taken where none is named, in this order: none of them trains. Others may need minutes."""
 
 
 def diagnose(

@@ -24,6 +24,7 @@ class Drift(Measure):
 
     __slots__ = ()
 
+    trains: ClassVar[bool] = True
     labels: ClassVar[Mapping[str, str]] = {
         "distance": "distance after 128 steps, relative",
         "slope": "slope over log t, relative",

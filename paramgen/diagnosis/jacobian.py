@@ -37,6 +37,7 @@ class TrainingJacobian(Measure):
 
     __slots__ = ()
 
+    trains: ClassVar[bool] = True
     labels: ClassVar[Mapping[str, str]] = {
         "unchanged": "directions that stay, share",
         "above": "directions that grow, share",

@@ -30,6 +30,7 @@ class Laziness(Measure):
 
     __slots__ = ()
 
+    trains: ClassVar[bool] = True
     labels: ClassVar[Mapping[str, str]] = {
         "learnt": "loss after / before",
         "moved": "change of the weights, relative",

@@ -32,6 +32,7 @@ class Rank(Measure):
 
     __slots__ = ()
 
+    trains: ClassVar[bool] = True
     labels: ClassVar[Mapping[str, str]] = {
         "first": "stable rank of the change, step 1",
         "tenth": "stable rank of the change, step 10",

@@ -39,6 +39,7 @@ class Rate(Measure):
 
     __slots__ = ()
 
+    trains: ClassVar[bool] = True
     labels: ClassVar[Mapping[str, str]] = {
         "largest": "largest learning rate of SGD",
         "curvature": "top eigenvalue of the Hessian",

@@ -42,18 +42,6 @@ class ShortTraining:
             torch.optim.Adam(parameters) if adam else torch.optim.SGD(parameters, lr=1.0, momentum=momentum)
         )
 
-    def step(self, index: int, lr: float) -> float:
-        """Take step `index` and return the loss of its batch, before it."""
-        sample, targets = self.batches.at(index)
-        loss = losses_of(self.trial.scores(sample), targets).mean()
-        self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        for group in self._optimizer.param_groups:
-            group["lr"] = lr
-        self._optimizer.step()
-        self._optimizer.zero_grad(set_to_none=True)
-        return float(loss.detach())
-
     def state(self) -> "TrainingState":
         """Return the weights and what the optimizer holds, as copies."""
         return TrainingState(flat(self.trial.trainable), copy.deepcopy(self._optimizer.state_dict()))
@@ -64,8 +52,19 @@ class ShortTraining:
         self._optimizer.load_state_dict(copy.deepcopy(dict(state.optimizer)))
 
     def run(self, first: int, last: int, schedule: Schedule) -> bool:
-        """Take the steps from `first` up to `last`; return whether the loss stayed finite, where it ends."""
-        return all(isfinite(self.step(index, schedule(index))) for index in range(first, last))
+        """Take the steps from `first` up to `last`; return whether the loss stayed finite: else it ends there."""
+        with self.trial.running() as scores:
+            for index in range(first, last):
+                sample, targets = self.batches.at(index)
+                loss = losses_of(scores(sample), targets).mean()
+                if not loss.requires_grad or not isfinite(float(loss.detach())):
+                    return False
+                loss.backward()
+                for group in self._optimizer.param_groups:
+                    group["lr"] = schedule(index)
+                self._optimizer.step()
+                self._optimizer.zero_grad(set_to_none=True)
+        return True
 
 
 @final
@@ -88,6 +87,9 @@ class Batches:
         fits = len(self.targets) == trial.sample.count
         self.size = min(BATCH, trial.sample.count) if fits else trial.sample.count
         self.per_epoch = trial.sample.count // self.size
+        if self.size < trial.sample.count:
+            with torch.no_grad():
+                trial.scores(trial.sample.part(0, self.size))  # a network that does not run on a batch says so here
 
     def at(self, step: int) -> tuple[Sample, Tensor]:
         """Return the batch of a step and its targets; what is left over of an epoch waits for another one."""

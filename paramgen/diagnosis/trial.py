@@ -18,7 +18,8 @@ from paramgen.graphs.cache import cached_graph
 from paramgen.graphs.schema import Graph
 from paramgen.graphs.tracing.fallbacks import Tracing
 from paramgen.graphs.tracing.recording import tensors_in
-from paramgen.slots.init_program import slot_generator
+from paramgen.slots.determinism import seeded_randomness
+from paramgen.slots.init_program import one_thread, slot_generator
 from paramgen.slots.torch_internals import BatchNorm
 
 
@@ -59,6 +60,16 @@ class Trial:
         with plain_attention():
             outcome = run_once(self.module, self.architecture, given.args, given.kwargs, instead=None)
         return scores_in(outcome, self.architecture.spec)
+
+    @contextmanager
+    def running(self) -> Iterator[Callable[[Sample], Tensor]]:
+        """Yield what returns the scores of a sample, for many in a row: unlike `scores` it does not say what failed."""
+
+        def scores(sample: Sample) -> Tensor:
+            return scores_in(self.module(*sample.args, **sample.kwargs), self.architecture.spec)
+
+        with seeded_randomness(), one_thread(), plain_attention():
+            yield scores
 
     def loss(self, scores: Tensor, sample: Sample | None = None) -> Tensor:
         """Return the loss of scores: cross-entropy where there are classes or tokens, else the error against noise."""

@@ -76,16 +76,15 @@ def test_weights_are_put_back_and_the_same_seed_gives_the_same_figures(plain: Pl
     what = "rate,barrier,rank,laziness,drift,plasticity,alignment,interference,jacobian"
     module = plain(1, 8, outputs=2)
     before = flat(list(module.parameters()))
-    one, other = (paramgen.diagnose(module, data=data, what=what, seed=2) for _ in range(2))
+    found = paramgen.diagnose(module, data=data, what=what, seed=2)
     assert torch.equal(flat(list(module.parameters())), before)
-    records = [json.loads(json.dumps(each.to_json(), allow_nan=False))["results"] for each in (one, other)]
-    assert [each["measure"] for each in records[0]] == what.split(",")
-    assert [each["figures"] for each in records[0]] == [each["figures"] for each in records[1]]
-    assert all(each["figures"] and "reason" not in each for each in records[0])
-    alone = paramgen.diagnose(module, data=data, what="interference", seed=2)  # whatever was trained before
-    assert alone.figure("library", "interference", "interference") == one.figure(
-        "library", "interference", "interference"
-    )
+    record = json.loads(json.dumps(found.to_json(), allow_nan=False))["results"]
+    assert [each["measure"] for each in record] == what.split(",")
+    assert all(each["figures"] and "reason" not in each for each in record)
+    again = paramgen.diagnose(module, data=data, what="interference,drift,jacobian,rank", seed=2)  # in another order
+    for result in again.results:
+        first = found.of("library", result.measure)
+        assert first is not None and first.figures == result.figures
 
 
 def test_a_short_training_is_torch_s_sgd(plain: Plain, trial: MakeTrial) -> None:
@@ -143,8 +142,6 @@ def test_a_network_too_large_for_its_jacobian_is_refused_with_the_number_that_wo
     with pytest.raises(OptionError, match=r"has 10,100 parameters, and 6,000 are allowed") as refusal:
         paramgen.diagnose(nn.Linear(100, 100), data=numbers(4, 100), what="jacobian")
     assert "\n" not in str(refusal.value)
-    found = paramgen.diagnose(nn.Linear(60, 60), data=numbers(4, 60), what="jacobian")
-    assert found.figure("library", "jacobian", "unchanged") is not None
 
 
 def test_the_barrier_is_the_height_between_two_minima(trial: MakeTrial) -> None:
@@ -157,7 +154,10 @@ def test_the_barrier_is_the_height_between_two_minima(trial: MakeTrial) -> None:
         module[2].weight.copy_(last)  # type: ignore[operator]
     made = trial(module, inputs)
     targets = made.scores().detach()
-    one, other = torch.cat([first.flatten(), last.flatten()]), torch.cat([first.flip(0).flatten(), last.flip(1).flatten()])
+    one, other = (
+        torch.cat([first.flatten(), last.flatten()]),
+        torch.cat([first.flip(0).flatten(), last.flip(1).flatten()]),
+    )
     assert height_between(made, one, other, targets) == pytest.approx(float(targets.square().mean()), rel=1e-4)
     assert height_between(made, one, one, targets) == 0
 
