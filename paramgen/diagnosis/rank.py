@@ -1,7 +1,7 @@
 """Whether the rank of what is learnt rises step by step (Boix-Adsera et al., 2023, arXiv:2306.07042).
 
-The stable rank ||D||_F^2 / ||D||^2 of D, the change of W_K^T W_Q and of W_O W_V of each head, after 1, 2, 5, 10, 20 and
-50 steps of Adam; in a network without attention, D is the change of each matrix.
+The stable rank ||D||_F^2 / ||D||^2 of D, the change of W_K^T W_Q and of W_O W_V of each head, after 1, 10, 50, 100,
+200 and 400 steps of Adam; in a network without attention, D is the change of each matrix.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,7 +18,7 @@ from paramgen.errors import OptionError
 from paramgen.graphs.analysis.attention import Attention, Share, attentions_of
 from paramgen.slots.manifest import state_of
 
-CHECKPOINTS: Final = (1, 2, 5, 10, 20, 50)
+CHECKPOINTS: Final = (1, 10, 50, 100, 200, 400)
 LR: Final = 1e-3
 
 Products = Callable[[], list[Tensor]]
@@ -28,7 +28,7 @@ Products = Callable[[], list[Tensor]]
 @final
 @measures.register("rank")
 class Rank(Measure):
-    """The stable rank of what attention has learnt after 1 to 50 steps of Adam, and at how many of them it rose."""
+    """The stable rank of what attention has learnt after 1 to 400 steps of Adam, and at how many of them it rose."""
 
     __slots__ = ()
 
@@ -36,13 +36,13 @@ class Rank(Measure):
     labels: ClassVar[Mapping[str, str]] = {
         "first": "stable rank of the change, step 1",
         "tenth": "stable rank of the change, step 10",
-        "last": "stable rank of the change, step 50",
+        "last": "stable rank of the change, step 400",
         "rises": "times it rose, of 5",
     }
     thresholds: ClassVar[Mapping[str, Threshold]] = {}
 
     def observe(self, trial: Trial) -> Observation:
-        """Train for 50 steps and look at the change now and then."""
+        """Train for 400 steps and look at the change now and then."""
         refuse_large(trial, "rank", MAX_TRAINED, "trains the network")
         ranks = ranks_of(trial)
         rises = sum(after > before for before, after in zip(ranks, ranks[1:], strict=False))

@@ -20,7 +20,7 @@ from paramgen.diagnosis.signal import finite
 from paramgen.diagnosis.trial import Trial
 from paramgen.slots.init_program import slot_generator
 
-STEPS: Final = 30
+STEPS: Final = 60
 _PRODUCTS: Final = 30  # of the Hessian and a vector
 _AGREES: Final = 1e-4  # two estimates of the eigenvalue, one after the other
 _TRIES: Final = 24  # doublings or halvings
@@ -31,7 +31,7 @@ _FALLEN: Final = 0.9  # of the loss at the beginning, where there are no labels 
 @final
 @measures.register("rate")
 class Rate(Measure):
-    """The largest learning rate with which SGD learns the examples in 30 steps, and the Hessian's top eigenvalue.
+    """The largest learning rate with which SGD learns the examples in 60 steps, and the Hessian's top eigenvalue.
 
     With labels of data, learning is to get half of the way from guessing to all of them; without, that the loss falls
     by a tenth.
