@@ -16,7 +16,7 @@ from paramgen.architectures.module import from_module
 from paramgen.diagnosis.alignment import EarlyAlignment
 from paramgen.diagnosis.barrier import barriers
 from paramgen.diagnosis.jacobian import EPOCHS, figures_of, training_jacobian
-from paramgen.diagnosis.rank import CHECKPOINTS, ranks_of
+from paramgen.diagnosis.rank import RANK_CHECKPOINTS, ranks_of
 from paramgen.diagnosis.rate import largest_rate, top_eigenvalue
 from paramgen.diagnosis.sample import tensor_sample
 from paramgen.diagnosis.trial import Trial
@@ -100,7 +100,7 @@ def barrier() -> dict[str, Any]:
 def rank() -> dict[str, Any]:
     """Return the stable rank of what attention has learnt, from initial weights of two scales."""
     inputs, labels = digits(256)
-    found: dict[str, Any] = {"steps": list(CHECKPOINTS)}
+    found: dict[str, Any] = {"steps": list(RANK_CHECKPOINTS)}
     for init in ("library|scale:0.01", "library"):
         ranks, rises = [], []
         for seed in SEEDS:

@@ -24,7 +24,7 @@ from paramgen.errors import OptionError
 
 FALLEN: Final = 0.95
 MAX_STEPS: Final = 1000
-LENGTH: Final = 0.01
+STEP_LENGTH: Final = 0.01
 
 
 @final
@@ -127,7 +127,7 @@ def _follow(trial: Trial) -> int | None:
         size, weights = gradient.norm(), flat(trial.trainable)
         if not bool(size > 0) or not bool(size.isfinite()):
             return None
-        set_flat(trial, weights - LENGTH * weights.norm() / size * gradient)
+        set_flat(trial, weights - STEP_LENGTH * weights.norm() / size * gradient)
         if step % 20 == 0:
             trial.tell(f"step {step}")
     return None

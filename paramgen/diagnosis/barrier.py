@@ -28,11 +28,11 @@ from paramgen.diagnosis.short_training import (
 from paramgen.diagnosis.trial import Trial
 from paramgen.slots.init_program import slot_generator
 
-STEPS: Final = 200
+BARRIER_STEPS: Final = 200
 SIGMA: Final = 1e-4
-SHARES: Final = (0.0, 0.05, 0.2)
+PARTING_SHARES: Final = (0.0, 0.05, 0.2)
 MOMENTUM: Final = 0.9
-MAX_RATE: Final = 0.1
+BARRIER_RATE: Final = 0.1
 _POINTS: Final = 11
 
 Barrier = tuple[float, float]
@@ -65,14 +65,14 @@ class LossBarrier(Measure):
     def observe(self, trial: Trial) -> Observation:
         """Train once, and once more from each of the perturbed weights."""
         refuse_large(trial, "barrier", MAX_TRAINED, "trains the network four times")
-        rate = min(MAX_RATE, 2 * stable_rate(trial))  # momentum bears 3.8 / curvature
-        found = barriers(trial, steps=STEPS, lr=rate, shares=SHARES)
+        rate = min(BARRIER_RATE, 2 * stable_rate(trial))  # momentum bears 3.8 / curvature
+        found = barriers(trial, steps=BARRIER_STEPS, lr=rate, shares=PARTING_SHARES)
         heights = [None if each is None else each[0] for each in found]
         distances = [None if each is None else each[1] for each in found]
         return Observation(
             figures={"start": heights[0], "early": heights[1], "late": heights[2], "distance": distances[0]},
             profile=Profile(
-                layers=tuple(f"after {share:.0%}" for share in SHARES),
+                layers=tuple(f"after {share:.0%}" for share in PARTING_SHARES),
                 values={"barrier": tuple(heights), "distance": tuple(distances)},
             ),
         )

@@ -14,7 +14,7 @@ from paramgen.diagnosis.laziness import stable_rate
 from paramgen.diagnosis.short_training import MAX_TRAINED, ShortTraining, flat, refuse_large
 from paramgen.diagnosis.trial import Trial
 
-CHECKPOINTS: Final = tuple(2**power for power in range(8))
+DRIFT_CHECKPOINTS: Final = tuple(2**power for power in range(8))
 
 
 @final
@@ -40,16 +40,16 @@ class Drift(Measure):
         distances: list[float] = []
         with trial.kept():
             training = ShortTraining(trial)
-            for step in CHECKPOINTS:
+            for step in DRIFT_CHECKPOINTS:
                 if not training.run(done, step, lambda _: rate):
                     break
                 done = step
-                trial.tell(f"step {step} of {CHECKPOINTS[-1]}")
+                trial.tell(f"step {step} of {DRIFT_CHECKPOINTS[-1]}")
                 distances.append(float((flat(trial.trainable) - weights).norm() / weights.norm().clamp(min=1e-30)))
         return Observation(
-            figures=fitted(distances) if len(distances) == len(CHECKPOINTS) else dict.fromkeys(self.labels),
+            figures=fitted(distances) if len(distances) == len(DRIFT_CHECKPOINTS) else dict.fromkeys(self.labels),
             profile=Profile(
-                layers=tuple(f"step {step}" for step in CHECKPOINTS[: len(distances)]),
+                layers=tuple(f"step {step}" for step in DRIFT_CHECKPOINTS[: len(distances)]),
                 values={"distance": tuple(distances)},
             ),
         )
@@ -57,7 +57,7 @@ class Drift(Measure):
 
 def fitted(distances: Sequence[float]) -> dict[str, float | None]:
     """Return the fits of distances after 1, 2, 4, ... steps."""
-    times = [log(step) for step in CHECKPOINTS]
+    times = [log(step) for step in DRIFT_CHECKPOINTS]
     if min(distances) <= 0 or max(distances) == min(distances):
         return {"distance": distances[-1], "slope": None, "r2": None, "exponent": None}
     return {

@@ -24,7 +24,7 @@ from paramgen.errors import OptionError, one_line
 
 MAX_PARAMETERS: Final = 6000
 EPOCHS: Final = 10
-LR: Final = 0.1
+JACOBIAN_RATE: Final = 0.1
 MOMENTUM: Final = 0.9
 BULK: Final = 0.01  # a singular value of the bulk is 1 within this
 _CHUNK: Final = 512  # directions that are differentiated at once
@@ -61,7 +61,9 @@ class TrainingJacobian(Measure):
         return Observation(figures=figures_of(found) if bool(found.isfinite().all()) else dict.fromkeys(self.labels))
 
 
-def training_jacobian(trial: Trial, *, epochs: int, lr: float = LR) -> Float[Tensor, "parameters parameters"]:
+def training_jacobian(
+    trial: Trial, *, epochs: int, lr: float = JACOBIAN_RATE
+) -> Float[Tensor, "parameters parameters"]:
     """Return the derivative of the trained weights with respect to the initial ones, in float64.
 
     Raises:

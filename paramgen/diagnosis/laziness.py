@@ -18,8 +18,8 @@ from paramgen.diagnosis.short_training import MAX_TRAINED, ShortTraining, flat, 
 from paramgen.diagnosis.signal import finite
 from paramgen.diagnosis.trial import Trial
 
-STEPS: Final = 100
-MAX_RATE: Final = 1.0
+LAZINESS_STEPS: Final = 100
+LARGEST_STABLE_RATE: Final = 1.0
 LEARNT: Final = 0.9
 
 
@@ -62,8 +62,8 @@ class Laziness(Measure):
             training = ShortTraining(trial)
             targets = training.batches.targets
             first = loss_over(trial, targets)
-            for done in range(0, STEPS, 10):
-                trial.tell(f"step {done} of {STEPS}")
+            for done in range(0, LAZINESS_STEPS, 10):
+                trial.tell(f"step {done} of {LAZINESS_STEPS}")
                 if not training.run(done, done + 10, lambda _: rate):
                     return Observation(figures=dict.fromkeys(self.labels))
             learnt, moved = loss_over(trial, targets) / first, (flat(trial.trainable) - weights).norm() / weights.norm()
@@ -84,7 +84,7 @@ class Laziness(Measure):
 def stable_rate(trial: Trial) -> float:
     """Return half of the learning rate at which gradient descent becomes unstable, 1 / curvature, and 1 at most."""
     curvature = top_eigenvalue(trial)
-    return min(MAX_RATE, 1 / curvature) if curvature > 0 else MAX_RATE
+    return min(LARGEST_STABLE_RATE, 1 / curvature) if curvature > 0 else LARGEST_STABLE_RATE
 
 
 def cosine_of(one: Tensor, other: Tensor) -> float | None:

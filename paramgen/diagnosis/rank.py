@@ -18,8 +18,8 @@ from paramgen.errors import OptionError
 from paramgen.graphs.analysis.attention import Attention, Share, attentions_of
 from paramgen.slots.manifest import state_of
 
-CHECKPOINTS: Final = (1, 10, 50, 100, 200, 400)
-LR: Final = 1e-3
+RANK_CHECKPOINTS: Final = (1, 10, 50, 100, 200, 400)
+ADAM_RATE: Final = 1e-3
 
 Products = Callable[[], list[Tensor]]
 """Returns the matrices whose change is measured."""
@@ -46,16 +46,16 @@ class Rank(Measure):
         refuse_large(trial, "rank", MAX_TRAINED, "trains the network")
         ranks = ranks_of(trial)
         rises = sum(after > before for before, after in zip(ranks, ranks[1:], strict=False))
-        whole = len(ranks) == len(CHECKPOINTS)
+        whole = len(ranks) == len(RANK_CHECKPOINTS)
         return Observation(
             figures={
                 "first": ranks[0] if ranks else None,
-                "tenth": ranks[CHECKPOINTS.index(10)] if len(ranks) > CHECKPOINTS.index(10) else None,
+                "tenth": ranks[RANK_CHECKPOINTS.index(10)] if len(ranks) > RANK_CHECKPOINTS.index(10) else None,
                 "last": ranks[-1] if whole else None,
                 "rises": float(rises) if whole else None,
             },
             profile=Profile(
-                layers=tuple(f"step {step}" for step in CHECKPOINTS[: len(ranks)]), values={"rank": tuple(ranks)}
+                layers=tuple(f"step {step}" for step in RANK_CHECKPOINTS[: len(ranks)]), values={"rank": tuple(ranks)}
             ),
         )
 
@@ -69,11 +69,11 @@ def ranks_of(trial: Trial) -> list[float]:
         if not initial:
             raise OptionError(f"{trial.architecture.spec} has no matrix that learns. Leave rank out: --what signal")
         training, done = ShortTraining(trial, adam=True), 0
-        for step in CHECKPOINTS:
-            if not training.run(done, step, lambda _: LR):
+        for step in RANK_CHECKPOINTS:
+            if not training.run(done, step, lambda _: ADAM_RATE):
                 break
             done = step
-            trial.tell(f"step {step} of {CHECKPOINTS[-1]}")
+            trial.tell(f"step {step} of {RANK_CHECKPOINTS[-1]}")
             changes = [after - before for after, before in zip(products(), initial, strict=True)]
             ranks = [rank for change in changes if (rank := stable_rank(change)) is not None]
             if not ranks:

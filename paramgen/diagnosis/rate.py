@@ -20,7 +20,7 @@ from paramgen.diagnosis.signal import finite
 from paramgen.diagnosis.trial import Trial
 from paramgen.slots.init_program import slot_generator
 
-STEPS: Final = 60
+RATE_STEPS: Final = 60
 _PRODUCTS: Final = 30  # of the Hessian and a vector
 _AGREES: Final = 1e-4  # two estimates of the eigenvalue, one after the other
 _TRIES: Final = 24  # doublings or halvings
@@ -101,7 +101,7 @@ def top_eigenvalue(trial: Trial, products: int = _PRODUCTS) -> float:
     return found
 
 
-def largest_rate(trial: Trial, *, begin: float, steps: int = STEPS) -> float:
+def largest_rate(trial: Trial, *, begin: float, steps: int = RATE_STEPS) -> float:
     """Return the largest constant learning rate with which SGD succeeds, within 10 %; 0 where none does."""
     tried = 0
 

@@ -15,7 +15,7 @@ from paramgen.diagnosis.trial import Trial
 from paramgen.errors import OptionError
 from paramgen.slots.init_program import slot_generator
 
-BATCH: Final = 64
+TRAINING_BATCH: Final = 64
 MAX_TRAINED: Final = 30_000_000
 """Parameters of a network that measures train: on one core, an hour is not far beyond."""
 
@@ -85,7 +85,7 @@ class Batches:
             self.targets = trial.targets(trial.scores())
         self._sample, self._seed = trial.sample, trial.seed
         fits = len(self.targets) == trial.sample.count
-        self.size = min(BATCH, trial.sample.count) if fits else trial.sample.count
+        self.size = min(TRAINING_BATCH, trial.sample.count) if fits else trial.sample.count
         self.per_epoch = trial.sample.count // self.size
         if self.size < trial.sample.count:
             with torch.no_grad():

@@ -178,8 +178,8 @@ def test_stable_rank_and_the_products_of_heads(trial: MakeTrial) -> None:
     config = GPT2Config(n_layer=1, n_embd=16, n_head=2, n_positions=8, vocab_size=20, use_cache=False)
     module = GPT2LMHeadModel(config)
     made = trial(module, torch.arange(16).view(2, 8))
-    fused, project = (module.transformer.h[0].attn.get_submodule(name).weight for name in ("c_attn", "c_proj"))
-    query, key, value = (part.detach().T.double() for part in fused.split(16, 1))
+    fused, project = (module.get_parameter(f"transformer.h.0.attn.{name}.weight") for name in ("c_attn", "c_proj"))
+    query, key, value = (part.T.double() for part in torch.split(fused.detach(), 16, 1))
     products = products_of(made)()
     assert len(products) == 4
     assert torch.allclose(products[2], key[8:].T @ query[8:])  # of the second head
