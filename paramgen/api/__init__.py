@@ -331,7 +331,8 @@ def compare(
         vocabulary: For a text: number of tokens of a tokenizer that is trained on it, and kept in `out`.
         progress: Whether to show a bar, as for `write`; or called with an `Event` as training goes on.
         **protocol: How each is trained, the fields of `paramgen.comparison.Protocol`: `steps`, `seeds`, `lr` (one
-            learning rate, or a grid of which each initialization gets its best), `widen`, `batch`, `schedule`,
+            learning rate, or a grid of which each initialization gets its best; `"mup"` or `"mup:1e-3,3e-3?base=64"`:
+            by layer, those of hidden and output matrices times 256, or 64, / fan-in), `widen`, `batch`, `schedule`,
             `warmup`, `decay`, `clip`, `evaluations`, `full_grid`, `train_examples`, `test_examples`, `length`.
 
     """

@@ -30,7 +30,7 @@ def diagnose(
     tokenizer: str | None = None,
     progress: "Progress | bool | None" = None,
 ) -> "Diagnosis":
-    """Measure initial weights before a single step of training, and say what is wrong with them; nothing is trained.
+    """Measure initial weights before a single step of training, and say what is wrong with them.
 
     >>> diagnosis = paramgen.diagnose("timm:resnet18", init=["library", "he"], example_input="2x3x32x32")
     >>> diagnosis.figure("he", "signal", "chi"), diagnosis.advice
@@ -42,7 +42,9 @@ def diagnose(
         folder: What `write` made, or several of them; each is one more initialization.
         data: As for `compare`; or a tensor of inputs, or a pair of inputs and labels. Without any, Gaussian noise or
             random tokens, and random labels.
-        what: The measures: `signal`, `guessing`, `gradient`, `ntk`, `proxies`; all of them where none is named.
+        what: The measures: `signal`, `guessing`, `gradient`, `ntk`, `proxies`, which are taken where none is named;
+            `plasticity` and `interference`; and those that train the network for some steps: `rate`, `laziness`,
+            `drift`, `rank`, `barrier`, `alignment`, `jacobian`.
         seed: Of the initial weights, and of noise and random labels.
         seeds: Of how many seeds figures are the mean.
         examples: How many the network is run on; 32 where none is typed.

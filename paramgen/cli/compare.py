@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from paramgen.cli.options import folder_name, parsed_example, parsed_lr, parsed_overrides
+from paramgen.cli.options import folder_name, parsed_example, parsed_overrides
 
 if TYPE_CHECKING:
     from paramgen.comparison.options import Schedule as ScheduleName
@@ -36,7 +36,12 @@ Out = Annotated[
 Seeds = Annotated[int, typer.Option("--seeds", help="Repetitions with other random numbers and data orders.")]
 Lr = Annotated[
     str,
-    typer.Option("--lr", metavar="LR,LR,...", help="Learning rates; every initialization is trained at its best one."),
+    typer.Option(
+        "--lr",
+        metavar="LR,LR,...|mup[:LR,...]",
+        help="Learning rates; every initialization is trained at its best one. With mup, those of hidden and output "
+        "matrices are multiplied by 256 / fan-in; 'mup?base=64' by 64 / fan-in.",
+    ),
 ]
 Widen = Annotated[
     int,
@@ -126,7 +131,7 @@ def compare(
             progress=advance,
             steps=steps,
             seeds=seeds,
-            lr=parsed_lr(lr),
+            lr=lr,
             widen=widen,
             batch=batch,
             schedule=cast("ScheduleName", schedule),  # Protocol refuses any other

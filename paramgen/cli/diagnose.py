@@ -25,7 +25,12 @@ Data = Annotated[
 ]
 What = Annotated[
     str | None,
-    typer.Option("--what", metavar="MEASURE,...", help="signal, guessing, gradient, ntk, proxies; without it, all."),
+    typer.Option(
+        "--what",
+        metavar="MEASURE,...",
+        help="signal, guessing, gradient, ntk, proxies: these without it; plasticity, interference, rate, laziness, "
+        "drift, rank, barrier, alignment, jacobian.",
+    ),
 ]
 Examples = Annotated[int | None, typer.Option("--examples", help="How many the network is run on; else 32.")]
 Seeds = Annotated[int, typer.Option("--seeds", help="Of how many seeds figures are the mean.")]
@@ -65,10 +70,16 @@ def diagnose(
 
     signal: variance, correlation and gradients from layer to layer. guessing: whether the network prefers a class.
     gradient: its norm by layer, dead units, rank of the features. ntk: how unevenly directions are learnt.
-    proxies: scores of architecture search. Nothing is trained.
+    proxies: scores of architecture search. plasticity: largest singular values. interference: what a step harms.
+
+    These train the network for some steps, on the examples, and need longer. rate: the largest learning rate.
+    laziness: whether features change. drift: how far weights go. rank: of what is learnt. barrier: whether runs end in
+    one basin. alignment: neurons that turn early. jacobian: which directions of the weights training leaves (small
+    networks).
 
     [dim]paramgen diagnose --arch timm:resnet18 --example-input 2x3x32x32 --init library --init he --init orthogonal
     paramgen diagnose --arch my_model.py:build --data photos --what signal,guessing --out diagnosis.html
+    paramgen diagnose --arch my_model.py:build --data photos --what rate,barrier --examples 512
     paramgen diagnose --folder weights --json[/dim]
     """
     from paramgen.cli.output import Reporter

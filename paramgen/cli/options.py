@@ -155,13 +155,6 @@ def inherit_options(init: str, *, yes: bool, license_allow: list[str] | None) ->
     return join_chain(f"{first}{'&' if '?' in first else '?'}{options}", then)
 
 
-def parsed_lr(text: str) -> tuple[float, ...]:
-    """Return the values of `--lr`."""
-    from paramgen.comparison.protocol import parse_lr
-
-    return parse_lr(text)
-
-
 def folder_name(arch: str) -> str:
     """Return a folder's name made from what was typed: `timm:resnet18` becomes `timm-resnet18`; it may be empty."""
     name = arch.partition("?")[0]

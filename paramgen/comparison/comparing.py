@@ -24,6 +24,7 @@ from paramgen.comparison.initializers import (
     requested_initializers,
 )
 from paramgen.comparison.models import ArchitectureLike, model_under_test, try_out
+from paramgen.comparison.mup_rates import mup_factors, no_factors
 from paramgen.comparison.outcome import Comparison
 from paramgen.comparison.protocol import Protocol
 from paramgen.comparison.report import write_report
@@ -136,7 +137,9 @@ def _jobs(
         idle[model.name] = note_choices(model, requested)
         task = module.task(model)
         try_out(model, next(task.train_batches(0, 2))[0], kind, answers)
-        jobs.append(Job(model=model, task=task, protocol=module.protocol, accelerator=accelerator))
+        base = module.protocol.mup_base
+        factors = no_factors() if base is None else mup_factors(model, base)
+        jobs.append(Job(model=model, task=task, protocol=module.protocol, accelerator=accelerator, lr_factors=factors))
     refuse_library_alone(requested, idle)
     return jobs
 

@@ -58,9 +58,16 @@ def _learning_rates(protocol: Protocol, task: TaskSummary) -> str:
     several = len(protocol.learning_rates) > 1
     wider = ", and more of them beyond the edge where the best one lay there" if several else ""
     chosen = "all seeds" if protocol.full_grid else "seed 0; the other seeds were trained at the best one"
+    by_layer = (
+        ""
+        if protocol.mup_base is None
+        else f" They are muP's: those of hidden and output matrices were multiplied by {protocol.mup_base} / fan-in "
+        "(Yang et al., 2022, table 3, Adam), and weight decay divided by it, for every initialization."
+    )
     return (
         f"Learning rates tried for every initialization alike: {tried}{wider}, on {chosen}. The best is the one with "
         f"the best end on {task.validation:,} {task.unit}s that were kept back from the training data for that."
+        f"{by_layer}"
     )
 
 

@@ -11,7 +11,7 @@ class ProtocolOptions(TypedDict, total=False):
 
     steps: int
     seeds: int
-    lr: float | Sequence[float]
+    lr: float | str | Sequence[float]
     widen: int
     batch: int
     schedule: Schedule

@@ -6,11 +6,15 @@ from math import cos, isfinite, pi
 from typing import Any, final
 
 from paramgen.comparison.options import Schedule
-from paramgen.errors import OptionError
+from paramgen.errors import OptionError, one_line
 
 MAX_TRAINING_STEPS = 10_000_000
 LENGTH = 128
 MAX_WIDEN = 10
+MUP = "mup"
+MAX_MUP_BASE = 1_000_000
+MUP_BASE = 256
+"""The fan-in at which muP leaves a learning rate as it is, where none is typed: that of `--init mup`."""
 LEARNING_RATES = (3e-4, 7e-4, 1.7e-3, 4e-3, 1e-2)
 """Five learning rates over a factor of 33, at even distances."""
 
@@ -24,7 +28,7 @@ class Protocol:
 
     steps: int = 200
     seeds: int = 3
-    lr: float | Sequence[float] = LEARNING_RATES  # a grid of learning rates; a single one is not searched for
+    lr: float | str | Sequence[float] = LEARNING_RATES  # a grid, or one that is not searched for; as text: `--lr`
     widen: int = 3  # learning rates more, one by one, beyond either edge of the grid, as long as the best lies there
     batch: int = 64
     schedule: Schedule = "cosine"  # of the learning rate after the warmup: down to zero, or constant
@@ -43,6 +47,11 @@ class Protocol:
         _refuse("batch", self.batch, 2)
         _refuse("length", LENGTH if self.length is None else self.length, 2)
         _refuse_learning_rates(self.learning_rates)
+        if self.mup_base is not None and not 1 <= self.mup_base <= MAX_MUP_BASE:
+            raise OptionError(
+                f"The base of muP's learning rates is {self.mup_base:,}; allowed are 1 to {MAX_MUP_BASE:,}. "
+                f"Type: --lr 'mup?base={MUP_BASE}'"
+            )
         if not 0 <= self.widen <= MAX_WIDEN:
             raise OptionError(f"--widen is {self.widen}; allowed are 0 to {MAX_WIDEN}. Type: --widen 3")
         if self.schedule not in ("cosine", "constant"):
@@ -56,7 +65,14 @@ class Protocol:
     @property
     def learning_rates(self) -> tuple[float, ...]:
         """The grid, also where it is a single learning rate."""
+        if isinstance(self.lr, str):
+            return parse_lr(self.lr)[0]
         return (float(self.lr),) if isinstance(self.lr, (int, float)) else tuple(self.lr)
+
+    @property
+    def mup_base(self) -> int | None:
+        """The fan-in at which learning rates by layer are those of the grid; None where all weights have the same."""
+        return parse_lr(self.lr)[1] if isinstance(self.lr, str) else None
 
     @property
     def points(self) -> tuple[int, ...]:
@@ -91,15 +107,35 @@ class Protocol:
 
     def to_json(self) -> dict[str, Any]:
         """Return every field."""
-        return asdict(self) | {"lr": list(self.learning_rates), "length": self.length or LENGTH}
+        read = {"lr": list(self.learning_rates), "length": self.length or LENGTH}
+        by_layer = {} if self.mup_base is None else {"mup_base": self.mup_base}
+        return asdict(self) | read | by_layer
 
 
-def parse_lr(text: str) -> tuple[float, ...]:
-    """Read one learning rate or several: `3e-4,1e-3`."""
+def parse_lr(text: str) -> tuple[tuple[float, ...], int | None]:
+    """Read the learning rates and the base of muP's: `3e-4,1e-3` has none, `mup` and `mup:3e-4,1e-3?base=128` have one.
+
+    Raises:
+        OptionError: The text is neither.
+    """
+    if text.partition("?")[0].partition(":")[0].strip() != MUP:
+        return _numbers(text), None
+    given, typed, base = text.partition("?")
+    rates = given.partition(":")[2].strip()
+    key, _, value = base.partition("=")
+    if typed and (key != "base" or not value.isascii() or not value.isdecimal() or len(value) > 9):
+        raise OptionError(
+            f"--lr {one_line(repr(text))} has {one_line(repr(base))} behind the question mark; allowed is a base, a "
+            f"whole number from 1 to {MAX_MUP_BASE:,}. Type: --lr 'mup?base={MUP_BASE}'"
+        )
+    return _numbers(rates) if rates else LEARNING_RATES, int(value) if typed else MUP_BASE
+
+
+def _numbers(text: str) -> tuple[float, ...]:
     try:
         return tuple(float(word) for word in text.split(","))
     except ValueError as error:
-        raise OptionError(f"--lr {text!r} is no list of numbers. {_EXAMPLE}") from error
+        raise OptionError(f"--lr {one_line(repr(text))} is no list of numbers. {_EXAMPLE}, or: --lr mup") from error
 
 
 def _refuse(name: str, value: int, least: int) -> None:

@@ -65,10 +65,11 @@ class Store:
                 )
             return
         known = read_object(file)
-        changed = next((key for key in settings if known.get(key) != settings[key]), None)
+        keys = (*settings, *(key for key in known if key not in settings and key != "format_version"))
+        changed = next((key for key in keys if known.get(key) != settings.get(key)), None)
         if changed is not None:
-            was = _difference(known.get(changed), settings[changed])
-            now = _difference(settings[changed], known.get(changed))
+            was = _difference(known.get(changed), settings.get(changed))
+            now = _difference(settings.get(changed), known.get(changed))
             raise OutputError(
                 f"The folder {str(self._folder)!r} holds a comparison with other settings ({changed}: {was} there, "
                 f"{now} now). Type another one: --out NAME"

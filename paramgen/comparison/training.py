@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from math import isfinite
 from time import perf_counter
@@ -14,6 +14,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from paramgen.comparison.models import ModelUnderTest
+from paramgen.comparison.mup_rates import LrFactors, no_factors
 from paramgen.comparison.protocol import Protocol
 from paramgen.comparison.run_record import RunRecord, Scores, Status
 from paramgen.comparison.tasks import Batch, Task
@@ -40,6 +41,7 @@ class Job:
     task: Task
     protocol: Protocol
     accelerator: Accelerator
+    lr_factors: LrFactors = field(default_factory=no_factors)  # of the weights that have a learning rate of their own
 
 
 def train(
@@ -62,11 +64,11 @@ def train(
     with _own_randomness(accelerator.device):
         torch.manual_seed(seed)
         module = _loaded(job.model, state)
+        groups = job.lr_factors.groups(module, decay=protocol.decay)  # by the names that parameters have before masks
         if masks is not None:
             hold(module, *masks)
         fused = accelerator.device.type in ("cpu", "cuda")
-        trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
-        optimizer = torch.optim.AdamW(trained, lr=lr, weight_decay=protocol.decay, fused=fused)
+        optimizer = torch.optim.AdamW(groups, lr=lr, fused=fused)
         module, optimizer = accelerator.prepare(module, optimizer)
         try:
             return _measured(job, module, optimizer, lr, seed=seed, advance=advance)
@@ -131,7 +133,7 @@ def _train_steps(
     total = torch.zeros((), device=accelerator.device)
     for lr in learning_rates:
         for group in optimizer.param_groups:
-            group["lr"] = lr
+            group["lr"] = lr * group["lr_factor"]
         inputs, targets = _on_device(job, next(batches))
         logits, wanted = job.task.answers(job.model.logits(module, inputs), targets)
         loss = nn.functional.cross_entropy(logits, wanted)

@@ -77,6 +77,8 @@ class Measure(ABC):
     """What each figure is called in a table."""
     thresholds: ClassVar[Mapping[str, Threshold]]
     """Of the figures that can be wrong."""
+    trains: ClassVar[bool] = False
+    """Whether it trains the network for some steps; the weights are put back."""
 
     @abstractmethod
     def observe(self, trial: Trial) -> Observation:

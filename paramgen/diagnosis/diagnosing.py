@@ -54,7 +54,7 @@ class Request:
 
 
 DEFAULT_MEASURES: Final = ("signal", "guessing", "gradient", "ntk", "proxies")
-"""The measures that are taken where none is named, in this order: none of them trains."""
+"""The measures that are taken where none is named, in this order: none of them trains. Others may need minutes."""
 
 
 def diagnose(
@@ -114,6 +114,10 @@ class _Counted:
         if self._progress is not None:
             self._progress(text, self._done, self._total)
 
+    def detail(self, text: str) -> Callable[[str], None]:
+        """Return what says how far a measure is."""
+        return lambda further: self.begin(f"{text}, {further}")
+
     def end(self, text: str) -> None:
         self._done += 1
         self.begin(text)
@@ -126,13 +130,17 @@ def _diagnosed(network: NetworkToDiagnose, init: str, request: Request, counted:
     for seed, tensors in networks_of(network, init, request.seeds):
         if broken := _broken(network, tensors):
             return [_no_numbers(init, broken)]
-        trial = Trial(network.architecture, tensors, network.sample, seed=seed, requested=request.examples is not None)
+        requested = request.examples is not None
+        trial = Trial(
+            network.architecture, tensors, network.sample, seed=seed, requested=requested, graph=network.graph
+        )
         first = next(iter(network.columns)) == init and seed == request.seeds[0]
         if first:
             with torch.no_grad():
                 trial.scores()  # a network that cannot run is no matter of one measure
         for name in request.what:
             counted.begin(f"{init}: {name}")
+            trial.tell = counted.detail(f"{init}: {name}")
             begun = time.perf_counter()
             try:
                 seen.setdefault(name, []).append(measures.get(name)().observe(trial))

@@ -49,8 +49,8 @@ def html(diagnosis: Diagnosis) -> str:
         answer=answer_block(answer, many=len(answer) > 1),
         about=escape(
             f"{diagnosis.architecture} has {diagnosis.parameters:,} parameters. It was run on {diagnosis.examples} "
-            f"examples of {diagnosis.data}, with the initial weights of {_counted(len(diagnosis.seeds))}; nothing was "
-            "trained."
+            f"examples of {diagnosis.data}, with the initial weights of {_counted(len(diagnosis.seeds))}; "
+            f"{_trained(taken)}."
         ),
         curves=svg(diagnosis),
         head="".join(f'<th scope="col">{escape(cell)}</th>' for cell in header(diagnosis.inits)),
@@ -78,6 +78,12 @@ def _explained(measure: str) -> str:
 
 def _reasons(diagnosis: Diagnosis) -> list[str]:
     return [f"{each.init}, {each.measure}: {each.reason}" for each in diagnosis.results if each.reason]
+
+
+def _trained(taken: Iterable[str]) -> str:
+    """Say which measures trained it."""
+    names = [name for name in taken if measures.get(name).trains]
+    return f"to measure {', '.join(names)} it was trained for some steps" if names else "nothing was trained"
 
 
 def _counted(seeds: int) -> str:

@@ -41,6 +41,10 @@ class Sample:
         """Return the examples from `first` up to `last`."""
         return self._mapped(lambda tensor: tensor[first:last], last - first)
 
+    def rows(self, index: Tensor) -> "Sample":
+        """Return the examples of an index."""
+        return self._mapped(lambda tensor: tensor[index], len(index))
+
     def doubled(self) -> "Sample":
         """Return every example twice: all of them, and all of them again."""
         return self._mapped(lambda tensor: torch.cat([tensor, tensor]), 2 * self.count)
@@ -60,12 +64,22 @@ def noise_sample(architecture: Architecture, graph: Graph, *, examples: int, see
     tensors = [leaf for leaf in tree_leaves((args, dict(kwargs))) if isinstance(leaf, Tensor) and leaf.dim()]
     sizes = {len(tensor) for tensor in tensors}
     sample = Sample(args=args, kwargs=kwargs, count=examples, labels=None, source=NOISE)
+    if any(_is_edges(tensor) for tensor in tensors) and len(tensors) > 1 and sizes != {examples}:
+        raise OptionError(
+            f"{architecture.spec} takes a graph, whose nodes are no examples that stand alone, and diagnose compares "
+            "what a network does with examples. Give --arch a network that takes a batch"
+        )
     if sizes != {examples}:
         raise OptionError(
             f"The inputs of {architecture.spec} have {_counts(sizes)} examples, so they cannot be told apart. Give "
             "every input as many rows: --example-input '2x3x32x32 2x7'"
         )
     return replace(sample, source=RANDOM_TOKENS) if sample.tokens is not None else sample
+
+
+def _is_edges(tensor: Tensor) -> bool:
+    """Whether a tensor can be the edges of a graph as torch_geometric has them: pairs of nodes, in two rows."""
+    return tensor.dtype == torch.int64 and tensor.dim() == 2 and len(tensor) == 2
 
 
 def _counts(sizes: set[int]) -> str:

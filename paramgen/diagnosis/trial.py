@@ -1,21 +1,25 @@
 """One initialization as a network that can be run: its scores, its loss, and what was recorded of it once."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from typing import final
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, mse_loss
 
 from paramgen.architectures import Architecture
 from paramgen.architectures.materialize import materialize, plain_attention, run_once
+from paramgen.diagnosis.losses import losses_of
 from paramgen.diagnosis.recorder import PassRecord, layers_of, record
 from paramgen.diagnosis.sample import Sample
 from paramgen.errors import OptionError
 from paramgen.graphs.analysis.saliency import scores_in
-from paramgen.slots.init_program import slot_generator
+from paramgen.graphs.cache import cached_graph
+from paramgen.graphs.schema import Graph
+from paramgen.graphs.tracing.fallbacks import Tracing
+from paramgen.slots.determinism import seeded_randomness
+from paramgen.slots.init_program import one_thread, slot_generator
 from paramgen.slots.torch_internals import BatchNorm
 
 
@@ -34,11 +38,14 @@ class Trial:
         *,
         seed: int = 0,
         requested: bool = False,
+        graph: Graph | None = None,
     ) -> None:
         self.architecture = architecture
+        self._graph = graph
         self.requested = requested  # whether the number of examples is
         self.sample = sample
         self.seed = seed
+        self.tell: Callable[[str], None] = lambda _: None  # how far a measure is, in words
         self.module = materialize(architecture, tensors).float()
         for parameter in self.module.parameters():
             parameter.requires_grad_(parameter.is_floating_point() or parameter.is_complex())
@@ -54,23 +61,37 @@ class Trial:
             outcome = run_once(self.module, self.architecture, given.args, given.kwargs, instead=None)
         return scores_in(outcome, self.architecture.spec)
 
+    @contextmanager
+    def running(self) -> Iterator[Callable[[Sample], Tensor]]:
+        """Yield what returns the scores of a sample, for many in a row: unlike `scores` it does not say what failed."""
+
+        def scores(sample: Sample) -> Tensor:
+            return scores_in(self.module(*sample.args, **sample.kwargs), self.architecture.spec)
+
+        with seeded_randomness(), one_thread(), plain_attention():
+            yield scores
+
     def loss(self, scores: Tensor, sample: Sample | None = None) -> Tensor:
-        """Return the loss of scores: cross-entropy where there are classes or tokens, else the error against noise.
+        """Return the loss of scores: cross-entropy where there are classes or tokens, else the error against noise."""
+        return losses_of(scores, self.targets(scores, sample)).mean()
+
+    def targets(self, scores: Tensor, sample: Sample | None = None) -> Tensor:
+        """Return what the scores should tell: the next tokens, the labels, or else noise.
 
         Without labels, they are random: at initialization the network knows none.
         """
         given = self.sample if sample is None else sample
-        scores, tokens = scores.float(), given.tokens
+        tokens = given.tokens
         generator = slot_generator(self.seed, "labels", stream="input")
         if tokens is not None and _tells_tokens(scores, tokens):
-            return cross_entropy(scores[:, :-1].flatten(0, 1), tokens[:, 1:].flatten().long())
+            return tokens[:, 1:].long()
         if scores.dim() == 2 and scores.shape[1] > 1 and scores.shape[0] == given.count:
             labels = given.labels
             if labels is None:
                 labels = torch.randint(scores.shape[1], (given.count,), generator=generator)
             self._refuse_labels(labels, scores.shape[1])
-            return cross_entropy(scores, labels)
-        return mse_loss(scores, torch.randn(scores.shape, generator=generator))
+            return labels
+        return torch.randn(scores.shape, generator=generator)
 
     @cached_property
     def recorded(self) -> PassRecord:
@@ -88,6 +109,27 @@ class Trial:
                 if parameter.dim() > 1 and parameter.is_floating_point():
                     found.setdefault(id(parameter), (f"{layer}.{name}".lstrip("."), parameter))
         return dict(found.values())
+
+    @cached_property
+    def graph(self) -> Graph:
+        """The graph of the network."""
+        return cached_graph(self.architecture, Tracing()) if self._graph is None else self._graph
+
+    @property
+    def trainable(self) -> list[nn.Parameter]:
+        """The parameters that have a gradient, each once."""
+        return [each for each in self.module.parameters() if each.requires_grad]
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Put the initial weights back at the end, whatever was done to them."""
+        initial = [each.detach().clone() for each in self.trainable]
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for parameter, values in zip(self.trainable, initial, strict=True):
+                    parameter.copy_(values)
 
     @contextmanager
     def as_held(self) -> Iterator[None]:

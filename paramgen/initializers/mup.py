@@ -1,6 +1,7 @@
 """muP: the initial weights of the maximal update parametrization (Yang et al., 2022, arXiv:2203.03466).
 
-The rest of muP is not here: learning rates by width belong to training, the factor on attention scores to the network.
+The rest of muP is not here: learning rates by width belong to training (`compare --lr mup`), the factor on attention
+scores to the network.
 """
 
 from dataclasses import dataclass
@@ -51,13 +52,13 @@ class MaximalUpdate(LinearMapInitializer):
     def weights(
         self, linear_map: LinearMap, maps: LinearMaps, generator: torch.Generator
     ) -> Float[Tensor, "groups out in *kernel"]:
-        """Return normal weights of table 8's std; the rows of queries are zero unless `queries` is `drawn`."""
+        """Return normal weights of table 3's std; the rows of queries are zero unless `queries` is `drawn`."""
         weights = random_weights(linear_map, self._std(linear_map), "normal", generator)
         for rows in maps.query_rows.get(linear_map.slot, ()) if self.queries == "zero" else ():
             weights[0, rows] = 0.0
         return weights
 
     def _std(self, linear_map: LinearMap) -> float:
-        """Return the standard deviation (table 8): std sqrt(base / fan-in) within, std base / fan-in at the output."""
+        """Return the standard deviation (table 3): std sqrt(base / fan-in) within, std base / fan-in at the output."""
         ratio = self.base / linear_map.fan_in
         return self.std * (ratio if linear_map.output else sqrt(ratio))

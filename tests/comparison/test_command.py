@@ -165,3 +165,24 @@ def test_a_refusal_is_one_line_and_leaves_nothing(
 ) -> None:
     assert said in compare(*options).refusal
     assert not (tmp_path / "out").exists()
+
+
+def test_a_chain_is_compared_with_what_it_changes_and_goes_on_where_it_was(compare: "Command", tmp_path: Path) -> None:
+    chain = "orthogonal|lowrank:2|scale:0.5"
+    words = ("--init", chain, "--init", "orthogonal", "--lr", "mup:1e-2,3e-2?base=4", "--json")
+    done = compare(*words)
+    assert done.status == 0, done
+    found = json.loads(done.out)
+    results = {each["init"]: each for each in found["architectures"][0]["initializations"]}
+    assert set(results) == {chain, "orthogonal"} and all(each["failed"] == 0 for each in results.values())
+    assert results[chain]["curve"]["values"] != results["orthogonal"]["curve"]["values"]
+    settings = json.loads((tmp_path / "out" / "settings.json").read_text(encoding="utf-8"))
+    assert settings["mup_base"] == 4
+    assert settings["inits"][chain]["for"]["my.py:build"]["then"] == ["lowrank:2", "scale:0.5"]
+    runs = {file: file.stat().st_mtime_ns for file in (tmp_path / "out" / "runs").iterdir()}
+    assert compare(*words).out == done.out and len(runs) == 6
+    assert runs == {file: file.stat().st_mtime_ns for file in (tmp_path / "out" / "runs").iterdir()}
+    page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+    assert f"<dt>{chain}</dt>" in page and "Then:" in page
+    refused = compare("--init", "orthogonal|lowrank|blocks", "--out", "other")
+    assert "undoes the low rank" in refused.refusal and not (tmp_path / "other").exists()

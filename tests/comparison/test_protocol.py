@@ -16,6 +16,6 @@ def test_the_keywords_of_compare_are_the_fields_of_the_protocol() -> None:
 
 def test_the_command_line_has_the_defaults_of_the_protocol() -> None:
     defaults = {name: parameter.default for name, parameter in inspect.signature(compare).parameters.items()}
-    assert parse_lr(defaults.pop("lr")) == Protocol().learning_rates
+    assert parse_lr(defaults.pop("lr")) == (Protocol().learning_rates, Protocol().mup_base)
     options = {field.name for field in fields(Protocol)} & defaults.keys()
     assert options and all(defaults[name] == getattr(Protocol(), name) for name in options)

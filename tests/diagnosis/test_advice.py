@@ -93,3 +93,55 @@ def test_a_kernel_of_few_directions(plain: Plain) -> None:
 
     assert "far more slowly" in said(Summed(), "ntk")
     assert said(plain(2, 64), "ntk") == ""
+
+
+def labelled(size: int, count: int = 32) -> tuple[Tensor, Tensor]:
+    """Two classes whose means are apart, centred."""
+    labels, generator = torch.arange(count) % 2, torch.Generator().manual_seed(1)
+    inputs = torch.randn(count, size, generator=generator)
+    inputs = inputs + (2.0 * labels[:, None] - 1) * torch.randn(1, size, generator=generator)
+    return inputs - inputs.mean(0), labels
+
+
+def told(module: nn.Module, measure: str, *, size: int = 8, init: str = "library") -> str:
+    return " ".join(paramgen.diagnose(module, init=init, data=labelled(size), what=measure).advice)
+
+
+def test_learning_rates_that_are_tiny_or_none(plain: Plain) -> None:
+    assert "tiny learning rates" in told(plain(6, 8, gain=20.0, outputs=2), "rate")
+    assert told(plain(2, 8, outputs=2), "rate") == ""
+
+
+def test_examples_that_a_step_helps_and_harms(plain: Plain) -> None:
+    inputs, labels = labelled(8)
+    alike = paramgen.diagnose(plain(2, 8, outputs=2), data=(1 + 1e-3 * inputs, labels), what="interference")
+    assert any("it loses on others" in sentence for sentence in alike.advice)
+    assert told(plain(2, 8, outputs=2), "interference") == ""
+
+
+def test_a_layer_that_stretches(plain: Plain) -> None:
+    assert "stretches some inputs" in told(plain(2, 8, gain=20.0), "plasticity")
+    assert told(plain(2, 8), "plasticity") == ""
+
+
+def test_neurons_that_turn_early(plain: Plain) -> None:
+    assert "few features" in told(plain(1, 8, outputs=2), "alignment", init="he|scale:1e-5")
+    assert told(plain(1, 8, outputs=2), "alignment") == ""
+
+
+def test_lazy_networks_and_those_that_learn_nothing(plain: Plain) -> None:
+    assert "hardly learnt (lazy)" in told(plain(1, 256, outputs=2), "laziness", size=256)
+    assert told(plain(1, 8, outputs=2), "laziness") == ""
+    found = told(plain(3, 8, gain=0.02, outputs=2), "laziness")
+    assert "next to nothing" in found and "lazy" not in found
+
+
+def test_runs_that_end_in_different_basins_and_changes_that_grow(plain: Plain) -> None:
+    generator = torch.Generator().manual_seed(2)
+    noise = torch.randn(64, 8, generator=generator), torch.randint(10, (64,), generator=generator)
+    deep = paramgen.diagnose(plain(6, 8), data=noise, what="barrier", examples=64)
+    assert any("different basins" in sentence for sentence in deep.advice)
+    assert told(plain(2, 8, outputs=2), "barrier") == ""
+    chaotic = paramgen.diagnose(plain(4, 8, gain=6.0), data=noise, what="jacobian", examples=64)
+    assert any("amplifies tiny changes" in sentence for sentence in chaotic.advice)
+    assert told(plain(2, 8, outputs=2), "jacobian") == ""

@@ -183,3 +183,36 @@ def test_labels_that_do_not_fit_are_refused(plain: Plain) -> None:
         paramgen.diagnose(plain(1, 16), data=(inputs, torch.full((8,), 11)), what="gradient")
     with pytest.raises(paramgen.ParamgenError, match="8 integers are needed"):
         paramgen.diagnose(plain(1, 16), data=(inputs, torch.ones(7)), what="gradient")
+
+
+MAMBA = "transformers:mamba?hidden_size=16&num_hidden_layers=2&vocab_size=30&state_size=4"
+
+
+def test_a_state_space_model_is_measured_and_trained_like_any_other() -> None:
+    what = [*DEFAULT_MEASURES, "rate", "interference", "plasticity"]
+    found = paramgen.diagnose(MAMBA, example_input="2x8:long", what=what, examples=4)
+    assert [each.measure for each in found.results] == what and not any(each.reason for each in found.results)
+    for measure, figure in (
+        ("signal", "forward"),
+        ("ntk", "condition"),
+        ("rate", "largest"),
+        ("interference", "losing"),
+    ):
+        assert found.figure("library", measure, figure) is not None, measure
+
+
+def test_a_graph_network_is_refused_in_one_line() -> None:
+    from torch_geometric.nn import GCNConv
+
+    class Network(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = GCNConv(4, 8), GCNConv(8, 3)
+
+        def forward(self, nodes: Tensor, edge_index: Tensor) -> Tensor:
+            return self.second(self.first(nodes, edge_index).relu(), edge_index)
+
+    edges = torch.stack([torch.arange(6), (torch.arange(6) + 1) % 6])
+    with pytest.raises(paramgen.ParamgenError, match="takes a graph, whose nodes are no examples") as refusal:
+        paramgen.diagnose(Network(), example_input=(torch.zeros(6, 4), edges))
+    assert "\n" not in str(refusal.value)

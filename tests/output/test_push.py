@@ -1,6 +1,8 @@
 """`paramgen push` and `paramgen predict --push` as a user meets them, against a Hub on this machine."""
 
 import json
+import re
+import shlex
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -250,3 +252,23 @@ def test_a_full_disk_is_named_whatever_raised_it() -> None:
         RuntimeError("Task error: IO Error: No space left on device (os 28)"),
     )
     assert {reason(error).partition(":")[0] for error in errors} == {"the disk is full"}
+
+
+def test_a_chain_is_pushed_and_its_card_s_command_makes_the_same_bytes(
+    run: "Command", hub: Hub, own: Path, tmp_path: Path
+) -> None:
+    chain = ("--then", "lowrank:2", "--then", "scale:0.5?layers=hidden")
+    done = run("predict", "--arch", "own.py:build", "--init", "he", *chain, "--seed", 3, "--push", "me/chain")
+    assert done.status == 0, done
+    there = contents(hub, "me/chain")
+    assert json.loads(there["paramgen.json"])["init"] == "he|lowrank:2|scale:0.5?layers=hidden"
+    (typed,) = re.findall(r"^```sh\n(.*?)^```$", there["README.md"].decode(), re.MULTILINE | re.DOTALL)
+    words = shlex.split(typed)
+    assert words[:2] == ["paramgen", "predict"] and words[-2] == "--out"
+    again = run(*words[1:-1], "again")
+    assert again.status == 0, again
+    assert (tmp_path / "again" / "model.safetensors").read_bytes() == there["model.safetensors"]
+    kept = run("predict", "--arch", "own.py:build", "--init", "he", "--seed", 3, "--out", "plain")
+    assert kept.status == 0 and (tmp_path / "plain" / "model.safetensors").read_bytes() != there["model.safetensors"]
+    pushed = run("push", "again", "me/chain", "--json")  # the folder that the command made, in place of the first
+    assert pushed.status == 0 and contents(hub, "me/chain")["model.safetensors"] == there["model.safetensors"]

@@ -1,0 +1,55 @@
+"""The figures of measures that train as rows of the page `docs/how-to/diagnose.md`, made of the results alone."""
+
+from collections.abc import Mapping
+from typing import Any
+
+Figures = Mapping[str, Any]
+
+
+def rows(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return one row for each experiment that was run: what was measured, and what was found."""
+    makers = {"rate": _rate, "jacobian": _jacobian, "barrier": _barrier, "rank": _rank, "alignment": _alignment}
+    return [
+        f"| {' | '.join((f'`{name}`', *makers[name](found[name]['figures'])))} |" for name in makers if name in found
+    ]
+
+
+def _said(spread: Mapping[str, float]) -> str:
+    return f"{spread['mean']:.3g} ± {spread['std']:.1g}"
+
+
+def _rate(each: Figures) -> tuple[str, str]:
+    rates = each["rates"]
+    largest, smallest = max(rates, key=rates.get), min(rates, key=rates.get)
+    what = "log of the largest rate over log of depth times width, 9 perceptrons whose input layer has a tenth of it"
+    ends = f"{rates[largest]:g} at {largest}, {rates[smallest]:g} at {smallest}"
+    fit = f"slope {_said(each['slope'])}, R2 {_said(each['r2'])}"
+    return what, f"{fit}; {ends}; times curvature {_range(each['rate_times_curvature'])}"
+
+
+def _range(each: Figures) -> str:
+    return f"{each['smallest']:.3g} to {each['largest']:.3g}"
+
+
+def _jacobian(each: Figures) -> tuple[str, str]:
+    what = f"{each['parameters']:,} parameters, {each['epochs']} epochs: share that stays, cosine there, elsewhere"
+    return what, f"{_said(each['unchanged'])}; {_said(each['cosine'])}; {_said(each['elsewhere'])}"
+
+
+def _barrier(each: Figures) -> tuple[str, str]:
+    heights = "; ".join(f"{100 * float(share):g} %: {_said(height)}" for share, height in each["nats"].items())
+    what = f"barrier in nats by when runs part, a small ResNet, {each['steps']} steps, 30 % of the labels random"
+    return what, heights
+
+
+def _rank(each: Figures) -> tuple[str, str]:
+    last = each["steps"][-1]
+    small, usual = (each[init]["stable_rank"] for init in ("library|scale:0.01", "library"))
+    what = f"stable rank of what the heads of a small vision transformer have learnt after 1 and {last} steps"
+    first, then = (f"{_said(ranks[0])} and {_said(ranks[-1])}" for ranks in (usual, small))
+    return what, f"{first}; initial weights times 0.01: {then}"
+
+
+def _alignment(each: Figures) -> tuple[str, str]:
+    what = "cosine of neurons and classes, and stable rank, by the scale of the initial weights, digits 0 and 1"
+    return what, "; ".join(f"{scale}: {_said(one['after'])}, {_said(one['rank'])}" for scale, one in each.items())
