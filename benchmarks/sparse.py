@@ -173,10 +173,12 @@ def markdown(found: Mapping[str, Any]) -> str:
 def main() -> None:
     """Run what is named and write its figures beside the others; or print them."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("experiments", nargs="*", choices=tuple(EXPERIMENTS))
+    parser.add_argument("experiments", nargs="*", help=" and ".join(EXPERIMENTS))
     parser.add_argument("--result", type=Path, default=RESULTS)
     parser.add_argument("--render", action="store_true", help="print the result as Markdown")
     given = parser.parse_args()
+    if unknown := set(given.experiments) - set(EXPERIMENTS):
+        parser.error(f"Unknown experiment {min(unknown)!r}. Known: {', '.join(EXPERIMENTS)}.")
     found = json.loads(given.result.read_text(encoding="utf-8")) if given.result.is_file() else {}
     with tempfile.TemporaryDirectory() as folder:
         data = images_to_learn_from(Path(folder))
