@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Final, Literal, final
 import torch
 from torch import Tensor
 
+from paramgen.architectures import Inputs
 from paramgen.architectures.materialize import materialize, run_once
 from paramgen.errors import OptionError, one_line
 from paramgen.graphs.analysis.output_variances import OutputVariances, no_fused_layers
@@ -35,7 +36,8 @@ class Prune(NetworkModifier):
 
     Weights of linear layers and convolutions are counted together; what is all zero before stays as it is. In training,
     `paramgen.masked` keeps the zeros. With `rescale=measured` the output of each layer has the variance that it had
-    before, on noise; with `meanfield` its weights have the same norm (Hayou et al., 2021, arXiv:2002.08797).
+    before, on the images of `data` or on noise; with `meanfield` its weights have the same norm (Hayou et al., 2021,
+    arXiv:2002.08797).
     """
 
     structure: ClassVar[str] = "zeros"
@@ -83,16 +85,20 @@ class Prune(NetworkModifier):
             for name in masks:
                 tensors[name] = _of_norm(tensors[name], network.tensors[name])
         elif self.rescale == "measured":
-            _match_variances(network, tensors)
+            inputs = ((self._examples.images(network)[0],), {}) if self.data else network.noise(EXAMPLES)
+            _match_variances(network, tensors, inputs)
         return Masked(tensors=tensors, masks=masks)
 
     def undoes(self, structure: str) -> bool:
         """Zeros at other places undo every structure, other zeros too."""
         return True
 
+    @property
+    def _examples(self) -> Examples:
+        return Examples(data=self.data, batch=self.batch, steps=self.steps)
+
     def _masks(self, network: WholeNetwork) -> Masks:
-        examples = Examples(data=self.data, batch=self.batch, steps=self.steps)
-        scores = CRITERIA[self.criterion](network, examples, float(self.keep))
+        scores = CRITERIA[self.criterion](network, self._examples, float(self.keep))
         if not any(bool(each.any()) for each in scores.values()):
             raise OptionError(
                 f"By {self.criterion}, no weight matters: the network answers alike whatever they are. Type another "
@@ -119,9 +125,8 @@ def _of_norm(tensor: Tensor, before: Tensor) -> Tensor:
     return (tensor.double() * factor).to(tensor.dtype)
 
 
-def _match_variances(network: WholeNetwork, tensors: dict[str, Tensor]) -> None:
+def _match_variances(network: WholeNetwork, tensors: dict[str, Tensor], inputs: Inputs) -> None:
     """Scale weights in place, one layer after the other: each returns the variance that it did before pruning."""
-    inputs = network.noise(EXAMPLES)
     dense = {name: each.clone() for name, each in network.tensors.items()}
     targets = _run(network, dense, OutputVariances({name: dense[name] for name in network.maps}), inputs)
     changed = {name: tensors[name] for name in network.maps}

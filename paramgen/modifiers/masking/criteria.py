@@ -96,19 +96,28 @@ class Examples:
     batch: int = 256
     steps: int = 100
 
-    @torch.enable_grad()
-    def loss(self, network: WholeNetwork, *, temperature: float = 1.0) -> Tensor:
-        """Return the cross-entropy of the images' classes.
+    def images(self, network: WholeNetwork) -> tuple[Tensor, Tensor]:
+        """Return images as the network takes them, and their classes as numbers.
 
         Raises:
-            OptionError: The network takes no images, or has fewer outputs than there are classes.
+            OptionError: The network takes no images, or there are none.
         """
         spec = network.architecture.spec
         example = network.architecture.example
         image = None if example is None or len(example[0]) != 1 or example[1] else example[0][0]
         if not isinstance(image, Tensor) or image.dim() != 4:
             raise OptionError(f"{spec} does not take one batch of images. Type: --then prune:synflow, which needs none")
-        images, labels = labelled_images(Path(self.data), (self.batch, *image.shape[1:]))
+        return labelled_images(Path(self.data), (self.batch, *image.shape[1:]))
+
+    @torch.enable_grad()
+    def loss(self, network: WholeNetwork, *, temperature: float = 1.0) -> Tensor:
+        """Return the cross-entropy of the images' classes.
+
+        Raises:
+            OptionError: The network has fewer outputs than there are classes.
+        """
+        spec = network.architecture.spec
+        images, labels = self.images(network)
         logits = scores_in(network.run((images,), {}), spec).float()
         if logits.dim() != 2 or logits.shape[1] <= int(labels.max()):
             raise OptionError(
