@@ -110,6 +110,20 @@ def _on_unseen_text() -> tuple[str, str, int]:
     return _lower(unseen()["summary"]["median_ratio"]), f"{100 * gains[0]:.0f} to {100 * gains[-1]:.0f} %", shuffled
 
 
+def test_the_site_quotes_the_longer_training() -> None:
+    page = flowing(WHEN)
+    found = json.loads((ROOT / "cards" / "results" / "text_long.json").read_text(encoding="utf-8"))
+    (row,) = found["rows"]
+    ends = row["perplexity"]
+    (shorter,) = (each["ratio"] for each in unseen()["rows"] if each["network"] == row["network"])
+    assert found["steps"] == 1000 and row["network"] == "gpt2-112" and row["data"] == "code"
+    assert f"to a perplexity of {ends['library']:.2f} from the default initialization" in page
+    assert f"of {ends[row['best_simple']]:.2f} from the best simple one" in page
+    assert f"and of {ends['hypernet']:.2f} from the hypernet, which is {_lower(row['ratio'])} lower" in page
+    assert f"after 300 steps it was {_lower(shorter)} lower" in page
+    assert f"takes {row['steps_to_best_simple']} of the 1,000 steps" in page
+
+
 def test_the_readme_quotes_the_text_that_was_never_read() -> None:
     (lower, range_, shuffled), readme = _on_unseen_text(), flowing("README.md")
     assert unseen()["steps"] == 300 and "After 300 steps" in readme
