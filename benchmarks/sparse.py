@@ -19,7 +19,6 @@ from typing import Any, Final
 import numpy as np
 import torch
 from PIL import Image
-from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
 import paramgen
@@ -57,6 +56,8 @@ Parts = dict[str, tuple[Tensor, Tensor]]
 @cache
 def parts() -> Parts:
     """Return images and labels to learn from, to choose learning rates on, and to test on: three, one and one fifth."""
+    from sklearn.datasets import load_digits  # of the group `benchmarks`, which the tests do without
+
     digits = load_digits()
     images = torch.from_numpy(digits.images).float()[:, None] / 16
     labels = torch.from_numpy(digits.target).long()
