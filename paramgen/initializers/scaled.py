@@ -37,5 +37,5 @@ class Scaled(LinearMapInitializer):
         self, linear_map: LinearMap, maps: LinearMaps, generator: torch.Generator
     ) -> Float[Tensor, "groups out in *kernel"]:
         """Return weights of `std`, divided by sqrt(N) at the end of one of N residual branches."""
-        std = self.std / sqrt(maps.branches) if linear_map.last_of_branch else self.std
+        std = self.std / sqrt(maps.branches) if linear_map.last_of_branch else float(self.std)
         return random_weights(linear_map, std, "normal", generator)

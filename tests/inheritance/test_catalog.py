@@ -69,12 +69,6 @@ def test_what_is_said_of_a_network_is_measured(model: PublishedModel) -> None:
     assert measured(model.spec) == model.profile
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("model", catalog(), ids=lambda model: model.repo)
-def test_what_is_said_of_every_network_is_measured(model: PublishedModel) -> None:
-    assert measured(model.spec) == model.profile
-
-
 def test_a_row_is_written_as_it_is_read() -> None:
     text = (files("paramgen.inheritance") / CATALOG).read_text()
     for given, model in zip(rows(), catalog(), strict=True):

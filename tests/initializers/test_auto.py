@@ -307,12 +307,12 @@ def test_an_initializer_that_was_chosen_chooses_no_other() -> None:
 def test_where_nothing_is_known_to_be_better_the_next_step_is_a_line_of_its_own(
     command: "Command", tmp_path: Path
 ) -> None:
-    typed = ("--arch", "timm:convnext_base", "--set", "num_classes=3")
+    typed = ("--arch", "timm:convnext_large", "--set", "num_classes=3")
     dry = json.loads(command("predict", *typed, "--dry-run", "--json").out)
-    step = "paramgen compare --arch timm:convnext_base --set num_classes=3 --data IMAGES"
-    donors = "Trained weights to begin with: paramgen donors --arch timm:convnext_base --set num_classes=3"
+    step = "paramgen compare --arch timm:convnext_large --set num_classes=3 --data IMAGES"
+    donors = "Trained weights to begin with: paramgen donors --arch timm:convnext_large --set num_classes=3"
     assert dry["resolved"] == "library" and dry["next_step"] == f"{donors}; to measure it on your data: {step}"
-    assert "nothing is known to be better for one of 87,569,539 parameters" in dry["reason"]
+    assert "nothing is known to be better for one of 196,234,947 parameters" in dry["reason"]
     assert "did better" not in dry["reason"] and "hypernet" not in dry["reason"]
     (tmp_path / "flat.py").write_text("from torch import nn\ndef build():\n    return nn.Conv2d(3, 4, 3)\n")
     out = command("predict", "--arch", "flat.py:build", "--example-input", "2x3x8x8", "--out", "start").out

@@ -80,7 +80,6 @@ if TYPE_CHECKING:
         ("arithmetic?add=(", "which is no regular expression"),
         ("optimistic?value=NaN", "value is nan. Allowed: a number"),
         ("optimistic?weights=all", "Allowed: library and zero"),
-        ("inherit", "inherit needs a donor"),
         ("inherit:nowhere/at/all", "no folder or file 'nowhere/at/all'"),
         ("inherit:x?noise=-1", "noise is -1. Allowed: a number from 0 to 10"),
         ("inherit:x?noise=true", "noise is True. Allowed: a number from 0 to 10"),

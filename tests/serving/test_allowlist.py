@@ -12,6 +12,7 @@ from paramgen.modifiers import modifiers
 from paramgen.serving.allowlist import INITIALIZERS, MODIFIERS, checked_init
 
 NOT_SERVED = {
+    "average": "reads trained models",
     "grow": "reads a trained model",
     "inherit": "reads a trained model",
     "transplant": "reads a trained model and a tokenizer",
@@ -22,6 +23,12 @@ NOT_SERVED = {
     "shuffled": "takes another initializer, with its own options",
 }
 """Why the other initializers are not served."""
+
+NOT_SERVED_MODIFIERS = {
+    "freeze": "masks are no part of the file that is sent, and it reads images",
+    "prune": "masks are no part of the file that is sent, and it reads images or runs the network",
+}
+"""Why the other modifiers are not served."""
 
 
 def test_every_initializer_is_served_or_there_is_a_reason_against_it() -> None:
@@ -35,9 +42,12 @@ def test_every_initializer_is_served_or_there_is_a_reason_against_it() -> None:
 
 
 def test_every_modifier_is_served_behind_what_is_served() -> None:
-    assert list(MODIFIERS) == modifiers.names()
+    assert list(MODIFIERS) == sorted(set(modifiers.names()) - set(NOT_SERVED_MODIFIERS))
     assert checked_init("he|lowrank?rank=8|scale:0.5", ())
-    for refused in ("he|prune", "grow:/etc|scale", "he?x=1|lsuv:/etc", "he" + "|scale" * 9, "hypernet:/etc|scale"):
+    for refused in ("he|prune", "he|freeze?data=/etc", "he|squeeze"):
+        with pytest.raises(OptionError, match="is not served"):
+            checked_init(refused, shipped_hypernets())
+    for refused in ("grow:/etc|scale", "he?x=1|lsuv:/etc", "he" + "|scale" * 9, "hypernet:/etc|scale"):
         with pytest.raises(OptionError):
             checked_init(refused, shipped_hypernets())
 

@@ -34,6 +34,7 @@ class Mixer(nn.Module):
 example_input = torch.zeros(2, 6)
 """
 NEED_MORE = (
+    "average",
     "diffusion",
     "grow",
     "inherit",
