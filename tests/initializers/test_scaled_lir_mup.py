@@ -5,8 +5,11 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+import paramgen
+from paramgen.errors import OptionError
+from paramgen.initializers import initializer_of
 from paramgen.prediction import prepare
 
 LLAMA = {
@@ -70,3 +73,30 @@ def test_mup_has_the_stds_of_its_table_and_no_queries() -> None:
     assert torch.equal(
         silent["model.layers.0.self_attn.k_proj.weight"], grouped["model.layers.0.self_attn.k_proj.weight"]
     )
+
+
+def test_mup_names_its_rule_and_its_base_is_a_whole_number() -> None:
+    untied = GPT2 | {"tie_word_embeddings": False}
+    prediction = prepare("gpt2", init="mup", overrides=untied)
+    assert prediction.rules["transformer.h.2.mlp.c_fc.weight"] == "mup"
+    width = float(prediction.state_dict()["transformer.h.2.mlp.c_fc.weight"].std())
+    assert width == pytest.approx(0.02 * sqrt(256 / 128), rel=0.02)  # at a base of 256
+    assert initializer_of("mup?base=1000000") is not None
+    for base, said in (("1000001", "1000001"), ("0", "0"), ("1.5", "1.5")):
+        with pytest.raises(OptionError, match=f"base is {said}. Allowed: a whole number from 1 to 1,000,000"):
+            initializer_of(f"mup?base={base}")
+
+
+def test_a_std_may_be_a_whole_number() -> None:
+    found = weights("gpt2", GPT2, "scaled?std=2")
+    assert float(found["transformer.h.0.mlp.c_fc.weight"].std()) == pytest.approx(2, rel=0.05)
+
+
+def test_the_seed_alone_decides_what_is_drawn() -> None:
+    module = nn.Sequential(nn.Linear(6, 6), nn.Linear(6, 6))
+    drawn = [
+        paramgen.predict(module, init="he", example_input=torch.zeros(2, 6), seed=seed).state_dict()
+        for seed in (3, 3, 4)
+    ]
+    assert torch.equal(drawn[0]["0.weight"], drawn[1]["0.weight"])
+    assert not torch.equal(drawn[0]["0.weight"], drawn[2]["0.weight"])
