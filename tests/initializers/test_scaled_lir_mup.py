@@ -82,7 +82,7 @@ def test_mup_names_its_rule_and_its_base_is_a_whole_number() -> None:
     width = float(prediction.state_dict()["transformer.h.2.mlp.c_fc.weight"].std())
     assert width == pytest.approx(0.02 * sqrt(256 / 128), rel=0.02)  # at a base of 256
     assert initializer_of("mup?base=1000000") is not None
-    for base, said in (("1000001", "1000001"), ("0", "0"), ("1.5", "1.5")):
+    for base, said in (("1000001", "1000001"), ("0", "0"), ("true", "True")):
         with pytest.raises(OptionError, match=f"base is {said}. Allowed: a whole number from 1 to 1,000,000"):
             initializer_of(f"mup?base={base}")
 
