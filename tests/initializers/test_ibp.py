@@ -54,6 +54,8 @@ def test_the_first_weight_behind_a_sum_is_halved() -> None:
     assert float(state["branch.weight"].std()) == pytest.approx(std, rel=0.05)
     assert float(state["behind.weight"].std()) == pytest.approx(std / 2, rel=0.05)
     assert prediction.rules["head.weight"] == "he"
+    # 256 normal values whose deviation is 1 / sqrt(64): nothing follows the output, so the gain is 1.
+    assert float(state["head.weight"].std()) == pytest.approx(1 / 8, rel=0.15)
 
 
 def test_other_networks_are_told_what_to_type() -> None:
