@@ -237,7 +237,12 @@ def test_what_is_said_of_other_networks_that_people_name_was_measured() -> None:
     )
     assert f"at {mobile['hypernet']} %, from its library's at {mobile['library']} %" in card
     level = said["convnext_tiny"]
-    assert f"{level['library']} % and {level['hypernet']} %. `auto` leaves both" in page
+    assert f"{level['library']} % and {level['hypernet']} %" in page
+    deep = [
+        f"{said['resnet50'][i]} ± {percent(ends['resnet50'][i]['std'])} %"
+        for i in ("library", "statistics", "hypernet")
+    ]
+    assert f"ends at {deep[0]} from its own initialization, at {deep[1]} from `statistics` and at {deep[2]}" in page
 
 
 def test_the_readme_has_the_networks_that_people_name() -> None:

@@ -90,3 +90,24 @@ class Accompanied(Initializer):
 def test_what_belongs_beside_the_inner_weights_comes_with_a_control() -> None:
     control = Matched(init="library", _inner=Accompanied())
     assert control.remarks() == ("a remark",) and control.companion_files == {"tokenizer": "folder"}
+
+
+def test_a_shuffle_is_of_the_seed_and_of_the_slot() -> None:
+    def orders(seed: int) -> list[Tensor]:
+        """Return where the values of two layers of the same shape went."""
+        module = torch.nn.Sequential(torch.nn.Linear(16, 16), torch.nn.Linear(16, 16))
+        made = {
+            init: paramgen.predict(module, init=init, seed=seed, example_input=torch.zeros(2, 16))
+            for init in ("he", "shuffled:he")
+        }
+        assert made["shuffled:he"].rules["0.weight"] == "shuffled"
+        values = {init: each.state_dict() for init, each in made.items()}
+        ranks = {
+            init: [each[f"{index}.weight"].flatten().argsort() for index in (0, 1)] for init, each in values.items()
+        }
+        return [after[before.argsort()] for before, after in zip(ranks["he"], ranks["shuffled:he"], strict=True)]
+
+    first, again, other = orders(1), orders(1), orders(2)
+    assert all(torch.equal(one, two) for one, two in zip(first, again, strict=True))
+    assert not torch.equal(first[0], first[1])
+    assert not torch.equal(first[0], other[0])
