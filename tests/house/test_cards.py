@@ -227,6 +227,7 @@ def test_what_is_said_of_other_networks_that_people_name_was_measured() -> None:
         "library": "from their own initialization to",
         "matched:hypernet": "from their own draw at the hypernet's norms to",
         "statistics": "from `statistics` to",
+        "shuffled:hypernet": "from the hypernet's values in random places to",
     }.items():
         assert f"{words} {small[init]} % and {mobile[init]} %" in page
     spreads = [percent(ends[name]["hypernet"]["std"]) for name in ("efficientnet_b0", "mobilenet_v3_large")]

@@ -89,3 +89,18 @@ def test_tied_names_are_written_as_the_library_saves_them(tmp_path: Path, own: P
     assert written.files == {path.name: path.stat().st_size for path in (tmp_path / "out").iterdir()}
     loaded = paramgen.load(tmp_path / "out")
     assert loaded[1].weight is loaded[0].weight  # type: ignore[index]
+
+
+def test_what_was_written_says_how_it_was_checked(tmp_path: Path) -> None:
+    stages: list[str] = []
+    out = tmp_path / "out"
+    written = paramgen.write("timm:test_vit", out, init="he", progress=lambda stage, *_: stages.append(stage))
+    assert list(dict.fromkeys(stages))[-1] == "check"
+    assert written.checked is not None
+    assert written.checked.folder == out
+    assert "loaded by timm" in repr(written)
+    record = json.loads((out / "paramgen.json").read_text(encoding="utf-8"))
+    assert record["requested"]["companion_files"] == []
+    unchecked = paramgen.write("timm:test_vit", tmp_path / "other", init="he", verify=False, progress=False)
+    assert unchecked.checked is None
+    assert "not checked" in repr(unchecked)
