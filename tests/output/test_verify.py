@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 import paramgen
 from paramgen.output.stream import statistics_of
-from paramgen.output.verify import REAL_LIMIT
+from paramgen.output.verify import REAL_LIMIT, parameter_norm
 
 if TYPE_CHECKING:
     from conftest import Command
@@ -253,3 +253,25 @@ def test_what_decides_by_small_values_is_checked_on_meta(tmp_path: Path) -> None
     for arch in ("torchvision:regnet_y_400mf", f"{tmp_path}/own.py:build"):
         paramgen.write(arch, tmp_path / "out", verify=False, overwrite=True)
         assert paramgen.check(tmp_path / "out", memory="meta").memory == "meta"
+
+
+def test_what_was_checked_as_json(folder: Path) -> None:
+    found = paramgen.check(folder)
+    stored = load_file(folder / "model.safetensors")
+    assert found.to_json() == {
+        "folder": str(folder),
+        "loaded_by": found.loaded_by,
+        "tensors": len(stored),
+        "memory": "real",
+        "ok": True,
+    }
+    assert found.loaded_by in ("transformers", "timm")
+
+
+def test_a_norm_is_that_of_the_parameters_alone(folder: Path) -> None:
+    module = paramgen.load(folder)
+    del module.transformer.wte  # type: ignore[union-attr]
+    stored, names = load_file(folder / "model.safetensors"), dict(module.named_parameters())
+    squares = sum(float(stored[name].double().square().sum()) for name in names if name in stored)
+    assert 0 < len(names.keys() & stored.keys()) < len(stored)
+    assert parameter_norm(folder, module) == pytest.approx(squares**0.5)

@@ -57,7 +57,7 @@ class WholeNetwork:
             parameter.requires_grad_(parameter.is_floating_point())
         return module
 
-    @property
+    @cached_property
     def weights(self) -> dict[str, Tensor]:
         """The weights that may be chosen from, as the module holds them, by slot."""
         state = state_of(self.module)
