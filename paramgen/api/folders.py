@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import nn
 
-    from paramgen.api.types import Checked, Pushed
+    from paramgen.api.types import Checked, Prediction, Pushed
     from paramgen.output.verify import Memory
     from paramgen.prediction.progress import Progress
 
@@ -21,8 +21,8 @@ def load(folder: str | Path, module: "nn.Module | None" = None) -> "nn.Module":
     return load_folder(Path(folder), module)
 
 
-def masked(module: "nn.Module", folder: str | Path) -> "nn.Module":
-    """Constrain `module` in training by the masks of `folder`, and return it.
+def masked(module: "nn.Module", source: "str | Path | Prediction") -> "nn.Module":
+    """Constrain `module` in training by the masks of a folder or of a prediction, and return it.
 
     What `--then prune` made zero stays zero; what `--then freeze` does not train keeps its initial values, whatever
     the optimizer and its weight decay do. It is done by parametrizations of torch, so parameters have other names in
@@ -30,14 +30,21 @@ def masked(module: "nn.Module", folder: str | Path) -> "nn.Module":
 
     >>> model = paramgen.masked(paramgen.load("sparse"), "sparse")
 
+    Args:
+        module: With the initial weights in it.
+        source: The folder, or what `predict` returned, all tensors of which were read, as `state_dict` does.
+
     Raises:
         CheckError: The folder has no masks.
-        OptionError: They are not of this architecture, or the module is constrained already.
+        OptionError: They are not of this architecture, there are none, or the module is constrained already.
 
     """
-    from paramgen.output.masks import constrain
+    from paramgen.output.masks import constrain, constrain_as_predicted
 
-    constrain(module, Path(folder))
+    if isinstance(source, (str, Path)):
+        constrain(module, Path(source))
+    else:
+        constrain_as_predicted(module, source)
     return module
 
 

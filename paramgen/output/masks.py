@@ -8,10 +8,11 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from paramgen.errors import CheckError, one_line
+from paramgen.errors import CheckError, OptionError, one_line
 from paramgen.initializers import Masks
 from paramgen.modifiers.masking.holding import hold, refuse_held
 from paramgen.modifiers.masking.masks import packed, unpacked
+from paramgen.prediction import Prediction
 from paramgen.slots.manifest import state_of
 from paramgen.storage.reading import stored
 
@@ -32,6 +33,22 @@ def masks_record(masks: Masks) -> dict[str, Any]:
     kept = {name: int(mask.sum()) for name, mask in found.items()}
     whole = sum(mask.numel() for mask in found.values())
     return {"file": MASKS, "kind": kind, "kept": sum(kept.values()), "of": whole, "by_tensor": kept}
+
+
+def constrain_as_predicted(module: nn.Module, prediction: Prediction) -> None:
+    """Constrain a module by the masks of a prediction, all tensors of which were read.
+
+    Raises:
+        OptionError: There are no masks, or not yet; the module is of another architecture, or constrained already.
+
+    """
+    kind, masks = prediction.initializer.masks() or ("pruned", {})
+    if not masks:
+        raise OptionError(
+            "The prediction has no masks: it prunes and freezes nothing, or its tensors were not read yet. Call: "
+            "module.load_state_dict(prediction.state_dict())"
+        )
+    hold(module, kind, masks)
 
 
 def constrain(module: nn.Module, folder: Path) -> None:

@@ -122,3 +122,16 @@ def test_folders_with_masks_are_overwritten_and_have_the_same_bytes(folder: Path
     paramgen.write(Tied(), folder, init="he", then=then, example_input=EXAMPLE, overwrite=True, progress=False)
     for name in ("model.safetensors", "masks.safetensors"):
         assert (folder / name).read_bytes() == before[name]
+
+
+def test_a_prediction_constrains_without_a_folder() -> None:
+    module = Tied()
+    spec = {"init": "he", "then": ["prune:magnitude?keep=0.1&scope=layer"], "example_input": EXAMPLE}
+    prediction = paramgen.predict(module, **spec, progress=False)  # type: ignore[arg-type]
+    with pytest.raises(OptionError, match="its tensors were not read yet"):
+        paramgen.masked(module, prediction)
+    module.load_state_dict(prediction.state_dict(progress=False))
+    paramgen.masked(module, prediction)
+    assert int((module.head.weight != 0).sum()) == round(0.1 * module.head.weight.numel())
+    with pytest.raises(OptionError, match="prunes and freezes nothing"):
+        paramgen.masked(Tied(), paramgen.predict(Tied(), init="he", example_input=EXAMPLE, progress=False))
