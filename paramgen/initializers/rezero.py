@@ -67,7 +67,7 @@ class ReZero(Control):
 
     def builds_on(self, architecture: Architecture, graph: Graph) -> frozenset[str]:
         """Return the inner initializer's, and the weights that are divided."""
-        return self.inner.builds_on(architecture, graph) | self._divided(architecture, graph).keys()
+        return self.inner.builds_on(architecture, graph) | frozenset(self._divided(architecture, graph))
 
     @torch.no_grad()
     def tensors(self, architecture: Architecture, graph: Graph, *, seed: int) -> NamedTensors:

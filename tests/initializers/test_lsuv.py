@@ -144,3 +144,12 @@ def test_the_record_says_what_was_calibrated() -> None:
     assert described["of"] == {"init": "statistics", **initializer_of("statistics").describe()}
     assert initializer_of("lsuv").describe() == {}
     assert initializer_of("lsuv?base=statistics").provenance()["from"] == "paramgen/statistics"
+
+
+def test_what_hinders_the_base_hinders_its_calibration() -> None:
+    plain = paramgen.predict("timm:test_vit", init="library", progress=False)
+    described = plain.architecture, plain.graph
+    why = initializer_of("natural").hindrance(*described)
+    assert why
+    assert initializer_of("lsuv?base=natural").hindrance(*described) == why
+    assert initializer_of("lsuv").hindrance(*described) is None

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         ("lsuv?batch=1", "batch is 1. Allowed: 2 to 4096"),
         ("lsuv?data=2024", "data is 2024. Allowed: a folder of images"),
         ("lsuv?base=lsuv", "base is 'lsuv'. Allowed: another initializer"),
+        ("lsuv?base=lsuv?batch=2", "base is 'lsuv?batch=2'. Allowed: another initializer"),
         ("lsuv?base=statistix", "statistix"),
         ("lsuv:nowhere", "There is no folder 'nowhere'"),
         ("lsuv:.", "holds no image"),

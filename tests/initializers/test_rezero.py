@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 import paramgen
 from paramgen.architectures.materialize import materialize
+from paramgen.initializers import initializer_of
 from paramgen.prediction import Prediction, prepare
 
 WIDTH = 16
@@ -137,3 +138,14 @@ def test_a_way_that_does_not_fit_is_refused(end: str, init: str, message: str) -
 def test_a_network_without_branches_is_told_what_to_type() -> None:
     with pytest.raises(paramgen.ParamgenError, match="it has no residual branch"):
         paramgen.predict(nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4)), init="rezero")
+
+
+def test_it_is_known_by_the_initializer_behind_it_and_by_what_it_divides() -> None:
+    assert initializer_of("rezero").describe() == {}
+    assert initializer_of("rezero:he").describe()["of"]["init"] == "he"
+    plain = paramgen.predict("timm:test_resnet", init="library", progress=False)
+    described = plain.architecture, plain.graph
+    assert initializer_of("rezero").builds_on(*described) == frozenset()
+    divided = initializer_of("rezero?by=fixup").builds_on(*described)
+    rules = initializer_of("rezero?by=fixup").rules(*described)
+    assert divided and {rules[name] for name in divided} == {"rezero fixup"}
