@@ -143,9 +143,7 @@ def test_a_network_without_branches_is_told_what_to_type() -> None:
 def test_it_is_known_by_the_initializer_behind_it_and_by_what_it_divides() -> None:
     assert initializer_of("rezero").describe() == {}
     assert initializer_of("rezero:he").describe()["of"]["init"] == "he"
-    plain = paramgen.predict("timm:test_resnet", init="library", progress=False)
-    described = plain.architecture, plain.graph
-    assert initializer_of("rezero").builds_on(*described) == frozenset()
-    divided = initializer_of("rezero?by=fixup").builds_on(*described)
-    rules = initializer_of("rezero?by=fixup").rules(*described)
-    assert divided and {rules[name] for name in divided} == {"rezero fixup"}
+    _, prediction = predicted("weight", "rezero?init=he&by=fixup")
+    divided = prediction.initializer.builds_on(prediction.architecture, prediction.graph)
+    assert divided == {f"layers.{index}.first.weight" for index in range(3)}
+    assert {prediction.rules[name] for name in divided} == {"rezero fixup"}
