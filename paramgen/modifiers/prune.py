@@ -136,7 +136,7 @@ def _match_variances(network: WholeNetwork, tensors: dict[str, Tensor], inputs: 
 def _run(
     network: WholeNetwork, tensors: Mapping[str, Tensor], variances: OutputVariances, inputs: Any
 ) -> Mapping[str, float]:
-    """Run the network once on noise and return the variances that were found."""
+    """Run the network once and return the variances that were found."""
     module = materialize(network.architecture, tensors)
     with no_fused_layers(), variances:
         run_once(module, network.architecture, *inputs, instead=None)
