@@ -16,6 +16,7 @@ from paramgen.api import load as load
 from paramgen.api import masked as masked
 from paramgen.api import plan as plan
 from paramgen.api import predict as predict
+from paramgen.api import prepare as prepare
 from paramgen.api import push as push
 from paramgen.api import trace as trace
 from paramgen.api import train_tokenizer as train_tokenizer
@@ -41,6 +42,7 @@ __all__ = [
     "masked",
     "plan",
     "predict",
+    "prepare",
     "push",
     "trace",
     "train_tokenizer",

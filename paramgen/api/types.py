@@ -17,6 +17,7 @@ from paramgen.output.planning import Planned as Planned
 from paramgen.output.verify import Checked as Checked
 from paramgen.output.write import Written as Written
 from paramgen.prediction import Prediction as Prediction
+from paramgen.preparation.preparing import PreparedFolder as PreparedFolder
 from paramgen.published.convert import Converted as Converted
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "Info",
     "Planned",
     "Prediction",
+    "PreparedFolder",
     "Pushed",
     "TokenizerFolder",
     "Traced",

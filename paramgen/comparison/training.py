@@ -11,7 +11,7 @@ from typing import Any, Final, final
 
 import torch
 from accelerate import Accelerator
-from torch import nn
+from torch import Tensor, nn
 
 from paramgen.comparison.models import ModelUnderTest
 from paramgen.comparison.mup_rates import LrFactors, no_factors
@@ -61,9 +61,9 @@ def train(
     accelerator = Accelerator()  # it keeps what it prepares: a new one for each run lets the last run's network go
     job = replace(job, accelerator=accelerator)
     protocol = job.protocol
-    with _own_randomness(accelerator.device):
+    with own_randomness(accelerator.device):
         torch.manual_seed(seed)
-        module = _loaded(job.model, state)
+        module = loaded(job.model, state)
         groups = job.lr_factors.groups(module, decay=protocol.decay)  # by the names that parameters have before masks
         if masks is not None:
             hold(module, *masks)
@@ -92,7 +92,15 @@ def _measured(
         if point > 0:
             began = perf_counter()
             rates = [protocol.lr_at(step, lr) for step in range(done, point)]
-            train_loss = _train_steps(job, module, optimizer, batches, learning_rates=rates)
+            train_loss = train_steps(
+                module,
+                optimizer,
+                batches,
+                accelerator=job.accelerator,
+                learning_rates=rates,
+                clip=protocol.clip,
+                loss_of=lambda batch: _loss(job, module, batch),
+            )
             seconds += perf_counter() - began
             done = point
         with _batch_statistics(job, module, seed, steps=point):
@@ -124,21 +132,42 @@ def _validated(job: Job, module: nn.Module, seed: int) -> Scores | None:
     return scores if isfinite(scores.loss) else None
 
 
-def _train_steps(
-    job: Job, module: nn.Module, optimizer: Any, batches: Iterator[Batch], *, learning_rates: list[float]
+def _loss(job: Job, module: nn.Module, batch: Batch) -> Tensor:
+    inputs, targets = _on_device(job, batch)
+    logits, wanted = job.task.answers(job.model.logits(module, inputs), targets)
+    return nn.functional.cross_entropy(logits, wanted)
+
+
+def train_steps(
+    module: nn.Module,
+    optimizer: Any,
+    batches: Iterator[Batch],
+    *,
+    accelerator: Accelerator,
+    learning_rates: list[float],
+    clip: float,
+    loss_of: Callable[[Batch], Tensor],
 ) -> float:
-    """Take one step for each learning rate and return the mean loss, read once: a device need not wait every step."""
+    """Take one step for each learning rate and return the mean loss, read once: a device need not wait every step.
+
+    Args:
+        module: What is trained.
+        optimizer: Of its parameters; a group may have an `lr_factor` of its own.
+        batches: One is taken for each step.
+        accelerator: Of the device.
+        learning_rates: Of the steps.
+        clip: The norm that all gradients together may have.
+        loss_of: Returns the loss of the module on a batch.
+
+    """
     module.train()
-    accelerator = job.accelerator
     total = torch.zeros((), device=accelerator.device)
     for lr in learning_rates:
         for group in optimizer.param_groups:
-            group["lr"] = lr * group["lr_factor"]
-        inputs, targets = _on_device(job, next(batches))
-        logits, wanted = job.task.answers(job.model.logits(module, inputs), targets)
-        loss = nn.functional.cross_entropy(logits, wanted)
+            group["lr"] = lr * group.get("lr_factor", 1.0)
+        loss = loss_of(next(batches))
         accelerator.backward(loss)
-        accelerator.clip_grad_norm_(module.parameters(), job.protocol.clip)
+        accelerator.clip_grad_norm_(module.parameters(), clip)
         optimizer.step()
         optimizer.zero_grad()
         total += loss.detach()
@@ -208,7 +237,7 @@ def _on_device(job: Job, batch: Batch) -> Batch:
 
 
 @torch.no_grad()
-def _loaded(model: ModelUnderTest, state: Mapping[str, Any]) -> nn.Module:
+def loaded(model: ModelUnderTest, state: Mapping[str, Any]) -> nn.Module:
     """Return a copy of the template that holds `state`; what its owner froze stays frozen."""
     module = copy.deepcopy(model.template)
     for name, tensor in state_of(module).items():
@@ -217,7 +246,7 @@ def _loaded(model: ModelUnderTest, state: Mapping[str, Any]) -> nn.Module:
 
 
 @contextmanager
-def _own_randomness(device: torch.device) -> Iterator[None]:
+def own_randomness(device: torch.device) -> Iterator[None]:
     """Leave the caller's random numbers as they are."""
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):

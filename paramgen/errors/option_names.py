@@ -31,6 +31,7 @@ KEYWORDS: Final = {
     "example-input": "example_input",
     "examples": "examples",
     "folder": "folder",
+    "how": "how",
     "image-processor": "image_processor",
     "init": "init",
     "length": "length",
