@@ -10,7 +10,7 @@ from typing import Any
 from paramgen.errors import OptionError, UnknownNameError
 from paramgen.storage.pretrained import pretrained_folder
 
-_KINDS = ("architectures", "hypernets", "initializers", "modifiers", "sources")
+_KINDS = ("architectures", "hypernets", "initializers", "modifiers", "preparations", "sources")
 
 
 def names_of(what: str, source: str | None, pattern: str | None = None) -> dict[str, str]:

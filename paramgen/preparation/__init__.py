@@ -134,6 +134,11 @@ def preparation_of(how: str) -> Preparation:
     return kind(**given)
 
 
+def sentences() -> dict[str, str]:
+    """Return what each preparation is, in its first sentence, by its name."""
+    return {name: (preparations.get(name).__doc__ or "").partition("\n")[0] for name in preparations.names()}
+
+
 def check_range(how: str, name: str, value: object, least: float, most: float, *, whole: bool = False) -> None:
     """Raise OptionError unless the option `name` of a preparation is a number from `least` to `most`."""
     number = isinstance(value, int) if whole else isinstance(value, (int, float))

@@ -1,7 +1,9 @@
 """Weights of one size, of which training chooses some and their signs (Koster et al., 2022, arXiv:2201.13361).
 
 Every weight of a layer is +c or -c and stays so. A real mask M is trained; the network computes with the weight times
-the sign of M where |M| is above a threshold, and with zero elsewhere. There are no biases.
+the sign of M where |M| is large, and with zero elsewhere. There are no biases. The paper's threshold of |M| is one for
+all weights; here it is that of each layer by which a share is kept (Ramanujan et al., 2020, arXiv:1911.13299), as no
+other pressure leaves weights out.
 """
 
 from collections.abc import Mapping
@@ -31,14 +33,17 @@ class SignedMask(nn.Module):
 
     constants: Tensor
 
-    def __init__(self, constants: Tensor, threshold: float) -> None:
+    def __init__(self, constants: Tensor, *, keep: float, threshold: float) -> None:
         super().__init__()
         self.register_buffer("constants", constants, persistent=False)
+        self.left_out = min(round((1 - keep) * constants.numel()), constants.numel() - 1) if keep else 0
         self.threshold = threshold
 
     def forward(self, mask: Tensor) -> Tensor:
         """Return the weight; its gradient goes to M as if the mask were M itself (straight through)."""
-        hard = mask.sign() * (mask.abs() > self.threshold)
+        size = mask.detach().abs()
+        threshold = size.flatten().kthvalue(self.left_out).values if self.left_out else self.threshold
+        hard = mask.sign() * (size > threshold)
         return self.constants * (hard + mask - mask.detach())
 
 
@@ -48,13 +53,15 @@ class SignedMask(nn.Module):
 class Supermask(Preparation):
     """Weights of a fixed size, kept, left out or turned by a trained mask; the rest is zero (Koster et al., 2022)."""
 
-    training: ClassVar[Training] = Training(lr=3e-3, decay=0.5)
+    training: ClassVar[Training] = Training(lr=3e-3, decay=0.01)
 
-    threshold: float | int = 0.01  # of |M|, below which a weight is left out
+    keep: float | int = 0.1  # share of each layer's weights; 0: those whose |M| is above the threshold
+    threshold: float | int = 0.01  # of |M|, as in the paper
     factor: float | int = 1.0  # the constants are factor * sqrt(2 / fan-in)
     spread: float | int = 0.02  # M is drawn between -spread and spread
 
     def __post_init__(self) -> None:
+        check_range(_HOW, "keep", self.keep, 0, 1)
         check_range(_HOW, "threshold", self.threshold, 0, 1)
         check_range(_HOW, "factor", self.factor, 0.001, 1000)
         check_range(_HOW, "spread", self.spread, 0.0001, 10)
@@ -104,7 +111,8 @@ class Supermask(Preparation):
         signs = 2.0 * torch.randint(2, slot.shape, generator=generator) - 1
         mask = self.spread * (2 * torch.rand(slot.shape, generator=generator) - 1)
         owner, key = _owner(pupil.module, slot.name)
-        made = SignedMask((size * signs).to(pupil.device), float(self.threshold))
+        constants = (size * signs).to(pupil.device)
+        made = SignedMask(constants, keep=float(self.keep), threshold=float(self.threshold))
         setattr(owner, key, nn.Parameter(mask.to(pupil.device)))
         parametrize.register_parametrization(owner, key, made, unsafe=True)
         return made

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from tokenizers import ByteLevelBPETokenizer
 from torch import Tensor, nn
 
@@ -187,6 +187,12 @@ def arguments(
     narrow, graph = describe("timm:test_vit?embed_dim=32")
     donor = tmp_path_factory.mktemp("donor") / "model.safetensors"
     save_file(dict(initializer_of("library").tensors(narrow, graph, seed=0)), donor)
+    ready = tmp_path_factory.mktemp("ready")
+    save_file(load_file(alike[0] / "model.safetensors"), ready / "model.safetensors")
+    (ready / "config.json").write_text("{}")
+    about = {"how": "warmup", "steps": 1, "seconds": 1.5}
+    record = {"format_version": 1, "initializer": {"preparation": about}, "tensors": {}}
+    (ready / "paramgen.json").write_text(json.dumps(record))
     smaller = language[2]
     text = smaller / "text.txt"
     text.write_text("a text of a few words")
@@ -197,6 +203,7 @@ def arguments(
         "shuffled": ":he?mode=fan_out",
         "unigram": f":{text}?tokenizer={smaller}",
         "average": f":{alike[0]},{alike[1]}",
+        "prepared": f":{ready}",
         "inherit": f":{donor}?arch=timm:test_vit?embed_dim=32&head=false",
         "weight_selection": f":{larger}",
         "grow": f":{smaller}",
