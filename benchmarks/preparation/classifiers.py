@@ -159,9 +159,6 @@ def trained(
         }
 
 
-GUIDES: Final = "guide_networks.py:resnet"
-
-
 def guide() -> dict[str, Any]:
     """Train a fully connected network, plain and after guided steps, for the same number of steps on labels."""
     data = cifar()

@@ -63,10 +63,10 @@ def prepare(
 
     """
     from paramgen.prediction.progress import reporting
-    from paramgen.preparation.preparing import Request
+    from paramgen.preparation.preparing import PreparationRequest
     from paramgen.preparation.preparing import prepare as run
 
-    request = Request(
+    request = PreparationRequest(
         how=how,
         steps=steps,
         init=init,

@@ -20,7 +20,7 @@ from paramgen.storage.reading import Stored
 from paramgen.storage.record import REPORT, read_record
 
 PREPARED: Final = "prepared"
-MAX_SECONDS: Final = 1e9
+MAX_PREPARATION_SECONDS: Final = 1e9
 _ADVICE: Final = "Type: --init prepared:FOLDER, with a folder that paramgen prepare wrote"
 
 
@@ -151,4 +151,4 @@ class Prepared(Initializer):
 
 
 def _is_time(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= MAX_SECONDS
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= MAX_PREPARATION_SECONDS

@@ -89,7 +89,6 @@ class Preparation(ABC):
     needs_data: ClassVar[bool] = True
     takes_data: ClassVar[bool] = True
     training: ClassVar[Training] = Training()
-    network: ClassVar[str] = "image classifiers and causal language models"  # what it is for, in a few words
 
     @abstractmethod
     def objective(self, pupil: Pupil) -> Objective:
@@ -139,7 +138,9 @@ def sentences() -> dict[str, str]:
     return {name: (preparations.get(name).__doc__ or "").partition("\n")[0] for name in preparations.names()}
 
 
-def check_range(how: str, name: str, value: object, least: float, most: float, *, whole: bool = False) -> None:
+def check_range(
+    how: str, name: str, value: object, least: float | int, most: float | int, *, whole: bool = False
+) -> None:
     """Raise OptionError unless the option `name` of a preparation is a number from `least` to `most`."""
     number = isinstance(value, int) if whole else isinstance(value, (int, float))
     if isinstance(value, bool) or not number or not least <= value <= most:  # type: ignore[operator]

@@ -75,7 +75,7 @@ def shapes(
     """Return a polygon or star for each label, filled or as an outline, somewhere, turned, of some size."""
     count, (_, height, width) = len(labels), shape
 
-    def between(least: float, most: float) -> Float[Tensor, "batch 1 1"]:
+    def between(least: float | int, most: float) -> Float[Tensor, "batch 1 1"]:
         return least + (most - least) * torch.rand(count, 1, 1, generator=generator)
 
     corners = torch.tensor(list(_CORNERS))[labels % len(_CORNERS)].view(-1, 1, 1)

@@ -39,7 +39,7 @@ MAX_SEED: Final = 2**63
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class PreparationRequest:
     """What is to be prepared, and how; all but the architecture and the data."""
 
     how: str
@@ -96,7 +96,7 @@ class PreparedFolder:
 def prepare(
     arch: "str | nn.Module",
     folder: Path,
-    request: Request,
+    request: PreparationRequest,
     *,
     data: Data | None = None,
     overrides: Mapping[str, Any] | None = None,
@@ -154,7 +154,7 @@ def prepare(
     )
 
 
-def _refuse_data(preparation: Preparation, request: Request, data: Data | None) -> None:
+def _refuse_data(preparation: Preparation, request: PreparationRequest, data: Data | None) -> None:
     name = request.how.partition("?")[0].partition(":")[0]
     if data is None and preparation.needs_data:
         raise OptionError(
@@ -171,7 +171,7 @@ def _built(
     arch: "str | nn.Module",
     data: Data | None,
     protocol: Protocol,
-    request: Request,
+    request: PreparationRequest,
     *,
     overrides: Mapping[str, Any] | None,
     example: Inputs | None,
@@ -197,7 +197,7 @@ def _pupil(
     model: ModelUnderTest,
     task: Task | None,
     before: Prediction,
-    request: Request,
+    request: PreparationRequest,
     protocol: Protocol,
     accelerator: Accelerator,
 ) -> Pupil:
@@ -232,7 +232,7 @@ def _after(pupil: Pupil, objective: Objective, before: Prediction, record: Mappi
 
 
 def _record(
-    request: Request,
+    request: PreparationRequest,
     preparation: Preparation,
     protocol: Protocol,
     summary: DataSummary | None,
@@ -259,10 +259,10 @@ def _record(
     }
 
 
-def _requested(request: Request, data: Data | None) -> dict[str, Any]:
+def _requested(request: PreparationRequest, data: Data | None) -> dict[str, Any]:
     """Return the options that were typed, by their names."""
     given = {"data": str(data)} if isinstance(data, (str, Path)) else {}
-    known = {each.name: each.default for each in fields(Request)}
+    known = {each.name: each.default for each in fields(PreparationRequest)}
     others = ("lr", "batch", "train_examples", "length", "tokenizer")
     return given | {name: getattr(request, name) for name in others if getattr(request, name) != known[name]}
 
@@ -276,7 +276,7 @@ def options_of(preparation: Preparation) -> dict[str, Any]:
 def _settings(
     model: ModelUnderTest,
     preparation: Preparation,
-    request: Request,
+    request: PreparationRequest,
     protocol: Protocol,
     summary: DataSummary | None,
     before: Prediction,

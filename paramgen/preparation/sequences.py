@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-MAX_PAIRS: Final = 64
+MAX_BRACKETS: Final = 64
 CELLS: Final = 15
 """Cells of an automaton; a row of them and the token that ends it have 16 places."""
 

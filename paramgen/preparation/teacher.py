@@ -58,7 +58,6 @@ class Teacher(Preparation):
     """The answers of the network's own random copy, without labels (Sarnthein et al., 2023)."""
 
     training: ClassVar[Training] = Training(lr=1e-3, batch=256, decay=0.0)
-    network: ClassVar[str] = "image classifiers"
 
     alpha: float | int = 1e-10  # share of other random weights that the student begins with
     hidden: int = 2048  # of the projector

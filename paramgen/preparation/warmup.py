@@ -21,7 +21,7 @@ from paramgen.graphs.analysis.slot_roles import role_of
 from paramgen.preparation import Objective, Preparation, Pupil, Training, preparations
 from paramgen.preparation.drawn_pictures import FRACTALS, SHAPES, fractals, shapes
 from paramgen.preparation.output_layer import output_slots
-from paramgen.preparation.sequences import MAX_PAIRS, automata, brackets, tokens_needed
+from paramgen.preparation.sequences import MAX_BRACKETS, automata, brackets, tokens_needed
 from paramgen.slots.init_program import slot_generator
 
 _TASKS: Final = {"text": ("brackets", "automata", "both"), "images": ("shapes", "fractals", "both")}
@@ -59,7 +59,7 @@ class Warmup(Preparation):
 
     def _sequences(self, pupil: Pupil) -> Objective:
         rows = _answers(pupil)
-        pairs = min(MAX_PAIRS, (rows - 3) // 2)
+        pairs = min(MAX_BRACKETS, (rows - 3) // 2)
         if pairs < 1:
             raise ArchitectureError(
                 f"{pupil.model.name} has {rows} tokens; {tokens_needed(1)} are needed. Type: --set vocab_size=256"

@@ -30,9 +30,9 @@ def test_distill_comes_near_the_trained_model(tmp_path: Path, arrays: Any) -> No
         "timm:test_resnet", tmp_path / "trained", init="he", overrides={"num_classes": 4}, example_input="2x3x8x8"
     )
     before = (tmp_path / "trained" / "model.safetensors").read_bytes()
-    prepared(tmp_path / "out", f"distill:{tmp_path / 'trained'}?temperature=1", data=arrays, steps=12)
+    prepared(tmp_path / "out", f"distill:{tmp_path / 'trained'}?temperature=1", data=arrays, steps=12, lr=3e-3)
     found = described(tmp_path / "out")
-    assert found["loss"] < 0.5 * found["first_loss"]
+    assert found["loss"] < 0.9 * found["first_loss"]
     assert len(found["sha256"]) == 64 and found["options"]["temperature"] == 1
     assert (tmp_path / "trained" / "model.safetensors").read_bytes() == before
 
@@ -104,9 +104,8 @@ def test_a_supermask_keeps_some_weights_of_one_size(tmp_path: Path, arrays: Any)
     found = prepared(tmp_path / "out", "supermask", data=arrays, steps=8)
     weight = found["layer1.0.conv1.weight"]
     size = (2 / weight[0].numel()) ** 0.5
-    assert set(weight.unique().tolist()) == pytest.approx({0.0, size, -size}, abs=1e-6) or (
-        sorted(weight.unique().tolist()) == pytest.approx([-size, 0.0, size], abs=1e-6)
-    )
+    assert sorted(weight.unique().tolist()) == pytest.approx([-size, 0.0, size], abs=1e-6)
+    assert int((weight != 0).sum()) == round(0.1 * weight.numel())
     assert not found["fc.bias"].any()
     assert described(tmp_path / "out")["loss"] < described(tmp_path / "out")["first_loss"]
     module = paramgen.masked(paramgen.load(tmp_path / "out"), tmp_path / "out").train()

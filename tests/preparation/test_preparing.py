@@ -25,7 +25,8 @@ def record(folder: Path) -> dict[str, Any]:
 
 @pytest.fixture
 def warm(tmp_path: Path, gpt2: dict[str, Any]) -> Path:
-    paramgen.prepare("gpt2", tmp_path / "warm", how="warmup", steps=6, batch=4, overrides=gpt2, seed=3)
+    options = {"how": "warmup", "steps": 12, "lr": 1e-2, "batch": 4}
+    paramgen.prepare("gpt2", tmp_path / "warm", **options, overrides=gpt2, seed=3)  # type: ignore[arg-type]
     return tmp_path / "warm"
 
 
@@ -41,7 +42,7 @@ def test_a_language_model_keeps_its_blocks_and_returns_its_tables(
     loaded = AutoModelForCausalLM.from_pretrained(warm).state_dict()
     assert torch.equal(loaded["transformer.h.1.mlp.c_fc.weight"], after["transformer.h.1.mlp.c_fc.weight"])
     found = record(warm)["initializer"]["preparation"]
-    assert (found["how"], found["steps"], found["options"]) == ("warmup", 6, {"task": "both"})
+    assert (found["how"], found["steps"], found["options"]) == ("warmup", 12, {"task": "both"})
     assert found["loss"] < found["first_loss"] and found["seconds"] > 0
     assert {entry["rule"] for entry in record(warm)["tensors"].values()} == {"warmup", "library"}
     assert any("Tables of tokens" in remark for remark in record(warm)["remarks"])
@@ -50,9 +51,9 @@ def test_a_language_model_keeps_its_blocks_and_returns_its_tables(
 def test_the_card_has_the_command_that_makes_the_same_bytes(warm: Path, tmp_path: Path, gpt2: dict[str, Any]) -> None:
     card = (warm / "README.md").read_text()
     (command,) = (line for line in card.splitlines() if line.startswith("paramgen prepare"))
-    assert command.endswith("--how warmup --steps 6 --batch 4 --out warm") and "--seed 3" in command
-    paramgen.prepare("gpt2", tmp_path / "again" / "warm", how="warmup", steps=6, batch=4, overrides=gpt2, seed=3)
+    assert command.endswith("--how warmup --steps 12 --lr 0.01 --batch 4 --out warm") and "--seed 3" in command
     again = tmp_path / "again" / "warm"
+    paramgen.prepare("gpt2", again, how="warmup", steps=12, lr=1e-2, batch=4, overrides=gpt2, seed=3)
     for name in ("model.safetensors", "config.json", "README.md"):
         assert (again / name).read_bytes() == (warm / name).read_bytes()
     assert not list(tmp_path.glob(".*"))
@@ -118,7 +119,9 @@ def test_a_folder_of_the_users_is_not_replaced(tmp_path: Path, gpt2: dict[str, A
 def test_what_reads_ahead_is_refused(tmp_path: Path) -> None:
     sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
     with pytest.raises(paramgen.ParamgenError, match="causal language model"):
-        paramgen.prepare("bert", tmp_path / "out", how="warmup", overrides=sizes | {"vocab_size": 99}, batch=2)
+        paramgen.prepare(
+            "transformers:bert", tmp_path / "out", how="warmup", overrides=sizes | {"vocab_size": 99}, batch=2
+        )
 
 
 def test_names_are_listed() -> None:
