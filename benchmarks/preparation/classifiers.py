@@ -19,7 +19,7 @@ from paramgen.images.folders import folder_images
 from paramgen.images.sets import decoded
 
 SEEDS: Final = range(int(os.environ.get("SEEDS", "5")))
-IMAGES: Final = 10_000
+IMAGES: Final = 5_000
 TEST: Final = 2_000
 RIDGE: Final = 1.0
 SMALL: Final = "hidden=256&bottleneck=64&outputs=1024"
@@ -115,7 +115,8 @@ def spread(values: Sequence[float]) -> dict[str, Any]:
 def teacher() -> dict[str, Any]:
     """Probe the features of random networks, and of students of them, trained on images and on noise."""
     data = cifar()
-    steps, batch = 3 * len(data[0].labels) // 256, 256
+    batch = 128
+    steps = 3 * len(data[0].labels) // batch
     found: dict[str, list[float]] = {"random": [], "student": [], "student of noise": []}
     for seed in SEEDS:
         module = initial(vgg, seed)
@@ -162,7 +163,7 @@ def trained(
 def guide() -> dict[str, Any]:
     """Train a fully connected network, plain and after guided steps, for the same number of steps on labels."""
     data = cifar()
-    guided_steps, steps = 300, 1200
+    guided_steps, steps = 300, 600
     found: dict[str, list[Mapping[str, float]]] = {"plain": [], "plain, as many steps": [], "guided": []}
     arch = f"{Path(__file__).parent / 'guide_networks.py'}:resnet"
     for seed in SEEDS:

@@ -129,13 +129,15 @@ def prepare(
     )
     before = replace(prediction_of(model, init, initializer, request.seed), requested=requested)
     summary = None if opened is None else opened.describe()
-    settings = _settings(model, preparation, request, protocol, summary, before)
+    settings = _settings(model, preparation, request, protocol=protocol, summary=summary, before=before)
     with work_folder(target, settings, overwrite=overwrite) as work:
         try:
-            pupil = _pupil(model, task, before, request, protocol, accelerator)
+            pupil = _pupil(model, task, before, request=request, protocol=protocol, accelerator=accelerator)
             objective = preparation.objective(pupil)
             course = train(objective, protocol, work.path, seed=request.seed, accelerator=accelerator, report=progress)
-            record = _record(request, preparation, protocol, summary, course, objective, data)
+            record = _record(
+                request, preparation, protocol, summary=summary, course=course, objective=objective, data=data
+            )
             after = _after(pupil, objective, before, record)
             plan = plan_folder(after, tokenizer=request.tokenizer)
             written = write_prediction(plan, folder, target=target, overwrite=overwrite, verify=True, progress=progress)
@@ -197,6 +199,7 @@ def _pupil(
     model: ModelUnderTest,
     task: Task | None,
     before: Prediction,
+    *,
     request: PreparationRequest,
     protocol: Protocol,
     accelerator: Accelerator,
@@ -235,6 +238,7 @@ def _record(
     request: PreparationRequest,
     preparation: Preparation,
     protocol: Protocol,
+    *,
     summary: DataSummary | None,
     course: Course,
     objective: Objective,
@@ -277,6 +281,7 @@ def _settings(
     model: ModelUnderTest,
     preparation: Preparation,
     request: PreparationRequest,
+    *,
     protocol: Protocol,
     summary: DataSummary | None,
     before: Prediction,
