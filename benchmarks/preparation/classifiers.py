@@ -24,6 +24,9 @@ TEST: Final = 2_000
 RIDGE: Final = 1.0
 SMALL: Final = "hidden=256&bottleneck=64&outputs=1024"
 
+COLOURS: Final = (3, 32, 32)
+GREY: Final = (1, 8, 8)
+
 Data = tuple[Pixels, Pixels]
 
 
@@ -43,42 +46,24 @@ def noise(like: Data) -> Data:
     return Pixels(pixels=pixels, labels=like[0].labels), like[1]
 
 
-def vgg() -> nn.Module:
-    """Return a small VGG without norms."""
-    layers: list[nn.Module] = []
-    for before, after in ((3, 32), (32, 64), (64, 128), (128, 128)):
-        layers += [nn.Conv2d(before, after, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
-    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(512, 10))
+def named(network: str) -> str:
+    """Return what `--arch` takes for a network of `networks.py`."""
+    return f"{Path(__file__).parent / 'networks.py'}:{network}"
 
 
-def connected() -> nn.Module:
-    """Return three fully connected layers."""
-    return nn.Sequential(
-        nn.Flatten(), nn.Linear(3072, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 10)
-    )
-
-
-def digits_network() -> nn.Module:
-    """Return three fully connected layers, 300 and 100 wide."""
-    return nn.Sequential(
-        nn.Flatten(), nn.Linear(64, 300), nn.ReLU(), nn.Linear(300, 100), nn.ReLU(), nn.Linear(100, 10)
-    )
-
-
-def initial(build: Callable[[], nn.Module], seed: int) -> nn.Module:
-    """Return a network with torch's default initialization, which the seed decides."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return build()
-
-
-def prepared(module: nn.Module, data: Data, *, seed: int, channels: tuple[int, int, int], **options: Any) -> nn.Module:
-    """Return a copy of a network with what `paramgen.prepare` makes of its weights."""
+def prepared(network: str, data: Data, *, seed: int, channels: tuple[int, int, int], **options: Any) -> nn.Module:
+    """Return a network with what `paramgen.prepare` makes of its default initialization."""
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "prepared"
         example = torch.zeros(2, *channels)
-        paramgen.prepare(copy.deepcopy(module), target, data=data, seed=seed, example_input=example, **options)
-        return paramgen.load(target, copy.deepcopy(module))
+        paramgen.prepare(named(network), target, data=data, seed=seed, example_input=example, **options)
+        return paramgen.load(target).eval()
+
+
+def initial(network: str, seed: int, channels: tuple[int, int, int]) -> nn.Module:
+    """Return a network with its default initialization."""
+    example = torch.zeros(2, *channels)
+    return paramgen.create(named(network), init="library", seed=seed, example_input=example).eval()
 
 
 def normalized(part: Pixels, by: Pixels) -> Tensor:
@@ -119,12 +104,12 @@ def teacher() -> dict[str, Any]:
     steps = 3 * len(data[0].labels) // batch
     found: dict[str, list[float]] = {"random": [], "student": [], "student of noise": []}
     for seed in SEEDS:
-        module = initial(vgg, seed)
-        how = {"how": f"teacher?{SMALL}", "steps": steps, "batch": batch, "channels": (3, 32, 32)}
+        module = initial("vgg", seed, COLOURS)
+        how = {"how": f"teacher?{SMALL}", "steps": steps, "batch": batch, "channels": COLOURS}
         networks = {
             "random": module,
-            "student": prepared(module, data, seed=seed, **how),
-            "student of noise": prepared(module, noise(data), seed=seed, **how),
+            "student": prepared("vgg", data, seed=seed, **how),
+            "student of noise": prepared("vgg", noise(data), seed=seed, **how),
         }
         for name, network in networks.items():
             found[name].append(probe(network[:-1].eval(), data))  # type: ignore[index]  # a Sequential
@@ -165,14 +150,12 @@ def guide() -> dict[str, Any]:
     data = cifar()
     guided_steps, steps = 300, 600
     found: dict[str, list[Mapping[str, float]]] = {"plain": [], "plain, as many steps": [], "guided": []}
-    arch = f"{Path(__file__).parent / 'guide_networks.py'}:resnet"
+    how = f"guide:{named('resnet')}"
     for seed in SEEDS:
-        module = initial(connected, seed)
+        module = initial("connected", seed, COLOURS)
         found["plain"].append(trained(module, data, seed=seed, steps=steps))
         found["plain, as many steps"].append(trained(module, data, seed=seed, steps=steps + guided_steps))
-        made = prepared(
-            module, data, seed=seed, channels=(3, 32, 32), how=f"guide:{arch}", steps=guided_steps, batch=128
-        )
+        made = prepared("connected", data, seed=seed, channels=COLOURS, how=how, steps=guided_steps, batch=128)
         found["guided"].append(trained(made, data, seed=seed, steps=steps))
     return {
         "test accuracy": {name: spread([each["test"] for each in runs]) for name, runs in found.items()},
@@ -203,9 +186,9 @@ def supermask() -> dict[str, Any]:
     data, steps = digits(), 600
     dense, masked, kept = [], [], []
     for seed in SEEDS:
-        module = initial(digits_network, seed)
+        module = initial("digits", seed, GREY)
         dense.append(trained(module, data, seed=seed, steps=steps)["test"])
-        made = prepared(module, data, seed=seed, channels=(1, 8, 8), how="supermask", steps=steps, batch=128).eval()
+        made = prepared("digits", data, seed=seed, channels=GREY, how="supermask", steps=steps, batch=128)
         with torch.no_grad():
             right = made(normalized(data[1], data[0])).argmax(1) == data[1].labels
         masked.append(100 * float(right.double().mean()))

@@ -54,6 +54,8 @@ def work_folder(target: Path, settings: Mapping[str, Any], *, overwrite: bool = 
             _begin(path, target, settings, overwrite=overwrite)
             yield WorkFolder(path)
     finally:
+        if not _has_work(path):
+            shutil.rmtree(path, ignore_errors=True)
         if made and not any(target.parent.iterdir()):
             target.parent.rmdir()
 
@@ -76,6 +78,11 @@ def _alone(path: Path, target: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def _has_work(path: Path) -> bool:
+    """Whether anything was done there."""
+    return path.exists() and any(each.name not in (SETTINGS, _LOCK) for each in path.iterdir())
+
+
 def _begin(path: Path, target: Path, settings: Mapping[str, Any], *, overwrite: bool) -> None:
     """Say whose work it is, or refuse it where it is other work's."""
     file, wanted = path / SETTINGS, json.loads(json.dumps(settings))
@@ -84,7 +91,7 @@ def _begin(path: Path, target: Path, settings: Mapping[str, Any], *, overwrite: 
         found = read_json_object(file, most=_MAX_SETTINGS, error=OutputError, advice=advice)
         if found == wanted:
             return
-        if not overwrite and any(each.name not in (SETTINGS, _LOCK) for each in path.iterdir()):
+        if not overwrite and _has_work(path):
             other = [key for key in {**found, **wanted} if found.get(key) != wanted.get(key)]
             raise OutputError(
                 f"Work for {str(target)!r} was begun with another {other[0]!r} and did not end. Type the same command "

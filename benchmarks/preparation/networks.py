@@ -1,6 +1,5 @@
-"""The untrained guide: a small residual network."""
+"""The networks of these experiments, which `--arch networks.py:NAME` builds."""
 
-import torch
 from torch import Tensor, nn
 
 
@@ -27,4 +26,23 @@ def resnet() -> nn.Module:
     )
 
 
-example_input = torch.zeros(2, 3, 32, 32)
+def vgg() -> nn.Module:
+    """Return a small VGG without norms."""
+    layers: list[nn.Module] = []
+    for before, after in ((3, 32), (32, 64), (64, 128), (128, 128)):
+        layers += [nn.Conv2d(before, after, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(512, 10))
+
+
+def connected() -> nn.Module:
+    """Return three fully connected layers."""
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(3072, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 10)
+    )
+
+
+def digits() -> nn.Module:
+    """Return three fully connected layers, 300 and 100 wide."""
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(64, 300), nn.ReLU(), nn.Linear(300, 100), nn.ReLU(), nn.Linear(100, 10)
+    )
