@@ -117,7 +117,7 @@ def test_a_folder_of_the_users_is_not_replaced(tmp_path: Path, gpt2: dict[str, A
 
 
 def test_what_reads_ahead_is_refused(tmp_path: Path) -> None:
-    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+    sizes = {"hidden_size": 256, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
     with pytest.raises(paramgen.ParamgenError, match="causal language model"):
         paramgen.prepare(
             "transformers:bert", tmp_path / "out", how="warmup", overrides=sizes | {"vocab_size": 99}, batch=2
