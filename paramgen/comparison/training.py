@@ -4,6 +4,7 @@ import copy
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import islice
 from math import isfinite
 from time import perf_counter
@@ -20,6 +21,7 @@ from paramgen.comparison.run_record import RunRecord, Scores, Status
 from paramgen.comparison.tasks import Batch, Task
 from paramgen.initializers import Masks
 from paramgen.modifiers.masking.holding import hold
+from paramgen.output.rescaling import matrices, rescale, std_of
 from paramgen.slots.manifest import state_of
 from paramgen.slots.torch_internals import BatchNorm
 
@@ -86,20 +88,22 @@ def _measured(
     curves: list[tuple[float | None, float | None, float | None]] = []  # accuracy, loss, training loss
     batches = job.task.train_batches(seed, protocol.batch)
     status: Status = "finished"
+    stds = None if protocol.rescale_every is None else _target_stds(protocol, module)
     seconds, done = 0.0, 0
     train_loss: float | None = None
     for point in protocol.points:
         if point > 0:
             began = perf_counter()
-            rates = [protocol.lr_at(step, lr) for step in range(done, point)]
             train_loss = train_steps(
                 module,
                 optimizer,
                 batches,
                 accelerator=job.accelerator,
-                learning_rates=rates,
-                clip=protocol.clip,
+                protocol=protocol,
+                lr=lr,
+                steps=range(done, point),
                 loss_of=lambda batch: _loss(job, module, batch),
+                after=None if stds is None else partial(_rescale_sometimes, module, protocol=protocol, stds=stds),
             )
             seconds += perf_counter() - began
             done = point
@@ -138,40 +142,57 @@ def _loss(job: Job, module: nn.Module, batch: Batch) -> Tensor:
     return nn.functional.cross_entropy(logits, wanted)
 
 
+def _rescale_sometimes(module: nn.Module, step: int, *, protocol: Protocol, stds: Mapping[str, float]) -> None:
+    """Give matrices their `stds` back, as often as the protocol says."""
+    if (step + 1) % (protocol.rescale_every or 1) == 0:
+        rescale(module, stds)
+
+
 def train_steps(
     module: nn.Module,
     optimizer: Any,
     batches: Iterator[Batch],
     *,
     accelerator: Accelerator,
-    learning_rates: list[float],
-    clip: float,
+    protocol: Protocol,
+    lr: float,
+    steps: range,
     loss_of: Callable[[Batch], Tensor],
+    after: Callable[[int], None] | None = None,
 ) -> float:
-    """Take one step for each learning rate and return the mean loss, read once: a device need not wait every step.
+    """Take the steps and return their mean loss, read once: a device need not wait every step.
 
     Args:
         module: What is trained.
         optimizer: Of its parameters; a group may have an `lr_factor` of its own.
         batches: One is taken for each step.
         accelerator: Of the device.
-        learning_rates: Of the steps.
-        clip: The norm that all gradients together may have.
+        protocol: It knows each step's learning rate, and the norm that all gradients together may have.
+        lr: The largest learning rate.
+        steps: Of the training.
         loss_of: Returns the loss of the module on a batch.
+        after: Called with each step when it was taken.
 
     """
     module.train()
     total = torch.zeros((), device=accelerator.device)
-    for lr in learning_rates:
+    for step in steps:
         for group in optimizer.param_groups:
-            group["lr"] = lr * group.get("lr_factor", 1.0)
+            group["lr"] = protocol.lr_at(step, lr) * group.get("lr_factor", 1.0)
         loss = loss_of(next(batches))
         accelerator.backward(loss)
-        accelerator.clip_grad_norm_(module.parameters(), clip)
+        accelerator.clip_grad_norm_(module.parameters(), protocol.clip)
         optimizer.step()
         optimizer.zero_grad()
+        if after is not None:
+            after(step)
         total += loss.detach()
-    return float(total) / len(learning_rates)
+    return float(total) / len(steps)
+
+
+def _target_stds(protocol: Protocol, module: nn.Module) -> dict[str, float]:
+    """Return the std that each matrix gets back: the protocol's, or its own in the initial weights."""
+    return {name: protocol.rescale_std or std_of(each) for name, each in matrices(module).items()}
 
 
 @torch.no_grad()

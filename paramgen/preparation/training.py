@@ -84,8 +84,9 @@ def train(
                 optimizer,
                 batches,
                 accelerator=accelerator,
-                learning_rates=[protocol.lr_at(step, lr) for step in range(course.done, last)],
-                clip=protocol.clip,
+                protocol=protocol,
+                lr=lr,
+                steps=range(course.done, last),
                 loss_of=objective.loss,
             )
             _refuse_divergence(loss, trained, last, lr)
