@@ -105,7 +105,7 @@ def teacher() -> dict[str, Any]:
     found: dict[str, list[float]] = {"random": [], "student": [], "student of noise": []}
     for seed in SEEDS:
         module = initial("vgg", seed, COLOURS)
-        how = {"how": f"teacher?{SMALL}", "steps": steps, "batch": batch, "channels": COLOURS}
+        how: dict[str, Any] = {"how": f"teacher?{SMALL}", "steps": steps, "batch": batch, "channels": COLOURS}
         networks = {
             "random": module,
             "student": prepared("vgg", data, seed=seed, **how),

@@ -109,7 +109,7 @@ def test_values_that_are_not_finite_are_refused(warm: Path, tmp_path: Path) -> N
 def test_another_architecture_is_refused(warm: Path, arch: str, said: str) -> None:
     with pytest.raises(paramgen.ParamgenError, match="prepared for another network") as caught:
         paramgen.write(arch, warm.parent / "out", init=f"prepared:{warm}")
-    assert said in caught.value.message  # type: ignore[attr-defined]
+    assert said in caught.value.message
     assert not (warm.parent / "out").exists()
 
 
