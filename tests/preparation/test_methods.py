@@ -101,7 +101,7 @@ def test_cka_is_one_for_turned_features_and_small_for_others() -> None:
 
 
 def test_a_supermask_keeps_some_weights_of_one_size(tmp_path: Path, arrays: Any) -> None:
-    found = prepared(tmp_path / "out", "supermask", data=arrays, steps=8)
+    found = prepared(tmp_path / "out", "supermask", data=arrays, steps=24, lr=1e-2)
     weight = found["layer1.0.conv1.weight"]
     size = (2 / weight[0].numel()) ** 0.5
     assert sorted(weight.unique().tolist()) == pytest.approx([-size, 0.0, size], abs=1e-6)
