@@ -17,6 +17,8 @@ from paramgen.api import masked as masked
 from paramgen.api import plan as plan
 from paramgen.api import predict as predict
 from paramgen.api import push as push
+from paramgen.api import recipe as recipe
+from paramgen.api import restore as restore
 from paramgen.api import trace as trace
 from paramgen.api import train_tokenizer as train_tokenizer
 from paramgen.api import unmasked as unmasked
@@ -42,6 +44,8 @@ __all__ = [
     "plan",
     "predict",
     "push",
+    "recipe",
+    "restore",
     "trace",
     "train_tokenizer",
     "unmasked",

@@ -71,17 +71,17 @@ def _refuse(constant: str) -> NoReturn:
 
 
 def request_of_query(query: Iterable[tuple[str, str]]) -> PredictRequest:
-    """Return the request of a query `arch=…&init=…&prompt=…&seed=…&dtype=…&set=k=v&set=k=v`."""
+    """Return the request of a query `arch=…&init=…&prompt=…&seed=…&dtype=…&as=…&set=k=v&set=k=v`."""
     given: dict[str, Any] = {}
     assignments: list[str] = []
     for name, value in query:
         if name == "set":
             assignments.append(value)
-        elif name not in ("arch", "init", "prompt", "seed", "dtype") or name in given:
+        elif name not in ("arch", "init", "prompt", "seed", "dtype", "as") or name in given:
             raise Problem(
                 HTTPStatus.UNPROCESSABLE_ENTITY,
                 f"The query has {one_line(name)!r} twice, or that is unknown. Allowed: arch, init, prompt, seed, "
-                "dtype, and set=key=value, repeatedly.",
+                "dtype, as, and set=key=value, repeatedly.",
             )
         else:
             given[name] = int(value) if name == "seed" and value.isdecimal() and len(value) < 20 else value

@@ -75,6 +75,14 @@ MaxShard = Annotated[
 Out = Annotated[
     Path | None, typer.Option("--out", "-o", help="The folder to write. Without it, named after the architecture.")
 ]
+As = Annotated[
+    str,
+    typer.Option(
+        "--as",
+        metavar="folder|recipe",
+        help="recipe: instead of weights, a small JSON file that paramgen restore makes the folder of.",
+    ),
+]
 Tokenizer = Annotated[
     str | None,
     typer.Option(
