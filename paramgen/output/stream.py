@@ -1,4 +1,4 @@
-"""Carry a prediction's tensors to the disk, or only to their digests: drawn, measured, hashed, written, several at once.
+"""Carry a prediction's tensors to the disk, or to their digests alone: drawn, measured and hashed, several at once.
 
 A large tensor that the library draws is never in memory as a whole: each piece is drawn, hashed and written while it
 is in the processor's cache. Other tensors are measured and written while the next is made, so two are in memory.
