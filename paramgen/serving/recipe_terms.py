@@ -11,13 +11,15 @@ from paramgen.architectures.overrides import split_spec
 from paramgen.errors import OptionError, one_line
 from paramgen.hypernets.storage import shipped_hypernets
 from paramgen.initializers import initializers
-from paramgen.modifiers import modifiers
+from paramgen.modifiers.freeze import FREEZE
+from paramgen.modifiers.prune import PRUNE
 from paramgen.prediction import Prediction
 from paramgen.registry import Spec
 from paramgen.registry.chains import join_chain, split_chain
-from paramgen.serving.allowlist import INITIALIZERS, MAX_MODIFIERS, READING
+from paramgen.serving.allowlist import INITIALIZERS, MAX_MODIFIERS, MODIFIERS, READING
 
 HYPERNET: Final = "hypernet"
+_MODIFIERS: Final = (*MODIFIERS, FREEZE, PRUNE)
 _INSTEAD: Final = "To send such weights, write the folder: paramgen predict --arch NAME --out FOLDER"
 
 
@@ -45,8 +47,8 @@ def checked_recipe_init(init: str, prediction: Prediction | None = None) -> str:
         raise OptionError(f"{len(then)} modifiers are named; a recipe has at most {MAX_MODIFIERS}.")
     given = {*options, *_first_field(kind)}
     for modifier in then:
-        if Spec.parse(modifier.partition("?")[0]).kind not in modifiers.names():
-            raise OptionError(f"Unknown modifier {one_line(modifier)!r}. Type: paramgen list modifiers")
+        if (name := Spec.parse(modifier.partition("?")[0]).kind) not in _MODIFIERS:
+            raise OptionError(f"No recipe has the modifier {one_line(name)!r}. Allowed: {', '.join(_MODIFIERS)}")
         given |= {*split_spec(f"?{modifier.partition('?')[2]}")[1]}
     if reading := sorted(option for option in given if option in READING or option.startswith("_")):
         typed = " Type --tokenizer instead." if reading == ["tokenizer"] else ""
