@@ -40,8 +40,7 @@ if TYPE_CHECKING:
     from paramgen.prediction.options import PredictOptions, PushOptions
 
 DEFAULT: Final = "weights"  # the folder's name where nothing else names it
-FOLDER: Final = "folder"
-RECIPE: Final = "recipe"
+FORMS: Final = ("folder", "recipe")  # of what is written
 
 
 def predict(
@@ -55,7 +54,7 @@ def predict(
     seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same bytes.")] = 0,
     dtype: Dtype = None,
     max_shard: MaxShard = "5GB",
-    as_: As = FOLDER,
+    as_: As = "folder",
     example_input: ExampleInput = None,
     tokenizer: Tokenizer = None,
     image_processor: ImageProcessor = None,
@@ -105,27 +104,30 @@ def predict(
             if dry_run:
                 return api.plan(arch, **own, **how, **options)
             named = folder_name(arch or "-".join((prompt or [DEFAULT])[0].split())[:40]) or DEFAULT
-            own["overwrite"] = overwrite
-            if as_ == RECIPE:
-                return api.recipe(arch, out or f"{named}.recipe.json", **own, **options)
-            own |= {"verify": check, "keep": push is None or out is not None}
+            if as_ == "recipe":
+                return api.recipe(arch, out or f"{named}.recipe.json", overwrite=overwrite, **own, **options)
+            own |= {"overwrite": overwrite, "verify": check, "keep": push is None or out is not None}
             return api.write(arch, out or named, **own, **how, **options)
 
-    if (done := _confirmed(run, reporter, yes=yes, dry_run=dry_run)) is None:
-        return
-    if as_ == RECIPE:
+    if (done := _confirmed(run, reporter, yes=yes, dry_run=dry_run)) is not None:
+        _print(done, reporter, form="plan" if dry_run else as_, as_json=as_json)
+
+
+def _print(done: Any, reporter: "Reporter", *, form: str, as_json: bool) -> None:
+    """Print what was planned or written."""
+    if form == "recipe":
         reporter.record(done.to_json() if as_json else done.in_words())
     else:
-        (reporter.planned if dry_run else reporter.written)(done)
+        (reporter.planned if form == "plan" else reporter.written)(done)
 
 
 def _refuse_form(form: str, *, dry_run: bool, push: str | None) -> None:
     """Refuse what is neither a folder nor a recipe, and what a recipe is not used for."""
-    if form not in (FOLDER, RECIPE):
-        raise OptionError(f"Unknown --as {form!r}. Allowed: {FOLDER} and {RECIPE}")
-    if form == RECIPE and (dry_run or push is not None):
+    if form not in FORMS:
+        raise OptionError(f"Unknown --as {form!r}. Allowed: {' and '.join(FORMS)}")
+    if form == "recipe" and (dry_run or push is not None):
         option = "--dry-run" if dry_run else "--push"
-        raise OptionError(f"{option} is about a folder, and --as {RECIPE} writes none. Leave one of them out")
+        raise OptionError(f"{option} is about a folder, and --as recipe writes none. Leave one of them out")
 
 
 def _confirmed(run: Callable[..., Any], reporter: "Reporter", *, yes: bool, dry_run: bool) -> Any:

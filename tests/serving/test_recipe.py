@@ -42,16 +42,20 @@ def both(
     [
         ("timm:test_vit", {"init": "library", "seed": 7}),
         ("timm:test_vit", {"init": "he", "then": ["lowrank:4", "scale:0.5"], "dtype": "bfloat16"}),
-        ("timm:test_resnet", {"init": "auto", "overrides": {"num_classes": 7}}),
         (BYTES, {"init": "hypernet", "max_shard": "30KB"}),
-        (BYTES, {"init": "auto|shift"}),
-        (GPT2, {"init": "mimetic", "overrides": {"vocab_size": 300}}),
+        pytest.param("timm:test_resnet", {"init": "auto", "overrides": {"num_classes": 7}}, marks=pytest.mark.slow),
+        pytest.param(BYTES, {"init": "auto|shift"}, marks=pytest.mark.slow),
+        pytest.param(GPT2, {"init": "mimetic", "overrides": {"vocab_size": 300}}, marks=pytest.mark.slow),
         pytest.param(
             "diffusers:AutoencoderKL?block_out_channels=[32]",
             {"init": "orthogonal", "seed": 2**62},
-            marks=pytest.mark.slow,  # as its library is loaded
+            marks=pytest.mark.slow,
         ),
-        ("timm:test_vit", {"init": "he", "then": ["prune:magnitude?keep=0.2&rescale=none"]}),
+        pytest.param(
+            "timm:test_vit",
+            {"init": "he", "then": ["prune:magnitude?keep=0.2&rescale=none"]},
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_the_folder_is_the_same_byte_for_byte(arch: str, options: dict[str, Any], tmp_path: Path) -> None:
