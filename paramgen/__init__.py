@@ -18,6 +18,7 @@ from paramgen.api import plan as plan
 from paramgen.api import predict as predict
 from paramgen.api import push as push
 from paramgen.api import recipe as recipe
+from paramgen.api import rescale_ as rescale_
 from paramgen.api import restore as restore
 from paramgen.api import trace as trace
 from paramgen.api import train_tokenizer as train_tokenizer
@@ -45,6 +46,7 @@ __all__ = [
     "predict",
     "push",
     "recipe",
+    "rescale_",
     "restore",
     "trace",
     "train_tokenizer",
