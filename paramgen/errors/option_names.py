@@ -44,6 +44,8 @@ KEYWORDS: Final = {
     "prompt": "prompt",
     "push": "push",
     "repo": "repo",
+    "rescale-every": "rescale_every",
+    "rescale-std": "rescale_std",
     "revision": "revision",
     "schedule": "schedule",
     "seed": "seed",

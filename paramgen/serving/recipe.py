@@ -30,7 +30,7 @@ MAX_RECIPE_BYTES: Final = 20_000_000
 MAX_LINE: Final = 10_000  # characters of a text
 MAX_LINES: Final = 1000  # texts of a list, or entries of an object
 COMPANION_OPTIONS: Final = ("--tokenizer", "--image-processor")
-_ADVICE: Final = "Make one with: paramgen predict --arch NAME --as recipe"
+_ADVICE: Final = "Get it again."
 _HEX: Final = frozenset("0123456789abcdef")
 
 
@@ -172,9 +172,9 @@ def _graph(value: object) -> str:
         content = unpacking.decompress(b64decode(value, validate=True), MAX_GRAPH_BYTES)
         text = content.decode("utf-8")
     except (ValueError, zlib.error) as error:
-        raise RecipeError(f"Its graph is damaged: {one_line(error)}. Get the recipe again.") from error
+        raise RecipeError(f"Its graph is damaged: {one_line(error)}. Get it again.") from error
     if not unpacking.eof or unpacking.unused_data:
-        raise RecipeError(f"Its graph is cut off, or has more than {MAX_GRAPH_BYTES:,} bytes. Get the recipe again.")
+        raise RecipeError(f"Its graph is cut off, or has more than {MAX_GRAPH_BYTES:,} bytes. Get it again.")
     return text
 
 
