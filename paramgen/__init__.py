@@ -17,6 +17,7 @@ from paramgen.api import masked as masked
 from paramgen.api import plan as plan
 from paramgen.api import predict as predict
 from paramgen.api import push as push
+from paramgen.api import rescale_ as rescale_
 from paramgen.api import trace as trace
 from paramgen.api import train_tokenizer as train_tokenizer
 from paramgen.api import unmasked as unmasked
@@ -42,6 +43,7 @@ __all__ = [
     "plan",
     "predict",
     "push",
+    "rescale_",
     "trace",
     "train_tokenizer",
     "unmasked",

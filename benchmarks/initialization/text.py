@@ -6,8 +6,9 @@ grid. Each text is a file, whose last tenth is tested on. Perplexities are per b
 same command goes on where the last one ended, and all that has ended of the texts is in the result. What an earlier
 result has by the same protocol on the same text, and of the hypernet from the same weights, `--known` takes over.
 
-    OMP_NUM_THREADS=1 python -m benchmarks.initialization.text --data wikitext2=wikitext2-test.txt --data
-    novel=novel.txt python -m benchmarks.initialization.text --render cards/results/text.json
+    python -m benchmarks.initialization.text --data wikitext2=wikitext2-test.txt --data novel=novel.txt
+    python -m benchmarks.initialization.text --data code=code.txt --real-size --steps 60 --lr 3e-4 1e-3 3e-3 1e-2
+    python -m benchmarks.initialization.text --render cards/results/text.json
 """
 
 import argparse
@@ -37,6 +38,9 @@ RESULT: Final = Path(__file__).parents[2] / "cards" / "results" / "text.json"
 SHIPPED: Final = "hypernet:text"
 REQUIRED: Final = (LIBRARY, JUDGED, "orthogonal", "mimetic", *MEASURED_CONTROLS)
 """What a row is complete with: the simple ones that did best, and what has the hypernet's norms or values alone."""
+
+REQUIRED_AT_REAL_SIZE: Final = (LIBRARY, JUDGED, "shuffled:hypernet")
+"""What a row of a large network is complete with: the simple one that did best most often is among them."""
 
 INITS: Final = (*REQUIRED, UNIGRAM, "scaled", "lir", "mup")
 """`unigram` counts the text to learn from, without the part that is tested on."""
@@ -68,18 +72,26 @@ NETWORKS: Final[Mapping[str, str]] = {
     "llama-192": _LLAMA + "hidden_size=192&num_hidden_layers=7&num_attention_heads=6&num_key_value_heads=3"
     "&intermediate_size=512",
 }
-BEYOND: Final = ("gpt2-192", "llama-192")
+REAL_NETWORKS: Final[Mapping[str, str]] = {
+    "gpt2-512": _GPT2 + "n_embd=512&n_layer=12&n_head=8",
+    "gpt2": _GPT2 + "n_embd=768&n_layer=12&n_head=12",
+}
+"""Sizes that people train; `gpt2` has the blocks of the smallest published GPT-2, and 256 tokens."""
+
+BEYOND: Final = ("gpt2-192", "llama-192", *REAL_NETWORKS)
 """Wider and deeper than any design of the recipe."""
+
+_NAMED: Final = {**NETWORKS, **REAL_NETWORKS}
 
 
 def row_of(data: str, network: str, entries: Mapping[str, Entry]) -> Row:
-    """Return the row of a network of `NETWORKS` on a text, of the entries that have a result."""
+    """Return the row of a network on a text, of the entries that have a result."""
     return Row(
         data=data,
         network=network,
         family="text_transformer",
         domain=DOMAINS.get(data, UNSEEN),
-        made_by=NETWORKS[network],
+        made_by=_NAMED[network],
         beyond=network in BEYOND,
         metric="perplexity",
         entries={init: entries[init] for init in INITS if init in entries and entries[init].curve is not None},
@@ -166,16 +178,21 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/text"), help="where runs are kept")
     parser.add_argument("--result", type=Path, default=RESULT, help="the result file")
     parser.add_argument("--known", type=Path, nargs="+", default=[], help="results of which what is the same is kept")
-    parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=list(NETWORKS))
+    parser.add_argument("--networks", nargs="+", choices=list(_NAMED), help="all of the size, if none is named")
+    parser.add_argument("--real-size", action="store_true", help="networks of 38 and 85 M parameters")
     parser.add_argument("--steps", type=int, default=PROTOCOL["steps"], help="of training")
-    parser.add_argument("--inits", nargs="*", default=list(REQUIRED), choices=INITS, help="what is trained now")
+    parser.add_argument("--lr", type=float, nargs="+", default=PROTOCOL["lr"], help="learning rates, alike for all")
+    parser.add_argument("--evaluations", type=int, default=PROTOCOL["evaluations"], help="besides the one at step 0")
+    parser.add_argument("--test-examples", type=int, default=PROTOCOL["test_examples"])
+    parser.add_argument("--inits", nargs="*", choices=INITS, help="what is trained now; what a row needs, if not said")
     parser.add_argument("--render", type=Path, metavar="FILE", help="print a result as Markdown")
     given = parser.parse_args()
     if given.render:
         print(markdown(json.loads(given.render.read_text(encoding="utf-8"))))
         return
     try:
-        _run(given, Protocol(**{**PROTOCOL, "steps": given.steps}))
+        said = {name: getattr(given, name) for name in ("steps", "evaluations", "test_examples")}
+        _run(given, Protocol(**{**PROTOCOL, **said, "lr": tuple(given.lr)}))
     except ParamgenError as error:
         sys.stderr.write(f"{error.message}\n")
         raise SystemExit(2) from error
@@ -186,10 +203,13 @@ def _run(given: argparse.Namespace, protocol: Protocol) -> None:
     if not texts or not all(name and path for name, path in texts.items()):
         raise OptionError("No text is named. Type: --data wikitext2=wikitext2-test.txt")
     known = [json.loads(file.read_text(encoding="utf-8")) for file in given.known]
-    benchmark = TextBenchmark(given.out, protocol, texts, known=known)
+    networks, required = (REAL_NETWORKS, REQUIRED_AT_REAL_SIZE) if given.real_size else (NETWORKS, REQUIRED)
+    if given.networks and not set(given.networks) <= networks.keys():
+        raise OptionError(f"With{'' if given.real_size else 'out'} --real-size there are {', '.join(networks)}.")
+    benchmark = TextBenchmark(given.out, protocol, texts, known=known, networks=networks, required=required)
     for data in texts:
-        for network in given.networks:
-            for init in given.inits:
+        for network in given.networks or networks:
+            for init in required if given.inits is None else given.inits:
                 benchmark.make(data, network, init)
                 write_text(given.result, json.dumps(benchmark.result(), indent=1) + "\n")
     write_text(given.result, json.dumps(benchmark.result(), indent=1) + "\n")
@@ -204,13 +224,23 @@ class TextBenchmark:
         protocol: How each initialization is trained.
         texts: Files by name.
         known: Earlier results.
+        networks: Specs by name; these are the rows.
+        required: The initializations without which a row is not complete.
 
     """
 
     def __init__(
-        self, out: Path, protocol: Protocol, texts: Mapping[str, str], *, known: Sequence[Mapping[str, Any]] = ()
+        self,
+        out: Path,
+        protocol: Protocol,
+        texts: Mapping[str, str],
+        *,
+        known: Sequence[Mapping[str, Any]] = (),
+        networks: Mapping[str, str] = NETWORKS,
+        required: Sequence[str] = REQUIRED,
     ) -> None:
         self._out, self._protocol, self._texts = out, protocol, texts
+        self._networks, self._required = networks, required
         self._hypernet = dict(initializer_of(SHIPPED).describe())
         self._identities = {name: folder_text(Path(path)).identity for name, path in texts.items()}
         sha256 = str(self._hypernet["sha256"])
@@ -224,7 +254,7 @@ class TextBenchmark:
         spec = SHIPPED.join(init.split(JUDGED)) if init.endswith(JUDGED) else init
         if init == UNIGRAM:
             spec = f"{UNIGRAM}:{self._learnt(data)}"
-        found = compare(NETWORKS[network], self._texts[data], [spec], self._protocol, progress=_said)
+        found = compare(self._networks[network], self._texts[data], [spec], self._protocol, progress=_said)
         entry = Entry.of(found.architectures[0], commit=provenance()["commit"])
         folder.mkdir(parents=True, exist_ok=True)
         write_text(folder / _ENTRY, json.dumps(entry.to_json(), indent=1) + "\n")
@@ -233,10 +263,10 @@ class TextBenchmark:
         """Return everything that has ended, text by text, with where it comes from."""
         given, rows = self._protocol.to_json(), []
         for data in self._texts:
-            for network in NETWORKS:
+            for network in self._networks:
                 found = {init: self._entry(data, network, init) for init in INITS}
                 entries = {init: entry for init, entry in found.items() if entry is not None}
-                if set(REQUIRED) <= entries.keys():
+                if set(self._required) <= entries.keys():
                     rows.append(row_of(data, network, entries))
         return {
             "metric": "perplexity",
@@ -262,7 +292,7 @@ class TextBenchmark:
         depends = {
             "protocol": self._protocol.to_json(),
             "data": self._identities[data],
-            "network": NETWORKS[network],
+            "network": self._networks[network],
             "init": init,
             "hypernet": self._hypernet["sha256"] if init.endswith(JUDGED) else None,
             "version": version("paramgen"),
@@ -275,7 +305,7 @@ class TextBenchmark:
         file = self._folder(data, network, init) / _ENTRY
         if file.is_file():
             return Entry.from_json(json.loads(file.read_text(encoding="utf-8")))
-        return known_entry(self._known, data, NETWORKS[network], init)
+        return known_entry(self._known, data, self._networks[network], init)
 
 
 def _said(event: Event) -> None:

@@ -18,6 +18,7 @@ from paramgen.api.folders import check as check
 from paramgen.api.folders import load as load
 from paramgen.api.folders import masked as masked
 from paramgen.api.folders import push as push
+from paramgen.api.folders import rescale_ as rescale_
 from paramgen.api.folders import unmasked as unmasked
 from paramgen.api.inputs import inputs_of
 from paramgen.api.listing import donors as donors

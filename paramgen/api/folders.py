@@ -1,5 +1,6 @@
 """Public functions of a folder that was written: load, check, describe and push it. Importing this loads no torch."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,6 +58,29 @@ def unmasked(module: "nn.Module") -> "nn.Module":
 
     release(module)
     return module
+
+
+def rescale_(module: "nn.Module", std: "float | str | Path | Mapping[str, float]") -> dict[str, float]:
+    """Give each matrix of a module in training its target std back, in place, and return the factors by name.
+
+    Called every hundred steps or so, this is target variance rescaling (Owen et al., 2025, arXiv:2503.17500). Tables of
+    embeddings, norms and biases are left alone. `compare(rescale_every=100)` does it for every initialization.
+
+    >>> factors = paramgen.rescale_(model, 0.01)  # the paper's target
+    >>> factors = paramgen.rescale_(model, "weights")  # the std that each had in its initial weights
+
+    Args:
+        module: In training. What an optimizer remembers of it is left as it is.
+        std: The target, positive: one for all, or the folder of initial weights, or stds by name.
+
+    Raises:
+        OptionError: The target is no positive number, or the folder is of another architecture.
+        CheckError: The folder cannot be read.
+
+    """
+    from paramgen.output.rescaling import rescale, stds_of
+
+    return rescale(module, stds_of(Path(std)) if isinstance(std, (str, Path)) else std)
 
 
 def check(folder: str | Path, *, memory: "Memory" = "auto") -> "Checked":

@@ -71,6 +71,17 @@ Vocabulary = Annotated[
 Length = Annotated[
     int | None, typer.Option("--length", help="Of the windows of a text, in tokens; 128, or fewer positions.")
 ]
+RescaleEvery = Annotated[
+    int | None,
+    typer.Option(
+        "--rescale-every",
+        metavar="STEPS",
+        help="Target variance rescaling: after so many steps each matrix gets back the std of its initial weights.",
+    ),
+]
+RescaleStd = Annotated[
+    float | None, typer.Option("--rescale-std", help="One std for all matrices instead of that; the paper's is 0.01.")
+]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change the config, as for predict. Repeatable.")
 ]
@@ -95,6 +106,8 @@ def compare(
     train_examples: TrainExamples = 50_000,
     test_examples: TestExamples = 2_000,
     length: Length = None,
+    rescale_every: RescaleEvery = None,
+    rescale_std: RescaleStd = None,
     tokenizer: Tokenizer = None,
     vocabulary: Vocabulary = None,
     overrides: Overrides = None,
@@ -139,5 +152,7 @@ def compare(
             train_examples=train_examples,
             test_examples=test_examples,
             length=length,
+            rescale_every=rescale_every,
+            rescale_std=rescale_std,
         )
     reporter.compared(comparison, folder)

@@ -49,7 +49,17 @@ def _optimizer(protocol: Protocol) -> str:
     shape = "then falls to zero along a cosine" if protocol.schedule == "cosine" else "then stays"
     return (
         f"Optimizer: AdamW, weight decay {protocol.decay:g}, gradients clipped at norm {protocol.clip:g}; the "
-        f"learning rate rises for {protocol.warmup:.0%} of the steps, {shape}."
+        f"learning rate rises for {protocol.warmup:.0%} of the steps, {shape}.{_rescaling(protocol)}"
+    )
+
+
+def _rescaling(protocol: Protocol) -> str:
+    if protocol.rescale_every is None:
+        return ""
+    target = "of its initial weights" if protocol.rescale_std is None else f"{protocol.rescale_std:g}"
+    return (
+        f" After every {protocol.rescale_every} steps each matrix was rescaled to the std {target} (target variance "
+        "rescaling, Owen et al., 2025); tables, norms and biases were not."
     )
 
 

@@ -23,3 +23,5 @@ class ProtocolOptions(TypedDict, total=False):
     train_examples: int
     test_examples: int
     length: int | None
+    rescale_every: int | None
+    rescale_std: float | None

@@ -11,6 +11,7 @@ from paramgen.errors import OptionError, one_line
 MAX_TRAINING_STEPS = 10_000_000
 LENGTH = 128
 MAX_WIDEN = 10
+MAX_STD = 1_000
 MUP = "mup"
 MAX_MUP_BASE = 1_000_000
 MUP_BASE = 256
@@ -40,6 +41,8 @@ class Protocol:
     train_examples: int = 50_000
     test_examples: int = 2_000
     length: int | None = None  # of the windows of a text, in tokens; None: 128, or what the architecture takes
+    rescale_every: int | None = None  # steps after which matrices get their target std back; None: never
+    rescale_std: float | None = None  # that target; None: each matrix's own in the initial weights
 
     def __post_init__(self) -> None:
         for name in ("steps", "seeds", "evaluations", "train_examples", "test_examples"):
@@ -59,6 +62,13 @@ class Protocol:
         for name, value, most in (("warmup", self.warmup, 1.0), ("decay", self.decay, 1.0)):
             if not 0 <= value < most:
                 raise OptionError(f"{name} is {value}; allowed are 0 to {most}, without {most} itself.")
+        if self.rescale_every is not None:
+            _refuse("rescale_every", self.rescale_every, 1)
+        if self.rescale_std is not None and (self.rescale_every is None or not 0 < self.rescale_std < MAX_STD):
+            raise OptionError(
+                f"--rescale-std is {self.rescale_std}; allowed are numbers above 0 and below {MAX_STD}, together with "
+                "--rescale-every. Type: --rescale-every 100 --rescale-std 0.01"
+            )
         if not self.clip > 0:
             raise OptionError(f"clip is {self.clip}; the norm must be positive.")
 
@@ -106,10 +116,11 @@ class Protocol:
         return float(f"{best * factor:.2g}")
 
     def to_json(self) -> dict[str, Any]:
-        """Return every field."""
+        """Return every field, and the base of muP; what is not requested of the newer ones is left out."""
         read = {"lr": list(self.learning_rates), "length": self.length or LENGTH}
-        by_layer = {} if self.mup_base is None else {"mup_base": self.mup_base}
-        return asdict(self) | read | by_layer
+        newer = {"mup_base": self.mup_base, "rescale_every": self.rescale_every, "rescale_std": self.rescale_std}
+        every = asdict(self) | read | newer
+        return {name: value for name, value in every.items() if name not in newer or value is not None}
 
 
 def parse_lr(text: str) -> tuple[tuple[float, ...], int | None]:

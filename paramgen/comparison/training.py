@@ -20,6 +20,7 @@ from paramgen.comparison.run_record import RunRecord, Scores, Status
 from paramgen.comparison.tasks import Batch, Task
 from paramgen.initializers import Masks
 from paramgen.modifiers.masking.holding import hold
+from paramgen.output.rescaling import matrices, rescale, std_of
 from paramgen.slots.manifest import state_of
 from paramgen.slots.torch_internals import BatchNorm
 
@@ -86,13 +87,13 @@ def _measured(
     curves: list[tuple[float | None, float | None, float | None]] = []  # accuracy, loss, training loss
     batches = job.task.train_batches(seed, protocol.batch)
     status: Status = "finished"
+    stds = None if protocol.rescale_every is None else _target_stds(protocol, module)
     seconds, done = 0.0, 0
     train_loss: float | None = None
     for point in protocol.points:
         if point > 0:
             began = perf_counter()
-            rates = [protocol.lr_at(step, lr) for step in range(done, point)]
-            train_loss = _train_steps(job, module, optimizer, batches, learning_rates=rates)
+            train_loss = _train_steps(job, module, optimizer, batches, lr=lr, steps=range(done, point), stds=stds)
             seconds += perf_counter() - began
             done = point
         with _batch_statistics(job, module, seed, steps=point):
@@ -125,15 +126,25 @@ def _validated(job: Job, module: nn.Module, seed: int) -> Scores | None:
 
 
 def _train_steps(
-    job: Job, module: nn.Module, optimizer: Any, batches: Iterator[Batch], *, learning_rates: list[float]
+    job: Job,
+    module: nn.Module,
+    optimizer: Any,
+    batches: Iterator[Batch],
+    *,
+    lr: float,
+    steps: range,
+    stds: Mapping[str, float] | None,
 ) -> float:
-    """Take one step for each learning rate and return the mean loss, read once: a device need not wait every step."""
+    """Take the steps and return their mean loss, read once: a device need not wait every step.
+
+    Matrices get `stds` back as often as the protocol says.
+    """
     module.train()
     accelerator = job.accelerator
     total = torch.zeros((), device=accelerator.device)
-    for lr in learning_rates:
+    for step in steps:
         for group in optimizer.param_groups:
-            group["lr"] = lr * group["lr_factor"]
+            group["lr"] = job.protocol.lr_at(step, lr) * group["lr_factor"]
         inputs, targets = _on_device(job, next(batches))
         logits, wanted = job.task.answers(job.model.logits(module, inputs), targets)
         loss = nn.functional.cross_entropy(logits, wanted)
@@ -141,8 +152,15 @@ def _train_steps(
         accelerator.clip_grad_norm_(module.parameters(), job.protocol.clip)
         optimizer.step()
         optimizer.zero_grad()
+        if stds is not None and (step + 1) % (job.protocol.rescale_every or 1) == 0:
+            rescale(module, stds)
         total += loss.detach()
-    return float(total) / len(learning_rates)
+    return float(total) / len(steps)
+
+
+def _target_stds(protocol: Protocol, module: nn.Module) -> dict[str, float]:
+    """Return the std that each matrix gets back: the protocol's, or its own in the initial weights."""
+    return {name: protocol.rescale_std or std_of(each) for name, each in matrices(module).items()}
 
 
 @torch.no_grad()

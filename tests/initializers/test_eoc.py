@@ -106,3 +106,32 @@ def test_a_network_without_such_an_activation_is_told_what_to_type() -> None:
     network = nn.Sequential(nn.Linear(4, 4), nn.Sigmoid(), nn.Linear(4, 4))
     with pytest.raises(paramgen.ParamgenError, match="no weight of it is followed by an activation with an edge"):
         paramgen.predict(network, init="eoc", example_input=torch.randn(2, 4))
+
+
+def test_activations_have_the_names_of_torchs_functions() -> None:
+    """As graphs name them: under another name an activation would silently have no edge."""
+    for name, activation in ACTIVATIONS.items():
+        function = getattr(torch, name, None) or getattr(nn.functional, name)
+        inputs = torch.linspace(-3, 3, 13)
+        arguments = (inputs, torch.tensor([0.25])) if name == "prelu" else (inputs,)
+        assert torch.equal(activation(inputs), function(*arguments))
+
+
+@pytest.mark.parametrize("moment", [0.25, 9.0])
+def test_the_first_weights_are_scaled_to_the_data(moment: float) -> None:
+    network = deep(nn.Tanh, 2)
+    filled(network, f"eoc?bias=0.2&moment={moment}")
+    states = moment**0.5 * torch.randn(256, 256, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        assert float(network[0](states).square().mean()) == pytest.approx(0.5121, rel=0.08)
+
+
+def test_the_point_of_an_odd_activation_without_biases_has_its_slope_at_zero() -> None:
+    point = critical_point("erf", 0.0)
+    assert point is not None and point.weight == pytest.approx((4 / torch.pi) ** -0.5, rel=1e-4)
+
+
+@pytest.mark.parametrize("option", ["bias", "moment"])
+def test_options_out_of_range_are_named(option: str) -> None:
+    with pytest.raises(paramgen.ParamgenError, match=rf"{option} is -1.*Pass: init='eoc\?{option}="):
+        prepare(deep(nn.Tanh, 1), init=f"eoc?{option}=-1.0", example_input=((torch.randn(2, 256),), {}))

@@ -4,11 +4,13 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from timm.layers.attention import Attention
+from torch import Tensor, nn
 
 from paramgen.errors import OptionError
 from paramgen.graphs.analysis.attention import Share, attentions_of
-from paramgen.prediction import prepare
+from paramgen.initializers import initializer_of
+from paramgen.prediction import describe, prepare
 
 LLAMA = {
     "num_hidden_layers": 1,
@@ -102,3 +104,31 @@ def test_mlps_have_a_mean_where_it_is_requested() -> None:
     for name in shifted:
         assert float(state[name].mean() / state[name].std()) == pytest.approx(0.5, abs=0.05)
     assert "mimetic mean" not in prepare("timm:test_vit", init="mimetic").rules.values()
+
+
+class WideHeads(nn.Module):
+    """Heads that together are wider than the network, so its packed weight has values that mimetic does not fill."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = Attention(16, num_heads=2, attn_head_dim=12)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return tokens + self.attention(tokens)
+
+
+def test_what_it_builds_on_is_what_it_fills_in_part_or_adds_to() -> None:
+    mimetic, shifting = initializer_of("mimetic"), initializer_of("mimetic?mlp_mean=0.5")
+    wide = WideHeads()
+    found = describe(wide, example_input=((torch.zeros(1, 5, 16),), {}))
+    assert mimetic.rules(*found)["attention.qkv.weight"] == "mimetic"
+    assert mimetic.builds_on(*found) == {"attention.qkv.weight"}
+    state = dict(mimetic.tensors(*found, seed=0))
+    assert torch.equal(state["attention.qkv.weight"][48:], wide.attention.qkv.weight[48:])  # its values, as they were
+    assert not torch.equal(state["attention.qkv.weight"][:48], wide.attention.qkv.weight[:48])
+    whole = prepare("timm:test_vit", init="mimetic")
+    assert mimetic.builds_on(whole.architecture, whole.graph) == set()
+    added = {f"blocks.{block}.mlp.fc1.weight" for block in range(6)}
+    assert shifting.builds_on(whole.architecture, whole.graph) == added
+    packed = prepare("gpt2", init="mimetic", overrides={"n_layer": 1, "n_embd": 64, "n_head": 4})
+    assert mimetic.builds_on(packed.architecture, packed.graph) == set()
