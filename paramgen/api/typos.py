@@ -7,7 +7,13 @@ from typing import Any
 from paramgen.registry import Spec, unknown_name
 from paramgen.registry.architecture_names import refuse_unknown_name
 from paramgen.registry.chains import join_chain, split_chain
-from paramgen.registry.definitions import INITIALIZERS, MODIFIERS, SOURCES, has_plugins, registered_in
+from paramgen.registry.definitions import (
+    INITIALIZER_PACKAGE,
+    MODIFIER_PACKAGE,
+    SOURCE_PACKAGE,
+    has_plugins,
+    registered_in,
+)
 from paramgen.registry.overrides import split_spec
 from paramgen.registry.synonyms import CONTROLS, checked_dtype, known_init
 
@@ -25,12 +31,12 @@ def refuse_typos(arch: object, *, init: str = "auto", then: Sequence[str] = (), 
     chain = join_chain(init, (then,) if isinstance(then, str) else then)
     if dtype is not None:
         checked_dtype(dtype)
-    if isinstance(arch, str) and (sources := _known_for_certain(SOURCES)):
+    if isinstance(arch, str) and (sources := _known_for_certain(SOURCE_PACKAGE)):
         refuse_unknown_name(arch, sources)
     first, modifiers = split_chain(known_init(chain))
-    _refuse_unknown("initializer", INITIALIZERS, _innermost(first))
+    _refuse_unknown("initializer", INITIALIZER_PACKAGE, _innermost(first))
     for modifier in modifiers:
-        _refuse_unknown("modifier", MODIFIERS, Spec.parse(modifier.partition("?")[0]).kind)
+        _refuse_unknown("modifier", MODIFIER_PACKAGE, Spec.parse(modifier.partition("?")[0]).kind)
 
 
 def _innermost(init: str) -> str:

@@ -9,9 +9,9 @@ from typing import Any, Final, final
 
 from paramgen.registry import Registry
 from paramgen.registry.definitions import (
-    INITIALIZERS,
-    MODIFIERS,
-    SOURCES,
+    INITIALIZER_PACKAGE,
+    MODIFIER_PACKAGE,
+    SOURCE_PACKAGE,
     Definition,
     definition_of,
     has_plugins,
@@ -22,7 +22,7 @@ GROUPS: Final = ("chosen", "learned", "default", "formulas", "from a trained mod
 """The kinds of initializers, in the order in which they are listed."""
 
 _PAPER: Final = re.compile(r"\(([^()]*(?:19|20)\d\d[^()]*)\)")
-_REGISTRIES: Final = {INITIALIZERS: "initializers", MODIFIERS: "modifiers", SOURCES: "sources"}
+_REGISTRIES: Final = {INITIALIZER_PACKAGE: "initializers", MODIFIER_PACKAGE: "modifiers", SOURCE_PACKAGE: "sources"}
 
 
 @final
@@ -49,14 +49,14 @@ class InitializerFacts:
 
 def initializer_facts() -> dict[str, InitializerFacts]:
     """Return what is known of every initializer, by its name, group after group."""
-    found = {name: _facts(each) for name, each in definitions(INITIALIZERS).items()}
+    found = {name: _facts(each) for name, each in definitions(INITIALIZER_PACKAGE).items()}
     order = {group: index for index, group in enumerate(GROUPS)}
     return dict(sorted(found.items(), key=lambda item: (order[item[1].group], item[0])))
 
 
 def modifier_facts() -> dict[str, InitializerFacts]:
     """Return what is known of every modifier, by its name."""
-    return {name: _facts(each, group="modifiers") for name, each in definitions(MODIFIERS).items()}
+    return {name: _facts(each, group="modifiers") for name, each in definitions(MODIFIER_PACKAGE).items()}
 
 
 def definitions(package: str) -> dict[str, Definition]:

@@ -12,7 +12,7 @@ from paramgen.errors import OptionError, UnknownNameError
 from paramgen.output.facts import definitions, first_line, initializer_facts, modifier_facts
 from paramgen.registry import unknown_name
 from paramgen.registry.aliases import ALIASES
-from paramgen.registry.definitions import SOURCES
+from paramgen.registry.definitions import SOURCE_PACKAGE
 from paramgen.registry.library_names import names_in
 from paramgen.storage.pretrained import pretrained_folder
 
@@ -32,7 +32,7 @@ def names_of(what: str, source: str | None, pattern: str | None = None) -> dict[
     if what == "modifiers":
         return {name: each.sentence for name, each in modifier_facts().items()}
     if what == "sources":
-        return {name: first_line(each.class_doc) for name, each in definitions(SOURCES).items()}
+        return {name: first_line(each.class_doc) for name, each in definitions(SOURCE_PACKAGE).items()}
     if source is not None:
         return {f"{source}:{name}": "" for name in _fitting(source, _names_in(source), pattern)}
     return dict(sorted(ALIASES.items()))
@@ -40,7 +40,7 @@ def names_of(what: str, source: str | None, pattern: str | None = None) -> dict[
 
 def _names_in(source: str) -> Sequence[str]:
     """Return the names of a source: as its library's files have them, or else as the source itself says."""
-    known = definitions(SOURCES)
+    known = definitions(SOURCE_PACKAGE)
     if source not in known:
         raise unknown_name("architecture source", source, known)
     if source not in sys.modules and (names := names_in(source)):

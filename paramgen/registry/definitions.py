@@ -14,9 +14,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, final
 
-INITIALIZERS: Final = "paramgen.initializers"
-MODIFIERS: Final = "paramgen.modifiers"
-SOURCES: Final = "paramgen.architectures"
+INITIALIZER_PACKAGE: Final = "paramgen.initializers"
+MODIFIER_PACKAGE: Final = "paramgen.modifiers"
+SOURCE_PACKAGE: Final = "paramgen.architectures"
 """The packages whose names people type."""
 
 _REGISTERS: Final = re.compile(r"^@\w+\.register\(", re.M)

@@ -9,9 +9,19 @@ from paramgen.architectures import sources
 from paramgen.initializers import initializers
 from paramgen.modifiers import modifiers
 from paramgen.registry import Registry
-from paramgen.registry.definitions import INITIALIZERS, MODIFIERS, SOURCES, definition_of, registered_in
+from paramgen.registry.definitions import (
+    INITIALIZER_PACKAGE,
+    MODIFIER_PACKAGE,
+    SOURCE_PACKAGE,
+    definition_of,
+    registered_in,
+)
 
-REGISTRIES: dict[str, Registry[Any]] = {INITIALIZERS: initializers, MODIFIERS: modifiers, SOURCES: sources}
+REGISTRIES: dict[str, Registry[Any]] = {
+    INITIALIZER_PACKAGE: initializers,
+    MODIFIER_PACKAGE: modifiers,
+    SOURCE_PACKAGE: sources,
+}
 
 
 @pytest.mark.parametrize("package", REGISTRIES)
