@@ -223,7 +223,8 @@ def write(
 
 
 def _refuse_typos(arch: object, options: "PredictOptions") -> None:
-    refuse_typos(arch, **{name: options[name] for name in ("init", "then", "dtype") if name in options})
+    init, then, dtype = options.get("init", "auto"), options.get("then", ()), options.get("dtype")
+    refuse_typos(arch, init=init, then=then, dtype=dtype)
 
 
 def create(arch: str, *, progress: bool | None = None, **options: "Unpack[PredictOptions]") -> "nn.Module":
