@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any, Final, NoReturn, final
 
-from paramgen.architectures.overrides import parse_overrides
 from paramgen.errors import one_line
+from paramgen.registry.overrides import parse_overrides
 from paramgen.storage.json_file import is_deeper
 from serve.problems import Problem
 from serve.schemas import PredictRequest, validated

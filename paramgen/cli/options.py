@@ -130,7 +130,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")
 
 def parsed_overrides(assignments: list[str] | None) -> dict[str, Any]:
     """Return the values of `--set key=value`."""
-    from paramgen.architectures.overrides import parse_overrides
+    from paramgen.registry.overrides import parse_overrides
 
     return parse_overrides(assignments or ())
 

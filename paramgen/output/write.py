@@ -35,7 +35,7 @@ class Written:
         folder: Where it was written; where it is not kept, it is gone.
         prediction: What was computed.
         files: Every file with its size in bytes.
-        seconds: Of the stages `predict` and `check`.
+        seconds: Of the stages `build` (where the architecture was built for it), `predict` and `check`.
         checked: What loading it with its library gave; None where it was not checked.
         pushed: What is on the Hub; None where it was not pushed.
         kept: Whether the folder stays.

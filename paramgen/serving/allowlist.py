@@ -6,9 +6,9 @@ from math import isfinite
 from typing import Any, Final
 
 from paramgen.architectures import is_config_folder
-from paramgen.architectures.overrides import split_spec
 from paramgen.errors import OptionError, one_line
 from paramgen.registry.chains import split_chain
+from paramgen.registry.overrides import split_spec
 
 SOURCES: Final = ("diffusers", "timm", "torchvision", "transformers")
 INITIALIZERS: Final = tuple(
