@@ -7,7 +7,6 @@ what they hold is compared. So a recipe, which may be anybody's, never says whic
 from dataclasses import fields
 from typing import Final
 
-from paramgen.architectures.overrides import split_spec
 from paramgen.errors import OptionError, one_line
 from paramgen.hypernets.storage import shipped_hypernets
 from paramgen.initializers import initializers
@@ -16,6 +15,7 @@ from paramgen.modifiers.prune import PRUNE
 from paramgen.prediction import Prediction
 from paramgen.registry import Spec
 from paramgen.registry.chains import join_chain, split_chain
+from paramgen.registry.overrides import split_spec
 from paramgen.serving.allowlist import INITIALIZERS, MAX_MODIFIERS, MODIFIERS, READING
 
 HYPERNET: Final = "hypernet"
