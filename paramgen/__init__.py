@@ -18,7 +18,9 @@ from paramgen.api import plan as plan
 from paramgen.api import predict as predict
 from paramgen.api import prepare as prepare
 from paramgen.api import push as push
+from paramgen.api import recipe as recipe
 from paramgen.api import rescale_ as rescale_
+from paramgen.api import restore as restore
 from paramgen.api import trace as trace
 from paramgen.api import train_tokenizer as train_tokenizer
 from paramgen.api import unmasked as unmasked
@@ -45,7 +47,9 @@ __all__ = [
     "predict",
     "prepare",
     "push",
+    "recipe",
     "rescale_",
+    "restore",
     "trace",
     "train_tokenizer",
     "unmasked",

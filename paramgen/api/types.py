@@ -19,6 +19,7 @@ from paramgen.output.write import Written as Written
 from paramgen.prediction import Prediction as Prediction
 from paramgen.preparation.preparing import PreparedFolder as PreparedFolder
 from paramgen.published.convert import Converted as Converted
+from paramgen.serving.recipe_writing import WrittenRecipe as WrittenRecipe
 
 __all__ = [
     "Checked",
@@ -37,4 +38,5 @@ __all__ = [
     "TokenizerFolder",
     "Traced",
     "Written",
+    "WrittenRecipe",
 ]

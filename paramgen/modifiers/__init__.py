@@ -13,11 +13,11 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from paramgen.architectures.overrides import split_spec
 from paramgen.errors import OptionError, UnknownNameError
 from paramgen.graphs.analysis.roles import LinearMap
 from paramgen.modifiers.masking.criteria import WholeNetwork
 from paramgen.registry import Registry, Spec
+from paramgen.registry.overrides import split_spec
 from paramgen.slots.init_program import one_thread, slot_generator
 from paramgen.slots.manifest import Slot
 

@@ -13,11 +13,11 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
 
-from paramgen.architectures.overrides import split_spec
 from paramgen.comparison.models import ModelUnderTest
 from paramgen.comparison.tasks import Batch, Task
 from paramgen.errors import OptionError, UnknownNameError, one_line
 from paramgen.registry import Registry, Spec
+from paramgen.registry.overrides import split_spec
 
 HELP: Final = "Type: paramgen list preparations"
 
