@@ -10,7 +10,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from paramgen.architectures import Inputs, refuse_unknown_name
+from paramgen.architectures import Inputs
 from paramgen.architectures.inputs import typed
 from paramgen.architectures.repository import pinned
 from paramgen.comparison.data_module import Data, DataModule
@@ -29,6 +29,7 @@ from paramgen.prediction.progress import Progress
 from paramgen.preparation import Objective, Preparation, Pupil, preparation_of
 from paramgen.preparation.training import Course, train
 from paramgen.preparation.weights import PreparedWeights
+from paramgen.registry.architecture_names import refuse_unknown_name
 from paramgen.registry.synonyms import known_init
 from paramgen.slots.manifest import state_of
 from paramgen.storage.folder import checked_target
