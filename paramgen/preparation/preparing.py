@@ -10,7 +10,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from paramgen.architectures import Inputs
+from paramgen.architectures import Inputs, sources
 from paramgen.architectures.inputs import typed
 from paramgen.architectures.repository import pinned
 from paramgen.comparison.data_module import Data, DataModule
@@ -117,7 +117,7 @@ def prepare(
     target = checked_target(folder, overwrite=overwrite)
     initializer = requested_initializers([init := known_init(request.init)])[init]
     if isinstance(arch, str):
-        refuse_unknown_name(arch)
+        refuse_unknown_name(arch, sources.names())
     accelerator = Accelerator()
     model, task, opened = _built(arch, data, protocol, request, overrides=overrides, example=example_input)
     if opened is not None:
