@@ -1,9 +1,9 @@
 """Weights of one size, of which training chooses some and their signs (Koster et al., 2022, arXiv:2201.13361).
 
 Every weight of a layer is +c or -c and stays so. A real mask M is trained; the network computes with the weight times
-the sign of M where |M| is large, and with zero elsewhere. There are no biases. The paper's threshold of |M| is one for
-all weights; here it is that of each layer by which a share is kept (Ramanujan et al., 2020, arXiv:1911.13299), as no
-other pressure leaves weights out.
+the sign of M where |M| is large, and with zero elsewhere. There are no biases, and no norm closes a residual branch by
+a scale of zero. The paper's threshold of |M| is one for all weights; here it is that of each layer by which a share is
+kept (Ramanujan et al., 2020, arXiv:1911.13299), as no other pressure leaves weights out.
 """
 
 from collections.abc import Mapping
@@ -23,6 +23,7 @@ from paramgen.graphs.analysis.roles import LinearMap, biases_of, linear_maps_of
 from paramgen.preparation import Objective, Preparation, Pupil, Training, check_range, preparations
 from paramgen.slots.init_program import slot_generator
 from paramgen.slots.manifest import Slot, state_of
+from paramgen.slots.torch_internals import BatchNorm
 
 _HOW: Final = "supermask"
 
@@ -44,7 +45,7 @@ class SignedMask(nn.Module):
         size = mask.detach().abs()
         threshold = size.flatten().kthvalue(self.left_out).values if self.left_out else self.threshold
         hard = mask.sign() * (size > threshold)
-        return self.constants * (hard + mask - mask.detach())
+        return self.constants * (hard + (mask - mask.detach()))  # the difference is exactly zero
 
 
 @final
@@ -83,6 +84,7 @@ class Supermask(Preparation):
             for bias in biases_of(pupil.model.graph, manifest, maps):
                 if bias in parameters:
                     parameters[bias].zero_()
+            _open_branches(pupil.module)
         masks = {name: self._masked(pupil, manifest[name], each) for name, each in maps.items()}
 
         def loss(batch: Batch) -> Tensor:
@@ -116,6 +118,15 @@ class Supermask(Preparation):
         setattr(owner, key, nn.Parameter(mask.to(pupil.device)))
         parametrize.register_parametrization(owner, key, made, unsafe=True)
         return made
+
+
+@torch.no_grad()
+def _open_branches(module: nn.Module) -> None:
+    """Set the scales of norms that are all zero to one: only masks are trained, so their branches would stay closed."""
+    for part in module.modules():
+        scale = part.weight if isinstance(part, (BatchNorm, nn.LayerNorm, nn.GroupNorm)) else None
+        if scale is not None and not scale.any():
+            scale.fill_(1.0)
 
 
 def _owner(module: nn.Module, name: str) -> tuple[nn.Module, str]:

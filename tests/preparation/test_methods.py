@@ -107,6 +107,7 @@ def test_a_supermask_keeps_some_weights_of_one_size(tmp_path: Path, arrays: Any)
     assert sorted(weight.unique().tolist()) == pytest.approx([-size, 0.0, size], abs=1e-6)
     assert int((weight != 0).sum()) == round(0.1 * weight.numel())
     assert not found["fc.bias"].any()
+    assert bool((found["layer1.0.bn2.weight"] == 1).all())  # timm makes it zero, and then no mask behind it is trained
     assert described(tmp_path / "out")["loss"] < described(tmp_path / "out")["first_loss"]
     module = paramgen.masked(paramgen.load(tmp_path / "out"), tmp_path / "out").train()
     optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
