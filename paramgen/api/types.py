@@ -8,8 +8,8 @@ from paramgen.comparison.data.tokenizer_folder import TokenizerFolder as Tokeniz
 from paramgen.diagnosis.outcome import Diagnosis as Diagnosis
 from paramgen.graphs.schema import Graph as Graph
 from paramgen.hub.pushed import Pushed as Pushed
-from paramgen.inheritance.nearest import Donors as Donors
 from paramgen.initializers import Choice as Choice
+from paramgen.initializers.inheritance.nearest import Donors as Donors
 from paramgen.output.fill import Filled as Filled
 from paramgen.output.graph import Traced as Traced
 from paramgen.output.info import Info as Info

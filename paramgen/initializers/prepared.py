@@ -11,9 +11,9 @@ from paramgen.architectures import Architecture
 from paramgen.errors import OptionError, one_line
 from paramgen.graphs.schema import Graph
 from paramgen.hub.trained import Trained
-from paramgen.inheritance.donor import finite_tensor
-from paramgen.inheritance.network import Network
 from paramgen.initializers import Initializer, NamedTensors, initializers
+from paramgen.initializers.inheritance.donor import finite_tensor
+from paramgen.initializers.inheritance.network import Network
 from paramgen.initializers.library import DEFAULTS, complete_rules, fill_by_rules
 from paramgen.slots.manifest import Slot
 from paramgen.storage.reading import Stored

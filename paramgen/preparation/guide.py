@@ -19,7 +19,7 @@ from paramgen.comparison.models import model_under_test
 from paramgen.comparison.tasks import Batch
 from paramgen.diagnosis.recorder import layers_of, watching
 from paramgen.errors import OptionError, one_line
-from paramgen.inheritance.by_name import spread
+from paramgen.initializers.inheritance.by_name import spread
 from paramgen.preparation import Objective, Preparation, Pupil, Training, check_range, preparations
 from paramgen.preparation.trained_model import TrainedModel
 from paramgen.slots.init_program import slot_generator

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from paramgen.comparison.models import ModelUnderTest
 from paramgen.errors import ArchitectureError
-from paramgen.inheritance.network import Network
+from paramgen.initializers.inheritance.network import Network
 
 
 def output_slots(model: ModelUnderTest) -> frozenset[str]:

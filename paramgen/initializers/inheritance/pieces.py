@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from math import prod, sqrt
 from typing import Final, final
 
-from paramgen.inheritance.axes import (
+from paramgen.initializers.inheritance.axes import (
     OPERATORS,
     AxisMap,
     Operator,
@@ -15,8 +15,8 @@ from paramgen.inheritance.axes import (
     shared_rows,
     whole,
 )
-from paramgen.inheritance.network import OutputPart, SlotAxes
-from paramgen.inheritance.resizing import KernelChange, allowed_kernel, grid_of, kernel_change
+from paramgen.initializers.inheritance.network import OutputPart, SlotAxes
+from paramgen.initializers.inheritance.resizing import KernelChange, allowed_kernel, grid_of, kernel_change
 
 Shape = tuple[int, ...]
 _POINTWISE: Final = frozenset(("linear", "conv", "dilated_conv"))

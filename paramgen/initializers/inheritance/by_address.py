@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, final
 
 from paramgen.graphs.analysis.address import Address
 from paramgen.graphs.analysis.addressed_slots import AddressedSlot, Slice
-from paramgen.inheritance.by_name import spread
+from paramgen.initializers.inheritance.by_name import spread
 
 FARTHEST: Final = 2.0
 """A group further away than this is another thing."""

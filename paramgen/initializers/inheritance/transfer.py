@@ -7,11 +7,11 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from paramgen.inheritance.axes import AxisMap
-from paramgen.inheritance.network import SlotAxes
-from paramgen.inheritance.pieces import Piece
-from paramgen.inheritance.plan import InheritancePlan
-from paramgen.inheritance.resizing import resized_grid, resized_kernel
+from paramgen.initializers.inheritance.axes import AxisMap
+from paramgen.initializers.inheritance.network import SlotAxes
+from paramgen.initializers.inheritance.pieces import Piece
+from paramgen.initializers.inheritance.plan import InheritancePlan
+from paramgen.initializers.inheritance.resizing import resized_grid, resized_kernel
 from paramgen.slots.init_program import one_thread, slot_generator
 from paramgen.slots.manifest import Slot
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from paramgen.graphs.analysis.model_family import MODEL_FAMILIES
-from paramgen.inheritance.catalog import CATALOG, PublishedModel, catalog
+from paramgen.initializers.inheritance.catalog import CATALOG, PublishedModel, catalog
 from paramgen.registry.repository_names import is_repository
 from scripts.measure_donors import measured, row
 
@@ -26,7 +26,9 @@ def smallest() -> Iterator[PublishedModel]:
 
 
 def rows() -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = tomllib.loads((files("paramgen.inheritance") / CATALOG).read_text())["donors"]
+    rows: list[dict[str, Any]] = tomllib.loads((files("paramgen.initializers.inheritance") / CATALOG).read_text())[
+        "donors"
+    ]
     return rows
 
 
@@ -70,6 +72,6 @@ def test_what_is_said_of_a_network_is_measured(model: PublishedModel) -> None:
 
 
 def test_a_row_is_written_as_it_is_read() -> None:
-    text = (files("paramgen.inheritance") / CATALOG).read_text()
+    text = (files("paramgen.initializers.inheritance") / CATALOG).read_text()
     for given, model in zip(rows(), catalog(), strict=True):
         assert row(given, model.profile) in text

@@ -13,12 +13,12 @@ import torch
 from paramgen.errors import OptionError, one_line
 from paramgen.graphs.analysis.addressed_slots import Slice
 from paramgen.graphs.analysis.model_family import a_family
-from paramgen.inheritance.axes import OPERATORS, AxisMap, chosen_rows, evenly_copied, whole
-from paramgen.inheritance.by_address import taken_by_address
-from paramgen.inheritance.by_name import aligned
-from paramgen.inheritance.donor import ADVICE, Donor, class_names
-from paramgen.inheritance.network import Network, OutputPart, SlotAxes
-from paramgen.inheritance.pieces import Piece, Sides, piece_of
+from paramgen.initializers.inheritance.axes import OPERATORS, AxisMap, chosen_rows, evenly_copied, whole
+from paramgen.initializers.inheritance.by_address import taken_by_address
+from paramgen.initializers.inheritance.by_name import aligned
+from paramgen.initializers.inheritance.donor import ADVICE, Donor, class_names
+from paramgen.initializers.inheritance.network import Network, OutputPart, SlotAxes
+from paramgen.initializers.inheritance.pieces import Piece, Sides, piece_of
 from paramgen.slots.manifest import Slot
 
 INHERITED: Final = "inherit"

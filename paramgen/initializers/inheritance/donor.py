@@ -13,7 +13,7 @@ from paramgen.errors import OptionError, ParamgenError, one_line
 from paramgen.graphs.cache import cached_graph
 from paramgen.graphs.tracing.fallbacks import Tracing
 from paramgen.hub.trained import Trained
-from paramgen.inheritance.network import Network
+from paramgen.initializers.inheritance.network import Network
 from paramgen.storage.reading import Stored
 
 ADVICE: Final = "Type: --init inherit:FOLDER_OR_REPO, or --init 'inherit:FILE?arch=timm:resnet18'"

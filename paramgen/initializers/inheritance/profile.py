@@ -10,7 +10,7 @@ from paramgen.graphs.analysis.model_family import ModelFamily
 from paramgen.graphs.analysis.neighbours import Neighbours
 from paramgen.graphs.ops import NORMS
 from paramgen.graphs.schema import Node
-from paramgen.inheritance.network import Network
+from paramgen.initializers.inheritance.network import Network
 
 WIDTH, DEPTH, PATCH, INPUT, OPERATIONS = 1.0, 0.5, 0.25, 0.125, 2.0
 """What a factor of two in each is worth, and operations that have nothing in common."""

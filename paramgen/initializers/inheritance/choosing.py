@@ -8,9 +8,9 @@ from typing import Any, final
 
 from paramgen.errors import OptionError, UnconfirmedError
 from paramgen.hub.download import Missing, offline, reason
-from paramgen.inheritance.donor import Donor
-from paramgen.inheritance.nearest import Donors, NearDonor, in_bytes, nearest
-from paramgen.inheritance.network import Network
+from paramgen.initializers.inheritance.donor import Donor
+from paramgen.initializers.inheritance.nearest import Donors, NearDonor, in_bytes, nearest
+from paramgen.initializers.inheritance.network import Network
 
 
 @final

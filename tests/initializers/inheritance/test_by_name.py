@@ -1,6 +1,6 @@
 """Blocks of one kind are taken at even depths, and what is named alike stays itself."""
 
-from paramgen.inheritance.by_name import aligned, spread
+from paramgen.initializers.inheritance.by_name import aligned, spread
 
 
 def test_the_first_block_and_the_last_stay_so() -> None:

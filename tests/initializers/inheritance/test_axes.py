@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paramgen.inheritance.axes import Heads, channels, colours, even, first_rows, query_rows, shared_rows
+from paramgen.initializers.inheritance.axes import Heads, channels, colours, even, first_rows, query_rows, shared_rows
 
 SIZES = st.integers(1, 40)
 

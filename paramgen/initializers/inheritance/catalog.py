@@ -7,7 +7,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Final, final
 
-from paramgen.inheritance.profile import NetworkProfile
+from paramgen.initializers.inheritance.profile import NetworkProfile
 
 CATALOG: Final = "catalog.toml"
 _BYTES: Final = {"float32": 4, "bfloat16": 2, "float16": 2}
@@ -41,7 +41,7 @@ class PublishedModel:
 @cache
 def catalog() -> tuple[PublishedModel, ...]:
     """Return every model of the catalog, in its order."""
-    text = (files("paramgen.inheritance") / CATALOG).read_text(encoding="utf-8")
+    text = (files("paramgen.initializers.inheritance") / CATALOG).read_text(encoding="utf-8")
     return tuple(_model(row) for row in tomllib.loads(text)["donors"])
 
 

@@ -10,8 +10,8 @@ from torch.nn import functional
 
 import paramgen
 from paramgen.errors import ParamgenError, UnknownNameError
-from paramgen.inheritance.catalog import catalog
-from paramgen.inheritance.licences import PERMISSIVE
+from paramgen.initializers.inheritance.catalog import catalog
+from paramgen.initializers.inheritance.licences import PERMISSIVE
 
 
 class Residual(nn.Module):

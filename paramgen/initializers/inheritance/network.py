@@ -16,7 +16,7 @@ from paramgen.graphs.analysis.model_family import TEXT_FAMILIES, ModelFamily, fa
 from paramgen.graphs.analysis.roles import Flow
 from paramgen.graphs.ops import WEIGHT_OPS
 from paramgen.graphs.schema import Graph, Node
-from paramgen.inheritance.axes import Heads
+from paramgen.initializers.inheritance.axes import Heads
 
 SlotUse = Literal["map", "table", "vector"]
 Outputs = Literal["channels", "query", "key", "value", "head by head", "classes", "tokens"]

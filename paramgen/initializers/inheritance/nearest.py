@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any, final
 
 from paramgen.graphs.analysis.model_family import a_family
-from paramgen.inheritance.catalog import PublishedModel, catalog
-from paramgen.inheritance.network import Network
-from paramgen.inheritance.profile import NetworkProfile, profile_of
+from paramgen.initializers.inheritance.catalog import PublishedModel, catalog
+from paramgen.initializers.inheritance.network import Network
+from paramgen.initializers.inheritance.profile import NetworkProfile, profile_of
 
 
 @final

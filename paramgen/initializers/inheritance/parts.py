@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from paramgen.errors import OptionError, one_line
-from paramgen.inheritance.donor import Donor
-from paramgen.inheritance.network import Network
-from paramgen.inheritance.plan import InheritancePlan, plan_of
+from paramgen.initializers.inheritance.donor import Donor
+from paramgen.initializers.inheritance.network import Network
+from paramgen.initializers.inheritance.plan import InheritancePlan, plan_of
 
 
 def part_plans(donors: Sequence[Donor], network: Network, *, head: bool, into: str = "") -> list[InheritancePlan]:

@@ -4,7 +4,7 @@ import pytest
 
 from paramgen.graphs.analysis.address import Address
 from paramgen.graphs.analysis.addressed_slots import AddressedSlot, Slice
-from paramgen.inheritance.by_address import taken_by_address
+from paramgen.initializers.inheritance.by_address import taken_by_address
 
 
 def slots(*addresses: str) -> dict[str, AddressedSlot]:

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from paramgen.errors import OptionError, UnknownNameError, one_line
 from paramgen.hub.trained import Trained
-from paramgen.inheritance.catalog import catalog
+from paramgen.initializers.inheritance.catalog import catalog
 
 PERMISSIVE: Final = (
     "cc-by-4.0 cc-by-3.0 cc-by-2.5 cc-by-2.0 apache-2.0 artistic-2.0 afl-3.0 ms-pl bsd-3-clause-clear bsd-3-clause "
