@@ -133,7 +133,7 @@ def _keep(file: Path, module: nn.Module, optimizer: Any, names: list[str], cours
         partial.unlink(missing_ok=True)
         raise OutputError(
             f"Cannot write {str(file)!r}: {one_line(error)}. Make room, and type the command again"
-        ) from (error)
+        ) from error
 
 
 @torch.no_grad()
