@@ -23,7 +23,6 @@ from torch import Tensor, nn
 
 import paramgen
 from benchmarks.provenance import provenance
-from paramgen.modifiers.masking.holding import hold
 from paramgen.storage.folder import write_text
 
 RESULTS: Final = Path(__file__).parents[1] / "cards" / "results" / "sparse.json"
@@ -31,6 +30,7 @@ SEEDS: Final = 5
 RATES: Final = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 BATCH: Final = 128
 STEPS: Final = 300
+SIZES: Final = (64, 128, 128, 128, 10)
 KEPT: Final = (0.05, 0.01, 0.003)
 WAYS: Final[Mapping[str, str]] = {
     "random": "prune:random?keep={keep}",
@@ -97,8 +97,8 @@ def accuracies(sizes: Sequence[int], then: str | None, *, seed: int, rate: float
         progress=False,
     )
     module.load_state_dict(prediction.state_dict())
-    if (masks := prediction.initializer.masks()) is not None:
-        hold(module, *masks)
+    if (constraint := prediction.initializer.constraint()) is not None:
+        constraint.hold(module)
     optimizer = torch.optim.AdamW(module.parameters(), lr=rate, weight_decay=0.01)
     images, labels = parts()["train"]
     generator = torch.Generator().manual_seed(seed)
@@ -126,14 +126,22 @@ def tuned(sizes: Sequence[int], then: str | None, *, steps: int, rates: Sequence
 
 def table(data: Path) -> dict[str, Any]:
     """Return accuracy by criterion and by share of weights that is kept."""
-    sizes = (64, 128, 128, 128, 10)
-    found: dict[str, Any] = {"dense": tuned(sizes, None, steps=STEPS)}
+    found: dict[str, Any] = {"dense": tuned(SIZES, None, steps=STEPS)}
     for way, spec in WAYS.items():
         found[way] = {}
         for keep in KEPT:
-            found[way][str(keep)] = tuned(sizes, spec.format(keep=keep, data=data), steps=STEPS)
+            found[way][str(keep)] = tuned(SIZES, spec.format(keep=keep, data=data), steps=STEPS)
             sys.stderr.write(f"{way} {keep}: {found[way][str(keep)]}\n")
-    return {"sizes": sizes, "steps": STEPS, "accuracy": found}
+    return {"sizes": SIZES, "steps": STEPS, "accuracy": found}
+
+
+def share(data: Path) -> dict[str, Any]:
+    """Return accuracy where all weights share so many numbers, of the network of `table`."""
+    found = {}
+    for keep in KEPT:
+        found[str(keep)] = tuned(SIZES, f"share?keep={keep}", steps=STEPS)
+        sys.stderr.write(f"share {keep}: {found[str(keep)]}\n")
+    return {"sizes": SIZES, "steps": STEPS, "accuracy": {"share": found}}
 
 
 def depth(data: Path) -> dict[str, Any]:
@@ -147,7 +155,7 @@ def depth(data: Path) -> dict[str, Any]:
     return {"sizes": sizes, "steps": 200, "accuracy": found}
 
 
-EXPERIMENTS: Final[Mapping[str, Callable[[Path], dict[str, Any]]]] = {"table": table, "depth": depth}
+EXPERIMENTS: Final[Mapping[str, Callable[[Path], dict[str, Any]]]] = {"table": table, "share": share, "depth": depth}
 
 
 def markdown(found: Mapping[str, Any]) -> str:

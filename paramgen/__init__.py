@@ -18,6 +18,7 @@ from paramgen.api import plan as plan
 from paramgen.api import predict as predict
 from paramgen.api import push as push
 from paramgen.api import rescale_ as rescale_
+from paramgen.api import shared as shared
 from paramgen.api import trace as trace
 from paramgen.api import train_tokenizer as train_tokenizer
 from paramgen.api import unmasked as unmasked
@@ -44,6 +45,7 @@ __all__ = [
     "predict",
     "push",
     "rescale_",
+    "shared",
     "trace",
     "train_tokenizer",
     "unmasked",

@@ -14,12 +14,11 @@ from accelerate import Accelerator
 from torch import nn
 
 from paramgen.comparison.models import ModelUnderTest
-from paramgen.comparison.mup_rates import LrFactors, no_factors
+from paramgen.comparison.mup_rates import LrFactors, no_factors, parameter_groups
 from paramgen.comparison.protocol import Protocol
 from paramgen.comparison.run_record import RunRecord, Scores, Status
 from paramgen.comparison.tasks import Batch, Task
-from paramgen.initializers import Masks
-from paramgen.modifiers.masking.holding import hold
+from paramgen.modifiers.constraints import Constraint
 from paramgen.output.rescaling import matrices, rescale, std_of
 from paramgen.slots.manifest import state_of
 from paramgen.slots.torch_internals import BatchNorm
@@ -52,12 +51,12 @@ def train(
     lr: float,
     seed: int,
     advance: Callable[[int], None],
-    masks: Masks | None = None,
+    constraint: Constraint | None = None,
 ) -> RunRecord:
     """Train from the initial weights `state` and return what was measured; `advance` is called with the steps done.
 
-    What `masks` leave out is not trained. A run whose loss or answers are no longer finite ends there, with the status
-    `diverged`.
+    The constraint holds from the first step on. A run whose loss or answers are no longer finite ends there, with the
+    status `diverged`.
     """
     accelerator = Accelerator()  # it keeps what it prepares: a new one for each run lets the last run's network go
     job = replace(job, accelerator=accelerator)
@@ -65,9 +64,10 @@ def train(
     with _own_randomness(accelerator.device):
         torch.manual_seed(seed)
         module = _loaded(job.model, state)
-        groups = job.lr_factors.groups(module, decay=protocol.decay)  # by the names that parameters have before masks
-        if masks is not None:
-            hold(module, *masks)
+        factors = job.lr_factors.by_parameter(module)  # by the names that they have before they are constrained
+        if constraint is not None:
+            constraint.hold(module)
+        groups = parameter_groups(module, factors, decay=protocol.decay)
         fused = accelerator.device.type in ("cpu", "cuda")
         optimizer = torch.optim.AdamW(groups, lr=lr, fused=fused)
         module, optimizer = accelerator.prepare(module, optimizer)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 import paramgen
 from paramgen.errors import ParamgenError
+from paramgen.modifiers.masking.holding import Masking
 from paramgen.modifiers.masking.masks import best_masks, erk_densities, packed, sampled_scores, unpacked
 from paramgen.prediction import Prediction
 
@@ -50,9 +51,9 @@ def predicted(
 
 
 def masks_of(prediction: Prediction) -> dict[str, Tensor]:
-    found = prediction.initializer.masks()
-    assert found is not None
-    return dict(found[1])
+    found = prediction.initializer.constraint()
+    assert isinstance(found, Masking)
+    return dict(found.masks)
 
 
 WHOLE = sum(before * after for before, after in zip(SIZES, SIZES[1:], strict=False))
