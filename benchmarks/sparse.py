@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 import paramgen
 from benchmarks.provenance import provenance
+from paramgen.modifiers.masking.soft import METHOD, SoftThresholds, parse_sparse
 from paramgen.storage.folder import write_text
 
 RESULTS: Final = Path(__file__).parents[1] / "cards" / "results" / "sparse.json"
@@ -85,13 +86,13 @@ def network(sizes: Sequence[int]) -> nn.Sequential:
 
 
 def accuracies(sizes: Sequence[int], then: str | None, *, seed: int, rate: float, steps: int) -> dict[str, float]:
-    """Train from He's initialization with a modifier, its constraint held, and return accuracies."""
+    """Train from He's initialization with a modifier, its constraint held, or soft thresholds; return accuracies."""
     torch.manual_seed(seed)
     module = network(sizes)
     prediction = paramgen.predict(
         module,
         init="he",
-        then=[] if then is None else [then],
+        then=[] if then is None or then.startswith(METHOD) else [then],
         seed=seed,
         example_input=torch.zeros(2, 1, 8, 8),
         progress=False,
@@ -99,14 +100,22 @@ def accuracies(sizes: Sequence[int], then: str | None, *, seed: int, rate: float
     module.load_state_dict(prediction.state_dict())
     if (constraint := prediction.initializer.constraint()) is not None:
         constraint.hold(module)
+    thresholds = None
+    if then is not None and then.startswith(METHOD):
+        outputs = {f"{index}.weight": 0 for index, layer in enumerate(module) if isinstance(layer, nn.Linear)}
+        thresholds = SoftThresholds(module, outputs, parse_sparse(then))
     optimizer = torch.optim.AdamW(module.parameters(), lr=rate, weight_decay=0.01)
     images, labels = parts()["train"]
     generator = torch.Generator().manual_seed(seed)
-    for _ in range(steps):
+    for step in range(steps):
+        if thresholds is not None:
+            thresholds.at(step / steps)
         chosen = torch.randint(len(labels), (BATCH,), generator=generator)
         optimizer.zero_grad()
         nn.functional.cross_entropy(module(images[chosen]), labels[chosen]).backward()
         optimizer.step()
+    if thresholds is not None:
+        thresholds.at(1.0)
     with torch.no_grad():
         return {
             part: float((module(parts()[part][0]).argmax(1) == parts()[part][1]).float().mean())
@@ -135,13 +144,23 @@ def table(data: Path) -> dict[str, Any]:
     return {"sizes": SIZES, "steps": STEPS, "accuracy": found}
 
 
-def share(data: Path) -> dict[str, Any]:
-    """Return accuracy where all weights share so many numbers, of the network of `table`."""
+def _by_share(way: str, spec: Callable[[float], str]) -> dict[str, Any]:
+    """Return accuracy of one way more, of the network of `table` and trained as there."""
     found = {}
     for keep in KEPT:
-        found[str(keep)] = tuned(SIZES, f"share?keep={keep}", steps=STEPS)
-        sys.stderr.write(f"share {keep}: {found[str(keep)]}\n")
-    return {"sizes": SIZES, "steps": STEPS, "accuracy": {"share": found}}
+        found[str(keep)] = tuned(SIZES, spec(keep), steps=STEPS)
+        sys.stderr.write(f"{way} {keep}: {found[str(keep)]}\n")
+    return {"sizes": SIZES, "steps": STEPS, "accuracy": {way: found}}
+
+
+def share(data: Path) -> dict[str, Any]:
+    """Return accuracy where all weights share so many numbers."""
+    return _by_share("share", lambda keep: f"share?keep={keep}")
+
+
+def soft(data: Path) -> dict[str, Any]:
+    """Return accuracy where a soft threshold leaves so many weights at the end of training."""
+    return _by_share("ST-3", lambda keep: f"{METHOD}:{1 - keep:.4g}")
 
 
 def depth(data: Path) -> dict[str, Any]:
@@ -155,7 +174,12 @@ def depth(data: Path) -> dict[str, Any]:
     return {"sizes": sizes, "steps": 200, "accuracy": found}
 
 
-EXPERIMENTS: Final[Mapping[str, Callable[[Path], dict[str, Any]]]] = {"table": table, "share": share, "depth": depth}
+EXPERIMENTS: Final[Mapping[str, Callable[[Path], dict[str, Any]]]] = {
+    "table": table,
+    "share": share,
+    "soft": soft,
+    "depth": depth,
+}
 
 
 def markdown(found: Mapping[str, Any]) -> str:

@@ -20,6 +20,7 @@ from paramgen.comparison.initializers import (
     Initializers,
     identity_of,
     note_choices,
+    refuse_constrained,
     refuse_library_alone,
     refuse_shared,
     requested_initializers,
@@ -77,6 +78,7 @@ def compare(
     """
     requested = requested_initializers([known_init(init) for init in inits])
     refuse_shared(requested, protocol)
+    refuse_constrained(requested, protocol)
     _refuse_early(protocol, out, data)
     accelerator = _accelerator()
     listed = _listed(architectures)

@@ -9,7 +9,7 @@ from paramgen.errors import OptionError, one_line
 from paramgen.initializers import Control, Initializer, initializer_of
 from paramgen.initializers.library import LIBRARY
 from paramgen.initializers.modified import Modified
-from paramgen.modifiers import SHARED_NUMBERS
+from paramgen.modifiers import FROZEN, SHARED_NUMBERS, ZEROS
 from paramgen.prediction import Prediction, hindrance_of
 
 Initializers = Mapping[str, Initializer]
@@ -81,6 +81,17 @@ def refuse_shared(requested: Initializers, protocol: Protocol) -> None:
             raise OptionError(
                 f"{one_line(init)!r} lets all layers share what is trained, and {option} treats each layer in its own "
                 f"way. Leave out {option}"
+            )
+
+
+def refuse_constrained(requested: Initializers, protocol: Protocol) -> None:
+    """Refuse initializers that constrain the training, where soft thresholds do so for all."""
+    for init, initializer in requested.items():
+        held = initializer.structures & {ZEROS, FROZEN, SHARED_NUMBERS} if isinstance(initializer, Modified) else ()
+        if held and protocol.sparse is not None:
+            raise OptionError(
+                f"{one_line(init)!r} has {min(held)}, which hold in training, and --sparse makes weights zero in "
+                "another way. Leave one of them out"
             )
 
 

@@ -18,7 +18,9 @@ from paramgen.comparison.mup_rates import LrFactors, no_factors, parameter_group
 from paramgen.comparison.protocol import Protocol
 from paramgen.comparison.run_record import RunRecord, Scores, Status
 from paramgen.comparison.tasks import Batch, Task
+from paramgen.graphs.analysis.roles import linear_maps_of
 from paramgen.modifiers.constraints import Constraint
+from paramgen.modifiers.masking.soft import SoftThresholds, output_axes
 from paramgen.output.rescaling import matrices, rescale, std_of
 from paramgen.slots.manifest import state_of
 from paramgen.slots.torch_internals import BatchNorm
@@ -67,19 +69,27 @@ def train(
         factors = job.lr_factors.by_parameter(module)  # by the names that they have before they are constrained
         if constraint is not None:
             constraint.hold(module)
+        thresholds = _thresholds(job, module)
         groups = parameter_groups(module, factors, decay=protocol.decay)
         fused = accelerator.device.type in ("cpu", "cuda")
         optimizer = torch.optim.AdamW(groups, lr=lr, fused=fused)
         module, optimizer = accelerator.prepare(module, optimizer)
         try:
-            return _measured(job, module, optimizer, lr, seed=seed, advance=advance)
+            return _measured(job, module, optimizer, lr, seed=seed, advance=advance, thresholds=thresholds)
         finally:
             if accelerator.device.type != "cpu":  # where memory is scarce, look for what refers to itself, too
                 accelerator.free_memory()
 
 
 def _measured(
-    job: Job, module: nn.Module, optimizer: Any, lr: float, *, seed: int, advance: Callable[[int], None]
+    job: Job,
+    module: nn.Module,
+    optimizer: Any,
+    lr: float,
+    *,
+    seed: int,
+    advance: Callable[[int], None],
+    thresholds: SoftThresholds | None,
 ) -> RunRecord:
     """Train and test in turn, and return the curves."""
     protocol = job.protocol
@@ -93,9 +103,14 @@ def _measured(
     for point in protocol.points:
         if point > 0:
             began = perf_counter()
-            train_loss = _train_steps(job, module, optimizer, batches, lr=lr, steps=range(done, point), stds=stds)
+            steps_now = range(done, point)
+            train_loss = _train_steps(
+                job, module, optimizer, batches, lr=lr, steps=steps_now, stds=stds, thresholds=thresholds
+            )
             seconds += perf_counter() - began
             done = point
+        if thresholds is not None:
+            thresholds.at(point / protocol.steps)
         with _batch_statistics(job, module, seed, steps=point):
             scores = _tested(job, module, job.task.test_batches)
         finite = isfinite(scores.loss) and (train_loss is None or isfinite(train_loss))
@@ -134,6 +149,7 @@ def _train_steps(
     lr: float,
     steps: range,
     stds: Mapping[str, float] | None,
+    thresholds: SoftThresholds | None,
 ) -> float:
     """Take the steps and return their mean loss, read once: a device need not wait every step.
 
@@ -145,6 +161,8 @@ def _train_steps(
     for step in steps:
         for group in optimizer.param_groups:
             group["lr"] = job.protocol.lr_at(step, lr) * group["lr_factor"]
+        if thresholds is not None:
+            thresholds.at(step / job.protocol.steps)
         inputs, targets = _on_device(job, next(batches))
         logits, wanted = job.task.answers(job.model.logits(module, inputs), targets)
         loss = nn.functional.cross_entropy(logits, wanted)
@@ -156,6 +174,16 @@ def _train_steps(
             rescale(module, stds)
         total += loss.detach()
     return float(total) / len(steps)
+
+
+def _thresholds(job: Job, module: nn.Module) -> SoftThresholds | None:
+    """Return the soft threshold of all linear maps that are trained, held, where the protocol has one."""
+    if job.protocol.zeros is None:
+        return None
+    state = state_of(module)
+    maps = linear_maps_of(job.model.graph, job.model.architecture.manifest)
+    trained = {name: each for name, each in maps.items() if state[name].requires_grad}
+    return SoftThresholds(module, output_axes(trained), job.protocol.zeros)
 
 
 def _target_stds(protocol: Protocol, module: nn.Module) -> dict[str, float]:
