@@ -1,6 +1,7 @@
-"""What is left of a network of which few weights are kept or trained: `python -m benchmarks.sparse table|depth`.
+"""What is left of a network of which few weights are kept or trained: `python -m benchmarks.sparse table|share|soft|depth`.
 
-`table`: fully connected, 64-128-128-128-10, on scikit-learn's digits, by criterion and share kept. `depth`: 15 layers
+`table`: fully connected, 64-128-128-128-10, on scikit-learn's digits, by criterion and share kept; `share`: as many
+numbers for all its weights; `soft`: as many weights behind the soft thresholds of ST-3, which rise in training. `depth`: 15 layers
 of 100 with 10 % kept by SNIP, by how these are rescaled. AdamW, five seeds; every way has its own best learning rate of
 a grid, chosen on a fifth of the images. Some minutes on one core; the result is `cards/results/sparse.json`, `--render`
 prints it.
@@ -45,6 +46,8 @@ WAYS: Final[Mapping[str, str]] = {
     "synflow, as it is": "prune:synflow?keep={keep}&rescale=none",
     "freeze": "freeze?keep={keep}&data={data}",
 }
+SHARE, SOFT = MORE = ("share", "ST-3")
+"""Ways that are experiments of their own: numbers that all weights share, and zeros that training chooses."""
 RESCALED: Final[Mapping[str, str]] = {
     "as it is": "prune:snip?keep=0.1&rescale=none&data={data}",
     "mean field": "prune:snip?keep=0.1&rescale=meanfield&data={data}",
@@ -155,12 +158,12 @@ def _by_share(way: str, spec: Callable[[float], str]) -> dict[str, Any]:
 
 def share(data: Path) -> dict[str, Any]:
     """Return accuracy where all weights share so many numbers."""
-    return _by_share("share", lambda keep: f"share?keep={keep}")
+    return _by_share(SHARE, lambda keep: f"share?keep={keep}")
 
 
 def soft(data: Path) -> dict[str, Any]:
     """Return accuracy where a soft threshold leaves so many weights at the end of training."""
-    return _by_share("ST-3", lambda keep: f"{METHOD}:{1 - keep:.4g}")
+    return _by_share(SOFT, lambda keep: f"{METHOD}:{1 - keep:.4g}")
 
 
 def depth(data: Path) -> dict[str, Any]:
@@ -188,11 +191,11 @@ def markdown(found: Mapping[str, Any]) -> str:
     def said(entry: Mapping[str, Any]) -> str:
         return f"{100 * entry['mean']:.1f} ± {100 * entry['std']:.1f}"
 
-    rows = found["table"]["accuracy"]
+    rows = {**found["table"]["accuracy"], **found["share"]["accuracy"], **found["soft"]["accuracy"]}
     lines = [
         f"| kept by | {' | '.join(f'{keep:.1%}' for keep in KEPT)} |",
         f"|---|{'--:|' * len(KEPT)}",
-        *(f"| {way} | {' | '.join(said(rows[way][str(keep)]) for keep in KEPT)} |" for way in WAYS),
+        *(f"| {way} | {' | '.join(said(rows[way][str(keep)]) for keep in KEPT)} |" for way in (*WAYS, *MORE)),
         "",
         f"Dense: {said(rows['dense'])}.",
         "",

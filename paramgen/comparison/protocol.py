@@ -126,8 +126,8 @@ class Protocol:
     def to_json(self) -> dict[str, Any]:
         """Return every field, and the base of muP; what is not requested of the newer ones is left out."""
         read = {"lr": list(self.learning_rates), "length": self.length or LENGTH}
-        newer = {"mup_base": self.mup_base, "rescale_every": self.rescale_every, "rescale_std": self.rescale_std}
-        newer |= {"sparse": self.sparse}
+        names = ("mup_base", "rescale_every", "rescale_std", "sparse")
+        newer = {name: getattr(self, name) for name in names}
         every = asdict(self) | read | newer
         return {name: value for name, value in every.items() if name not in newer or value is not None}
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from paramgen.errors import CheckError
 from paramgen.modifiers.sharing.layout import Layout
@@ -28,7 +28,8 @@ def write_shared(shared: SharedMemory, folder: Path) -> None:
         "shapes": {name: list(shape) for name, shape in shared.layout.shapes.items()},
     }
     tensors = {"memory": shared.memory, "scales": shared.scales}
-    save_file(tensors, folder / SHARED, metadata={"layout": json.dumps(layout)})
+    content = save(tensors, metadata={"layout": json.dumps(layout)})  # one entry: several come in any order
+    (folder / SHARED).write_bytes(content)  # save_file would let the owner alone read it
 
 
 def shared_record(shared: SharedMemory) -> dict[str, Any]:

@@ -28,7 +28,7 @@ def predicted(spec: str, *, seed: int = 0, module: Callable[[], nn.Module] = den
     return paramgen.predict(module(), init=spec, example_input=EXAMPLE, seed=seed, progress=False, **options)
 
 
-def filled(spec: str, *, held: bool = True, seed: int = 0) -> nn.Module:
+def filled(spec: str, *, held: bool = True, seed: int = 0) -> Any:
     module, prediction = dense(), predicted(spec, seed=seed)
     module.load_state_dict(prediction.state_dict())
     return paramgen.shared(module, prediction) if held else module
@@ -211,7 +211,7 @@ def test_a_compared_run_trains_the_memory_alone() -> None:
     def build() -> nn.Module:
         return nn.Sequential(nn.Flatten(), nn.Linear(192, 32), nn.ReLU(), nn.Linear(32, 3))
 
-    example = ((torch.zeros(2, 3, 8, 8),), {})
+    example: Any = ((torch.zeros(2, 3, 8, 8),), {})
     inits = ["he|share?keep=0.01", "he|share?keep=1"]
     protocol = Protocol(steps=30, seeds=1, lr=(1e-2, 3e-2), batch=16, evaluations=2, widen=0)
     found = compare([("small", build)], (train, test), inits=inits, protocol=protocol, example_input=example)

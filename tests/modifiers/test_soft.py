@@ -1,5 +1,7 @@
 """Soft thresholds in training: the formula, the schedule, and what `compare --sparse` says and refuses."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -16,7 +18,7 @@ def normal(*shape: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(0))
 
 
-def network() -> nn.Sequential:
+def network() -> Any:
     torch.manual_seed(0)
     return nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 36, 4))
 
@@ -69,19 +71,19 @@ def test_compare_trains_every_initialization_under_it_and_says_so() -> None:
     images = torch.randint(0, 120, (96, 3, 8, 8), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     images[torch.arange(96), labels] += 100
     train, test = (Pixels(pixels=images[part], labels=labels[part]) for part in (slice(64), slice(64, None)))
-    example = ((torch.zeros(2, 3, 8, 8),), {})
+    example: Any = ((torch.zeros(2, 3, 8, 8),), {})
 
-    def found(sparse: str | None, *inits: str, steps: int = 60) -> object:
+    def found(sparse: str | None, *inits: str, steps: int = 60) -> Any:
         protocol = Protocol(steps=steps, seeds=1, lr=(1e-2,), batch=16, evaluations=2, sparse=sparse)
         return compare([("small", network)], (train, test), inits=inits, protocol=protocol, example_input=example)
 
     sparse, dense = found("st3:0.95", "he", "library"), found(None, "he", "library")
-    assert sparse.settings["sparse"] == "st3:0.95" and "sparse" not in dense.settings  # type: ignore[attr-defined]
-    assert "until 0.95 of them were zero" in markdown(sparse)  # type: ignore[arg-type]
-    assert "soft threshold" not in markdown(dense)  # type: ignore[arg-type]
+    assert sparse.settings["sparse"] == "st3:0.95" and "sparse" not in dense.settings
+    assert "until 0.95 of them were zero" in markdown(sparse)
+    assert "soft threshold" not in markdown(dense)
     for one, other in zip(
-        sparse.architectures[0].initializations,  # type: ignore[attr-defined]
-        dense.architectures[0].initializations,  # type: ignore[attr-defined]
+        sparse.architectures[0].initializations,
+        dense.architectures[0].initializations,
         strict=True,
     ):
         assert one.failed == other.failed == 0 and one.best != other.best

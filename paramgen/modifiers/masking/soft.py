@@ -77,7 +77,7 @@ class Softened(Held):
 
     def forward(self, weight: Tensor) -> Tensor:
         """Return the weight as the network uses it."""
-        softened: Tensor = _SoftThreshold.apply(weight, self.threshold, self.output)
+        softened: Tensor = _SoftThreshold.apply(weight, self.threshold, self.output)  # type: ignore[no-untyped-call]
         return softened
 
 

@@ -72,7 +72,7 @@ class Shared(Held):
 
     def forward(self, entries: Tensor) -> Tensor:
         """Return the weight in its own shape and dtype."""
-        weight: Tensor = _Spread.apply(entries, self.index, self.factors, self.load)
+        weight: Tensor = _Spread.apply(entries, self.index, self.factors, self.load)  # type: ignore[no-untyped-call]
         return weight.view(self.shape).to(self.like.dtype)
 
 
