@@ -1,10 +1,10 @@
-"""What is left of a network of which few weights are kept or trained: `python -m benchmarks.sparse table|share|soft|depth`.
+"""What a network learns of which few weights are kept or trained: `python -m benchmarks.sparse table share soft depth`.
 
 `table`: fully connected, 64-128-128-128-10, on scikit-learn's digits, by criterion and share kept; `share`: as many
-numbers for all its weights; `soft`: as many weights behind the soft thresholds of ST-3, which rise in training. `depth`: 15 layers
-of 100 with 10 % kept by SNIP, by how these are rescaled. AdamW, five seeds; every way has its own best learning rate of
-a grid, chosen on a fifth of the images. Some minutes on one core; the result is `cards/results/sparse.json`, `--render`
-prints it.
+numbers for all its weights; `soft`: as many weights behind the soft thresholds of ST-3, which rise in training.
+`depth`: 15 layers of 100 with 10 % kept by SNIP, by how these are rescaled. AdamW, five seeds; every way has its own
+best learning rate of a grid, chosen on a fifth of the images. Some minutes on one core; the result is
+`cards/results/sparse.json`, `--render` prints it.
 """
 
 import argparse
