@@ -71,13 +71,12 @@ def parts() -> Parts:
     return {name: (images[cut], labels[cut]) for name, cut in cuts.items()}
 
 
-def images_to_learn_from(folder: Path) -> Path:
+def images_to_learn_from(folder: Path) -> None:
     """Write the images to learn from as class folders, for criteria that look at them."""
     images, labels = parts()["train"]
     for index, (image, label) in enumerate(zip(images, labels.tolist(), strict=True)):
         (folder / str(label)).mkdir(exist_ok=True)
         Image.fromarray((image[0].numpy() * 255).astype(np.uint8)).save(folder / str(label) / f"{index}.png")
-    return folder
 
 
 def network(sizes: Sequence[int]) -> nn.Sequential:
@@ -217,7 +216,9 @@ def main() -> None:
         parser.error(f"Unknown experiment {min(unknown)!r}. Known: {', '.join(EXPERIMENTS)}.")
     found = json.loads(given.result.read_text(encoding="utf-8")) if given.result.is_file() else {}
     with tempfile.TemporaryDirectory() as folder:
-        data = images_to_learn_from(Path(folder))
+        data = Path(folder)
+        if given.experiments:
+            images_to_learn_from(data)
         for name in given.experiments:
             found[name] = {"seeds": SEEDS, "batch": BATCH, **EXPERIMENTS[name](data), **provenance()}
             write_text(given.result, json.dumps(found, indent=1) + "\n")

@@ -17,7 +17,9 @@ from paramgen.api import masked as masked
 from paramgen.api import plan as plan
 from paramgen.api import predict as predict
 from paramgen.api import push as push
+from paramgen.api import recipe as recipe
 from paramgen.api import rescale_ as rescale_
+from paramgen.api import restore as restore
 from paramgen.api import shared as shared
 from paramgen.api import trace as trace
 from paramgen.api import train_tokenizer as train_tokenizer
@@ -44,7 +46,9 @@ __all__ = [
     "plan",
     "predict",
     "push",
+    "recipe",
     "rescale_",
+    "restore",
     "shared",
     "trace",
     "train_tokenizer",

@@ -64,9 +64,9 @@ async def statistics(request: Request) -> Response:
 
 
 @router.get("/v1/folder", responses=ANSWERS, response_class=Response)
-async def folder(request: Request, order: NamedOrder) -> Response:
+async def folder(request: Request, found: NamedOrder) -> Response:
     """Return a zip of the folder that predict writes for a named network; `set=key=value` may be repeated."""
-    return await service_of(request).folder(request, order)
+    return await service_of(request).folder(request, found.order)
 
 
 @final

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any, Final, NoReturn, final
 
-from paramgen.architectures.overrides import parse_overrides
 from paramgen.errors import one_line
+from paramgen.registry.overrides import parse_overrides
 from paramgen.storage.json_file import is_deeper
 from serve.problems import Problem
 from serve.schemas import PredictRequest, validated
@@ -71,17 +71,17 @@ def _refuse(constant: str) -> NoReturn:
 
 
 def request_of_query(query: Iterable[tuple[str, str]]) -> PredictRequest:
-    """Return the request of a query `arch=…&init=…&prompt=…&seed=…&dtype=…&set=k=v&set=k=v`."""
+    """Return the request of a query `arch=…&init=…&prompt=…&seed=…&dtype=…&as=…&set=k=v&set=k=v`."""
     given: dict[str, Any] = {}
     assignments: list[str] = []
     for name, value in query:
         if name == "set":
             assignments.append(value)
-        elif name not in ("arch", "init", "prompt", "seed", "dtype") or name in given:
+        elif name not in ("arch", "init", "prompt", "seed", "dtype", "as") or name in given:
             raise Problem(
                 HTTPStatus.UNPROCESSABLE_ENTITY,
                 f"The query has {one_line(name)!r} twice, or that is unknown. Allowed: arch, init, prompt, seed, "
-                "dtype, and set=key=value, repeatedly.",
+                "dtype, as, and set=key=value, repeatedly.",
             )
         else:
             given[name] = int(value) if name == "seed" and value.isdecimal() and len(value) < 20 else value

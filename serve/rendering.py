@@ -1,4 +1,4 @@
-"""What is written into a spooled file: a range of the weights file, or a zip of the whole folder."""
+"""What is written into a spooled file: a range of the weights file, a zip of the whole folder, or its recipe."""
 
 import zipfile
 from collections.abc import Callable
@@ -7,6 +7,7 @@ from typing import Final
 
 from paramgen.output.planning import plan_folder
 from paramgen.output.write import write_prediction
+from paramgen.serving.recipe_writing import recipe_of
 from paramgen.storage.plan import Place
 from paramgen.storage.writer import write_tensor
 from serve.orders import Order
@@ -85,6 +86,18 @@ def folder_zip(order: Order, parent: Path | None) -> Work:
             ):
                 for path in sorted(path for path in folder.rglob("*") if path.is_file()):
                     _add(archive, path, path.relative_to(folder).as_posix(), spooled)
+        spooled.advance(spooled.size())
+
+    return write
+
+
+def recipe_text(order: Order) -> Work:
+    """Return the work that fills a file with the recipe of the folder; all tensors are made for its digest."""
+
+    def write(spooled: Spooled) -> None:
+        recipe = recipe_of(plan_folder(order.prediction), progress=lambda *_: spooled.watch.check())
+        with open(spooled.descriptor, "wb", closefd=False) as file:
+            file.write(recipe.to_text().encode())
         spooled.advance(spooled.size())
 
     return write

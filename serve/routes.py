@@ -5,13 +5,12 @@ from contextlib import AbstractAsyncContextManager
 from http import HTTPStatus
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from paramgen.hypernets.storage import shipped_hypernets
 from paramgen.output.names import names_of
 from paramgen.serving.allowlist import INITIALIZERS, MODIFIERS, SOURCES
-from serve.orders import Order
 from serve.problems import RETRY, Problem
 from serve.reading import json_of, request_of_query
 from serve.schemas import EXAMPLES, NetworkRequest, PredictRequest, checked_form, validated
@@ -37,7 +36,10 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
     )
 }
 ANSWERS: dict[int | str, dict[str, Any]] = {
-    200: {"description": "The file.", "content": {"application/octet-stream": _FILE, "application/zip": _FILE}},
+    200: {
+        "description": "The file.",
+        "content": {"application/octet-stream": _FILE, "application/zip": _FILE, "application/json": {}},
+    },
     206: {"description": "A part of the file.", "content": {"application/octet-stream": _FILE}},
     304: {"description": "The caller has it already."},
 }
@@ -57,7 +59,13 @@ async def predict(request: Request) -> Response:
     found = await order_of_body(request)
     if found.push is not None:
         return await service.push(request, found.order, found.push)
-    return await (service.folder if found.form == "folder" else service.weights)(request, found.order)
+    return await answered(service, request, found)
+
+
+async def answered(service: Service, request: Request, found: Found) -> Response:
+    """Answer an order in the form that was requested."""
+    answers = {"folder": service.folder, "recipe": service.recipe, "weights": service.weights}
+    return await answers[found.form](request, found.order)
 
 
 async def named_order(
@@ -68,20 +76,24 @@ async def named_order(
     prompt: str | None = None,
     seed: int = 0,
     dtype: Literal["float32", "bfloat16", "float16"] | None = None,
-) -> Order:
-    """Return the order of a query; its parameters are in the signature for the schema."""
+    form: Annotated[Literal["weights", "folder", "recipe"], Query(alias="as")] = "weights",
+) -> Found:
+    """Return the order of a query and its form; its parameters are in the signature for the schema."""
     parsed = request_of_query(request.query_params.multi_items())
-    return (await service_of(request).order(request, parsed)).order
+    return await service_of(request).order(request, parsed)
 
 
-NamedOrder = Annotated[Order, Depends(named_order)]
+NamedOrder = Annotated[Found, Depends(named_order)]
 
 
 @router.get("/v1/weights", responses=ANSWERS, response_class=Response)
 @router.head("/v1/weights", responses=ANSWERS, response_class=Response)
-async def weights(request: Request, order: NamedOrder) -> Response:
-    """Return a named network's weights file; `set=key=value` may be repeated. Caches and range requests work."""
-    return await service_of(request).weights(request, order)
+async def weights(request: Request, found: NamedOrder) -> Response:
+    """Return a named network's weights file; `set=key=value` may be repeated. Caches and range requests work.
+
+    With `as=recipe`, return what the weights are drawn from and their digest instead, a few kilobytes of JSON.
+    """
+    return await answered(service_of(request), request, found)
 
 
 @router.post(

@@ -48,6 +48,7 @@ EXAMPLES: dict[str, Any] = {
         },
     },
     "a prompt": {"value": {"prompt": "pencil sketch with warm tint"}},
+    "a recipe": {"value": {"arch": "gpt2", "init": "library", "as": "recipe"}},
     "a folder": {"value": {"arch": "timm:resnet18", "init": "orthogonal?gain=1.0", "as": "folder"}},
 }
 
@@ -85,8 +86,11 @@ class PredictRequest(_Closed):
     )
     seed: Seed = 0
     dtype: Dtype | None = Field(default=None, description="Of floating-point tensors; else the network's own.")
-    form: Literal["weights", "folder"] = Field(
-        default="weights", alias="as", description="The safetensors file, or a zip of the folder that predict writes."
+    form: Literal["weights", "folder", "recipe"] = Field(
+        default="weights",
+        alias="as",
+        description="The safetensors file, a zip of the folder that predict writes, or the recipe that paramgen "
+        "restore makes this folder of: JSON with the graph, the initializer, and the digest of all tensors.",
     )
     push: Text | None = Field(
         default=None, description="A Hub repository, OWNER/NAME, to push the folder to; needs the header X-Hub-Token."

@@ -20,10 +20,10 @@ from serve.pushing import HEADER, pushing
 from serve.ranges import ByteRange, range_of, unchanged
 from serve.reading import json_of
 from serve.recent import Recent
-from serve.rendering import folder_zip, places_in, weights
+from serve.rendering import folder_zip, places_in, recipe_text, weights
 from serve.schemas import PredictRequest, checked_form, validated
 from serve.settings import Settings
-from serve.spool import Spool, Spooled
+from serve.spool import Spool, Spooled, Work
 from serve.stream import Bodies, Streamed, while_connected
 from serve.workrooms import remove_abandoned
 
@@ -34,6 +34,7 @@ SMALL: Final = 10_000  # bytes of a body that is parsed in the event loop
 _NOTE: Final = 600  # bytes that one takes
 _NOTES: Final = 6_000_000  # of all
 _ORDERS: Final = 64  # of one network
+_RECIPE: Final = 1 << 20  # bytes that a recipe takes in the spool
 _LOOK: Final = 0.2  # seconds between two checks of the memory
 
 
@@ -187,15 +188,25 @@ class Service:
 
     async def folder(self, request: Request, order: Order) -> Response:
         """Answer with the zip of the folder."""
-        key = _sha256(["folder", order.etag, order.prediction.requested.to_json()])  # it records what was requested
+        work = folder_zip(order, self.settings.spool)
+        return await self._made_whole(request, order, "weights.zip", "application/zip", work, nbytes=2 * order.size)
+
+    async def recipe(self, request: Request, order: Order) -> Response:
+        """Answer with the recipe of the folder: everything is computed, and its digest is sent."""
+        return await self._made_whole(
+            request, order, "recipe.json", "application/json", recipe_text(order), nbytes=_RECIPE
+        )
+
+    async def _made_whole(
+        self, request: Request, order: Order, file: str, media: str, work: Work, *, nbytes: int
+    ) -> Response:
+        """Answer with a file whose length nobody knows before its end."""
+        key = _sha256([file, order.etag, order.prediction.requested.to_json()])  # it records what was requested
         etag = f'"{key}"'
-        headers = self._headers(etag, "weights.zip")
+        headers = self._headers(etag, file)
         if unchanged(request.headers, etag):
             return Response(None, 304, headers)
-        work = folder_zip(order, self.settings.spool)
-        spooled = self.spool.find(key) or self.spool.begin(
-            work, start=0, nbytes=2 * order.size, key=key, memory=order.memory
-        )
+        spooled = self.spool.find(key) or self.spool.begin(work, start=0, nbytes=nbytes, key=key, memory=order.memory)
         try:
             await while_connected(request.receive, spooled.ended())
             size = spooled.size()
@@ -203,7 +214,7 @@ class Service:
         except BaseException:
             self.spool.leave(spooled, key)
             raise
-        headers |= _extent(part, size) | {"Content-Type": "application/zip"}
+        headers |= _extent(part, size) | {"Content-Type": media}
         return Streamed(self.spool, spooled, part, headers, key=key, limits=self.settings)
 
     async def push(self, request: Request, order: Order, repo: str) -> Response:

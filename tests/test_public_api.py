@@ -14,7 +14,7 @@ import paramgen
 # Adding a name needs a line in CHANGELOG.md and an example in its docstring.
 PUBLIC = (
     "ParamgenError card check compare convert create diagnose donors graph info initialize_ load masked plan predict "
-    "push rescale_ shared trace train_tokenizer unmasked write"
+    "push recipe rescale_ restore shared trace train_tokenizer unmasked write"
 ).split()
 COMMANDS = (
     "",
@@ -27,6 +27,7 @@ COMMANDS = (
     "diagnose",
     "donors",
     "push",
+    "restore",
     "card",
     "convert",
     "tokenizer",
@@ -72,6 +73,33 @@ def test_stays_light_in_a_clean_interpreter(arguments: list[str]) -> None:
     command = [sys.executable, "-c", REPORT, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | NAMED_SHELL)
     assert done.stdout.splitlines()[-1].strip() == "loaded:"
+
+
+@pytest.mark.parametrize("what", ["architectures", "initializers", "modifiers", "sources", "architectures timm *vit*"])
+def test_a_list_is_read_off_files(what: str) -> None:
+    command = [sys.executable, "-c", REPORT, "list", *what.split()]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert lines[-1].strip() == "loaded:" and len(lines) > 3
+
+
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        ("--arch vit_b17", "Did you mean 'vit_b16'"),
+        ("--arch timm:resnet1", "Unknown timm architecture 'resnet1'. Did you mean 'resnet18'"),
+        ("--arch torchvision:vit_b_17", "Did you mean 'vit_b_16'"),
+        ("--arch vit_b16 --init hee", "Unknown initializer 'hee'. Did you mean 'he'"),
+        ("--arch vit_b16 --init matched:hee", "Unknown initializer 'hee'"),
+        ("--arch vit_b16 --init he --then scal:2", "Unknown modifier 'scal'. Did you mean 'scale'?"),
+        ("--arch vit_b16 --dtype float33", "Unknown dtype 'float33'. Known: float32, bfloat16, float16."),
+        ("--arch vit_b16 --sed 1", "No such option: --sed"),
+    ],
+)
+@pytest.mark.parametrize("command", ["predict", "predict --dry-run"])
+def test_a_typo_is_refused_before_a_library_is_imported(command: str, typed: str, message: str) -> None:
+    words = [sys.executable, "-c", REPORT, *command.split(), *typed.split()]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, env=os.environ | {"COLUMNS": "200"})
+    assert done.returncode == 2 and message in done.stderr and done.stdout.strip() == "loaded:"
 
 
 def test_the_package_runs_as_a_module() -> None:

@@ -14,10 +14,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from subprocess import DEVNULL
 from typing import Any, Final, final
 
 from benchmarks.provenance import provenance
@@ -91,14 +92,14 @@ def measure(arch: str, init: str, repeat: int, disk: Path | None) -> dict[str, A
         for number in range(repeat + 1):  # the first is to warm up
             if number > 1 and parameters >= _LARGE:
                 break
-            staged = json.loads(_run(_part("stages", arch, init, str(folder / "staged"))).printed)
+            staged = json.loads(run(_part("stages", arch, init, str(folder / "staged"))).printed)
             record.write_text(json.dumps(staged), encoding="utf-8")
             _emptied(folder, record)
-            imports = _run(_part("imports", str(record)))
+            imports = run(_part("imports", str(record)))
             command = ["-m", "paramgen", "predict", "--arch", arch, "--init", init, "--json"]
-            whole = _run([sys.executable, *command, "--out", str(folder / "whole")])
+            whole = run([sys.executable, *command, "--out", str(folder / "whole")])
             _emptied(folder, record)
-            limit = _run(_part("limit", str(record), str(folder / "limit.safetensors")))
+            limit = run(_part("limit", str(record), str(folder / "limit.safetensors")))
             _emptied(folder, record)
             parameters = json.loads(whole.printed)["parameters"]
             print(f"{arch} {init}: {whole.wall:.1f} s, limit {limit.wall:.1f} s", file=sys.stderr, flush=True)
@@ -139,7 +140,7 @@ def _row(
 
 def plan(name: str, arch: str) -> dict[str, Any]:
     """Return what building, tracing and planning a network takes, of which nothing is written."""
-    ran = _run([sys.executable, "-m", "paramgen", "predict", "--arch", arch, "--dry-run", "--json"])
+    ran = run([sys.executable, "-m", "paramgen", "predict", "--arch", arch, "--dry-run", "--json"])
     printed = json.loads(ran.printed)
     known = {key: printed[key] for key in ("parameters", "nodes", "traced_by", "unreachable")}
     seconds = {"wall_seconds": round(ran.wall, 1), "cpu_seconds": round(ran.cpu, 1)}
@@ -151,7 +152,7 @@ def startup(repeat: int) -> dict[str, float]:
     times: dict[str, list[float]] = {name: [] for name in STARTUP}
     for _ in range(repeat):
         for name, arguments in STARTUP.items():
-            times[name].append(_run([sys.executable, *arguments]).wall)
+            times[name].append(run([sys.executable, *arguments]).wall)
     return {name: round(1000 * median(seconds)) for name, seconds in times.items()}
 
 
@@ -171,15 +172,25 @@ def _emptied(folder: Path, record: Path) -> None:
     os.sync()
 
 
-def _run(command: list[str]) -> Ran:
-    """Run a command and return what it prints, its wall and CPU seconds and its peak resident memory."""
+def run(command: list[str], *, status: int = 0, environment: Mapping[str, str] | None = None) -> Ran:
+    """Run a command and return what it prints, its wall and CPU seconds and its peak resident memory.
+
+    Args:
+        command: What is run.
+        status: What it is to end with.
+        environment: Variables beside those of this process.
+
+    """
     begin = time.perf_counter()
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=_ENVIRONMENT) as process:
+    known = {**_ENVIRONMENT, **(environment or {})}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=DEVNULL if status else None, text=True, env=known
+    ) as process:
         assert process.stdout is not None
         printed = process.stdout.read()
-        _, status, usage = os.wait4(process.pid, 0)  # of this child alone; getrusage adds up all there were
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
+        _, ended, usage = os.wait4(process.pid, 0)  # of this child alone; getrusage adds up all there were
+        process.returncode = os.waitstatus_to_exitcode(ended)
+    if process.returncode != status:
         raise SystemExit(f"{' '.join(command[:6])} ... ended with {process.returncode}.")
     unit = 1 if sys.platform == "darwin" else 1024
     wall = time.perf_counter() - begin

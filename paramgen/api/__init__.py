@@ -3,8 +3,10 @@
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, Unpack
 
 from paramgen.api.diagnosis import diagnose as diagnose
@@ -26,6 +28,9 @@ from paramgen.api.listing import info as info
 from paramgen.api.listing import names as names
 from paramgen.api.preparing import convert as convert
 from paramgen.api.preparing import train_tokenizer as train_tokenizer
+from paramgen.api.recipes import recipe as recipe
+from paramgen.api.recipes import restore as restore
+from paramgen.api.typos import refuse_typos
 
 if TYPE_CHECKING:
     import torch
@@ -95,6 +100,7 @@ def predict(
         progress: Whether to show a bar while the network is built and traced, as for `write`.
 
     """
+    refuse_typos(arch, init=init, then=then, dtype=dtype)
     from paramgen.graphs.tracing.fallbacks import Tracing
     from paramgen.initializers import complete_spec
     from paramgen.prediction import prepare
@@ -140,8 +146,9 @@ def plan(
 
     The options are those of `write`. With `push`, the Hub is asked whether the folder could go there.
     """
+    _refuse_typos(arch, options)
     from paramgen.output.planning import plan_folder, planned
-    from paramgen.output.push import early_target
+    from paramgen.output.target import early_target
     from paramgen.prediction.progress import reporting
 
     early_target(push, public=public, revision=revision, pr=pr, message=message)
@@ -191,8 +198,10 @@ def write(
         **options: As for `predict`; a `tokenizer` is copied beside the weights, too.
 
     """
+    began = perf_counter()
+    _refuse_typos(arch, options)
     from paramgen.output.planning import plan_folder
-    from paramgen.output.push import early_target, push_written
+    from paramgen.output.target import early_target
     from paramgen.output.write import write_prediction
     from paramgen.prediction.progress import reporting
     from paramgen.storage.folder import checked_target
@@ -207,8 +216,19 @@ def write(
         tokenizer = prediction.requested.tokenizer
         planned = plan_folder(prediction, max_shard=max_shard, tokenizer=tokenizer, image_processor=image_processor)
         how: dict[str, Any] = {"overwrite": overwrite, "verify": verify, "progress": report}
+        built = perf_counter() - began
         written = write_prediction(planned, path, target=real, repo=target and target.repo, **how)
-        return written if target is None else push_written(written, target, message, kept=keep, progress=report)
+        written = replace(written, seconds={"build": built, **written.seconds})
+        if target is None:
+            return written
+        from paramgen.output.push import push_written
+
+        return push_written(written, target, message, kept=keep, progress=report)
+
+
+def _refuse_typos(arch: object, options: "PredictOptions") -> None:
+    init, then, dtype = options.get("init", "auto"), options.get("then", ()), options.get("dtype")
+    refuse_typos(arch, init=init, then=then, dtype=dtype)
 
 
 def create(arch: str, *, progress: bool | None = None, **options: "Unpack[PredictOptions]") -> "nn.Module":
@@ -291,6 +311,7 @@ def graph(
 
     `out` is a new file: `.json` to predict from, `.svg` or `.html` to look at. The others are those of `predict`.
     """
+    refuse_typos(arch)
     from paramgen.graphs.tracing.fallbacks import Tracing
     from paramgen.output.graph import traced
 

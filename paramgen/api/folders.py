@@ -16,10 +16,17 @@ def load(folder: str | Path, module: "nn.Module | None" = None) -> "nn.Module":
     """Return the module that `folder` describes with its weights, loaded by its library; or load into `module`.
 
     >>> model = paramgen.load("weights")
+
+    A recipe, as `recipe` writes it, can stand for the folder: its weights are made and compared with its digest.
     """
+    path = Path(folder)
+    if path.suffix == ".json" and path.is_file():
+        from paramgen.serving.recipe_restoring import load_recipe
+
+        return load_recipe(path, module)
     from paramgen.output.verify import load_folder
 
-    return load_folder(Path(folder), module)
+    return load_folder(path, module)
 
 
 def masked(module: "nn.Module", source: "str | Path | Prediction") -> "nn.Module":

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from paramgen.api.inputs import inputs_of
+from paramgen.api.typos import refuse_typos
 
 if TYPE_CHECKING:
     from torch import nn
@@ -46,6 +47,7 @@ def fitting(
     Each says whether it `applies`, the `share` of the elements that it would change, their number by rule (`rules`),
     and the `reason` where it does not apply.
     """
+    refuse_typos(arch)
     from paramgen.output.initializers import fitting as fitting_of
 
     return fitting_of(arch, overrides=overrides, example_input=inputs_of(example_input))
@@ -65,6 +67,7 @@ def donors(
     Those whose licence allows any use are listed, or those under the licences of `license_allow`, by the Hub's names
     for them. Where there is none, `reason` says why. The others are those of `predict`.
     """
+    refuse_typos(arch)
     from paramgen.output.donors import donors_of
 
     return donors_of(arch, overrides=overrides, example_input=inputs_of(example_input), license_allow=license_allow)

@@ -18,6 +18,7 @@ from paramgen.output.verify import Checked as Checked
 from paramgen.output.write import Written as Written
 from paramgen.prediction import Prediction as Prediction
 from paramgen.published.convert import Converted as Converted
+from paramgen.serving.recipe_writing import WrittenRecipe as WrittenRecipe
 
 __all__ = [
     "Checked",
@@ -35,4 +36,5 @@ __all__ = [
     "TokenizerFolder",
     "Traced",
     "Written",
+    "WrittenRecipe",
 ]

@@ -4,7 +4,6 @@ An `Architecture` is everything paramgen knows of a network: its module without 
 init program of each slot, an example input, and the folder that the target library reads.
 """
 
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +16,9 @@ from torch import nn
 from paramgen.errors import ArchitectureError, OptionError, ParamgenError, UnknownNameError, one_line
 from paramgen.modelcard.notebook import table
 from paramgen.registry import Registry, Spec
+from paramgen.registry.aliases import ALIASES
+from paramgen.registry.architecture_names import unknown_architecture
+from paramgen.registry.overrides import split_spec
 from paramgen.slots.manifest import Manifest
 from paramgen.storage.json_file import read_json_object
 
@@ -165,9 +167,7 @@ def resolve(
         ArchitectureError: The network cannot be built.
         OptionError: An override is refused.
     """
-    from paramgen.architectures.aliases import ALIASES
     from paramgen.architectures.followed import typed_keys
-    from paramgen.architectures.overrides import split_spec
     from paramgen.architectures.repository import from_repository, is_repository
     from paramgen.architectures.user_code import is_code
 
@@ -186,30 +186,8 @@ def resolve(
         return from_repository(ArchitectureRequest(name=spec, **options))
     parsed = Spec.parse(spec)
     if not parsed.argument or parsed.kind not in sources.names():
-        raise _unknown(spec)
+        raise unknown_architecture(spec, sources.names())
     return sources.get(parsed.kind)().build(ArchitectureRequest(name=parsed.argument, **options))
-
-
-def refuse_unknown_name(spec: str) -> None:
-    """Raise an error for a bare word that names nothing, before a library is imported; `resolve` sees to all else."""
-    from paramgen.architectures.aliases import ALIASES
-    from paramgen.architectures.overrides import split_spec
-
-    bare = split_spec(spec)[0]
-    if (
-        re.fullmatch(r"[\w.-]*", bare)
-        and bare not in ALIASES
-        and not bare.endswith((".json", ".py"))
-        and not _is_there(bare)
-    ):
-        raise _unknown(bare)
-
-
-def _is_there(name: str) -> bool:
-    try:
-        return bool(name) and Path(name).exists()
-    except OSError:  # too long for a path
-        return False
 
 
 def is_config_folder(name: str) -> bool:
@@ -278,21 +256,3 @@ def spec_of_config(path: Path) -> str:
     raise ArchitectureError(
         f"{path} has neither 'model_type' (transformers) nor '_class_name' (diffusers); only their configs can be read."
     )
-
-
-def _unknown(spec: str) -> UnknownNameError | OptionError:
-    """Return the error for a spec that names nothing; what libraries know is read off their files, not imported."""
-    from paramgen.architectures.aliases import ALIASES
-    from paramgen.architectures.library_names import names_in
-
-    parsed = Spec.parse(spec)
-    if parsed.argument:
-        file = Path(f"{parsed.kind}.py")
-        hint = f"Type: --arch {file}:{parsed.argument}" if file.is_file() else "Type: paramgen list sources"
-        return UnknownNameError.of("architecture source", parsed.kind, sources.names(), hint)
-    if parsed.kind in sources.names():
-        return OptionError(f"{spec!r} names a source but no network. Type: paramgen list architectures {parsed.kind}")
-    known = {kind: names_in(kind) for kind in sources.names()}
-    if found := [f"{kind}:{spec}" for kind, names in known.items() if spec in names]:
-        return UnknownNameError(f"Unknown architecture {spec!r}. Did you mean {' or '.join(map(repr, found))}?")
-    return UnknownNameError.of("architecture", spec, ALIASES, "Type: paramgen list architectures")

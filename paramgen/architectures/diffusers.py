@@ -26,11 +26,11 @@ from paramgen.architectures import (
 )
 from paramgen.architectures.config_limits import refuse_config
 from paramgen.architectures.diffusers_inputs import example_inputs
-from paramgen.architectures.overrides import join_spec
 from paramgen.architectures.recorder import record
 from paramgen.architectures.untrusted import admitted
 from paramgen.architectures.untrusted_sizes import bounded_construction
 from paramgen.errors import UnknownNameError
+from paramgen.registry.overrides import join_spec
 from paramgen.slots.manifest import read_manifest
 from paramgen.storage.reading import elements_in, stored
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Any, Final, final
 
 from paramgen.architectures import read_config
-from paramgen.architectures.aliases import TOKENIZERS
 from paramgen.architectures.followed import VOCABULARY_KEY, tables_of
-from paramgen.architectures.overrides import split_spec
 from paramgen.architectures.processors import read_tokenizer
 from paramgen.architectures.repository import is_repository
 from paramgen.errors import OptionError
+from paramgen.registry.aliases import TOKENIZERS
+from paramgen.registry.overrides import split_spec
 
 NONE: Final = "none"
 """What is typed for a tokenizer where none is to be read."""

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from paramgen.architectures import Architecture, ArchitectureRequest, read_config, sources
-from paramgen.architectures.overrides import join_spec, split_spec
 from paramgen.architectures.untrusted import admitted
 from paramgen.architectures.untrusted_sizes import refuse_sizes
 from paramgen.errors import ArchitectureError, OptionError
 from paramgen.registry import repository_names
+from paramgen.registry.overrides import join_spec, split_spec
 
 _ABSENT: Final = "the repository has no config.json at its top"
 _ADVICE: Final = "Type: --arch org/model, or a name that `paramgen list architectures` shows"

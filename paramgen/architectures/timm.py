@@ -26,11 +26,12 @@ from paramgen.architectures import (
 )
 from paramgen.architectures.config_limits import refuse_config
 from paramgen.architectures.inputs import image
-from paramgen.architectures.overrides import join_spec
 from paramgen.architectures.recorder import built_on, record
 from paramgen.architectures.untrusted import admitted
 from paramgen.architectures.untrusted_sizes import bounded_construction, refuse_sizes
-from paramgen.errors import ArchitectureError, UnknownNameError, one_line
+from paramgen.errors import ArchitectureError, one_line
+from paramgen.registry.architecture_names import unknown_in
+from paramgen.registry.overrides import join_spec
 from paramgen.slots.manifest import read_manifest
 from paramgen.storage.reading import elements_in, stored
 
@@ -52,9 +53,7 @@ class TimmSource(ArchitectureSource):
         """
         timm = _timm()
         if not timm.is_model(request.name):
-            raise UnknownNameError.of(
-                "timm architecture", request.name, timm.list_models(), "Type: paramgen list architectures timm"
-            )
+            raise unknown_in("timm", request.name, timm.list_models())
         arguments = {_SAME_OPTION.get(key, key): value for key, value in request.overrides.items()}
         refuse_pretrained(arguments, f"timm:{request.name}")
         refuse_config(arguments, f"timm:{request.name}")

@@ -26,12 +26,13 @@ from paramgen.architectures import (
 from paramgen.architectures.config_limits import refuse_config
 from paramgen.architectures.detection import follow_every_head
 from paramgen.architectures.inputs import image
-from paramgen.architectures.overrides import join_spec
 from paramgen.architectures.recorder import built_on, record
 from paramgen.architectures.state import load_state
 from paramgen.architectures.untrusted import admitted
 from paramgen.architectures.untrusted_sizes import bounded_construction
-from paramgen.errors import ArchitectureError, UnknownNameError, one_line
+from paramgen.errors import ArchitectureError, one_line
+from paramgen.registry.architecture_names import unknown_in
+from paramgen.registry.overrides import join_spec
 from paramgen.slots.manifest import read_manifest
 from paramgen.storage.reading import elements_in
 
@@ -51,12 +52,7 @@ class TorchvisionSource(ArchitectureSource):
         """
         models = _models()
         if request.name not in models.list_models():
-            raise UnknownNameError.of(
-                "torchvision architecture",
-                request.name,
-                models.list_models(),
-                "Type: paramgen list architectures torchvision",
-            )
+            raise unknown_in("torchvision", request.name, models.list_models())
         arguments = {"num_classes" if key == "num_labels" else key: value for key, value in request.overrides.items()}
         refuse_pretrained(arguments, f"torchvision:{request.name}")
         refuse_config(arguments, f"torchvision:{request.name}")

@@ -30,11 +30,11 @@ from paramgen.architectures.config_limits import refuse_config
 from paramgen.architectures.experts import run_all_experts
 from paramgen.architectures.followed import changes, note
 from paramgen.architectures.inputs import image
-from paramgen.architectures.overrides import join_spec
 from paramgen.architectures.recorder import record
 from paramgen.architectures.untrusted import admitted, nothing_fetched
 from paramgen.architectures.untrusted_sizes import bounded_construction
 from paramgen.errors import ArchitectureError, OptionError, ParamgenError, UnknownNameError, one_line
+from paramgen.registry.overrides import join_spec
 from paramgen.slots.manifest import read_manifest
 from paramgen.storage.reading import elements_in
 

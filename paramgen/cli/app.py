@@ -23,6 +23,7 @@ from paramgen.cli.info import info
 from paramgen.cli.list import list_
 from paramgen.cli.predict import predict
 from paramgen.cli.push import push
+from paramgen.cli.restore import restore
 from paramgen.cli.serve import serve
 from paramgen.cli.terminal import Terminal
 from paramgen.cli.tokenizer import tokenizer
@@ -43,6 +44,7 @@ app.command()(compare)
 app.command()(diagnose)
 app.command()(card)
 app.command()(push)
+app.command()(restore)
 app.command()(tokenizer)
 app.command()(serve)
 app.add_typer(endpoint.app, name="endpoint")

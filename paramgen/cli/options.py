@@ -75,6 +75,14 @@ MaxShard = Annotated[
 Out = Annotated[
     Path | None, typer.Option("--out", "-o", help="The folder to write. Without it, named after the architecture.")
 ]
+As = Annotated[
+    str,
+    typer.Option(
+        "--as",
+        metavar="folder|recipe",
+        help="recipe: instead of weights, a small JSON file that paramgen restore makes the folder of.",
+    ),
+]
 Tokenizer = Annotated[
     str | None,
     typer.Option(
@@ -126,7 +134,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")
 
 def parsed_overrides(assignments: list[str] | None) -> dict[str, Any]:
     """Return the values of `--set key=value`."""
-    from paramgen.architectures.overrides import parse_overrides
+    from paramgen.registry.overrides import parse_overrides
 
     return parse_overrides(assignments or ())
 

@@ -21,6 +21,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from paramgen.cli import STARTED
 from paramgen.cli.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -213,14 +214,13 @@ class Reporter:
             return
         if self._quiet:
             return
-        prediction, seconds = written.prediction, written.seconds
+        prediction, waited = written.prediction, time.perf_counter() - STARTED
         architecture = prediction.architecture
         elements = architecture.manifest.elements
-        rate = elements / max(seconds["predict"], 1e-6)
         self._out.print(
             f"[bold]{escape(folder)}[/]: {escape(architecture.spec)}, "
             f"{architecture.manifest.parameters:,} parameters, {_short(sum(written.files.values()))}B in "
-            f"{seconds['predict']:.1f} s ({_short(rate)} parameters/s)"
+            f"{waited:.1f} s ({_short(elements / waited)} parameters/s)"
         )
         self._about(prediction)
         for rule, count in prediction.by_rule.items():

@@ -7,6 +7,7 @@ import typer
 
 from paramgen.api import TRACE_TIMEOUT
 from paramgen.cli.options import (
+    As,
     Dtype,
     Endpoint,
     ExampleInput,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from paramgen.prediction.options import PredictOptions, PushOptions
 
 DEFAULT: Final = "weights"  # the folder's name where nothing else names it
+FORMS: Final = ("folder", "recipe")  # of what is written
 
 
 def predict(
@@ -52,6 +54,7 @@ def predict(
     seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same bytes.")] = 0,
     dtype: Dtype = None,
     max_shard: MaxShard = "5GB",
+    as_: As = "folder",
     example_input: ExampleInput = None,
     tokenizer: Tokenizer = None,
     image_processor: ImageProcessor = None,
@@ -79,11 +82,13 @@ def predict(
     paramgen predict --arch my_model.py:build --example-input 2x3x32x32
     paramgen predict --arch llama-1b --dtype bfloat16 --dry-run
     paramgen predict --arch vit_b16 --push me/vit-weights
-    paramgen predict --prompt "pencil sketch with warm tint" --out sketch[/dim]
+    paramgen predict --prompt "pencil sketch with warm tint" --out sketch
+    paramgen predict --arch gpt2-large --as recipe --out gpt2.json[/dim]
     """
     from paramgen.cli.output import Reporter
 
     reporter = Reporter(as_json=as_json, quiet=quiet)
+    _refuse_form(as_, dry_run=dry_run, push=push)
 
     def run(*, yes: bool) -> Any:
         with reporter.progress("Building and tracing") as progress:
@@ -98,12 +103,31 @@ def predict(
             own: dict[str, Any] = {"max_shard": max_shard, "progress": progress, "image_processor": image_processor}
             if dry_run:
                 return api.plan(arch, **own, **how, **options)
-            own |= {"overwrite": overwrite, "verify": check, "keep": push is None or out is not None}
             named = folder_name(arch or "-".join((prompt or [DEFAULT])[0].split())[:40]) or DEFAULT
+            if as_ == "recipe":
+                return api.recipe(arch, out or f"{named}.recipe.json", overwrite=overwrite, **own, **options)
+            own |= {"overwrite": overwrite, "verify": check, "keep": push is None or out is not None}
             return api.write(arch, out or named, **own, **how, **options)
 
     if (done := _confirmed(run, reporter, yes=yes, dry_run=dry_run)) is not None:
-        (reporter.planned if dry_run else reporter.written)(done)
+        _print(done, reporter, form="plan" if dry_run else as_, as_json=as_json)
+
+
+def _print(done: Any, reporter: "Reporter", *, form: str, as_json: bool) -> None:
+    """Print what was planned or written."""
+    if form == "recipe":
+        reporter.record(done.to_json() if as_json else done.in_words())
+    else:
+        (reporter.planned if form == "plan" else reporter.written)(done)
+
+
+def _refuse_form(form: str, *, dry_run: bool, push: str | None) -> None:
+    """Refuse what is neither a folder nor a recipe, and what a recipe is not used for."""
+    if form not in FORMS:
+        raise OptionError(f"Unknown --as {form!r}. Allowed: {' and '.join(FORMS)}")
+    if form == "recipe" and (dry_run or push is not None):
+        option = "--dry-run" if dry_run else "--push"
+        raise OptionError(f"{option} is about a folder, and --as recipe writes none. Leave one of them out")
 
 
 def _confirmed(run: Callable[..., Any], reporter: "Reporter", *, yes: bool, dry_run: bool) -> Any:

@@ -12,7 +12,6 @@ from torch import nn
 
 from paramgen._optional import require
 from paramgen.architectures import Inputs
-from paramgen.architectures.overrides import split_spec
 from paramgen.comparison.data.text import BYTE_VALUES
 from paramgen.comparison.data_module import Data, DataModule
 from paramgen.comparison.environment import environment_of
@@ -37,6 +36,7 @@ from paramgen.comparison.training import Job
 from paramgen.errors import OptionError
 from paramgen.graphs.graph_json import graph_hash
 from paramgen.language.tokenizers import MOST
+from paramgen.registry.overrides import split_spec
 from paramgen.registry.synonyms import known_init
 
 CACHE: Final = "cache"

@@ -22,7 +22,6 @@ from paramgen.architectures.inputs import guess_inputs
 from paramgen.architectures.lazy import with_shapes
 from paramgen.architectures.memory import own_copy
 from paramgen.architectures.module import from_module
-from paramgen.architectures.overrides import split_spec
 from paramgen.architectures.recorder import record
 from paramgen.errors import ArchitectureError, OptionError, UnknownNameError, one_line
 from paramgen.graphs.schema import Graph
@@ -33,6 +32,7 @@ from paramgen.output.planning import plan_folder
 from paramgen.output.verify import load_folder
 from paramgen.output.write import write_prediction
 from paramgen.prediction import Prediction
+from paramgen.registry.overrides import split_spec
 from paramgen.slots.manifest import read_manifest
 from paramgen.storage.regular import refuse_irregular
 

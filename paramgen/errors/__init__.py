@@ -15,6 +15,7 @@ ParamgenError
 ├── PipelineError             a diffusion pipeline, or a prompt for it, that cannot be used
 ├── ForeignError              a published checkpoint that is refused or cannot be converted
 ├── ZooError                  a zoo of checkpoints, or one of them, that is refused
+├── RecipeError               a recipe that is refused, or whose values cannot be made here
 ├── IncompleteStateError      a slot without a tensor, or with two
 ├── OutputError               a folder or file that cannot be written
 ├── HubError                  a repository of the Hub that cannot be pushed to
@@ -138,6 +139,10 @@ class ForeignError(ParamgenError):
 
 class ZooError(ParamgenError):
     """A zoo of checkpoints, or one of them, that is refused."""
+
+
+class RecipeError(ParamgenError):
+    """A recipe that is refused, or whose values cannot be made here."""
 
 
 class IncompleteStateError(ParamgenError):

@@ -31,6 +31,7 @@ KEYWORDS: Final = {
     "example-input": "example_input",
     "examples": "examples",
     "folder": "folder",
+    "hypernet": "hypernet",
     "image-processor": "image_processor",
     "init": "init",
     "length": "length",
@@ -43,6 +44,8 @@ KEYWORDS: Final = {
     "prompt": "prompt",
     "push": "push",
     "repo": "repo",
+    "rescale-every": "rescale_every",
+    "rescale-std": "rescale_std",
     "revision": "revision",
     "schedule": "schedule",
     "seed": "seed",
@@ -60,7 +63,7 @@ KEYWORDS: Final = {
 }
 """Options with a value, and the keyword of the public functions that takes it."""
 
-COMMAND_ONLY: Final = frozenset("dry-run install-completion json quiet show-completion version yes".split())
+COMMAND_ONLY: Final = frozenset("as dry-run install-completion json quiet show-completion version yes".split())
 """Options of what has no function: nothing that Python calls speaks of them."""
 
 _VALUE: Final = r"""(?:'[^']*'|"[^"]*"|[^\s'"-][^\s'"]*)"""

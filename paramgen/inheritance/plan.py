@@ -24,7 +24,7 @@ from paramgen.slots.manifest import Slot
 INHERITED: Final = "inherit"
 _ALIKE: Final = 0.9
 """The share of a network's elements that must be found by name, and be for the same, so that names decide."""
-_KEEPING: Final = ("residual_cnn", "vision_transformer", "convnext", "plain_cnn", "mlp")
+_KEEPING: Final = ("residual_cnn", "vision_transformer", "staged_transformer", "convnext", "plain_cnn", "mlp")
 """Families in which channels are only read by weights and by norms, so that growth in whole multiples is exact."""
 
 Pair = tuple[OutputPart, str, OutputPart]

@@ -12,7 +12,6 @@ from typing import Any, ClassVar, Final, TypeGuard, final
 from torch import Tensor
 
 from paramgen.architectures import Architecture
-from paramgen.architectures.overrides import split_spec
 from paramgen.architectures.spelling import Letters
 from paramgen.errors import OptionError, UnknownNameError, one_line
 from paramgen.graphs.analysis.model_family import ModelFamily
@@ -20,13 +19,11 @@ from paramgen.graphs.schema import Graph
 from paramgen.modifiers.constraints import Constraint
 from paramgen.registry import Registry, Spec
 from paramgen.registry.chains import THEN, join_chain, split_chain
+from paramgen.registry.overrides import split_spec
 from paramgen.registry.synonyms import known_init
 
 SHIPPED, TEXT = "vision", "text"
 """The hypernets that come with paramgen for images and for texts, by name."""
-
-GROUPS: Final = ("chosen", "learned", "default", "formulas", "from a trained model", "controls", "others")
-"""The kinds of initializers, in the order in which they are listed."""
 
 UNREAD: Final = "it does not know which bytes the tokens are spelled with. Type: --tokenizer FOLDER"
 """Why the hypernet for texts fills nothing without a tokenizer."""
@@ -46,7 +43,7 @@ class Initializer(ABC):
     runs_network: ClassVar[bool] = False  # whether it runs the network, all of which is then in memory
     slot_by_slot: ClassVar[bool] = True  # whether one slot can be computed without the others
     fills_something: ClassVar[bool] = True  # whether a user requests it in order to change default values
-    group: ClassVar[str] = "others"  # a heading of `paramgen list initializers`, one of `GROUPS`
+    group: ClassVar[str] = "others"  # a heading of `paramgen list initializers`, one of `paramgen.output.facts.GROUPS`
     applies_to: ClassVar[str] = "any network"  # what it fills, in a few words
 
     @abstractmethod

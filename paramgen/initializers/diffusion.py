@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from paramgen.architectures import Architecture
-from paramgen.architectures.overrides import join_spec
 from paramgen.errors import ArchitectureError, OptionError
 from paramgen.graphs.schema import Graph
 from paramgen.hypernets.storage import shipped
 from paramgen.initializers import Initializer, NamedTensors, ResolvedInitializer, initializers
 from paramgen.modelcard.card_data import known_of
+from paramgen.registry.overrides import join_spec
 from paramgen.slots.init_program import one_thread, slot_generator
 
 if TYPE_CHECKING:

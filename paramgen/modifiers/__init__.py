@@ -13,12 +13,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from paramgen.architectures.overrides import split_spec
 from paramgen.errors import OptionError, UnknownNameError
 from paramgen.graphs.analysis.roles import LinearMap
 from paramgen.modifiers.constraints import Constraint
 from paramgen.modifiers.masking.criteria import WholeNetwork
 from paramgen.registry import Registry, Spec
+from paramgen.registry.overrides import split_spec
 from paramgen.slots.init_program import one_thread, slot_generator
 from paramgen.slots.manifest import Slot
 

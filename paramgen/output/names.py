@@ -2,12 +2,18 @@
 
 import fnmatch
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from paramgen.errors import OptionError, UnknownNameError
+from paramgen.output.facts import definitions, first_line, initializer_facts, modifier_facts
+from paramgen.registry import unknown_name
+from paramgen.registry.aliases import ALIASES
+from paramgen.registry.definitions import SOURCE_PACKAGE
+from paramgen.registry.library_names import names_in
 from paramgen.storage.pretrained import pretrained_folder
 
 _KINDS = ("architectures", "hypernets", "initializers", "modifiers", "sources")
@@ -22,22 +28,31 @@ def names_of(what: str, source: str | None, pattern: str | None = None) -> dict[
     if what == "hypernets":
         return {name: _line(facts) for name, facts in hypernets().items()}
     if what == "initializers":
-        from paramgen.output.initializers import initializer_facts
-
         return {name: each.sentence for name, each in initializer_facts().items()}
     if what == "modifiers":
-        from paramgen.output.initializers import modifier_facts
-
         return {name: each.sentence for name, each in modifier_facts().items()}
+    if what == "sources":
+        return {name: first_line(each.class_doc) for name, each in definitions(SOURCE_PACKAGE).items()}
+    if source is not None:
+        return {f"{source}:{name}": "" for name in _fitting(source, _names_in(source), pattern)}
+    return dict(sorted(ALIASES.items()))
+
+
+def _names_in(source: str) -> Sequence[str]:
+    """Return the names of a source: as its library's files have them, or else as the source itself says."""
+    known = definitions(SOURCE_PACKAGE)
+    if source not in known:
+        raise unknown_name("architecture source", source, known)
+    if source not in sys.modules and (names := names_in(source)):
+        return sorted(names, key=_by_number) if source == "timm" else sorted(names)
     from paramgen.architectures import sources
 
-    if what == "sources":
-        return {name: _first_line(sources.get(name)) for name in sources.names()}
-    if source is not None:
-        return {f"{source}:{name}": "" for name in _fitting(source, sources.get(source)().names(), pattern)}
-    from paramgen.architectures.aliases import ALIASES
+    return sources.get(source)().names()
 
-    return dict(sorted(ALIASES.items()))
+
+def _by_number(name: str) -> list[str | int]:
+    """Return the key by which `resnet18` comes before `resnet101`, as timm lists them."""
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name.lower())]
 
 
 def _fitting(source: str, names: Sequence[str], pattern: str | None) -> Sequence[str]:
@@ -59,12 +74,8 @@ def listed(what: str, source: str | None, pattern: str | None = None, *, facts: 
     if facts and source is None and what == "hypernets":
         return hypernets()
     if facts and source is None and what == "initializers":
-        from paramgen.output.initializers import initializer_facts
-
         return {name: each.to_json() for name, each in initializer_facts().items()}
     if facts and source is None and what == "modifiers":
-        from paramgen.output.initializers import modifier_facts
-
         return {name: each.to_json() for name, each in modifier_facts().items()}
     return names_of(what, source, pattern)
 
@@ -120,7 +131,3 @@ def elements_of(folder: Path) -> int:
     from paramgen.storage.reading import stored
 
     return sum(entry.elements for file in sorted(folder.rglob("*.safetensors")) for entry in stored(file))
-
-
-def _first_line(kind: type) -> str:
-    return (kind.__doc__ or "").strip().partition("\n")[0]

@@ -14,8 +14,8 @@ from typing import Any, Final, final
 
 from paramgen.architectures import read_config
 from paramgen.architectures.ownership import MODULE_RECORD, SIGNATURE
-from paramgen.errors import CheckError, HubError, OptionError, one_line
-from paramgen.hub.commit import MAIN, PIPELINE, Progress, Target, checked_target, push
+from paramgen.errors import CheckError, HubError, one_line
+from paramgen.hub.commit import MAIN, PIPELINE, Progress, Target, push
 from paramgen.hub.kinds import is_hypernet
 from paramgen.hub.pushed import Pushed
 from paramgen.hypernets.loading import load
@@ -63,22 +63,6 @@ def push_folder(
         files = {**found.files, **_without_folders(found, Path(scratch))}
         pushed = push(files, target, message=message or found.message, progress=progress)
     return replace(pushed, loading=_loading(found, pushed))
-
-
-def early_target(
-    repo: str | None, *, public: bool, revision: str | None, pr: bool, message: str | None
-) -> Target | None:
-    """Return where to push, if that is requested, once the Hub has said that it can be.
-
-    Raises:
-        OptionError: No repository is named, but something is said about it.
-
-    """
-    if repo is None:
-        if public or pr or revision is not None or message is not None:
-            raise OptionError("--public, --revision, --pr and --message need --push. Type: --push OWNER/NAME")
-        return None
-    return checked_target(Target(repo=repo, public=public, revision=revision, pr=pr))
 
 
 def push_written(

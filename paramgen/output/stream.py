@@ -1,11 +1,11 @@
-"""Carry a prediction's tensors to the disk: drawn, measured, hashed and written, several at once.
+"""Carry a prediction's tensors to the disk, or to their digests alone: drawn, measured and hashed, several at once.
 
 A large tensor that the library draws is never in memory as a whole: each piece is drawn, hashed and written while it
 is in the processor's cache. Other tensors are measured and written while the next is made, so two are in memory.
 """
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from hashlib import sha256
 from math import isfinite, sqrt
@@ -33,7 +33,25 @@ Advance = Callable[[str, int], None]
 Record = dict[str, Any]
 
 
-def stream(prediction: Prediction, writer: SafetensorsWriter, progress: Advance | None) -> dict[str, Record]:
+@final
+class _Nowhere:
+    """Takes tensors of which only the records are wanted."""
+
+    def write(self, name: str, tensor: Tensor) -> None:
+        """Drop it."""
+
+    def write_pieces(self, names: Sequence[str], parts: Iterable[Tensor]) -> None:
+        """Drop each part once it was measured."""
+        for _ in parts:
+            pass
+
+
+def records_of(prediction: Prediction, progress: Advance | None = None) -> dict[str, Record]:
+    """Make every tensor and return the record of each name that would be stored; nothing is written."""
+    return stream(prediction, _Nowhere(), progress)
+
+
+def stream(prediction: Prediction, writer: SafetensorsWriter | _Nowhere, progress: Advance | None) -> dict[str, Record]:
     """Write every tensor and return the record of each name."""
     run = _Stream(prediction, writer, progress)
     apart = [slot for slot in prediction.architecture.manifest.filled if _in_pieces(prediction, slot)]
@@ -59,7 +77,7 @@ def _in_pieces(prediction: Prediction, slot: Slot) -> bool:
 class _Stream:
     """One prediction on its way to the disk."""
 
-    def __init__(self, prediction: Prediction, writer: SafetensorsWriter, progress: Advance | None) -> None:
+    def __init__(self, prediction: Prediction, writer: SafetensorsWriter | _Nowhere, progress: Advance | None) -> None:
         self.records: dict[str, Record] = {}
         self.stopped = threading.Event()
         self._prediction = prediction

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
@@ -35,7 +35,7 @@ class Written:
         folder: Where it was written; where it is not kept, it is gone.
         prediction: What was computed.
         files: Every file with its size in bytes.
-        seconds: Of the stages `predict` and `check`.
+        seconds: Of the stages `build` (where the architecture was built for it), `predict` and `check`.
         checked: What loading it with its library gave; None where it was not checked.
         pushed: What is on the Hub; None where it was not pushed.
         kept: Whether the folder stays.
@@ -82,6 +82,7 @@ def write_prediction(
     verify: bool = False,
     progress: Progress | None = None,
     repo: str | None = None,
+    accept: Callable[[Mapping[str, Any]], None] | None = None,
 ) -> Written:
     """Write the folder beside its place, check it there, and give it its name last.
 
@@ -93,6 +94,7 @@ def write_prediction(
         verify: Load the folder with its library before it appears under its name.
         progress: Called with the stage, the elements done and all elements.
         repo: The Hub's repository that it goes to, if it does: the card says how to load it from there.
+        accept: Called with the record once all tensors are made; what it raises leaves no folder.
 
     """
     prediction, files = plan.prediction, plan.files
@@ -109,6 +111,8 @@ def write_prediction(
             **constraint_record(prediction.initializer.constraint()),
             "tensors": {entry.name: tensors[entry.name] for entry in entries_of(prediction)},
         }
+        if accept is not None:
+            accept(record)
         (partial / REPORT).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
         name = Path(os.path.abspath(folder)).name
         card = card_text(record, prediction.architecture.layout.config, name, repo=repo)

@@ -10,7 +10,7 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
-from paramgen.architectures import Architecture, Inputs, refuse_unknown_name, resolve
+from paramgen.architectures import Architecture, Inputs, resolve, sources
 from paramgen.architectures.followed import TokenizerVocabulary
 from paramgen.architectures.inputs import typed
 from paramgen.architectures.module import from_module
@@ -29,7 +29,8 @@ from paramgen.initializers.library import DEFAULTS, KEPT, LIBRARY, PLAIN
 from paramgen.modelcard.notebook import facts
 from paramgen.prediction.next_step import next_steps
 from paramgen.prediction.progress import Progress, reporting
-from paramgen.registry.synonyms import known_dtype, known_init
+from paramgen.registry.architecture_names import refuse_unknown_name
+from paramgen.registry.synonyms import checked_dtype, known_init
 from paramgen.slots.manifest import Slot
 
 DTYPES: Mapping[str, torch.dtype] = {
@@ -253,12 +254,10 @@ def prepare(
     """Build and trace `arch`, or the initializer's own, and choose the initializer; check every option first."""
     if type(seed) is not int or seed < 0 or seed >= 2**63:
         raise OptionError(f"The seed is {seed!r}; allowed are 0 to 2**63 - 1. Type: --seed 0")
-    dtype = known_dtype(dtype) if dtype is not None else None
-    if dtype is not None and dtype not in DTYPES:
-        raise OptionError(f"Unknown dtype {dtype!r}. Known: {', '.join(DTYPES)}. Type: --dtype float32")
+    dtype = checked_dtype(dtype) if dtype is not None else None
     init = known_init(init)
     if isinstance(arch, str):
-        refuse_unknown_name(arch)
+        refuse_unknown_name(arch, sources.names())
     initializer, tokens, own = initializer_of(init), None, OwnTokenizer()
     if tokenizer is None and isinstance(arch, str) and initializer.needs_tokenizer():
         own = fetched_tokenizer(arch, overrides or {})

@@ -1,14 +1,14 @@
 """Registries: classes by name, and the one grammar of specs, `kind:argument`."""
 
 import importlib
-import pkgutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import Generic, TypeVar
 
 from paramgen.errors import UnknownNameError
+from paramgen.registry.definitions import has_plugins, registered_in
 
 T = TypeVar("T")
 
@@ -31,13 +31,16 @@ class Spec:
 
 
 class Registry(Generic[T]):
-    """Classes by name: a name is a module of `package`, or an entry point of the group called like the package."""
+    """Classes by name: a name is a module of `package`, or an entry point of the group called like the package.
+
+    The module is imported when its class is asked for, and no other.
+    """
 
     def __init__(self, kind: str, package: str) -> None:
         self._kind = kind
         self._package = package
         self._classes: dict[str, type[T]] = {}
-        self._loaded = self._loading = False
+        self._plugged = self._plugging = False
         self._alone = threading.RLock()
 
     def register(self, name: str) -> Callable[[type[T]], type[T]]:
@@ -50,34 +53,37 @@ class Registry(Generic[T]):
         return keep
 
     def names(self) -> list[str]:
-        """Every registered name, sorted."""
-        self._load()
-        return sorted(self._classes)
+        """Every registered name, sorted; of the package itself, no module is imported for it."""
+        self._load_plugins()
+        return sorted({*registered_in(self._package), *self._classes})
 
     def get(self, name: str) -> type[T]:
         """Return the class called `name`, or raise an `UnknownNameError` that offers the nearest."""
-        self._load()
         if name not in self._classes:
-            plural = f"{self._kind.split()[-1]}s"  # `architecture source`: paramgen list sources
-            raise UnknownNameError.of(self._kind, name, self._classes, f"Type: paramgen list {plural}")
+            if name in registered_in(self._package):
+                importlib.import_module(f"{self._package}.{name}")
+            else:
+                self._load_plugins()
+        if name not in self._classes:
+            raise unknown_name(self._kind, name, self.names())
         return self._classes[name]
 
-    def _load(self) -> None:
-        if self._loaded:
+    def _load_plugins(self) -> None:
+        if self._plugged or not has_plugins(self._package):
             return
         with self._alone:  # who comes second would find half of the names
-            if self._loaded or self._loading:  # by now; or a module asks that is itself being imported
+            if self._plugged or self._plugging:  # by now; or a plugin asks that is itself being imported
                 return
-            self._loading = True
+            self._plugging = True
             try:
-                self._import()
-                self._loaded = True
+                for entry in entry_points(group=self._package):
+                    entry.load()
+                self._plugged = True
             finally:
-                self._loading = False
+                self._plugging = False
 
-    def _import(self) -> None:
-        folder = importlib.import_module(self._package)
-        for module in pkgutil.iter_modules(folder.__path__):
-            importlib.import_module(f"{self._package}.{module.name}")
-        for entry in entry_points(group=self._package):
-            entry.load()
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:
+    """Return the error for a name that no class of this kind has; it offers the nearest."""
+    plural = f"{kind.split()[-1]}s"  # `architecture source`: paramgen list sources
+    return UnknownNameError.of(kind, name, known, f"Type: paramgen list {plural}")

@@ -5,6 +5,7 @@ Records hold the name on the left of the dtypes' table and on the right of the i
 
 from typing import Any, Final
 
+from paramgen.errors import OptionError
 from paramgen.registry.chains import join_chain, split_chain
 
 DTYPE_SYNONYMS: Final = {
@@ -37,6 +38,18 @@ def known_dtype(given: Any) -> Any:
     """Return the name of a dtype: `bf16`, `torch.bfloat16` and "torch.bfloat16" are `bfloat16`; others as they are."""
     name = str(given).strip().removeprefix("torch.")
     return _DTYPES.get(name.lower(), name if str(given).startswith("torch.") else given)
+
+
+def checked_dtype(given: Any) -> str:
+    """Return the name of a dtype that weights are written in.
+
+    Raises:
+        OptionError: It is no such dtype.
+    """
+    name = known_dtype(given)
+    if name not in DTYPE_SYNONYMS:
+        raise OptionError(f"Unknown dtype {name!r}. Known: {', '.join(DTYPE_SYNONYMS)}. Type: --dtype float32")
+    return str(name)
 
 
 def known_init(given: str) -> str:

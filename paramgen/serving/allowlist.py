@@ -6,9 +6,9 @@ from math import isfinite
 from typing import Any, Final
 
 from paramgen.architectures import is_config_folder
-from paramgen.architectures.overrides import split_spec
 from paramgen.errors import OptionError, one_line
 from paramgen.registry.chains import split_chain
+from paramgen.registry.overrides import split_spec
 
 SOURCES: Final = ("diffusers", "timm", "torchvision", "transformers")
 INITIALIZERS: Final = tuple(
@@ -28,7 +28,7 @@ _NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]{0,199}", re.ASCII)
 _LABELS: Final = ("num_labels",)
 _KEY: Final = re.compile(r"[A-Za-z][\w.]*", re.ASCII)
 # Options by which an initializer reads files or large inputs, names another one, or searches by a pattern.
-_READING: Final = frozenset({"add", "base", "batch", "data", "init", "multiply", "pairs", "path", "tokenizer"})
+READING: Final = frozenset({"add", "base", "batch", "data", "init", "multiply", "pairs", "path", "tokenizer"})
 _WORD: Final = re.compile(r"[\w.+-]{0,100}", re.ASCII)
 # Options by which a library would read files, or download weights or even code.
 _REACHING: Final = re.compile(
@@ -111,5 +111,5 @@ def _check_first(init: str, hypernets: Collection[str]) -> None:
     if colon and argument not in (hypernets if kind == "hypernet" else ()):
         served = ", ".join(f"hypernet:{name}" for name in sorted(hypernets))
         raise OptionError(f"The initializer {one_line(init)!r} is not served. Served: {served}")
-    if reaching := {option for option in split_spec(init)[1] if option in _READING or option.startswith("_")}:
+    if reaching := {option for option in split_spec(init)[1] if option in READING or option.startswith("_")}:
         raise OptionError(f"The option {min(reaching)!r} of {kind!r} is not served.")

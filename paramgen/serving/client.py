@@ -8,12 +8,12 @@ import base64
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from hashlib import sha256
 from importlib.metadata import version
-from typing import Final, final
+from typing import Any, Final, final
 from urllib.parse import urlsplit
 
 import httpx2
@@ -21,13 +21,14 @@ import torch
 from torch import Tensor
 
 from paramgen.architectures import Architecture
-from paramgen.errors import EndpointError, OptionError, one_line
+from paramgen.errors import EndpointError, OptionError, RecipeError, one_line
 from paramgen.graphs.graph_json import graph_to_json
 from paramgen.graphs.schema import Graph
 from paramgen.initializers import NamedTensors, initializer_of
 from paramgen.initializers.library import KEPT
 from paramgen.output.planning import plan_files
 from paramgen.prediction import Prediction, prediction_of
+from paramgen.serving.recipe import MAX_RECIPE_BYTES, recipe_from_data
 from paramgen.storage.plan import Plan
 
 KEY: Final = "PARAMGEN_KEY"
@@ -51,6 +52,81 @@ def remote(prediction: Prediction, endpoint: str, *, tokenizer: str | None = Non
         EndpointError: While the tensors are read: the server cannot be reached, refuses, or sends something else.
 
     """
+    url, alone, body = _request(prediction, endpoint, tokenizer)
+    content = json.dumps(body, separators=(",", ":")).encode()
+    download = _Download(url, content, plan_files(alone, _ONE_FILE), alone.rules)
+    return replace(alone, resolved=replace(alone.resolved, download=download.slots))
+
+
+def remote_digests(
+    prediction: Prediction, endpoint: str, *, tokenizer: str | None = None
+) -> Callable[[], tuple[int, str]]:
+    """Return what requests the number of all tensors and their sha256 from a server, which makes them.
+
+    Raises:
+        OptionError: As for `remote`.
+        EndpointError: When it is called: the server cannot be reached, refuses, or makes something else.
+
+    """
+    url, _, body = _request(prediction, endpoint, tokenizer)
+
+    def digests() -> tuple[int, str]:
+        content = json.dumps({**body, "as": "recipe"}, separators=(",", ":")).encode()
+        try:
+            recipe = recipe_from_data(_json_of(_small_answer(url, content)))
+        except RecipeError as error:
+            raise EndpointError(f"{url} sent no recipe of this version: {error.message}") from error
+        wanted = (prediction.architecture.manifest.elements, prediction.seed, dict(prediction.resolved.describe()))
+        if (recipe.elements, recipe.seed, _named_here(recipe.initializer, wanted[2])) != wanted:
+            raise EndpointError(
+                f"{url} makes other weights than were requested. Both sides need the same version of paramgen; here it "
+                f"is {version('paramgen')}."
+            )
+        return recipe.tensors, recipe.sha256
+
+    return digests
+
+
+def _named_here(described: Mapping[str, Any], here: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what identifies a server's initializer, with this side's name of the tokenizer, which it never learns."""
+    return {
+        **described,
+        **({"tokenizer": here["tokenizer"]} if "tokenizer" in here and "tokenizer" in described else {}),
+    }
+
+
+def _small_answer(url: str, content: bytes) -> bytes:
+    """Return the answer to one request, once it is whole; wait for a busy server."""
+    failures, most = 0, CONNECTIONS
+    while True:
+        try:
+            with _client() as client, client.stream("POST", url, content=content) as answer:
+                _refuse_failure(answer, url)
+                received = b""
+                for chunk in answer.iter_bytes():
+                    received += chunk
+                    if len(received) > MAX_RECIPE_BYTES:
+                        raise EndpointError(f"{url} sends more than {MAX_RECIPE_BYTES:,} bytes as a recipe.")
+                return received
+        except _Busy as busy:
+            wait, reason, most = busy.seconds, busy.reason, ATTEMPTS
+        except httpx2.TransportError as error:
+            wait, reason = 0.0, one_line(error) or type(error).__name__
+        failures += 1
+        if failures >= most:
+            raise EndpointError(f"{url} cannot be used: {reason}. Try again, or leave --endpoint out to compute here")
+        time.sleep(min(LONGEST_WAIT, max(wait, 0.5 * 2**failures)))
+
+
+def _json_of(content: bytes) -> Any:
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise RecipeError(f"it is no JSON: {one_line(error)}") from error
+
+
+def _request(prediction: Prediction, endpoint: str, tokenizer: str | None) -> tuple[str, Prediction, dict[str, Any]]:
+    """Return the URL, the prediction that the graph alone gives, and the body of the request for it."""
     url = _checked_url(endpoint)
     bare = replace(prediction.architecture, module=None, example=None)
     dtype = None if prediction.dtype is None else str(prediction.dtype).removeprefix("torch.")
@@ -65,16 +141,14 @@ def remote(prediction: Prediction, endpoint: str, *, tokenizer: str | None = Non
         requested=prediction.requested,
     )
     _refuse_values(alone)
-    body = {
+    body: dict[str, Any] = {
         "graph": json.loads(_graph_without_config(prediction.architecture, prediction.graph)),
         "init": prediction.init,
     }
     body |= {"seed": prediction.seed, "dtype": dtype}
     if (letters := alone.initializer.letters()) is not None:
         body["spelling"] = letters.to_text()
-    content = json.dumps(body, separators=(",", ":")).encode()
-    download = _Download(url, content, plan_files(alone, _ONE_FILE), alone.rules)
-    return replace(alone, resolved=replace(alone.resolved, download=download.slots))
+    return url, alone, body
 
 
 def _refuse_values(prediction: Prediction) -> None:

@@ -131,7 +131,7 @@ def _shown(value: object) -> str:
 
 def _named(arch: Any, limits: Limits) -> tuple[Architecture, Graph]:
     """Build a network by its name in a library, or by an alias."""
-    from paramgen.architectures.aliases import ALIASES
+    from paramgen.registry.aliases import ALIASES
 
     if not isinstance(arch, str) or len(arch) > MAX_REQUEST_TEXT:
         raise OptionError(f"{_shown(arch)} is no name. {_USAGE}")

@@ -1,9 +1,11 @@
-"""The sha256 of files, computed once while the file stays as it is."""
+"""The sha256 of files, computed once while the file stays as it is, and of all tensors of a folder together."""
 
 import hashlib
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 
 def file_sha256(path: Path) -> str:
@@ -18,6 +20,15 @@ def files_sha256(paths: Iterable[Path]) -> str:
         with path.open("rb") as file:
             hashlib.file_digest(file, lambda: digest)
     return digest.hexdigest()
+
+
+def tensors_sha256(records: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return one sha256 of all tensors: of their names, dtypes, shapes and digests, as paramgen.json has them.
+
+    Neither the order of the tensors nor their division among files matters.
+    """
+    rows = [[name, each["dtype"], each["shape"], each["sha256"]] for name, each in sorted(records.items())]
+    return hashlib.sha256(json.dumps(rows, separators=(",", ":")).encode()).hexdigest()
 
 
 def cached_sha256(path: Path) -> str:

@@ -8,9 +8,9 @@ from typing import Final
 import gradio
 
 import paramgen
-from paramgen.architectures.aliases import ALIASES
 from paramgen.modelcard.loading import loading_lines
 from paramgen.output.names import names_of
+from paramgen.registry.aliases import ALIASES
 from paramgen.serving.allowlist import INITIALIZERS
 
 OFFERED: Final = tuple(name for name in INITIALIZERS if name != "diffusion")  # which needs a prompt

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from paramgen.architectures import recorder, resolve
-from paramgen.architectures.aliases import ALIASES
 from paramgen.architectures.config_limits import MAX_LAYERS, refuse_config
-from paramgen.architectures.overrides import split_spec
 from paramgen.errors import OptionError
+from paramgen.registry.aliases import ALIASES
+from paramgen.registry.overrides import split_spec
 
 
 @pytest.fixture

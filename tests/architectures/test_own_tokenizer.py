@@ -8,10 +8,10 @@ import pytest
 from huggingface_hub import constants
 
 import paramgen
-from paramgen.architectures import aliases
 from paramgen.errors import ParamgenError
 from paramgen.language.tokenizers import train_tokenizer
 from paramgen.prediction import prepare
+from paramgen.registry import aliases
 from tests.support.hub.connected import connected
 from tests.support.hub.server import Hub
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from paramgen.architectures import resolve
-from paramgen.architectures.aliases import ALIASES
-from paramgen.architectures.overrides import join_spec, parse_overrides, split_spec
 from paramgen.errors import ArchitectureError, OptionError, ParamgenError, UnknownNameError
+from paramgen.registry.aliases import ALIASES
+from paramgen.registry.overrides import join_spec, parse_overrides, split_spec
 
 BERT = {"model_type": "bert", "hidden_size": 48, "num_hidden_layers": 1, "num_attention_heads": 4, "vocab_size": 50}
 

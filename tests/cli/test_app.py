@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 if TYPE_CHECKING:
     from conftest import Command
 
-COMMANDS = ("predict", "graph", "list", "check", "info", "compare", "diagnose", "push")
+COMMANDS = ("predict", "graph", "list", "check", "info", "compare", "diagnose", "push", "restore")
 SLOW_DISK = """
 import os, time
 from paramgen.storage import writer

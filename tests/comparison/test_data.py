@@ -11,7 +11,6 @@ import pytest
 import torch
 from PIL import Image
 
-from paramgen.architectures.overrides import join_spec
 from paramgen.comparison.comparing import typed_vocabulary
 from paramgen.comparison.data import open_data
 from paramgen.comparison.data.text import TextSet, tokenized
@@ -21,6 +20,7 @@ from paramgen.comparison.tasks import ImageTask, TextTask
 from paramgen.errors import OptionError
 from paramgen.images.sets import ImageSet, Pixels, decoded, keep, kept_at, resized
 from paramgen.initializers import initializer_of
+from paramgen.registry.overrides import join_spec
 
 SHAPE = (3, 16, 16)
 InitProgram = Callable[[Path, int], None]

@@ -100,7 +100,7 @@ def test_every_option_of_the_command_has_a_keyword() -> None:
         for parameter in command.params:
             yield from (option for option in (*parameter.opts, *parameter.secondary_opts) if option.startswith("--"))
 
-    with_functions = ("predict", "graph", "compare", "push", "check", "card", "convert", "tokenizer")
+    with_functions = ("predict", "graph", "compare", "push", "check", "card", "convert", "tokenizer", "restore")
     commands = get_command(app).commands  # type: ignore[attr-defined]
     named = {option.removeprefix("--") for name in with_functions for option in options(commands[name])}
     assert named - FLAGS.keys() - KEYWORDS.keys() - COMMAND_ONLY == set()

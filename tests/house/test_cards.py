@@ -351,3 +351,15 @@ def test_the_figures_of_the_metadata_are_those_of_the_results() -> None:
         assert found[:3] == [means["final"]["hypernet"], means["mean_lead"], means["zero_shot"]["hypernet"]]
         found = found[3:]
     assert not found and values("first-light") == [result()["summary"]["zero_shot_hypernet"]]
+
+
+def test_the_page_of_recipes_quotes_what_was_measured() -> None:
+    found = json.loads((ROOT / "cards" / "results" / "recipes.json").read_text(encoding="utf-8"))
+    page = (ROOT / "docs" / "how-to" / "recipes.md").read_text(encoding="utf-8")
+    assert f"at {found['bandwidth'] // 10**6} MB/s" in page and len(found["networks"]) == 3
+    for row in found["networks"]:
+        assert row["same_bytes"] and row["recipe_bytes"] < 100_000
+        assert (
+            f"| `{row['arch']}` | `{row['init']}` | {row['recipe_bytes'] / 1000:.1f} kB | "
+            f"{row['folder_bytes'] / 10**6:,.0f} MB | {row['cpu_seconds']:.1f} s | {row['download_seconds']:.1f} s |"
+        ) in page

@@ -29,16 +29,13 @@ def published() -> list[str]:
     ]
 
 
+STARTUP = ("--help", "list initializers", "predict --arch vit_b17", "predict --arch vit_b16")
+"""Commands whose CPU seconds the site names."""
+
+
 def cost() -> list[str]:
-    rows = {(row["arch"], row["init"]): row for row in result("predict")["rows"]}
-    vit, large = rows["vit_b16", "auto"], rows["gpt2-large", "auto"]
-    return [
-        f"gpt2-large, {large['written_bytes'] / 1e6:,.0f} MB of weights, takes {large['wall_seconds']:.1f} s and "
-        f"{large['peak_rss_bytes'] / 1e6:,.0f} MB of memory",
-        f"{large['wall_ratio']:.2f} times as long as a process that saves random tensors of the same shapes",
-        f"{vit['wall_ratio']:.2f} times for vit_b16",
-        f"`paramgen --help` takes {result('predict')['startup_ms']['paramgen --help']} ms",
-    ]
+    ratios = result("startup")["ratios"]
+    return [f"{ratios[f'paramgen {what}']:.2f} for `paramgen {what}`" for what in STARTUP]
 
 
 def reach() -> list[str]:

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 import paramgen
-from paramgen.architectures.overrides import parse_overrides
 from paramgen.modelcard.card import card_text, command_of
 from paramgen.modelcard.card_data import known_of, metadata
 from paramgen.modelcard.markdown import cell, code, fenced, prose, shell, without_folders
+from paramgen.registry.overrides import parse_overrides
 from paramgen.storage.seal import is_edited
 
 HOSTILE = [

@@ -6,12 +6,12 @@ size of picture it takes.
 
 from pathlib import Path
 
-from paramgen.architectures.overrides import split_spec
 from paramgen.comparison.data.libraries import datasets_data, torchvision_images
 from paramgen.comparison.data.text import TextSet, folder_text
 from paramgen.errors import OptionError
 from paramgen.images.folders import folder_images, has_images
 from paramgen.images.sets import ImageSet
+from paramgen.registry.overrides import split_spec
 from paramgen.storage.regular import refuse_irregular
 
 DATA_ADVICE = (

@@ -16,6 +16,7 @@ from paramgen.graphs.schema import Graph
 
 ModelFamily = Literal[
     "vision_transformer",
+    "staged_transformer",
     "residual_cnn",
     "depthwise_cnn",
     "convnext",
@@ -31,6 +32,7 @@ MODEL_FAMILIES: Final[tuple[ModelFamily, ...]] = get_args(ModelFamily)
 
 FAMILY_LABELS: Final[Mapping[ModelFamily, str]] = {
     "vision_transformer": "vision transformer",
+    "staged_transformer": "vision transformer that widens in stages",
     "residual_cnn": "residual CNN",
     "depthwise_cnn": "CNN of depthwise convolutions",
     "convnext": "ConvNeXt-like CNN",
@@ -70,8 +72,9 @@ def family_of(graph: Graph) -> ModelFamily:
         return "other"
     if seen.attentions:
         # Beyond these few it is a hybrid, and what holds for transformers need not hold for it.
-        few = 2 * (len(seen.dense) + len(seen.depthwise)) <= seen.attentions
-        return "vision_transformer" if few else "other"
+        if 2 * (len(seen.dense) + len(seen.depthwise)) > seen.attentions:
+            return "other"
+        return "vision_transformer" if len(seen.widths()) <= 1 else "staged_transformer"
     if seen.mixes_tokens():
         return "mixer"
     return _convolutional(seen)
@@ -144,6 +147,10 @@ class _Seen:
     def mixes_tokens(self) -> bool:
         """Whether linear maps go from tokens to tokens; one behind a flattened convolution is no such map."""
         return bool(self.branches) and any(self.near.mixes_tokens(index) for index in self.first)
+
+    def widths(self) -> set[int]:
+        """Return how wide the residual stream is: one width, or that of each stage, as a Swin has several."""
+        return {self.nodes[index].shape[0] for index in self.branches}
 
     def _looked_up(self) -> frozenset[int]:
         """Return the inputs that are looked up in a table, as tokens are."""

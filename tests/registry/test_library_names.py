@@ -9,8 +9,8 @@ import pytest
 import paramgen
 from paramgen import prediction
 from paramgen.architectures import resolve, sources
-from paramgen.architectures.library_names import names_in
 from paramgen.errors import OptionError, UnknownNameError
+from paramgen.registry.library_names import names_in
 
 LIBRARIES = ("diffusers", "timm", "torchvision", "transformers")
 
@@ -22,7 +22,7 @@ def test_they_are_those_that_the_library_lists(library: str) -> None:
 
 
 def test_an_absent_library_has_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("paramgen.architectures.library_names.find_spec", lambda name: None)
+    monkeypatch.setattr("paramgen.registry.library_names.find_spec", lambda name: None)
     assert names_in("timm") == names_in("module") == names_in("nosuch") == frozenset()
 
 

@@ -7,6 +7,7 @@ import ast
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
@@ -28,11 +29,26 @@ def names_in(library: str) -> frozenset[str]:
     return frozenset()
 
 
+def mentions(library: str, name: str) -> bool:
+    """Whether the files of timm or torchvision may name a network so: as a function or in quotes, be it an old name."""
+    name = name.partition(".")[0]  # what follows are weights
+    called = re.compile(rf"\b{re.escape(name)}\b")
+    found = find_spec(library)
+    folders = () if found is None else found.submodule_search_locations or ()
+    return any(called.search(text) for folder in folders for text in _texts(Path(folder)))
+
+
 def _registered(folder: Path) -> Iterator[str]:
     """Yield the functions that are registered as models in the files of timm or torchvision."""
-    for file in sorted((folder / "models").rglob("*.py")):
-        for found in _REGISTERED.finditer(file.read_text(encoding="utf-8")):
+    for text in _texts(folder):
+        for found in _REGISTERED.finditer(text):
             yield found["name"] or found["function"]
+
+
+@cache
+def _texts(folder: Path) -> tuple[str, ...]:
+    """Return the files of a library that name its networks."""
+    return tuple(file.read_text(encoding="utf-8") for file in sorted((folder / "models").rglob("*.py")))
 
 
 def _of_diffusers(folder: Path) -> Iterator[str]:
