@@ -25,7 +25,7 @@ MAX_CHUNK: Final = 4096
 @final
 @modifiers.register(SHARE)
 @dataclass(frozen=True, kw_only=True)
-class Share(NetworkModifier):
+class WeightSharing(NetworkModifier):
     """All weights share a few random numbers, share?keep=0.01 (Desai & Shrivastava, 2024).
 
     Weights of linear layers and convolutions are counted together. Each is one entry of a memory of normal numbers,

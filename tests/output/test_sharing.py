@@ -83,7 +83,7 @@ def test_the_memory_makes_the_weights_of_the_folder_in_every_dtype(dtype: str, t
     assert after.keys() == before.keys() and all(torch.equal(after[name], before[name]) for name in before)
 
 
-@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # torch's compiler does it itself
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated", "ignore:The .grad attribute")  # torch's compiler
 @pytest.mark.parametrize("compiled", [False, True])
 def test_training_from_a_folder_is_that_from_the_prediction(compiled: bool, folder: Path) -> None:
     one = paramgen.shared(paramgen.load(folder, Mixed()), folder)

@@ -45,14 +45,14 @@ class Held(nn.Module):
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
-class Owned:
+class OwnedParameter:
     """A parameter, and the modules that hold it, each with the name that it has there."""
 
     parameter: nn.Parameter
     owners: list[tuple[nn.Module, str]]
 
 
-def owned_parameters(module: nn.Module, shapes: Shapes) -> dict[str, Owned]:
+def owned_parameters(module: nn.Module, shapes: Shapes) -> dict[str, OwnedParameter]:
     """Return the parameters named, with all modules that hold them.
 
     Raises:
@@ -73,7 +73,7 @@ def owned_parameters(module: nn.Module, shapes: Shapes) -> dict[str, Owned]:
     for path, child in module.named_modules():
         for key, parameter in child.named_parameters(path, recurse=False, remove_duplicate=False):
             owners.setdefault(id(parameter), []).append((child, key.rpartition(".")[2]))
-    return {name: Owned(held[name], owners[id(held[name])]) for name in shapes}
+    return {name: OwnedParameter(held[name], owners[id(held[name])]) for name in shapes}
 
 
 def refuse_held(module: nn.Module) -> None:

@@ -1,17 +1,17 @@
 """A memory whose entries all weights share (STABLE-RPS: Desai & Shrivastava, 2024, arXiv:2310.11611).
 
 A weight is W = s M[h] l: M is the memory, drawn from N(0, 1), h the entry and s the sign that a hash gives the weight,
-l the size of its layer's weights. What is trained is T = M u with u the root of the mean of l^2 over the weights of an
-entry (times how evenly the memory is used), and the gradient of T is divided by how many weights an entry has. Then a
-step of SGD on T changes M by the gradient of M over the sum of l^2: weights move as far as without sharing, and as far
-as they would with Adam. Where each weight has an entry of its own, T is the weights, up to signs.
+l the size of its layer's weights. What is trained is T = M u, which has the size of weights: u^2 is the sum of l^2 over
+the weights of an entry, divided by how many weights an entry has on average. The gradient of T is divided by that
+number, too. So a step of SGD on T changes M by the gradient of M over the sum of l^2, as in the paper, and sharing does
+not make steps longer; nor does it with Adam. Where each weight has an entry of its own, T is the weights, but for signs.
 """
 
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, final
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
@@ -31,12 +31,8 @@ class _Spread(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(
-        entries: Float[Tensor, " entries"],
-        index: Int[Tensor, " weights"],
-        factors: Float[Tensor, " weights"],
-        load: float,
-    ) -> Float[Tensor, " weights"]:
+    def forward(entries: Tensor, index: Tensor, factors: Tensor, load: float) -> Tensor:
+        """Return the weights, flat; without shapes in the signature, which torch's compiler cannot check."""
         return entries.index_select(0, index) * factors
 
     @staticmethod
@@ -54,7 +50,7 @@ class _Spread(torch.autograd.Function):
 
 
 @final
-class Shared(Held):
+class FromMemory(Held):
     """A parametrization by which a weight is made of the entries of a memory."""
 
     replaces: ClassVar[bool] = True
@@ -122,7 +118,7 @@ class SharedMemory(Constraint):
         device = next(iter(found.values())).parameter.device
         entries = nn.Parameter(self._entries(units).to(device))
         for name, (index, factors) in self._maps(units).items():
-            constraint = Shared(index, factors, found[name].parameter, self.layout.load)
+            constraint = FromMemory(index, factors, found[name].parameter, self.layout.load)
             for owner, key in found[name].owners:
                 parametrize.register_parametrization(owner, key, constraint, unsafe=True)
                 owner.parametrizations[key].original = entries  # type: ignore[union-attr, index]
