@@ -105,25 +105,20 @@ class Prediction:
     def __iter__(self) -> Iterator[tuple[str, Tensor]]:
         manifest = self.architecture.manifest
         tensors = self.resolved.tensors(self.architecture, self.graph, seed=self.seed)
-        refuses = self.strict
+        unchecked = self.strict
         while True:
             with torch.no_grad():  # around each step: what the caller does in between is his
                 found = next(tensors, None)
             if found is None:
                 return
-            if refuses:
-                refuses = self._refuse_faults()  # known with the first tensor
+            constraint = self.initializer.constraint() if unchecked else None
+            if constraint is not None and (fault := constraint.fault()):
+                raise OptionError(f"{fault} Or leave --strict out")
+            unchecked = False  # it is known with the first tensor
             name, tensor = found
             if self.part is None or name in self.part:
                 yield name, self._finite(name, tensor.detach().to(self.dtype_of(manifest[name])))
             del found, tensor  # while the next one is made, only the caller holds this one
-
-    def _refuse_faults(self) -> bool:
-        """Raise OptionError where the weights are constrained so that the network cannot learn; return False."""
-        constraint = self.initializer.constraint()
-        if constraint is not None and constraint.fault():
-            raise OptionError(f"{constraint.fault()} Or leave --strict out")
-        return False
 
     def _finite(self, name: str, tensor: Tensor) -> Tensor:
         """Refuse what overflowed; what the library itself fills may hold infinities, as masks do."""

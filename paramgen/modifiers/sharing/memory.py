@@ -3,8 +3,8 @@
 A weight is W = s M[h] l: M is the memory, drawn from N(0, 1), h the entry and s the sign that a hash gives the weight,
 l the size of its layer's weights. What is trained is T = M u, which has the size of weights: u^2 is the sum of l^2 over
 the weights of an entry, divided by how many weights an entry has on average. The gradient of T is divided by that
-number, too. So a step of SGD on T changes M by the gradient of M over the sum of l^2, as in the paper, and sharing does
-not make steps longer; nor does it with Adam. Where each weight has an entry of its own, T is the weights, but for signs.
+number, too. So a step of SGD on T changes M by the gradient of M over the sum of l^2, and sharing makes no step longer;
+nor does it with Adam. Where each weight has an entry of its own, T is the weights, but for signs.
 """
 
 from dataclasses import dataclass
