@@ -16,6 +16,7 @@ from paramgen.api import load as load
 from paramgen.api import masked as masked
 from paramgen.api import plan as plan
 from paramgen.api import predict as predict
+from paramgen.api import prepare as prepare
 from paramgen.api import push as push
 from paramgen.api import recipe as recipe
 from paramgen.api import rescale_ as rescale_
@@ -45,6 +46,7 @@ __all__ = [
     "masked",
     "plan",
     "predict",
+    "prepare",
     "push",
     "recipe",
     "rescale_",

@@ -12,11 +12,11 @@ import tomllib
 from pathlib import Path
 from typing import Any, Final
 
-from paramgen.inheritance.network import Network
-from paramgen.inheritance.profile import NetworkProfile, profile_of
+from paramgen.initializers.inheritance.network import Network
+from paramgen.initializers.inheritance.profile import NetworkProfile, profile_of
 from paramgen.prediction import describe
 
-CATALOG: Final = Path(__file__).parents[1] / "paramgen" / "inheritance" / "catalog.toml"
+CATALOG: Final = Path(__file__).parents[1] / "paramgen" / "initializers" / "inheritance" / "catalog.toml"
 _ROW: Final = "[[donors]]"
 _KNOWN: Final = ("repo", "revision", "spec", "license", "data", "dtype")
 

@@ -14,7 +14,7 @@ import paramgen
 # Adding a name needs a line in CHANGELOG.md and an example in its docstring.
 PUBLIC = (
     "ParamgenError card check compare convert create diagnose donors graph info initialize_ load masked plan predict "
-    "push recipe rescale_ restore shared trace train_tokenizer unmasked write"
+    "prepare push recipe rescale_ restore shared trace train_tokenizer unmasked write"
 ).split()
 COMMANDS = (
     "",
@@ -25,6 +25,7 @@ COMMANDS = (
     "info",
     "compare",
     "diagnose",
+    "prepare",
     "donors",
     "push",
     "restore",

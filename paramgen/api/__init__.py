@@ -27,6 +27,7 @@ from paramgen.api.listing import fitting as fitting
 from paramgen.api.listing import info as info
 from paramgen.api.listing import names as names
 from paramgen.api.preparing import convert as convert
+from paramgen.api.preparing import prepare as prepare
 from paramgen.api.preparing import train_tokenizer as train_tokenizer
 from paramgen.api.recipes import recipe as recipe
 from paramgen.api.recipes import restore as restore

@@ -31,9 +31,13 @@ def names(
 
     Facts are known of hypernets and of initializers: `group`, `for`, `paper`, `applies_to` and `runs_network`.
 
-    `what` is `architectures` (of a `source`, those that fit a `pattern`), `hypernets`, `initializers`, `modifiers` or
-    `sources`.
+    `what` is `architectures` (of a `source`, those that fit a `pattern`), `hypernets`, `initializers`, `modifiers`,
+    `preparations` or `sources`.
     """
+    if what == "preparations" and source is None:
+        from paramgen.preparation import sentences
+
+        return sentences()
     from paramgen.output.names import listed
 
     return listed(what, source, pattern, facts=facts)

@@ -8,8 +8,8 @@ from paramgen.comparison.data.tokenizer_folder import TokenizerFolder as Tokeniz
 from paramgen.diagnosis.outcome import Diagnosis as Diagnosis
 from paramgen.graphs.schema import Graph as Graph
 from paramgen.hub.pushed import Pushed as Pushed
-from paramgen.inheritance.nearest import Donors as Donors
 from paramgen.initializers import Choice as Choice
+from paramgen.initializers.inheritance.nearest import Donors as Donors
 from paramgen.output.fill import Filled as Filled
 from paramgen.output.graph import Traced as Traced
 from paramgen.output.info import Info as Info
@@ -17,6 +17,7 @@ from paramgen.output.planning import Planned as Planned
 from paramgen.output.verify import Checked as Checked
 from paramgen.output.write import Written as Written
 from paramgen.prediction import Prediction as Prediction
+from paramgen.preparation.preparing import PreparedFolder as PreparedFolder
 from paramgen.published.convert import Converted as Converted
 from paramgen.serving.recipe_writing import WrittenRecipe as WrittenRecipe
 
@@ -32,6 +33,7 @@ __all__ = [
     "Info",
     "Planned",
     "Prediction",
+    "PreparedFolder",
     "Pushed",
     "TokenizerFolder",
     "Traced",

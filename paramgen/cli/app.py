@@ -22,6 +22,7 @@ from paramgen.cli.graph import graph
 from paramgen.cli.info import info
 from paramgen.cli.list import list_
 from paramgen.cli.predict import predict
+from paramgen.cli.prepare import prepare
 from paramgen.cli.push import push
 from paramgen.cli.restore import restore
 from paramgen.cli.serve import serve
@@ -40,6 +41,7 @@ app = typer.Typer(
 
 app.command()(predict)
 app.command()(graph)
+app.command()(prepare)
 app.command()(compare)
 app.command()(diagnose)
 app.command()(card)

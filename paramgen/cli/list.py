@@ -9,7 +9,7 @@ from paramgen.cli.options import ExampleInput, Json, Overrides, parsed_example, 
 
 def list_(
     what: Annotated[
-        str, typer.Argument(help="architectures, hypernets, initializers, modifiers or sources.")
+        str, typer.Argument(help="architectures, hypernets, initializers, modifiers, preparations or sources.")
     ] = "architectures",
     source: Annotated[str | None, typer.Argument(help="With architectures: all names of one source.")] = None,
     pattern: Annotated[str | None, typer.Argument(help="Of these, the names that it fits: '*convnext*'.")] = None,

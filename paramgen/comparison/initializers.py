@@ -51,6 +51,9 @@ def note_choices(model: ModelUnderTest, requested: Initializers) -> dict[str, st
             model.notes.append(f"{init} fills nothing of {model.name}, whose row is library again: {idle[init]}.")
         elif prediction.choice is not None:
             model.notes.append(f"{init} chose {prediction.choice.init} for {model.name}: {prediction.choice.reason}.")
+        if initializer.seconds_before:
+            told = " ".join(initializer.remarks())
+            model.notes.append(f"{told} These seconds count among those of making the initial weights.")
     return idle
 
 

@@ -39,6 +39,8 @@ from paramgen.storage.regular import refuse_irregular
 ArchitectureLike = str | nn.Module | tuple[str, Callable[[], nn.Module]]
 """What `predict` takes, a module, or a name and a function that builds a module."""
 
+_BATCHES = {"images": "one batch of images (2, channels, height, width)", "text": "one batch of tokens (2, n)"}
+
 HEADS = {"images": ("num_classes", "num_labels"), "text": ("vocab_size",)}
 """The options by which libraries and own factories take the number of answers."""
 
@@ -59,7 +61,7 @@ class ModelUnderTest:
     def logits(self, module: nn.Module, inputs: Tensor) -> Tensor:
         """Run a copy of the template on a batch and return its scores."""
         args, kwargs = self.arguments(inputs)
-        return _scores(module(*args, **kwargs))
+        return scores_of(module(*args, **kwargs))
 
     def arguments(self, inputs: Tensor) -> Inputs:
         """Return what the forward pass takes, with a batch in its place."""
@@ -80,8 +82,8 @@ class ModelUnderTest:
 
 def model_under_test(
     given: ArchitectureLike,
-    kind: str,
-    answers: int,
+    kind: str | None,
+    answers: int | None,
     *,
     overrides: Mapping[str, Any] | None = None,
     example: Inputs | None = None,
@@ -89,6 +91,7 @@ def model_under_test(
 ) -> ModelUnderTest:
     """Build an architecture with a head for `answers` classes or tokens where its options allow that.
 
+    `kind` is `images` or `text`; without data there is none, and no number of answers: the architecture has its own.
     `size` is that of the images: nothing larger is guessed for a module that does not say what it takes.
     """
     notes: list[str] = []
@@ -181,7 +184,7 @@ def _live(module: nn.Module, example: Inputs | None) -> tuple[Architecture, nn.M
 
 
 def _resolved(
-    spec: str, kind: str, answers: int, overrides: dict[str, Any], example: Inputs | None
+    spec: str, kind: str | None, answers: int | None, overrides: dict[str, Any], example: Inputs | None
 ) -> tuple[Architecture, str]:
     """Resolve with the number of answers where the user did not type one and the architecture takes one."""
     typed = {**split_spec(spec)[1], **overrides}
@@ -189,7 +192,7 @@ def _resolved(
         raise OptionError(
             f"{spec} is a graph; compare trains the network itself. Give --arch a name or file.py:factory"
         )
-    if not any(option in typed for option in HEADS[kind]):
+    if kind is not None and not any(option in typed for option in HEADS[kind]):
         for option in HEADS[kind]:
             try:
                 architecture = resolve(spec, {**overrides, option: answers}, example)
@@ -260,30 +263,29 @@ def _real(architecture: Architecture, graph: Graph) -> nn.Module:
         return load_folder(target)
 
 
-def _main_input(name: str, example: Inputs | None, kind: str) -> tuple[int | str, Tensor]:
-    """Return the one argument that is a tensor, and it: images or tokens."""
+def _main_input(name: str, example: Inputs | None, kind: str | None) -> tuple[int | str, Tensor]:
+    """Return the one argument that is a tensor, and it: images or tokens; without a kind, either."""
     args, kwargs = example or ((), {})
     given_by: list[tuple[int | str, Any]] = [*enumerate(args), *kwargs.items()]
     tensors = [(key, value) for key, value in given_by if isinstance(value, Tensor)]
     fits = len(tensors) == 1 and (
-        (kind == "images" and tensors[0][1].ndim == 4 and tensors[0][1].is_floating_point())
-        or (kind == "text" and tensors[0][1].ndim == 2 and not tensors[0][1].is_floating_point())
+        (kind in ("images", None) and tensors[0][1].ndim == 4 and tensors[0][1].is_floating_point())
+        or (kind in ("text", None) and tensors[0][1].ndim == 2 and not tensors[0][1].is_floating_point())
     )
     if not fits:
         taken = " and ".join(f"{key}: {_shape(value)}" for key, value in tensors)
-        needed = (
-            "one batch of images (2, channels, height, width)" if kind == "images" else "one batch of tokens (2, n)"
-        )
-        shape = "2x3x32x32" if kind == "images" else "2x16:long"
+        needed = " or ".join(words for each, words in _BATCHES.items() if kind in (each, None))
+        shape = "2x16:long" if kind == "text" else "2x3x32x32"
+        wants = "what it is trained on is" if kind is None else "your data needs a network that takes"
         raise ArchitectureError(
-            f"{name} takes {taken or 'no tensor'}; your data needs a network that takes {needed}. Where the shape was "
-            f"guessed wrong, type: --example-input {shape}"
+            f"{name} takes {taken or 'no tensor'}; {wants} {needed}. Where the shape was guessed wrong, type: "
+            f"--example-input {shape}"
         )
     key, given = tensors[0]
     return key, given
 
 
-def _scores(result: Any) -> Tensor:
+def scores_of(result: Any) -> Tensor:
     """Return the scores in what a forward pass returned: a tensor, the first of several, or `.logits`."""
     if isinstance(result, Tensor):
         return result

@@ -41,7 +41,7 @@ class RunRecord:
     train_loss: Values = ()  # mean since the step before
     validation: Scores | None = None  # at the end; None where the run did not get there
     seconds: float = 0.0  # of training
-    init_seconds: float = 0.0  # of making the initial weights
+    init_seconds: float = 0.0  # of making the initial weights, with those of their preparation
 
     @classmethod
     def failure(cls, reason: str) -> "RunRecord":

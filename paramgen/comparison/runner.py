@@ -35,7 +35,7 @@ Progress = Callable[[Event], None]
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InitialWeights:
-    """A state dict, what is to hold of it in training, and the seconds that it took to make."""
+    """A state dict, what is to hold of it in training, and the seconds that it took to make and prepare."""
 
     state: Mapping[str, Any]
     constraint: Constraint | None
@@ -121,7 +121,7 @@ class Runner:
         began = perf_counter()
         prediction = prediction_of(job.model, init, self._initializers[init], seed)
         state = prediction.state_dict()
-        seconds = round(perf_counter() - began, 3)
+        seconds = round(perf_counter() - began + prediction.initializer.seconds_before, 3)
         return InitialWeights(state=state, constraint=prediction.initializer.constraint(), seconds=seconds)
 
     def _tell(self, run: RunId, done: int, ended: RunRecord | None = None) -> None:

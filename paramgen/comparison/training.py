@@ -4,6 +4,7 @@ import copy
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import islice
 from math import isfinite
 from time import perf_counter
@@ -11,7 +12,7 @@ from typing import Any, Final, final
 
 import torch
 from accelerate import Accelerator
-from torch import nn
+from torch import Tensor, nn
 
 from paramgen.comparison.models import ModelUnderTest
 from paramgen.comparison.mup_rates import LrFactors, no_factors, parameter_groups
@@ -63,9 +64,9 @@ def train(
     accelerator = Accelerator()  # it keeps what it prepares: a new one for each run lets the last run's network go
     job = replace(job, accelerator=accelerator)
     protocol = job.protocol
-    with _own_randomness(accelerator.device):
+    with own_randomness(accelerator.device):
         torch.manual_seed(seed)
-        module = _loaded(job.model, state)
+        module = loaded(job.model, state)
         factors = job.lr_factors.by_parameter(module)  # by the names that they have before they are constrained
         if constraint is not None:
             constraint.hold(module)
@@ -103,14 +104,19 @@ def _measured(
     for point in protocol.points:
         if point > 0:
             began = perf_counter()
-            steps_now = range(done, point)
-            train_loss = _train_steps(
-                job, module, optimizer, batches, lr=lr, steps=steps_now, stds=stds, thresholds=thresholds
+            train_loss = train_steps(
+                module,
+                optimizer,
+                batches,
+                accelerator=job.accelerator,
+                protocol=protocol,
+                lr=lr,
+                steps=range(done, point),
+                loss_of=lambda batch: _loss(job, module, batch),
+                after=partial(_after_step, module, protocol=protocol, stds=stds, thresholds=thresholds),
             )
             seconds += perf_counter() - began
             done = point
-        if thresholds is not None:
-            thresholds.at(point / protocol.steps)
         with _batch_statistics(job, module, seed, steps=point):
             scores = _tested(job, module, job.task.test_batches)
         finite = isfinite(scores.loss) and (train_loss is None or isfinite(train_loss))
@@ -140,38 +146,65 @@ def _validated(job: Job, module: nn.Module, seed: int) -> Scores | None:
     return scores if isfinite(scores.loss) else None
 
 
-def _train_steps(
-    job: Job,
+def _loss(job: Job, module: nn.Module, batch: Batch) -> Tensor:
+    inputs, targets = _on_device(job, batch)
+    logits, wanted = job.task.answers(job.model.logits(module, inputs), targets)
+    return nn.functional.cross_entropy(logits, wanted)
+
+
+def _after_step(
+    module: nn.Module,
+    step: int,
+    *,
+    protocol: Protocol,
+    stds: Mapping[str, float] | None,
+    thresholds: SoftThresholds | None,
+) -> None:
+    """Give matrices their `stds` back, as often as the protocol says, and let thresholds rise."""
+    if stds is not None and (step + 1) % (protocol.rescale_every or 1) == 0:
+        rescale(module, stds)
+    if thresholds is not None:
+        thresholds.at((step + 1) / protocol.steps)
+
+
+def train_steps(
     module: nn.Module,
     optimizer: Any,
     batches: Iterator[Batch],
     *,
+    accelerator: Accelerator,
+    protocol: Protocol,
     lr: float,
     steps: range,
-    stds: Mapping[str, float] | None,
-    thresholds: SoftThresholds | None,
+    loss_of: Callable[[Batch], Tensor],
+    after: Callable[[int], None] | None = None,
 ) -> float:
     """Take the steps and return their mean loss, read once: a device need not wait every step.
 
-    Matrices get `stds` back as often as the protocol says.
+    Args:
+        module: What is trained.
+        optimizer: Of its parameters; a group may have an `lr_factor` of its own.
+        batches: One is taken for each step.
+        accelerator: Of the device.
+        protocol: It knows each step's learning rate, and the norm that all gradients together may have.
+        lr: The largest learning rate.
+        steps: Of the training.
+        loss_of: Returns the loss of the module on a batch.
+        after: Called with each step when it was taken.
+
     """
     module.train()
-    accelerator = job.accelerator
     total = torch.zeros((), device=accelerator.device)
     for step in steps:
         for group in optimizer.param_groups:
-            group["lr"] = job.protocol.lr_at(step, lr) * group["lr_factor"]
-        if thresholds is not None:
-            thresholds.at(step / job.protocol.steps)
-        inputs, targets = _on_device(job, next(batches))
-        logits, wanted = job.task.answers(job.model.logits(module, inputs), targets)
-        loss = nn.functional.cross_entropy(logits, wanted)
+            group["lr"] = protocol.lr_at(step, lr) * group.get("lr_factor", 1.0)
+        loss = loss_of(next(batches))
         accelerator.backward(loss)
-        accelerator.clip_grad_norm_(module.parameters(), job.protocol.clip)
+        accelerator.clip_grad_norm_(module.parameters(), protocol.clip)
         optimizer.step()
         optimizer.zero_grad()
-        if stds is not None and (step + 1) % (job.protocol.rescale_every or 1) == 0:
-            rescale(module, stds)
+        if after is not None:
+            after(step)
         total += loss.detach()
     return float(total) / len(steps)
 
@@ -254,7 +287,7 @@ def _on_device(job: Job, batch: Batch) -> Batch:
 
 
 @torch.no_grad()
-def _loaded(model: ModelUnderTest, state: Mapping[str, Any]) -> nn.Module:
+def loaded(model: ModelUnderTest, state: Mapping[str, Any]) -> nn.Module:
     """Return a copy of the template that holds `state`; what its owner froze stays frozen."""
     module = copy.deepcopy(model.template)
     for name, tensor in state_of(module).items():
@@ -263,7 +296,7 @@ def _loaded(model: ModelUnderTest, state: Mapping[str, Any]) -> nn.Module:
 
 
 @contextmanager
-def _own_randomness(device: torch.device) -> Iterator[None]:
+def own_randomness(device: torch.device) -> Iterator[None]:
     """Leave the caller's random numbers as they are."""
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):

@@ -31,6 +31,7 @@ KEYWORDS: Final = {
     "example-input": "example_input",
     "examples": "examples",
     "folder": "folder",
+    "how": "how",
     "hypernet": "hypernet",
     "image-processor": "image_processor",
     "init": "init",

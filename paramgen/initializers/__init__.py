@@ -109,6 +109,11 @@ class Initializer(ABC):
         return None
 
     @property
+    def seconds_before(self) -> float:
+        """How long its weights were trained before it reads them; what they are worth is compared at that cost."""
+        return 0.0
+
+    @property
     def companion_files(self) -> Mapping[str, str]:
         """Files that belong beside the weights, such as a tokenizer, by the option that would copy them."""
         return {}
@@ -253,6 +258,11 @@ class Composed(Initializer):
     def remarks(self) -> Sequence[str]:
         """Return what the inner initializer remarks."""
         return self.inner.remarks()
+
+    @property
+    def seconds_before(self) -> float:
+        """How long the inner initializer's weights were trained before."""
+        return self.inner.seconds_before
 
     @property
     def companion_files(self) -> Mapping[str, str]:

@@ -16,9 +16,9 @@ from paramgen.architectures import Architecture
 from paramgen.errors import OptionError, one_line
 from paramgen.graphs.schema import Graph
 from paramgen.hub.trained import Trained
-from paramgen.inheritance.donor import finite_tensor
-from paramgen.inheritance.licences import allowed_licences, check_licence, identified, joint_provenance
 from paramgen.initializers import Initializer, NamedTensors, initializers
+from paramgen.initializers.inheritance.donor import finite_tensor
+from paramgen.initializers.inheritance.licences import allowed_licences, check_licence, identified, joint_provenance
 from paramgen.initializers.library import complete_rules, fill_by_rules
 from paramgen.slots.manifest import Manifest, Slot
 from paramgen.storage.reading import Stored

@@ -16,13 +16,6 @@ from paramgen.architectures import Architecture
 from paramgen.errors import OptionError
 from paramgen.graphs.analysis.model_family import FAMILY_LABELS
 from paramgen.graphs.schema import Graph
-from paramgen.inheritance.choosing import chosen_donor
-from paramgen.inheritance.donor import ADVICE, Donor
-from paramgen.inheritance.licences import allowed_licences, check_licence, identified, joint_provenance
-from paramgen.inheritance.network import Network
-from paramgen.inheritance.parts import part_plans
-from paramgen.inheritance.plan import InheritancePlan
-from paramgen.inheritance.transfer import inherited
 from paramgen.initializers import (
     Choice,
     Initializer,
@@ -32,6 +25,13 @@ from paramgen.initializers import (
     initializers,
 )
 from paramgen.initializers.grow import Grow
+from paramgen.initializers.inheritance.choosing import chosen_donor
+from paramgen.initializers.inheritance.donor import ADVICE, Donor
+from paramgen.initializers.inheritance.licences import allowed_licences, check_licence, identified, joint_provenance
+from paramgen.initializers.inheritance.network import Network
+from paramgen.initializers.inheritance.parts import part_plans
+from paramgen.initializers.inheritance.plan import InheritancePlan
+from paramgen.initializers.inheritance.transfer import inherited
 from paramgen.initializers.library import complete_rules, default_weights, fill_by_rules, library_rule
 from paramgen.language.families import FAMILIES
 from paramgen.slots.manifest import Slot

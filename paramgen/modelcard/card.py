@@ -15,6 +15,7 @@ from paramgen.errors import OutputError
 from paramgen.modelcard.card_data import checked, metadata, shipped_figures
 from paramgen.modelcard.loading import building_lines, loading_lines
 from paramgen.modelcard.markdown import cell, code, fenced, prose, shell, without_folders
+from paramgen.modelcard.preparation import preparation_call, preparation_cell, preparation_in, preparation_words
 from paramgen.storage.seal import seal_of, sealed
 
 TEMPLATE: Final = "card.md"
@@ -34,6 +35,7 @@ _NATURES: Final = {
     "smaller_model": "They compute what a smaller model computes; what is new in them is to be trained.",
     "donor": "They come from a trained model, the donor, whose sizes may be others: train it before you use it.",
     "averaged": "They are the average of trained models, which may do less than any of them: train it before use.",
+    "preparation": "They were trained a little, as preparation: train the network before you use it.",
     "trained_model": "They are a trained model's, with tables for another tokenizer: train it before you use it.",
 }
 _OPERATORS: Final = (
@@ -120,7 +122,9 @@ def command_of(record: Mapping[str, Any], name: str) -> list[str] | None:
     requested = record.get("requested") or {}
     if requested.get("arch") is None:
         return None
-    words = ["paramgen", "predict", "--arch", without_folders(str(requested["arch"]))]
+    prepared = preparation_in(record)
+    training = preparation_words(prepared) if prepared else []
+    words = ["paramgen", "prepare" if prepared else "predict", "--arch", without_folders(str(requested["arch"]))]
     for key, value in (requested.get("overrides") or {}).items():
         words += ["--set", f"{key}={_typed(value)}"]
     if requested.get("example_input"):
@@ -132,7 +136,7 @@ def command_of(record: Mapping[str, Any], name: str) -> list[str] | None:
         words += ["--max-shard", _size(requested["max_shard"])]
     for option, companion in requested.get("companion_files") or ():
         words += [str(option), without_folders(str(companion))]
-    return [*words, "--out", name]
+    return None if training is None else [*words, *training, "--out", name]
 
 
 def weights_digest(record: Mapping[str, Any]) -> str:
@@ -211,6 +215,7 @@ def _facts(record: Mapping[str, Any]) -> list[tuple[str, str]]:
         initializer = {key: value for key, value in initializer.items() if key not in ("hypernet", "sha256")}
     resolved, family = initializer.pop("resolved", None), initializer.pop("family", None)
     initializer.pop("reason", None)
+    prepared = initializer.pop("preparation", None) and preparation_in(record)
     init_cell = cell(without_folders(record["init"]))
     if resolved is not None:
         init_cell += f", which chose {cell(str(resolved))} for this {prose(str(family).replace('_', ' '))}"
@@ -219,6 +224,7 @@ def _facts(record: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("architecture", cell(without_folders(record["spec"]))),
         ("parameters", _number(record.get("parameters"))),
         ("initializer", init_cell),
+        *((("prepared by", preparation_cell(prepared)),) if prepared else ()),
         *((_WORDS.get(key, prose(key)), _described(value)) for key, value in initializer.items()),
         ("seed", str(record["seed"])),
         ("dtype", cell(str(record["dtype"])) if record.get("dtype") else "the architecture's own"),
@@ -256,6 +262,8 @@ def _note_on_command(record: Mapping[str, Any], command: Sequence[str] | None) -
 
 def _call(record: Mapping[str, Any]) -> str:
     dtype = f", dtype={record['dtype']!r}" if record.get("dtype") else ""
+    if prepared := preparation_in(record):
+        return preparation_call(prepared, _init(record))
     return f"paramgen.write(module, FOLDER, init={without_folders(_init(record))!r}, seed={record['seed']}{dtype})"
 
 
@@ -303,17 +311,15 @@ def _note_on_rules(record: Mapping[str, Any]) -> str:
 
 def _note_on_constraint(record: Mapping[str, Any]) -> str:
     """Say how many weights are kept or trained, or how many numbers they share, and what keeps it so in training."""
-    said, shared = record.get("masks"), record.get("shared")
-    if isinstance(shared, dict):
-        how = f"{_number(shared.get('of'))} weights share {_number(shared.get('numbers'))} numbers, those of "
-        return f" {how}shared.safetensors: `paramgen.shared(model, FOLDER)` constrains the training to that."
-    if not isinstance(said, dict):
+    holds, said = "constrains the training to that.", record.get("shared")
+    if isinstance(said, dict):
+        how = f"{_number(said.get('of'))} weights share {_number(said.get('numbers'))} numbers, those of"
+        return f" {how} shared.safetensors: `paramgen.shared(model, FOLDER)` {holds}"
+    if not isinstance(said := record.get("masks"), dict):
         return ""
     what, rest = ("kept", "are zero") if said.get("kind") == "pruned" else ("to be trained", "keep their values")
-    return (
-        f" {_number(said.get('kept'))} of {_number(said.get('of'))} weights are {what}, by masks.safetensors; the "
-        f"others {rest}: `paramgen.masked(model, FOLDER)` constrains the training to that."
-    )
+    kept = f"{_number(said.get('kept'))} of {_number(said.get('of'))} weights are {what}"
+    return f" {kept}, by masks.safetensors; the others {rest}: `paramgen.masked(model, FOLDER)` {holds}"
 
 
 def _note_on_donor(record: Mapping[str, Any]) -> str:

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from paramgen.architectures import Inputs
-from paramgen.inheritance.licences import allowed_licences
-from paramgen.inheritance.nearest import Donors, nearest
-from paramgen.inheritance.network import Network
+from paramgen.initializers.inheritance.licences import allowed_licences
+from paramgen.initializers.inheritance.nearest import Donors, nearest
+from paramgen.initializers.inheritance.network import Network
 from paramgen.prediction import describe
 
 

@@ -16,7 +16,7 @@ from paramgen.registry.definitions import SOURCE_PACKAGE
 from paramgen.registry.library_names import names_in
 from paramgen.storage.pretrained import pretrained_folder
 
-_KINDS = ("architectures", "hypernets", "initializers", "modifiers", "sources")
+_KINDS = ("architectures", "hypernets", "initializers", "modifiers", "preparations", "sources")
 
 
 def names_of(what: str, source: str | None, pattern: str | None = None) -> dict[str, str]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from paramgen.graphs.analysis.model_family import ModelFamily
-from paramgen.inheritance.catalog import catalog
+from paramgen.initializers.inheritance.catalog import catalog
 from paramgen.modelcard.markdown import shell
 
 

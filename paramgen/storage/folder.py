@@ -155,10 +155,10 @@ def _reported(target: Path, *, only_below: Path | None = None) -> Iterator[None]
 
 
 def _partial(target: Path) -> Path:
-    return target.with_name(f"{_hidden(target.name)}.partial-{os.getpid()}-{_host()}-{secrets.token_hex(4)}")
+    return target.with_name(f"{hidden_name(target.name)}.partial-{os.getpid()}-{_host()}-{secrets.token_hex(4)}")
 
 
-def _hidden(name: str) -> str:
+def hidden_name(name: str) -> str:
     """Return how the hidden name for a target begins, which leaves room for the rest of it."""
     content = os.fsencode(name)
     if len(content) <= _READABLE:
@@ -189,7 +189,7 @@ def _host() -> str:
 
 def _remove_stale(target: Path) -> None:
     """Remove what processes of this host that have ended left of earlier attempts at `target`."""
-    pattern = re.compile(rf"{re.escape(_hidden(target.name))}\.partial-(\d+)-{_host()}-[0-9a-f]+")
+    pattern = re.compile(rf"{re.escape(hidden_name(target.name))}\.partial-(\d+)-{_host()}-[0-9a-f]+")
     for path in target.parent.iterdir():
         match = pattern.fullmatch(path.name)
         if match is None or _alive(int(match[1])) or _is_locked(path):

@@ -71,10 +71,10 @@ def test_settings_and_report_say_so(photos: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"rescale_every": 0}, "--rescale-every is 0; allowed are 1 to"),
-        ({"rescale_std": 0.01}, "--rescale-std is 0.01; .* together with --rescale-every"),
-        ({"rescale_every": 5, "rescale_std": -1.0}, "--rescale-std is -1.0; allowed are numbers above 0"),
-        ({"rescale_every": 5, "rescale_std": float("nan")}, "--rescale-std is nan"),
+        ({"rescale_every": 0}, "rescale_every is 0; allowed are 1 to"),
+        ({"rescale_std": 0.01}, "rescale_std is 0.01; .* together with rescale_every"),
+        ({"rescale_every": 5, "rescale_std": -1.0}, "rescale_std is -1.0; allowed are numbers above 0"),
+        ({"rescale_every": 5, "rescale_std": float("nan")}, "rescale_std is nan"),
     ],
 )
 def test_what_is_out_of_range_is_refused(options: dict[str, Any], said: str) -> None:

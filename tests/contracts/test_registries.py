@@ -187,6 +187,18 @@ def arguments(
     narrow, graph = describe("timm:test_vit?embed_dim=32")
     donor = tmp_path_factory.mktemp("donor") / "model.safetensors"
     save_file(dict(initializer_of("library").tensors(narrow, graph, seed=0)), donor)
+    ready = tmp_path_factory.mktemp("ready")
+    state = {name: value.clone() for name, value in Tiny().state_dict().items() if name != "head.weight"}
+    save_file(state, ready / "model.safetensors")
+    (ready / "config.json").write_text("{}")
+    about = {"how": "warmup", "steps": 1, "seconds": 1.5}
+    left = next(name for name, value in state.items() if value.dim() > 1)
+    record = {
+        "format_version": 1,
+        "initializer": {"preparation": about},
+        "tensors": {left: {"rule": "library"}},
+    }
+    (ready / "paramgen.json").write_text(json.dumps(record))
     smaller = language[2]
     text = smaller / "text.txt"
     text.write_text("a text of a few words")
@@ -197,6 +209,7 @@ def arguments(
         "shuffled": ":he?mode=fan_out",
         "unigram": f":{text}?tokenizer={smaller}",
         "average": f":{alike[0]},{alike[1]}",
+        "prepared": f":{ready}",
         "inherit": f":{donor}?arch=timm:test_vit?embed_dim=32&head=false",
         "weight_selection": f":{larger}",
         "grow": f":{smaller}",
@@ -283,7 +296,7 @@ def test_every_initializer_is_a_final_frozen_dataclass(name: str) -> None:
 
 def test_a_file_is_called_like_what_it_registers() -> None:
     base = {"linear_maps", "modified"}  # of the closed forms, and an initializer with modifiers: made by no name
-    found = {module.name for module in pkgutil.iter_modules(paramgen.initializers.__path__)}
+    found = {module.name for module in pkgutil.iter_modules(paramgen.initializers.__path__) if not module.ispkg}
     assert initializers.names() == sorted(found - base)
     files = {module.name for module in pkgutil.iter_modules(paramgen.architectures.__path__)}
     assert set(sources.names()) <= files

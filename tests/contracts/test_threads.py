@@ -9,7 +9,7 @@ import torch
 import paramgen
 from paramgen.initializers import initializers
 
-NEEDS_A_SOURCE = ("average", "diffusion", "inherit", "weight_selection", "grow", "transplant")
+NEEDS_A_SOURCE = ("average", "diffusion", "inherit", "weight_selection", "grow", "transplant", "prepared")
 NEEDS_ANOTHER_NETWORK = ("natural", "maxout", "s4d", "poincare", "arithmetic", "ibp", "virgo", "unigram")
 
 

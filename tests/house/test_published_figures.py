@@ -60,7 +60,17 @@ def mixed() -> list[str]:
     ]
 
 
+def prepared() -> list[str]:
+    found = result("preparation")["supermask"]["figures"]
+    masked, dense = found["supermask"], found["dense"]
+    return [
+        f"{masked['mean']} ± {masked['std']} % after {found['steps']} steps",
+        f"reaches {dense['mean']} ± {dense['std']} %",
+    ]
+
+
 QUOTED = {
+    "docs/how-to/prepare.md": prepared(),
     "docs/how-to/serve.md": mixed(),
     "docs/how-to/published.md": published(),
     "docs/how-to/predict.md": cost(),

@@ -16,8 +16,8 @@ import paramgen
 from paramgen.architectures import resolve
 from paramgen.architectures.materialize import materialize
 from paramgen.errors import OptionError
-from paramgen.inheritance.resizing import resized_kernel
 from paramgen.initializers import initializer_of
+from paramgen.initializers.inheritance.resizing import resized_kernel
 from paramgen.prediction import describe, prepare
 from paramgen.storage.reading import Stored
 

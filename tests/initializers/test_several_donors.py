@@ -13,8 +13,8 @@ from torch import Tensor
 import paramgen
 from paramgen.architectures import resolve
 from paramgen.errors import OptionError
-from paramgen.inheritance.licences import resulting_licence
 from paramgen.initializers import initializer_of
+from paramgen.initializers.inheritance.licences import resulting_licence
 from paramgen.prediction import Prediction, prepare
 from paramgen.storage.reading import Stored
 

@@ -261,7 +261,7 @@ def test_what_dead_processes_left_is_removed(tmp_path: Path, dead: int) -> None:
     "name", ["n" * 255, "\u00e9" * 127, "o" * 65], ids=["letters", "two bytes each", "just too long"]
 )
 def test_a_name_may_be_as_long_as_the_file_system_takes(tmp_path: Path, dead: int, name: str) -> None:
-    stale = tmp_path / f"{module._hidden(name)}.partial-{dead}-{module._host()}-00"
+    stale = tmp_path / f"{module.hidden_name(name)}.partial-{dead}-{module._host()}-00"
     stale.mkdir()
     with transaction(tmp_path / name) as partial:
         fill(partial, "old")
@@ -282,7 +282,7 @@ def test_a_name_that_is_too_long_is_refused_before_the_work(tmp_path: Path) -> N
 
 
 def test_two_long_names_have_two_hidden_ones() -> None:
-    assert module._hidden("n" * 100 + "a") != module._hidden("n" * 100 + "b")
+    assert module.hidden_name("n" * 100 + "a") != module.hidden_name("n" * 100 + "b")
 
 
 def test_a_file_is_written_whole(tmp_path: Path, dead: int) -> None:

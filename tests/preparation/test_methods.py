@@ -1,0 +1,130 @@
+"""What each preparation does to a network of timm."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+import paramgen
+from paramgen.errors import ArchitectureError, OptionError
+from paramgen.preparation.guide import linear_cka, paired
+
+RESNET: dict[str, Any] = {"example_input": "2x3x8x8", "batch": 8}
+
+
+def prepared(folder: Path, how: str, **options: Any) -> dict[str, torch.Tensor]:
+    paramgen.prepare("timm:test_resnet", folder, how=how, **RESNET | options)
+    return load_file(folder / "model.safetensors")
+
+
+def described(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "paramgen.json").read_text())["initializer"]["preparation"]
+
+
+def test_distill_comes_near_the_trained_model(tmp_path: Path, arrays: Any) -> None:
+    paramgen.write(
+        "timm:test_resnet", tmp_path / "trained", init="he", overrides={"num_classes": 4}, example_input="2x3x8x8"
+    )
+    before = (tmp_path / "trained" / "model.safetensors").read_bytes()
+    prepared(tmp_path / "out", f"distill:{tmp_path / 'trained'}?temperature=1", data=arrays, steps=12, lr=3e-3)
+    found = described(tmp_path / "out")
+    assert found["loss"] < 0.9 * found["first_loss"]
+    assert len(found["sha256"]) == 64 and found["options"]["temperature"] == 1
+    assert (tmp_path / "trained" / "model.safetensors").read_bytes() == before
+
+
+def test_distill_refuses_a_model_that_answers_otherwise(tmp_path: Path, arrays: Any) -> None:
+    paramgen.write(
+        "timm:test_resnet", tmp_path / "t", init="library", overrides={"num_classes": 7}, example_input="2x3x8x8"
+    )
+    with pytest.raises(OptionError) as caught:
+        prepared(tmp_path / "out", f"distill:{tmp_path / 't'}", data=arrays)
+    assert caught.value.message.endswith("Type: --set num_classes=7")
+    with pytest.raises(OptionError, match="There is no folder"):
+        prepared(tmp_path / "out", "distill:nowhere", data=arrays)
+
+
+def test_distill_learns_a_text_from_a_language_model(tmp_path: Path, gpt2: dict[str, Any]) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("the owl and the pussycat went to sea " * 60)
+    paramgen.write("gpt2", tmp_path / "larger", init="he", overrides=gpt2 | {"n_embd": 24})
+    how = f"distill:{tmp_path / 'larger'}"
+    paramgen.prepare("gpt2", tmp_path / "out", how=how, data=text, steps=3, batch=4, overrides=gpt2)
+    assert described(tmp_path / "out")["data"]["name"] == str(text)
+
+
+def test_a_teacher_needs_no_labels_and_leaves_the_output_alone(tmp_path: Path, arrays: Any) -> None:
+    how = "teacher?hidden=16&bottleneck=8&outputs=32&alpha=0.2"
+    one = prepared(tmp_path / "one", how, data=arrays, steps=3)
+    other = arrays[0].__class__(pixels=arrays[0].pixels, labels=arrays[0].labels.flip(0))
+    two = prepared(tmp_path / "two", how, data=(other, other), steps=3)
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    paramgen.write(
+        "timm:test_resnet", tmp_path / "plain", init="library", overrides={"num_classes": 4}, example_input="2x3x8x8"
+    )
+    plain = load_file(tmp_path / "plain" / "model.safetensors")
+    assert torch.equal(plain["fc.weight"], one["fc.weight"])
+    assert not torch.equal(plain["conv1.0.weight"], one["conv1.0.weight"])
+
+
+def test_a_teacher_is_for_images(tmp_path: Path, gpt2: dict[str, Any]) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("the owl and the pussycat went to sea " * 60)
+    with pytest.raises(OptionError, match="is for images"):
+        paramgen.prepare("gpt2", tmp_path / "out", how="teacher", data=text, overrides=gpt2, batch=4)
+
+
+def test_a_guide_brings_layers_near_without_data(tmp_path: Path) -> None:
+    prepared(tmp_path / "out", "guide:timm:test_efficientnet", steps=6, batch=32)
+    found = described(tmp_path / "out")
+    assert found["loss"] < found["first_loss"] and "data" not in found
+
+
+def test_a_guide_needs_examples_and_the_same_input(tmp_path: Path, arrays: Any) -> None:
+    with pytest.raises(OptionError, match="needs 32 examples"):
+        prepared(tmp_path / "out", "guide:timm:test_efficientnet", data=arrays)
+    with pytest.raises(OptionError, match="does not run on 32x3x8x8"):
+        prepared(tmp_path / "out", "guide:timm:test_vit", data=arrays, batch=32)
+
+
+def test_cka_is_one_for_turned_features_and_small_for_others() -> None:
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(400, 6, generator=generator)
+    turn, _ = torch.linalg.qr(torch.randn(6, 6, generator=generator))
+    assert float(linear_cka(features, 3 * features @ turn + 5)) == pytest.approx(1, abs=1e-5)
+    assert float(linear_cka(features, torch.randn(400, 6, generator=generator))) < 0.1
+    assert paired(["a", "b", "c"], ["1", "2", "3", "4", "5"]) == [("a", "1"), ("b", "3"), ("c", "5")]
+
+
+def test_a_supermask_keeps_some_weights_of_one_size(tmp_path: Path, arrays: Any) -> None:
+    found = prepared(tmp_path / "out", "supermask", data=arrays, steps=24, lr=1e-2)
+    weight = found["layer1.0.conv1.weight"]
+    size = (2 / weight[0].numel()) ** 0.5
+    assert sorted(weight.unique().tolist()) == pytest.approx([-size, 0.0, size], abs=1e-6)
+    assert int((weight != 0).sum()) == round(0.1 * weight.numel())
+    assert not found["fc.bias"].any()
+    assert bool((found["layer1.0.bn2.weight"] == 1).all())  # timm makes it zero, and then no mask behind it is trained
+    assert described(tmp_path / "out")["loss"] < described(tmp_path / "out")["first_loss"]
+    module = paramgen.masked(paramgen.load(tmp_path / "out"), tmp_path / "out").train()
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
+    module(torch.randn(4, 3, 8, 8)).square().sum().backward()
+    optimizer.step()
+    trained = paramgen.unmasked(module).state_dict()["layer1.0.conv1.weight"]
+    assert bool((trained[weight == 0] == 0).all()) and not torch.equal(trained, weight)
+
+
+def test_a_network_without_an_output_layer_is_refused(tmp_path: Path) -> None:
+    class Bare(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(4))
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return images.mean((2, 3))[:, :1] * self.scale
+
+    with pytest.raises(ArchitectureError, match="output layer"):
+        paramgen.prepare(Bare(), tmp_path / "out", how="warmup", example_input="2x3x8x8", batch=2, steps=1)
