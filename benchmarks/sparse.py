@@ -1,9 +1,10 @@
-"""What is left of a network of which few weights are kept or trained: `python -m benchmarks.sparse table|depth`.
+"""What a network learns of which few weights are kept or trained: `python -m benchmarks.sparse table share soft depth`.
 
-`table`: fully connected, 64-128-128-128-10, on scikit-learn's digits, by criterion and share kept. `depth`: 15 layers
-of 100 with 10 % kept by SNIP, by how these are rescaled. AdamW, five seeds; every way has its own best learning rate of
-a grid, chosen on a fifth of the images. Some minutes on one core; the result is `cards/results/sparse.json`, `--render`
-prints it.
+`table`: fully connected, 64-128-128-128-10, on scikit-learn's digits, by criterion and share kept; `share`: as many
+numbers for all its weights; `soft`: as many weights behind the soft thresholds of ST-3, which rise in training.
+`depth`: 15 layers of 100 with 10 % kept by SNIP, by how these are rescaled. AdamW, five seeds; every way has its own
+best learning rate of a grid, chosen on a fifth of the images. Some minutes on one core; the result is
+`cards/results/sparse.json`, `--render` prints it.
 """
 
 import argparse
@@ -23,7 +24,7 @@ from torch import Tensor, nn
 
 import paramgen
 from benchmarks.provenance import provenance
-from paramgen.modifiers.masking.holding import hold
+from paramgen.modifiers.masking.soft import METHOD, SoftThresholds, parse_sparse
 from paramgen.storage.folder import write_text
 
 RESULTS: Final = Path(__file__).parents[1] / "cards" / "results" / "sparse.json"
@@ -31,6 +32,7 @@ SEEDS: Final = 5
 RATES: Final = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 BATCH: Final = 128
 STEPS: Final = 300
+SIZES: Final = (64, 128, 128, 128, 10)
 KEPT: Final = (0.05, 0.01, 0.003)
 WAYS: Final[Mapping[str, str]] = {
     "random": "prune:random?keep={keep}",
@@ -44,6 +46,8 @@ WAYS: Final[Mapping[str, str]] = {
     "synflow, as it is": "prune:synflow?keep={keep}&rescale=none",
     "freeze": "freeze?keep={keep}&data={data}",
 }
+SHARE, SOFT = MORE = ("share", "ST-3")
+"""Ways that are experiments of their own: numbers that all weights share, and zeros that training chooses."""
 RESCALED: Final[Mapping[str, str]] = {
     "as it is": "prune:snip?keep=0.1&rescale=none&data={data}",
     "mean field": "prune:snip?keep=0.1&rescale=meanfield&data={data}",
@@ -67,13 +71,12 @@ def parts() -> Parts:
     return {name: (images[cut], labels[cut]) for name, cut in cuts.items()}
 
 
-def images_to_learn_from(folder: Path) -> Path:
+def images_to_learn_from(folder: Path) -> None:
     """Write the images to learn from as class folders, for criteria that look at them."""
     images, labels = parts()["train"]
     for index, (image, label) in enumerate(zip(images, labels.tolist(), strict=True)):
         (folder / str(label)).mkdir(exist_ok=True)
         Image.fromarray((image[0].numpy() * 255).astype(np.uint8)).save(folder / str(label) / f"{index}.png")
-    return folder
 
 
 def network(sizes: Sequence[int]) -> nn.Sequential:
@@ -85,28 +88,36 @@ def network(sizes: Sequence[int]) -> nn.Sequential:
 
 
 def accuracies(sizes: Sequence[int], then: str | None, *, seed: int, rate: float, steps: int) -> dict[str, float]:
-    """Train from He's initialization with a modifier, its constraint held, and return accuracies."""
+    """Train from He's initialization with a modifier, its constraint held, or soft thresholds; return accuracies."""
     torch.manual_seed(seed)
     module = network(sizes)
     prediction = paramgen.predict(
         module,
         init="he",
-        then=[] if then is None else [then],
+        then=[] if then is None or then.startswith(METHOD) else [then],
         seed=seed,
         example_input=torch.zeros(2, 1, 8, 8),
         progress=False,
     )
     module.load_state_dict(prediction.state_dict())
-    if (masks := prediction.initializer.masks()) is not None:
-        hold(module, *masks)
+    if (constraint := prediction.initializer.constraint()) is not None:
+        constraint.hold(module)
+    thresholds = None
+    if then is not None and then.startswith(METHOD):
+        outputs = {f"{index}.weight": 0 for index, layer in enumerate(module) if isinstance(layer, nn.Linear)}
+        thresholds = SoftThresholds(module, outputs, parse_sparse(then))
     optimizer = torch.optim.AdamW(module.parameters(), lr=rate, weight_decay=0.01)
     images, labels = parts()["train"]
     generator = torch.Generator().manual_seed(seed)
-    for _ in range(steps):
+    for step in range(steps):
+        if thresholds is not None:
+            thresholds.at(step / steps)
         chosen = torch.randint(len(labels), (BATCH,), generator=generator)
         optimizer.zero_grad()
         nn.functional.cross_entropy(module(images[chosen]), labels[chosen]).backward()
         optimizer.step()
+    if thresholds is not None:
+        thresholds.at(1.0)
     with torch.no_grad():
         return {
             part: float((module(parts()[part][0]).argmax(1) == parts()[part][1]).float().mean())
@@ -126,14 +137,32 @@ def tuned(sizes: Sequence[int], then: str | None, *, steps: int, rates: Sequence
 
 def table(data: Path) -> dict[str, Any]:
     """Return accuracy by criterion and by share of weights that is kept."""
-    sizes = (64, 128, 128, 128, 10)
-    found: dict[str, Any] = {"dense": tuned(sizes, None, steps=STEPS)}
+    found: dict[str, Any] = {"dense": tuned(SIZES, None, steps=STEPS)}
     for way, spec in WAYS.items():
         found[way] = {}
         for keep in KEPT:
-            found[way][str(keep)] = tuned(sizes, spec.format(keep=keep, data=data), steps=STEPS)
+            found[way][str(keep)] = tuned(SIZES, spec.format(keep=keep, data=data), steps=STEPS)
             sys.stderr.write(f"{way} {keep}: {found[way][str(keep)]}\n")
-    return {"sizes": sizes, "steps": STEPS, "accuracy": found}
+    return {"sizes": SIZES, "steps": STEPS, "accuracy": found}
+
+
+def _by_share(way: str, spec: Callable[[float], str]) -> dict[str, Any]:
+    """Return accuracy of one way more, of the network of `table` and trained as there."""
+    found = {}
+    for keep in KEPT:
+        found[str(keep)] = tuned(SIZES, spec(keep), steps=STEPS)
+        sys.stderr.write(f"{way} {keep}: {found[str(keep)]}\n")
+    return {"sizes": SIZES, "steps": STEPS, "accuracy": {way: found}}
+
+
+def share(data: Path) -> dict[str, Any]:
+    """Return accuracy where all weights share so many numbers."""
+    return _by_share(SHARE, lambda keep: f"share?keep={keep}")
+
+
+def soft(data: Path) -> dict[str, Any]:
+    """Return accuracy where a soft threshold leaves so many weights at the end of training."""
+    return _by_share(SOFT, lambda keep: f"{METHOD}:{1 - keep:.4g}")
 
 
 def depth(data: Path) -> dict[str, Any]:
@@ -147,7 +176,12 @@ def depth(data: Path) -> dict[str, Any]:
     return {"sizes": sizes, "steps": 200, "accuracy": found}
 
 
-EXPERIMENTS: Final[Mapping[str, Callable[[Path], dict[str, Any]]]] = {"table": table, "depth": depth}
+EXPERIMENTS: Final[Mapping[str, Callable[[Path], dict[str, Any]]]] = {
+    "table": table,
+    "share": share,
+    "soft": soft,
+    "depth": depth,
+}
 
 
 def markdown(found: Mapping[str, Any]) -> str:
@@ -156,11 +190,11 @@ def markdown(found: Mapping[str, Any]) -> str:
     def said(entry: Mapping[str, Any]) -> str:
         return f"{100 * entry['mean']:.1f} ± {100 * entry['std']:.1f}"
 
-    rows = found["table"]["accuracy"]
+    rows = {**found["table"]["accuracy"], **found["share"]["accuracy"], **found["soft"]["accuracy"]}
     lines = [
         f"| kept by | {' | '.join(f'{keep:.1%}' for keep in KEPT)} |",
         f"|---|{'--:|' * len(KEPT)}",
-        *(f"| {way} | {' | '.join(said(rows[way][str(keep)]) for keep in KEPT)} |" for way in WAYS),
+        *(f"| {way} | {' | '.join(said(rows[way][str(keep)]) for keep in KEPT)} |" for way in (*WAYS, *MORE)),
         "",
         f"Dense: {said(rows['dense'])}.",
         "",
@@ -182,7 +216,9 @@ def main() -> None:
         parser.error(f"Unknown experiment {min(unknown)!r}. Known: {', '.join(EXPERIMENTS)}.")
     found = json.loads(given.result.read_text(encoding="utf-8")) if given.result.is_file() else {}
     with tempfile.TemporaryDirectory() as folder:
-        data = images_to_learn_from(Path(folder))
+        data = Path(folder)
+        if given.experiments:
+            images_to_learn_from(data)
         for name in given.experiments:
             found[name] = {"seeds": SEEDS, "batch": BATCH, **EXPERIMENTS[name](data), **provenance()}
             write_text(given.result, json.dumps(found, indent=1) + "\n")

@@ -21,6 +21,7 @@ from paramgen.api import push as push
 from paramgen.api import recipe as recipe
 from paramgen.api import rescale_ as rescale_
 from paramgen.api import restore as restore
+from paramgen.api import shared as shared
 from paramgen.api import trace as trace
 from paramgen.api import train_tokenizer as train_tokenizer
 from paramgen.api import unmasked as unmasked
@@ -50,6 +51,7 @@ __all__ = [
     "recipe",
     "rescale_",
     "restore",
+    "shared",
     "trace",
     "train_tokenizer",
     "unmasked",

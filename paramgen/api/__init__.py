@@ -19,6 +19,7 @@ from paramgen.api.folders import load as load
 from paramgen.api.folders import masked as masked
 from paramgen.api.folders import push as push
 from paramgen.api.folders import rescale_ as rescale_
+from paramgen.api.folders import shared as shared
 from paramgen.api.folders import unmasked as unmasked
 from paramgen.api.inputs import inputs_of
 from paramgen.api.listing import donors as donors
@@ -94,7 +95,8 @@ def predict(
             hypernet for texts makes their rows of their letters.
         endpoint: The URL of a server that is to compute it; the network's graph is sent there, and how tokens are
             spelled where that matters, but no file.
-        strict: Where the forward pass cannot be followed, raise a `TraceError` instead of warning.
+        strict: Where the forward pass cannot be followed, raise a `TraceError` instead of warning; and an
+            `OptionError` where a modifier leaves a layer without any weight.
         trace_timeout: Seconds after which a forward pass that does not return is ended.
         progress: Whether to show a bar while the network is built and traced, as for `write`.
 

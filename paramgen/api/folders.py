@@ -47,21 +47,44 @@ def masked(module: "nn.Module", source: "str | Path | Prediction") -> "nn.Module
         OptionError: They are not of this architecture, there are none, or the module is constrained already.
 
     """
-    from paramgen.output.masks import constrain, constrain_as_predicted
+    from paramgen.output.constraints import hold_masks
 
-    if isinstance(source, (str, Path)):
-        constrain(module, Path(source))
-    else:
-        constrain_as_predicted(module, source)
+    hold_masks(module, Path(source) if isinstance(source, str) else source)
+    return module
+
+
+def shared(module: "nn.Module", source: "str | Path | Prediction") -> "nn.Module":
+    """Let the weights of `module` share numbers in training, as `--then share` made them, and return it.
+
+    All weights that take part are then made of one parameter, the memory, which is trained instead of them. So an
+    optimizer is to be made behind it. Weights move as far as without sharing at the same learning rate. `unmasked`
+    makes them ordinary parameters again.
+
+    >>> model = paramgen.shared(paramgen.load("few"), "few")
+
+    Args:
+        module: With the initial weights in it.
+        source: The folder, or what `predict` returned, all tensors of which were read, as `state_dict` does.
+
+    Raises:
+        CheckError: The folder has no memory.
+        OptionError: The module has other weights than the memory makes, there is none, or it is constrained already.
+
+    """
+    from paramgen.output.constraints import hold_shared
+
+    hold_shared(module, Path(source) if isinstance(source, str) else source)
     return module
 
 
 def unmasked(module: "nn.Module") -> "nn.Module":
-    """Make the parameters that `masked` constrained ordinary ones again, with the values that they have, and return it.
+    """Make what `masked` or `shared` constrained ordinary parameters again, with the values that they have.
+
+    It returns the module, which can be saved then.
 
     >>> paramgen.unmasked(model).save_pretrained("trained")
     """
-    from paramgen.modifiers.masking.holding import release
+    from paramgen.modifiers.constraints import release
 
     release(module)
     return module

@@ -82,6 +82,14 @@ RescaleEvery = Annotated[
 RescaleStd = Annotated[
     float | None, typer.Option("--rescale-std", help="One std for all matrices instead of that; the paper's is 0.01.")
 ]
+Sparse = Annotated[
+    str | None,
+    typer.Option(
+        "--sparse",
+        metavar="st3:SHARE",
+        help="A soft threshold that rises in training makes this share of all weights zero, for every initialization.",
+    ),
+]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change the config, as for predict. Repeatable.")
 ]
@@ -108,6 +116,7 @@ def compare(
     length: Length = None,
     rescale_every: RescaleEvery = None,
     rescale_std: RescaleStd = None,
+    sparse: Sparse = None,
     tokenizer: Tokenizer = None,
     vocabulary: Vocabulary = None,
     overrides: Overrides = None,
@@ -153,6 +162,7 @@ def compare(
             test_examples=test_examples,
             length=length,
             rescale_every=rescale_every,
+            sparse=sparse,
             rescale_std=rescale_std,
         )
     reporter.compared(comparison, folder)

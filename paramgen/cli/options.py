@@ -96,7 +96,11 @@ ImageProcessor = Annotated[
     typer.Option("--image-processor", metavar="DIR|REPO", help="Of transformers: copy this image processor, too."),
 ]
 Strict = Annotated[
-    bool, typer.Option("--strict", help="A network whose forward pass cannot be followed is an error, not a warning.")
+    bool,
+    typer.Option(
+        "--strict",
+        help="An error, not a warning: a network whose forward pass cannot be followed; a layer that --then empties.",
+    ),
 ]
 TraceTimeout = Annotated[
     float, typer.Option("--trace-timeout", metavar="SECONDS", help="End a forward pass that does not return.")

@@ -19,7 +19,9 @@ from paramgen.comparison.initializers import (
     Initializers,
     identity_of,
     note_choices,
+    refuse_constrained,
     refuse_library_alone,
+    refuse_shared,
     requested_initializers,
 )
 from paramgen.comparison.models import ArchitectureLike, model_under_test, try_out
@@ -75,6 +77,8 @@ def compare(
 
     """
     requested = requested_initializers([known_init(init) for init in inits])
+    refuse_shared(requested, protocol)
+    refuse_constrained(requested, protocol)
     _refuse_early(protocol, out, data)
     accelerator = _accelerator()
     listed = _listed(architectures)

@@ -4,10 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from paramgen.comparison.models import ModelUnderTest
-from paramgen.errors import OptionError
+from paramgen.comparison.protocol import Protocol
+from paramgen.errors import OptionError, one_line
 from paramgen.initializers import Control, Initializer, initializer_of
 from paramgen.initializers.library import LIBRARY
 from paramgen.initializers.modified import Modified
+from paramgen.modifiers import FROZEN, SHARED_NUMBERS, ZEROS
 from paramgen.prediction import Prediction, hindrance_of
 
 Initializers = Mapping[str, Initializer]
@@ -72,6 +74,28 @@ def refuse_library_alone(requested: Initializers, idle: Mapping[str, Mapping[str
         f"{named[0]!r} fills nothing of {name!r}: {why[named[0]]}. So nothing is compared with library. Type another "
         "initializer: --init orthogonal"
     )
+
+
+def refuse_shared(requested: Initializers, protocol: Protocol) -> None:
+    """Refuse what treats each layer in its own way, where an initializer lets layers share what is trained."""
+    option = "--lr mup" if protocol.mup_base is not None else "--rescale-every" if protocol.rescale_every else ""
+    for init, initializer in requested.items():
+        if option and isinstance(initializer, Modified) and SHARED_NUMBERS in initializer.structures:
+            raise OptionError(
+                f"{one_line(init)!r} lets all layers share what is trained, and {option} treats each layer in its own "
+                f"way. Leave out {option}"
+            )
+
+
+def refuse_constrained(requested: Initializers, protocol: Protocol) -> None:
+    """Refuse initializers that constrain the training, where soft thresholds do so for all."""
+    for init, initializer in requested.items():
+        held = initializer.structures & {ZEROS, FROZEN, SHARED_NUMBERS} if isinstance(initializer, Modified) else ()
+        if held and protocol.sparse is not None:
+            raise OptionError(
+                f"{one_line(init)!r} has {min(held)}, which hold in training, and --sparse makes weights zero in "
+                "another way. Leave one of them out"
+            )
 
 
 def identity_of(initializer: Initializer, models: Sequence[ModelUnderTest]) -> dict[str, Any]:

@@ -49,7 +49,7 @@ def _optimizer(protocol: Protocol) -> str:
     shape = "then falls to zero along a cosine" if protocol.schedule == "cosine" else "then stays"
     return (
         f"Optimizer: AdamW, weight decay {protocol.decay:g}, gradients clipped at norm {protocol.clip:g}; the "
-        f"learning rate rises for {protocol.warmup:.0%} of the steps, {shape}.{_rescaling(protocol)}"
+        f"learning rate rises for {protocol.warmup:.0%} of the steps, {shape}.{_rescaling(protocol)}{_sparse(protocol)}"
     )
 
 
@@ -60,6 +60,16 @@ def _rescaling(protocol: Protocol) -> str:
     return (
         f" After every {protocol.rescale_every} steps each matrix was rescaled to the std {target} (target variance "
         "rescaling, Owen et al., 2025); tables, norms and biases were not."
+    )
+
+
+def _sparse(protocol: Protocol) -> str:
+    if protocol.zeros is None:
+        return ""
+    return (
+        " A soft threshold on all weights of linear layers and convolutions rose in training until "
+        f"{protocol.zeros:.4g} of them were zero (ST-3, Vanderschueren & De Vleeschouwer, 2023), for every "
+        "initialization alike."
     )
 
 

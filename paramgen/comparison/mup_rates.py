@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, final
 
-from torch import nn
+from torch import Tensor, nn
 
 from paramgen.comparison.models import ModelUnderTest
 from paramgen.errors import OptionError
@@ -26,21 +26,23 @@ class LrFactors:
 
     by_slot: Mapping[str, float]
 
-    def groups(self, module: nn.Module, *, decay: float) -> list[dict[str, Any]]:
-        """Return the optimizer's parameter groups, one for each factor.
+    def by_parameter(self, module: nn.Module) -> dict[Tensor, float]:
+        """Return the factors of a module's parameters."""
+        state = reversed(state_of(module).items())  # of a weight with two names, the first
+        return {tensor: self.by_slot[name] for name, tensor in state if name in self.by_slot}
 
-        AdamW takes learning rate times decay off each weight. muP leaves that product alone, so the decay of a group
-        is divided by its factor, as the authors' optimizers do it.
-        """
-        names = {id(tensor): name for name, tensor in reversed(state_of(module).items()) if name in self.by_slot}
-        groups: dict[float, list[nn.Parameter]] = {}
-        for parameter in module.parameters():
-            if parameter.requires_grad:
-                name = names.get(id(parameter))
-                groups.setdefault(1.0 if name is None else self.by_slot[name], []).append(parameter)
-        return [
-            {"params": found, "lr_factor": factor, "weight_decay": decay / factor} for factor, found in groups.items()
-        ]
+
+def parameter_groups(module: nn.Module, factors: Mapping[Tensor, float], *, decay: float) -> list[dict[str, Any]]:
+    """Return the optimizer's parameter groups, one for each factor; that of a parameter without one is 1.
+
+    AdamW takes learning rate times decay off each weight. muP leaves that product alone, so the decay of a group is
+    divided by its factor, as the authors' optimizers do it.
+    """
+    groups: dict[float, list[nn.Parameter]] = {}
+    for parameter in module.parameters():
+        if parameter.requires_grad:
+            groups.setdefault(factors.get(parameter, 1.0), []).append(parameter)
+    return [{"params": found, "lr_factor": factor, "weight_decay": decay / factor} for factor, found in groups.items()]
 
 
 def no_factors() -> LrFactors:

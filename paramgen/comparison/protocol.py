@@ -7,6 +7,7 @@ from typing import Any, final
 
 from paramgen.comparison.options import Schedule
 from paramgen.errors import OptionError, one_line
+from paramgen.modifiers.masking.soft import parse_sparse
 
 MAX_TRAINING_STEPS = 10_000_000
 LENGTH = 128
@@ -43,6 +44,7 @@ class Protocol:
     length: int | None = None  # of the windows of a text, in tokens; None: 128, or what the architecture takes
     rescale_every: int | None = None  # steps after which matrices get their target std back; None: never
     rescale_std: float | None = None  # that target; None: each matrix's own in the initial weights
+    sparse: str | None = None  # `st3:0.95`: in training, a soft threshold makes ever more weights zero; None: none does
 
     def __post_init__(self) -> None:
         for name in ("steps", "seeds", "evaluations", "train_examples", "test_examples"):
@@ -71,6 +73,7 @@ class Protocol:
             )
         if not self.clip > 0:
             raise OptionError(f"clip is {self.clip}; the norm must be positive.")
+        _ = self.zeros  # refuses what is none
 
     @property
     def learning_rates(self) -> tuple[float, ...]:
@@ -83,6 +86,11 @@ class Protocol:
     def mup_base(self) -> int | None:
         """The fan-in at which learning rates by layer are those of the grid; None where all weights have the same."""
         return parse_lr(self.lr)[1] if isinstance(self.lr, str) else None
+
+    @property
+    def zeros(self) -> float | None:
+        """The share of weights that a soft threshold has made zero at the end of training; None: there is none."""
+        return None if self.sparse is None else parse_sparse(self.sparse)
 
     @property
     def points(self) -> tuple[int, ...]:
@@ -118,7 +126,8 @@ class Protocol:
     def to_json(self) -> dict[str, Any]:
         """Return every field, and the base of muP; what is not requested of the newer ones is left out."""
         read = {"lr": list(self.learning_rates), "length": self.length or LENGTH}
-        newer = {"mup_base": self.mup_base, "rescale_every": self.rescale_every, "rescale_std": self.rescale_std}
+        names = ("mup_base", "rescale_every", "rescale_std", "sparse")
+        newer = {name: getattr(self, name) for name in names}
         every = asdict(self) | read | newer
         return {name: value for name, value in every.items() if name not in newer or value is not None}
 

@@ -13,7 +13,7 @@ from paramgen.comparison.run_record import RunRecord
 from paramgen.comparison.runs import RunId, Store
 from paramgen.comparison.training import Job, train
 from paramgen.errors import one_line
-from paramgen.initializers import Masks
+from paramgen.modifiers.constraints import Constraint
 
 _NO_LR: Final[tuple[float, ...]] = ()
 
@@ -35,10 +35,10 @@ Progress = Callable[[Event], None]
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InitialWeights:
-    """A state dict, what of it may be trained where not all may, and the seconds that it took to make and prepare."""
+    """A state dict, what is to hold of it in training, and the seconds that it took to make and prepare."""
 
     state: Mapping[str, Any]
-    masks: Masks | None
+    constraint: Constraint | None
     seconds: float
 
 
@@ -114,7 +114,7 @@ class Runner:
         def advance(done: int) -> None:
             self._tell(run, done)
 
-        found = train(job, initial.state, lr=run.lr, seed=run.seed, advance=advance, masks=initial.masks)
+        found = train(job, initial.state, lr=run.lr, seed=run.seed, advance=advance, constraint=initial.constraint)
         return replace(found, init_seconds=initial.seconds)
 
     def _initial_weights(self, job: Job, init: str, seed: int) -> InitialWeights:
@@ -122,7 +122,7 @@ class Runner:
         prediction = prediction_of(job.model, init, self._initializers[init], seed)
         state = prediction.state_dict()
         seconds = round(perf_counter() - began + prediction.initializer.seconds_before, 3)
-        return InitialWeights(state=state, masks=prediction.initializer.masks(), seconds=seconds)
+        return InitialWeights(state=state, constraint=prediction.initializer.constraint(), seconds=seconds)
 
     def _tell(self, run: RunId, done: int, ended: RunRecord | None = None) -> None:
         if self._progress is not None:

@@ -15,12 +15,13 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from paramgen.comparison.models import ModelUnderTest
-from paramgen.comparison.mup_rates import LrFactors, no_factors
+from paramgen.comparison.mup_rates import LrFactors, no_factors, parameter_groups
 from paramgen.comparison.protocol import Protocol
 from paramgen.comparison.run_record import RunRecord, Scores, Status
 from paramgen.comparison.tasks import Batch, Task
-from paramgen.initializers import Masks
-from paramgen.modifiers.masking.holding import hold
+from paramgen.graphs.analysis.roles import linear_maps_of
+from paramgen.modifiers.constraints import Constraint
+from paramgen.modifiers.masking.soft import SoftThresholds, output_axes
 from paramgen.output.rescaling import matrices, rescale, std_of
 from paramgen.slots.manifest import state_of
 from paramgen.slots.torch_internals import BatchNorm
@@ -53,12 +54,12 @@ def train(
     lr: float,
     seed: int,
     advance: Callable[[int], None],
-    masks: Masks | None = None,
+    constraint: Constraint | None = None,
 ) -> RunRecord:
     """Train from the initial weights `state` and return what was measured; `advance` is called with the steps done.
 
-    What `masks` leave out is not trained. A run whose loss or answers are no longer finite ends there, with the status
-    `diverged`.
+    The constraint holds from the first step on. A run whose loss or answers are no longer finite ends there, with the
+    status `diverged`.
     """
     accelerator = Accelerator()  # it keeps what it prepares: a new one for each run lets the last run's network go
     job = replace(job, accelerator=accelerator)
@@ -66,21 +67,30 @@ def train(
     with own_randomness(accelerator.device):
         torch.manual_seed(seed)
         module = loaded(job.model, state)
-        groups = job.lr_factors.groups(module, decay=protocol.decay)  # by the names that parameters have before masks
-        if masks is not None:
-            hold(module, *masks)
+        factors = job.lr_factors.by_parameter(module)  # by the names that they have before they are constrained
+        if constraint is not None:
+            constraint.hold(module)
+        thresholds = _thresholds(job, module)
+        groups = parameter_groups(module, factors, decay=protocol.decay)
         fused = accelerator.device.type in ("cpu", "cuda")
         optimizer = torch.optim.AdamW(groups, lr=lr, fused=fused)
         module, optimizer = accelerator.prepare(module, optimizer)
         try:
-            return _measured(job, module, optimizer, lr, seed=seed, advance=advance)
+            return _measured(job, module, optimizer, lr, seed=seed, advance=advance, thresholds=thresholds)
         finally:
             if accelerator.device.type != "cpu":  # where memory is scarce, look for what refers to itself, too
                 accelerator.free_memory()
 
 
 def _measured(
-    job: Job, module: nn.Module, optimizer: Any, lr: float, *, seed: int, advance: Callable[[int], None]
+    job: Job,
+    module: nn.Module,
+    optimizer: Any,
+    lr: float,
+    *,
+    seed: int,
+    advance: Callable[[int], None],
+    thresholds: SoftThresholds | None,
 ) -> RunRecord:
     """Train and test in turn, and return the curves."""
     protocol = job.protocol
@@ -103,7 +113,7 @@ def _measured(
                 lr=lr,
                 steps=range(done, point),
                 loss_of=lambda batch: _loss(job, module, batch),
-                after=None if stds is None else partial(_rescale_sometimes, module, protocol=protocol, stds=stds),
+                after=partial(_after_step, module, protocol=protocol, stds=stds, thresholds=thresholds),
             )
             seconds += perf_counter() - began
             done = point
@@ -142,10 +152,19 @@ def _loss(job: Job, module: nn.Module, batch: Batch) -> Tensor:
     return nn.functional.cross_entropy(logits, wanted)
 
 
-def _rescale_sometimes(module: nn.Module, step: int, *, protocol: Protocol, stds: Mapping[str, float]) -> None:
-    """Give matrices their `stds` back, as often as the protocol says."""
-    if (step + 1) % (protocol.rescale_every or 1) == 0:
+def _after_step(
+    module: nn.Module,
+    step: int,
+    *,
+    protocol: Protocol,
+    stds: Mapping[str, float] | None,
+    thresholds: SoftThresholds | None,
+) -> None:
+    """Give matrices their `stds` back, as often as the protocol says, and let thresholds rise."""
+    if stds is not None and (step + 1) % (protocol.rescale_every or 1) == 0:
         rescale(module, stds)
+    if thresholds is not None:
+        thresholds.at((step + 1) / protocol.steps)
 
 
 def train_steps(
@@ -188,6 +207,16 @@ def train_steps(
             after(step)
         total += loss.detach()
     return float(total) / len(steps)
+
+
+def _thresholds(job: Job, module: nn.Module) -> SoftThresholds | None:
+    """Return the soft threshold of all linear maps that are trained, held, where the protocol has one."""
+    if job.protocol.zeros is None:
+        return None
+    state = state_of(module)
+    maps = linear_maps_of(job.model.graph, job.model.architecture.manifest)
+    trained = {name: each for name, each in maps.items() if state[name].requires_grad}
+    return SoftThresholds(module, output_axes(trained), job.protocol.zeros)
 
 
 def _target_stds(protocol: Protocol, module: nn.Module) -> dict[str, float]:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, Final, TypeGuard, final
 
-from jaxtyping import Bool
 from torch import Tensor
 
 from paramgen.architectures import Architecture
@@ -17,7 +16,7 @@ from paramgen.architectures.spelling import Letters
 from paramgen.errors import OptionError, UnknownNameError, one_line
 from paramgen.graphs.analysis.model_family import ModelFamily
 from paramgen.graphs.schema import Graph
-from paramgen.modifiers import MaskKind
+from paramgen.modifiers.constraints import Constraint
 from paramgen.registry import Registry, Spec
 from paramgen.registry.chains import THEN, join_chain, split_chain
 from paramgen.registry.overrides import split_spec
@@ -30,9 +29,6 @@ UNREAD: Final = "it does not know which bytes the tokens are spelled with. Type:
 """Why the hypernet for texts fills nothing without a tokenizer."""
 
 NamedTensors = Iterator[tuple[str, Tensor]]
-
-Masks = tuple[MaskKind, Mapping[str, Bool[Tensor, "..."]]]
-"""What becomes of the entries outside of masks, and the masks by slot."""
 
 
 class Initializer(ABC):
@@ -108,8 +104,8 @@ class Initializer(ABC):
         """Return how the tokens of a language model are spelled, where its values depend on that."""
         return None
 
-    def masks(self) -> Masks | None:
-        """Return which entries of weights are kept, or trained, where only some are; known once all were computed."""
+    def constraint(self) -> Constraint | None:
+        """Return what is to hold of the weights in training, if anything; known once all were computed."""
         return None
 
     @property

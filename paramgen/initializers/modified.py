@@ -4,17 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, final
 
-from jaxtyping import Bool
-from torch import Tensor
-
 from paramgen.architectures import Architecture
 from paramgen.errors import OptionError, one_line
 from paramgen.graphs.analysis.roles import LinearMap, linear_maps_of
 from paramgen.graphs.schema import Graph
-from paramgen.initializers import Composed, Masks, NamedTensors, ResolvedInitializer, idle_reason, initializer_of
+from paramgen.initializers import Composed, NamedTensors, ResolvedInitializer, idle_reason, initializer_of
 from paramgen.initializers.library import DEFAULTS, KEPT
 from paramgen.modelcard.markdown import shell
 from paramgen.modifiers import Modifier, NetworkModifier, SlotModifier, modifier_of
+from paramgen.modifiers.constraints import Constraint
 from paramgen.modifiers.masking.criteria import WholeNetwork
 from paramgen.registry import Spec
 from paramgen.registry.chains import THEN, join_chain, split_chain
@@ -38,7 +36,7 @@ class Modified(Composed):
     init: str
     then: tuple[str, ...]
     _modifiers: tuple[Modifier, ...] = field(default=(), init=False, repr=False, compare=False)
-    _masks: dict[str, Bool[Tensor, "..."]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _constraints: list[Constraint] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_modifiers", tuple(map(modifier_of, self.then)))
@@ -101,26 +99,18 @@ class Modified(Composed):
                 tensors = self._changed_together(tensors, architecture, graph, modifier, maps, seed=seed)
         return tensors
 
-    def masks(self) -> Masks | None:
-        """Return the masks of the last prediction, all tensors of which were read."""
-        kinds = [each.mask_kind for each in self._modifiers if isinstance(each, NetworkModifier)]
-        return (kinds[-1], self._masks) if kinds else None
+    @property
+    def structures(self) -> frozenset[str]:
+        """What the modifiers give the weights, such as zeros."""
+        return frozenset(each.structure for each in self._modifiers)
+
+    def constraint(self) -> Constraint | None:
+        """Return the constraint of the last prediction, all tensors of which were read."""
+        return self._constraints[-1] if self._constraints else None
 
     def remarks(self) -> Sequence[str]:
-        """Return the inner initializer's, how many weights were kept, and which layers have lost all of them."""
-        kind, masks = self.masks() or ("frozen", {})
-        if not masks:  # or nothing was computed yet
-            return self.inner.remarks()
-        kept, whole = sum(int(mask.sum()) for mask in masks.values()), sum(mask.numel() for mask in masks.values())
-        what, others = ("kept", "zero") if kind == "pruned" else ("to be trained", "as they are")
-        said = f"{kept:,} of {whole:,} weights ({kept / whole:.2%}) are {what}; "
-        said += f"in training, paramgen.masked(model, FOLDER) leaves the others {others}."
-        lost = [name for name, mask in masks.items() if not bool(mask.any())] if kind == "pruned" else []
-        if lost:
-            more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
-            said += f" No weight of {lost[0]!r}{more} is kept, so nothing goes through: keep more, or choose by layer, "
-            said += "--then 'prune?scope=erk'."
-        return (*self.inner.remarks(), said)
+        """Return the inner initializer's, and what the constraint leaves of the weights."""
+        return (*self.inner.remarks(), *(each.remark() for each in self._constraints))
 
     def describe(self) -> Mapping[str, Any]:
         """Return what identifies the inner initializer, and the modifiers."""
@@ -136,7 +126,7 @@ class Modified(Composed):
         *,
         seed: int,
     ) -> NamedTensors:
-        """Collect all tensors, change them, and remember the masks; what is all zero is none of a mask's business."""
+        """Collect all tensors, change them, and remember the constraint, which what is all zero has no part in."""
         made = dict(tensors)
         maps = {name: each for name, each in maps.items() if bool(made[name].any())}
         if not maps:
@@ -147,8 +137,7 @@ class Modified(Composed):
             )
         network = WholeNetwork(architecture=architecture, graph=graph, tensors=made, maps=maps, seed=seed)
         found = modifier.change_together(network)
-        self._masks.clear()
-        self._masks.update(found.masks)
+        self._constraints[:] = [found.constraint]
         yield from found.tensors.items()
 
     @property

@@ -305,20 +305,21 @@ def _note_on_rules(record: Mapping[str, Any]) -> str:
     return (
         f"Values are parameters and buffers.{parts} `library` is what the network's own library draws. paramgen.json "
         f"has the rule, mean, standard deviation and sha256 of every tensor; `paramgen check` compares them."
-        f"{tied if ties else ''}{_note_on_masks(record)}{_note_on_donor(record)}"
+        f"{tied if ties else ''}{_note_on_constraint(record)}{_note_on_donor(record)}"
     )
 
 
-def _note_on_masks(record: Mapping[str, Any]) -> str:
-    """Say how many weights are kept, or trained, where not all are, and what keeps it so in training."""
-    said = record.get("masks")
-    if not isinstance(said, dict):
+def _note_on_constraint(record: Mapping[str, Any]) -> str:
+    """Say how many weights are kept or trained, or how many numbers they share, and what keeps it so in training."""
+    holds, said = "constrains the training to that.", record.get("shared")
+    if isinstance(said, dict):
+        how = f"{_number(said.get('of'))} weights share {_number(said.get('numbers'))} numbers, those of"
+        return f" {how} shared.safetensors: `paramgen.shared(model, FOLDER)` {holds}"
+    if not isinstance(said := record.get("masks"), dict):
         return ""
     what, rest = ("kept", "are zero") if said.get("kind") == "pruned" else ("to be trained", "keep their values")
-    return (
-        f" {_number(said.get('kept'))} of {_number(said.get('of'))} weights are {what}, by masks.safetensors; the "
-        f"others {rest}: `paramgen.masked(model, FOLDER)` constrains the training to that."
-    )
+    kept = f"{_number(said.get('kept'))} of {_number(said.get('of'))} weights are {what}"
+    return f" {kept}, by masks.safetensors; the others {rest}: `paramgen.masked(model, FOLDER)` {holds}"
 
 
 def _note_on_donor(record: Mapping[str, Any]) -> str:

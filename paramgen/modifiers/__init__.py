@@ -7,14 +7,15 @@ library fills with constants, such as zero convolutions, stay as they are.
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from paramgen.errors import OptionError, UnknownNameError
 from paramgen.graphs.analysis.roles import LinearMap
+from paramgen.modifiers.constraints import Constraint
 from paramgen.modifiers.masking.criteria import WholeNetwork
 from paramgen.registry import Registry, Spec
 from paramgen.registry.overrides import split_spec
@@ -23,8 +24,8 @@ from paramgen.slots.manifest import Slot
 
 Weights = Float[Tensor, "groups out in *kernel"]
 
-MaskKind = Literal["pruned", "frozen"]
-"""What becomes of the weights outside a mask: they are zero and stay so, or they keep their initial values."""
+ZEROS, FROZEN, SHARED_NUMBERS = "zeros", "frozen weights", "shared numbers"
+"""The structures that a network is trained under, in the words of messages."""
 
 
 class Modifier(ABC):
@@ -76,23 +77,21 @@ class SlotModifier(Modifier):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Masked:
-    """What a `NetworkModifier` made: all tensors by slot, and which entries of some are kept, or trained."""
+class Constrained:
+    """What a `NetworkModifier` made: all tensors by slot, and what is to hold of some of them in training."""
 
     tensors: Mapping[str, Tensor]
-    masks: Mapping[str, Bool[Tensor, "..."]]
+    constraint: Constraint
 
 
 class NetworkModifier(Modifier):
-    """A modifier that looks at all weights together, which are then in memory, and keeps or trains some of them."""
+    """A modifier that looks at all weights together, which are then in memory, and constrains their training."""
 
     __slots__ = ()
 
-    mask_kind: ClassVar[MaskKind]
-
     @abstractmethod
-    def change_together(self, network: WholeNetwork) -> Masked:
-        """Return the changed tensors of a network, which stay as they are, and the masks."""
+    def change_together(self, network: WholeNetwork) -> Constrained:
+        """Return the changed tensors of a network, which stay as they are, and the constraint."""
 
 
 modifiers: Registry[Modifier] = Registry("modifier", "paramgen.modifiers")

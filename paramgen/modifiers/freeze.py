@@ -9,8 +9,9 @@ from typing import ClassVar, Final, Literal, final
 import torch
 
 from paramgen.graphs.analysis.roles import LinearMap
-from paramgen.modifiers import Masked, MaskKind, NetworkModifier, modifiers
+from paramgen.modifiers import FROZEN, SHARED_NUMBERS, ZEROS, Constrained, NetworkModifier, modifiers
 from paramgen.modifiers.masking.criteria import CRITERIA, RUNNING, SUPERVISED, Examples, WholeNetwork
+from paramgen.modifiers.masking.holding import Masking
 from paramgen.modifiers.masking.masks import best_masks
 from paramgen.modifiers.masking.options import check_choice, check_count, check_data, check_share
 
@@ -28,8 +29,7 @@ class Freeze(NetworkModifier):
     others keep their initial values; biases, norms and tables are trained as usual.
     """
 
-    structure: ClassVar[str] = "frozen weights"
-    mask_kind: ClassVar[MaskKind] = "frozen"
+    structure: ClassVar[str] = FROZEN
 
     keep: float | int = 0.01  # the share of these weights that is trained
     by: Literal["gradient", "random", "magnitude"] = "gradient"
@@ -52,11 +52,12 @@ class Freeze(NetworkModifier):
         return True
 
     @torch.no_grad()
-    def change_together(self, network: WholeNetwork) -> Masked:
+    def change_together(self, network: WholeNetwork) -> Constrained:
         """Return the same tensors, and which entries are trained."""
         scores = CRITERIA[self.by](network, Examples(data=self.data, batch=self.batch), float(self.keep))
-        return Masked(tensors=network.tensors, masks=best_masks(scores, float(self.keep)))
+        masks = best_masks(scores, float(self.keep))
+        return Constrained(tensors=network.tensors, constraint=Masking(kind="frozen", masks=masks))
 
     def undoes(self, structure: str) -> bool:
-        """It changes no value; but there is one mask for each weight."""
-        return structure in (self.structure, "zeros")
+        """It changes no value; but each weight has one constraint."""
+        return structure in (ZEROS, FROZEN, SHARED_NUMBERS)

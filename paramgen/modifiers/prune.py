@@ -16,8 +16,9 @@ from paramgen.architectures.materialize import materialize, run_once
 from paramgen.errors import OptionError, one_line
 from paramgen.graphs.analysis.output_variances import OutputVariances, no_fused_layers
 from paramgen.graphs.analysis.roles import LinearMap
-from paramgen.modifiers import Masked, MaskKind, NetworkModifier, modifiers
+from paramgen.modifiers import ZEROS, Constrained, NetworkModifier, modifiers
 from paramgen.modifiers.masking.criteria import CRITERIA, RUNNING, SUPERVISED, Examples, WholeNetwork
+from paramgen.modifiers.masking.holding import Masking
 from paramgen.modifiers.masking.masks import SCOPES, Masks, Scope, best_masks, sampled_scores
 from paramgen.modifiers.masking.options import check_choice, check_count, check_data, check_share
 
@@ -40,8 +41,7 @@ class Prune(NetworkModifier):
     arXiv:2002.08797).
     """
 
-    structure: ClassVar[str] = "zeros"
-    mask_kind: ClassVar[MaskKind] = "pruned"
+    structure: ClassVar[str] = ZEROS
 
     criterion: Literal["random", "magnitude", "snip", "grasp", "synflow"] = "magnitude"
     keep: float | int = 0.1  # the share of these weights that is kept
@@ -75,7 +75,7 @@ class Prune(NetworkModifier):
         return True
 
     @torch.no_grad()
-    def change_together(self, network: WholeNetwork) -> Masked:
+    def change_together(self, network: WholeNetwork) -> Constrained:
         """Return the network with zeros in place of what is not kept."""
         masks = self._masks(network)
         tensors = dict(network.tensors)
@@ -87,7 +87,7 @@ class Prune(NetworkModifier):
         elif self.rescale == "measured":
             inputs = ((self._examples.images(network)[0],), {}) if self.data else network.noise(EXAMPLES)
             _match_variances(network, tensors, inputs)
-        return Masked(tensors=tensors, masks=masks)
+        return Constrained(tensors=tensors, constraint=Masking(kind="pruned", masks=masks))
 
     def undoes(self, structure: str) -> bool:
         """Zeros at other places undo every structure, other zeros too."""

@@ -11,7 +11,7 @@ import torch
 
 from paramgen.errors import OptionError, one_line
 from paramgen.graphs.analysis.roles import LinearMap
-from paramgen.modifiers import SlotModifier, Weights, modifiers
+from paramgen.modifiers import SHARED_NUMBERS, SlotModifier, Weights, modifiers
 from paramgen.modifiers.masking.options import is_number
 
 SCALE: Final = "scale"
@@ -48,8 +48,8 @@ class Scale(SlotModifier):
         return weights * self.factor
 
     def undoes(self, structure: str) -> bool:
-        """A factor undoes nothing."""
-        return False
+        """A factor undoes nothing but the sizes that shared numbers are multiplied by."""
+        return structure == SHARED_NUMBERS
 
     def hindrance(self) -> str:
         """Return that there is no such layer."""

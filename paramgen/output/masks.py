@@ -1,18 +1,17 @@
-"""The file masks.safetensors of a folder, eight entries in a byte, and its constraints on a module that is trained."""
+"""The file masks.safetensors of a folder, eight entries in a byte: written, and read again."""
 
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
-from paramgen.errors import CheckError, OptionError, one_line
-from paramgen.initializers import Masks
-from paramgen.modifiers.masking.holding import hold, refuse_held
+from paramgen.errors import CheckError, one_line
+from paramgen.modifiers.constraints import refuse_held
+from paramgen.modifiers.masking.holding import Masking
 from paramgen.modifiers.masking.masks import packed, unpacked
-from paramgen.prediction import Prediction
 from paramgen.slots.manifest import state_of
 from paramgen.storage.reading import stored
 
@@ -20,43 +19,25 @@ MASKS: Final = "masks.safetensors"
 _KINDS: Final = ("pruned", "frozen")
 
 
-def write_masks(masks: Masks, folder: Path) -> None:
-    """Write the masks of a prediction, all tensors of which were computed."""
-    kind, found = masks
-    bits = {name: packed(mask) for name, mask in found.items()}
-    save_file(bits, folder / MASKS, metadata={"kind": kind})  # one entry: safetensors writes several in any order
+def write_masks(masking: Masking, folder: Path) -> None:
+    """Write the masks of a prediction."""
+    bits = {name: packed(mask) for name, mask in masking.masks.items()}
+    content = save(bits, metadata={"kind": masking.kind})  # one entry: several come in any order
+    (folder / MASKS).write_bytes(content)  # save_file would let the owner alone read it
 
 
-def masks_record(masks: Masks) -> dict[str, Any]:
+def masks_record(masking: Masking) -> dict[str, Any]:
     """Return what the record says of masks: what becomes of other entries, and how many each tensor keeps."""
-    kind, found = masks
-    kept = {name: int(mask.sum()) for name, mask in found.items()}
-    whole = sum(mask.numel() for mask in found.values())
-    return {"file": MASKS, "kind": kind, "kept": sum(kept.values()), "of": whole, "by_tensor": kept}
+    kept = {name: int(mask.sum()) for name, mask in masking.masks.items()}
+    return {"file": MASKS, "kind": masking.kind, "kept": masking.kept, "of": masking.whole, "by_tensor": kept}
 
 
-def constrain_as_predicted(module: nn.Module, prediction: Prediction) -> None:
-    """Constrain a module by the masks of a prediction, all tensors of which were read.
+def masking_in(folder: Path, module: nn.Module) -> Masking:
+    """Return the masks of a folder for a module of its architecture.
 
     Raises:
-        OptionError: There are no masks, or not yet; the module is of another architecture, or constrained already.
-
-    """
-    kind, masks = prediction.initializer.masks() or ("pruned", {})
-    if not masks:
-        raise OptionError(
-            "The prediction has no masks: it prunes and freezes nothing, or its tensors were not read yet. Call: "
-            "module.load_state_dict(prediction.state_dict())"
-        )
-    hold(module, kind, masks)
-
-
-def constrain(module: nn.Module, folder: Path) -> None:
-    """Constrain a module by the masks of a folder.
-
-    Raises:
-        CheckError: The folder has no masks, or its file is not one that paramgen writes.
-        OptionError: The module is of another architecture, or constrained already.
+        CheckError: The folder has no masks, its file is not one that paramgen writes, or does not fit the module.
+        OptionError: The module is constrained already.
 
     """
     file = folder / MASKS
@@ -80,4 +61,4 @@ def constrain(module: nn.Module, folder: Path) -> None:
                 f"{file} does not fit the module at {one_line(name)!r}: it has {has}. Give its own module."
             )
         masks[name] = unpacked(entry.tensor(), tuple(weight.shape))
-    hold(module, kind, masks)
+    return Masking(kind=kind, masks=masks)

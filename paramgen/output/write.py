@@ -12,7 +12,7 @@ from paramgen.errors import CheckError
 from paramgen.hub.pushed import Pushed
 from paramgen.modelcard.card import card_text
 from paramgen.modelcard.notebook import table
-from paramgen.output.masks import masks_record, write_masks
+from paramgen.output.constraints import constraint_record, write_constraint
 from paramgen.output.planning import FolderPlan, entries_of
 from paramgen.output.stream import stream
 from paramgen.output.verify import Checked, verify_folder
@@ -108,7 +108,7 @@ def write_prediction(
             **Summary(prediction=prediction).record(max_shard=plan.max_shard, companion_files=companions),
             "files": files,
             "digests": digests_of(partial, but=plan.weights.files),
-            **({} if (masks := prediction.initializer.masks()) is None else {"masks": masks_record(masks)}),
+            **constraint_record(prediction.initializer.constraint()),
             "tensors": {entry.name: tensors[entry.name] for entry in entries_of(prediction)},
         }
         if accept is not None:
@@ -134,8 +134,7 @@ def _fill(plan: FolderPlan, partial: Path, progress: Progress | None) -> dict[st
     advance = None if progress is None else lambda stage, done: progress(stage, done, elements)
     with SafetensorsWriter(plan.weights, partial) as writer:
         tensors = stream(plan.prediction, writer, advance)
-    if (masks := plan.prediction.initializer.masks()) is not None:
-        write_masks(masks, partial)
+    write_constraint(plan.prediction.initializer.constraint(), partial)
     for name, text in plan.texts.items():
         (partial / name).write_text(text, encoding="utf-8")
     for each in plan.companions.values():

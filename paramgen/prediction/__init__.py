@@ -71,6 +71,7 @@ class Prediction:
     dtype: torch.dtype | None  # of floating-point slots; None: as the architecture has them
     requested: Requested = Requested()
     part: frozenset[str] | None = None  # the slots to yield; None: all
+    strict: bool = False  # whether what would be a warning of the weights is an error
 
     def __repr__(self) -> str:
         what = f"{self.architecture.spec!r}, {self.architecture.manifest.parameters:,} parameters, init={self.init!r}"
@@ -104,11 +105,16 @@ class Prediction:
     def __iter__(self) -> Iterator[tuple[str, Tensor]]:
         manifest = self.architecture.manifest
         tensors = self.resolved.tensors(self.architecture, self.graph, seed=self.seed)
+        unchecked = self.strict
         while True:
             with torch.no_grad():  # around each step: what the caller does in between is his
                 found = next(tensors, None)
             if found is None:
                 return
+            constraint = self.initializer.constraint() if unchecked else None
+            if constraint is not None and (fault := constraint.fault()):
+                raise OptionError(f"{fault} Or leave --strict out")
+            unchecked = False  # it is known with the first tensor
             name, tensor = found
             if self.part is None or name in self.part:
                 yield name, self._finite(name, tensor.detach().to(self.dtype_of(manifest[name])))
@@ -268,7 +274,8 @@ def prepare(
         example_input=None if example_input is None else typed(example_input),
         tokenizer=tokenizer,
     )
-    return prediction_of(architecture, graph, initializer, init=init, seed=seed, dtype=dtype, requested=requested)
+    prediction = prediction_of(architecture, graph, initializer, init=init, seed=seed, dtype=dtype, requested=requested)
+    return replace(prediction, strict=tracing is not None and tracing.strict)
 
 
 def _own_architecture(init: str, initializer: Initializer) -> str:

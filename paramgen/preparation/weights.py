@@ -9,7 +9,9 @@ from torch import Tensor
 
 from paramgen.architectures import Architecture
 from paramgen.graphs.schema import Graph
-from paramgen.initializers import Initializer, Masks, NamedTensors
+from paramgen.initializers import Initializer, NamedTensors
+from paramgen.modifiers.constraints import Constraint
+from paramgen.modifiers.masking.holding import Masking
 from paramgen.prediction import Prediction
 
 
@@ -46,9 +48,9 @@ class PreparedWeights(Initializer):
         note = str(self.record["returned"])
         return (went, *((note,) if note else ()), *self.before.initializer.remarks())
 
-    def masks(self) -> Masks | None:
+    def constraint(self) -> Constraint | None:
         """Return which weights are kept, where the preparation leaves some out."""
-        return None if self.kept is None else ("pruned", self.kept)
+        return None if self.kept is None else Masking(kind="pruned", masks=self.kept)
 
     def provenance(self) -> Mapping[str, Any]:
         """Return whose weights the initializer used."""

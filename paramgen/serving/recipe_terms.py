@@ -12,6 +12,7 @@ from paramgen.hypernets.storage import shipped_hypernets
 from paramgen.initializers import initializers
 from paramgen.modifiers.freeze import FREEZE
 from paramgen.modifiers.prune import PRUNE
+from paramgen.modifiers.share import SHARE
 from paramgen.prediction import Prediction
 from paramgen.registry import Spec
 from paramgen.registry.chains import join_chain, split_chain
@@ -19,7 +20,7 @@ from paramgen.registry.overrides import split_spec
 from paramgen.serving.allowlist import INITIALIZERS, MAX_MODIFIERS, MODIFIERS, READING
 
 HYPERNET: Final = "hypernet"
-_MODIFIERS: Final = (*MODIFIERS, FREEZE, PRUNE)
+_MODIFIERS: Final = (*MODIFIERS, FREEZE, PRUNE, SHARE)
 _INSTEAD: Final = "To send such weights, write the folder: paramgen predict --arch NAME --out FOLDER"
 
 

@@ -7,15 +7,18 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_the_page_has_the_measured_figures_and_they_say_so() -> None:
-    from benchmarks.sparse import KEPT, RATES, WAYS, markdown
+    from benchmarks.sparse import KEPT, MORE, RATES, SHARE, SOFT, WAYS, markdown
 
     found = json.loads((ROOT / "cards" / "results" / "sparse.json").read_text(encoding="utf-8"))
     page = (ROOT / "docs" / "how-to" / "sparse.md").read_text(encoding="utf-8")
     assert markdown(found) in page
-    ends = {way: [found["table"]["accuracy"][way][str(keep)] for keep in KEPT] for way in WAYS}
+    rows = {**found["table"]["accuracy"], **found["share"]["accuracy"], **found["soft"]["accuracy"]}
+    ends = {way: [rows[way][str(keep)] for keep in KEPT] for way in (*WAYS, *MORE)}
     few = {way: each[1]["mean"] for way, each in ends.items()}
     assert few["freeze"] >= 0.85 and few["synflow"] >= 0.75
     assert max(few["random"], few["magnitude"], few["snip"]) < 0.6
+    assert few[SHARE] >= 0.88 and few[SHARE] > max(few[way] for way in ends if way != SHARE)
+    assert ends[SOFT][0]["mean"] >= max(ends[way][0]["mean"] for way in WAYS)  # if only as an average
     assert ends["magnitude"][0]["mean"] < 0.5 < ends["random"][0]["mean"]
     for each in (
         entry for way in ends.values() for entry in way
@@ -23,4 +26,4 @@ def test_the_page_has_the_measured_figures_and_they_say_so() -> None:
         assert each["lr"] not in (RATES[0], RATES[-1]) or each["mean"] < 0.35
     deep = {way: entry["mean"] for way, entry in found["depth"]["accuracy"].items()}
     assert deep["dense"] > deep["measured"] > max(deep["as it is"], deep["mean field"])
-    assert all(len(found[name]["commit"]) == 40 for name in ("table", "depth"))
+    assert all(len(found[name]["commit"]) == 40 for name in ("table", "share", "soft", "depth"))

@@ -11,7 +11,7 @@ import paramgen
 from paramgen.comparison import Pixels, Protocol
 from paramgen.comparison.comparing import compare
 from paramgen.comparison.models import model_under_test
-from paramgen.comparison.mup_rates import LrFactors, mup_factors
+from paramgen.comparison.mup_rates import LrFactors, mup_factors, parameter_groups
 from paramgen.comparison.protocol import LEARNING_RATES, parse_lr
 from paramgen.errors import OptionError
 
@@ -59,7 +59,7 @@ def test_what_reads_the_input_and_depthwise_convolutions_keep_their_learning_rat
 
 def test_the_optimizer_s_groups_have_their_factor_and_a_decay_that_stays() -> None:
     module = network()
-    groups = LrFactors({"3.weight": 0.25}).groups(module, decay=0.01)
+    groups = parameter_groups(module, LrFactors({"3.weight": 0.25}).by_parameter(module), decay=0.01)
     assert [group["lr_factor"] for group in groups] == [1.0, 0.25]
     assert [group["weight_decay"] for group in groups] == [0.01, 0.04]
     assert groups[1]["params"] == [module[3].weight]  # type: ignore[index]

@@ -22,7 +22,7 @@ from paramgen.modifiers import modifiers
 from paramgen.prediction import describe, prediction_of
 
 BEFORE = ("library", "he", "rezero", "idinit", "matched:he")
-TYPED = {"freeze": "freeze?by=random", "prune": "prune?keep=0.05&scope=layer"}
+TYPED = {"freeze": "freeze?by=random", "prune": "prune?keep=0.05&scope=layer", "share": "share?keep=0.05"}
 """What is typed where the defaults need data, or would leave nothing of a layer as small as these."""
 
 
@@ -88,7 +88,7 @@ def test_a_modifier_changes_weights_of_linear_maps_and_nothing_else(
 def test_the_same_chain_gives_the_same_bytes_on_any_number_of_threads(
     name: str, odd: tuple[Architecture, Graph], threads: None
 ) -> None:
-    initializer = initializer_of(f"he|{TYPED.get(name, name)}|scale:0.5")
+    initializer = initializer_of(f"he|scale:0.5|{TYPED.get(name, name)}")
     made = []
     for count in (1, 4):
         torch.set_num_threads(count)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -13,9 +13,13 @@ from PIL import Image
 from torch import Tensor, nn
 
 import paramgen
-from paramgen.errors import ParamgenError
+from paramgen.errors import OptionError, ParamgenError
+from paramgen.modifiers.masking.holding import Masking
 from paramgen.modifiers.masking.masks import best_masks, erk_densities, packed, sampled_scores, unpacked
 from paramgen.prediction import Prediction
+
+if TYPE_CHECKING:
+    from conftest import Command
 
 EXAMPLE = torch.zeros(2, 1, 8, 8)
 SIZES = (64, 32, 32, 4)
@@ -50,9 +54,9 @@ def predicted(
 
 
 def masks_of(prediction: Prediction) -> dict[str, Tensor]:
-    found = prediction.initializer.masks()
-    assert found is not None
-    return dict(found[1])
+    found = prediction.initializer.constraint()
+    assert isinstance(found, Masking)
+    return dict(found.masks)
 
 
 WHOLE = sum(before * after for before, after in zip(SIZES, SIZES[1:], strict=False))
@@ -92,6 +96,21 @@ def test_synflow_keeps_a_way_through_where_magnitude_cuts_it() -> None:
     module = wide()
     module.load_state_dict({name: tensor.abs() for name, tensor in tensors.items()})  # no ReLU closes a way
     assert float(module(torch.ones(1, 1, 8, 8)).detach().max()) > 0
+
+
+def test_strict_refuses_a_mask_that_empties_a_layer(command: "Command") -> None:
+    typed = ["predict", "--arch", f"{__file__}:wide", "--example-input", "2x1x8x8", "--init", "he", "--out", "few"]
+    refused = command(*typed, "--then", "prune?keep=0.003", "--strict")
+    assert "No weight of '7.weight' is kept" in refused.refusal and "Or leave --strict out" in refused.refusal
+    assert not Path("few").exists()
+    module = wide()
+    before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    options: Any = {"init": "he", "example_input": EXAMPLE, "strict": True, "progress": False}
+    with pytest.raises(OptionError, match="Or leave strict=True out"):
+        paramgen.initialize_(module, then=["prune?keep=0.003"], **options)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in module.state_dict().items())
+    paramgen.initialize_(module, then=["prune?keep=0.5"], **options)
+    assert not torch.equal(module.state_dict()["1.weight"], before["1.weight"])
 
 
 def test_snip_is_the_weight_times_its_gradient(classes: Path) -> None:

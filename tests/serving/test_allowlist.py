@@ -26,6 +26,7 @@ NOT_SERVED = {
 
 NOT_SERVED_MODIFIERS = {
     "freeze": "masks are no part of the file that is sent, and it reads images",
+    "share": "its numbers are no part of the file that is sent",
     "prune": "masks are no part of the file that is sent, and it reads images or runs the network",
 }
 """Why the other modifiers are not served."""
@@ -44,7 +45,7 @@ def test_every_initializer_is_served_or_there_is_a_reason_against_it() -> None:
 def test_every_modifier_is_served_behind_what_is_served() -> None:
     assert list(MODIFIERS) == sorted(set(modifiers.names()) - set(NOT_SERVED_MODIFIERS))
     assert checked_init("he|lowrank?rank=8|scale:0.5", ())
-    for refused in ("he|prune", "he|freeze?data=/etc", "he|squeeze"):
+    for refused in ("he|prune", "he|freeze?data=/etc", "he|share", "he|squeeze"):
         with pytest.raises(OptionError, match="is not served"):
             checked_init(refused, shipped_hypernets())
     for refused in ("grow:/etc|scale", "he?x=1|lsuv:/etc", "he" + "|scale" * 9, "hypernet:/etc|scale"):

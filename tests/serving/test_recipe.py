@@ -56,6 +56,7 @@ def both(
             {"init": "he", "then": ["prune:magnitude?keep=0.2&rescale=none"]},
             marks=pytest.mark.slow,
         ),
+        pytest.param("timm:test_vit", {"init": "he", "then": ["share?keep=0.05"]}, marks=pytest.mark.slow),
     ],
 )
 def test_the_folder_is_the_same_byte_for_byte(arch: str, options: dict[str, Any], tmp_path: Path) -> None:

@@ -1,19 +1,22 @@
-"""Constraints in training: weights outside a mask stay zero, or keep their initial values."""
+"""Masks in training: weights outside a mask stay zero, or keep their initial values."""
 
 from collections.abc import Mapping
-from typing import final
+from dataclasses import dataclass
+from typing import Literal, final
 
 import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from paramgen.errors import OptionError, one_line
-from paramgen.modifiers import MaskKind
+from paramgen.modifiers.constraints import Constraint, Held, owned_parameters
+
+MaskKind = Literal["pruned", "frozen"]
+"""What becomes of the weights outside a mask: they are zero and stay so, or they keep their initial values."""
 
 
 @final
-class Zeroed(nn.Module):
+class Zeroed(Held):
     """A parametrization by which a weight is zero outside a mask."""
 
     mask: Tensor
@@ -28,7 +31,7 @@ class Zeroed(nn.Module):
 
 
 @final
-class Frozen(nn.Module):
+class Frozen(Held):
     """A parametrization by which a weight keeps its initial values outside a mask, whatever an optimizer does."""
 
     mask: Tensor
@@ -44,44 +47,47 @@ class Frozen(nn.Module):
         return torch.where(self.mask, weight, self.initial)
 
 
-def hold(module: nn.Module, kind: MaskKind, masks: Mapping[str, Bool[Tensor, "..."]]) -> None:
-    """Constrain the parameters named, also under their other names, by parametrizations of torch.
+@final
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Masking(Constraint):
+    """Which entries of weights are kept, or trained, by slot, and what becomes of the others."""
 
-    Raises:
-        OptionError: A parameter is not there, has another shape, or is constrained already; nothing is changed then.
+    kind: MaskKind
+    masks: Mapping[str, Bool[Tensor, "..."]]
 
-    """
-    refuse_held(module)
-    held = dict(module.named_parameters(remove_duplicate=False))
-    owners: dict[int, list[tuple[nn.Module, str]]] = {}
-    for path, child in module.named_modules():
-        for key, parameter in child.named_parameters(path, recurse=False, remove_duplicate=False):
-            owners.setdefault(id(parameter), []).append((child, key.rpartition(".")[2]))
-    for name, mask in masks.items():
-        if name not in held:
-            raise OptionError(f"{one_line(name)!r} is no parameter of this module. Give one of its architecture")
-        if held[name].shape != mask.shape:
-            raise OptionError(
-                f"{one_line(name)!r} has the shape {tuple(held[name].shape)}, its mask {tuple(mask.shape)}. Give a "
-                "module of the folder's architecture"
-            )
-    for name, mask in masks.items():
-        parameter = held[name]
-        mask = mask.to(parameter.device)
-        constraint = Zeroed(mask) if kind == "pruned" else Frozen(mask, parameter)
-        for owner, key in owners[id(parameter)]:
-            parametrize.register_parametrization(owner, key, constraint)
+    @property
+    def kept(self) -> int:
+        """How many weights are kept, or trained."""
+        return sum(int(mask.sum()) for mask in self.masks.values())
 
+    @property
+    def whole(self) -> int:
+        """How many weights there are."""
+        return sum(mask.numel() for mask in self.masks.values())
 
-def refuse_held(module: nn.Module) -> None:
-    """Raise OptionError where parameters are constrained by masks."""
-    if any(isinstance(child, (Zeroed, Frozen)) for child in module.modules()):
-        raise OptionError("The module is constrained by masks already. Call paramgen.unmasked(module) first")
+    def hold(self, module: nn.Module) -> None:
+        """Constrain the parameters named, also under their other names."""
+        shapes = {name: tuple(mask.shape) for name, mask in self.masks.items()}
+        for name, owned in owned_parameters(module, shapes).items():
+            mask = self.masks[name].to(owned.parameter.device)
+            constraint = Zeroed(mask) if self.kind == "pruned" else Frozen(mask, owned.parameter)
+            for owner, key in owned.owners:
+                parametrize.register_parametrization(owner, key, constraint)
 
+    def remark(self) -> str:
+        """Return how many weights are kept, and which layers have lost all of theirs."""
+        what, others = ("kept", "zero") if self.kind == "pruned" else ("to be trained", "as they are")
+        said = f"{self.kept:,} of {self.whole:,} weights ({self.kept / self.whole:.2%}) are {what}; in training, "
+        said += f"paramgen.masked(model, FOLDER) leaves the others {others}."
+        return f"{said} {self.fault()}" if self.fault() else said
 
-def release(module: nn.Module) -> None:
-    """Make parameters that `hold` constrained ordinary ones again, with the values that they have now."""
-    for child in list(module.modules()):
-        constraints = getattr(child, "parametrizations", {})
-        for key in [key for key, each in constraints.items() if isinstance(each[0], (Zeroed, Frozen))]:
-            parametrize.remove_parametrizations(child, key, leave_parametrized=True)
+    def fault(self) -> str:
+        """Return which layer has lost all its weights: nothing goes through it any more."""
+        lost = [name for name, mask in self.masks.items() if self.kind == "pruned" and not bool(mask.any())]
+        if not lost:
+            return ""
+        more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
+        return (
+            f"No weight of {lost[0]!r}{more} is kept, so nothing goes through: keep more, or choose by layer, --then "
+            "'prune?scope=erk'."
+        )
