@@ -15,6 +15,7 @@ NOT_SERVED = {
     "average": "reads trained models",
     "grow": "reads a trained model",
     "inherit": "reads a trained model",
+    "prepared": "reads a prepared folder",
     "transplant": "reads a trained model and a tokenizer",
     "weight_selection": "reads a trained model",
     "unigram": "reads a text or a tokenizer",
