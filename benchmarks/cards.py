@@ -129,7 +129,7 @@ CARDS: Final = {
         folder="text",
         tags=("paramgen", "weight-initialization", "supernet", "text-generation"),
         datasets=("wikitext2",),
-        texts=dict.fromkeys(("text_lr_on_test", "text", "text_more", "text_long"), text.markdown),
+        texts=dict.fromkeys(("text_lr_on_test", "text", "text_more", "text_long", "text_real"), text.markdown),
         figures={"text_lr_on_test": text_figures, "text": text_figures, "text_more": text_figures},
         metric="perplexity",
     ),

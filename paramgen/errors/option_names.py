@@ -47,6 +47,7 @@ KEYWORDS: Final = {
     "repo": "repo",
     "rescale-every": "rescale_every",
     "rescale-std": "rescale_std",
+    "sparse": "sparse",
     "revision": "revision",
     "schedule": "schedule",
     "seed": "seed",
