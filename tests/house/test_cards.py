@@ -124,6 +124,34 @@ def test_the_site_quotes_the_longer_training() -> None:
     assert f"takes {row['steps_to_best_simple']} of the 1,000 steps" in page
 
 
+def test_the_site_quotes_the_language_model_of_a_size_that_people_train() -> None:
+    page = flowing(WHEN)
+    found = json.loads((ROOT / "cards" / "results" / "text_real.json").read_text(encoding="utf-8"))
+    (row,) = found["rows"]
+    ends = row["perplexity"]
+    assert (row["network"], row["data"], found["steps"], row["best_simple"]) == (
+        "gpt2-512",
+        "code",
+        60,
+        "shuffled:hypernet",
+    )
+    assert f"A GPT-2 of {row['parameters'] / 1e6:.0f} million parameters" in page
+    assert f"to a perplexity of {ends['library']:.1f} from the default initialization" in page
+    assert f"of {ends['shuffled:hypernet']:.1f} from the hypernet's values in random places" in page
+    assert f"and of {ends['hypernet']:.1f} from the hypernet, which is {_lower(row['ratio'])} lower" in page
+    assert f"there after {row['steps_to_best_simple']} steps" in page
+
+
+def test_the_site_quotes_the_drawn_letters() -> None:
+    page = flowing(WHEN)
+    found = json.loads((ROOT / "cards" / "results" / "vision_omniglot.json").read_text(encoding="utf-8"))
+    (row,) = found["partial"]
+    own, learned = (row["initializations"][init]["final"] for init in ("library", "hypernet"))
+    assert (row["network"], row["data"], found["steps"]) == ("efficientnet_b0", "omniglot", 300)
+    assert f"to {100 * own['mean']:.1f} ± {100 * own['std']:.1f} % from its own initialization" in page
+    assert f"to {100 * learned['mean']:.1f} ± {100 * learned['std']:.1f} % from `hypernet?rest=statistics`" in page
+
+
 def test_the_readme_quotes_the_text_that_was_never_read() -> None:
     (lower, range_, shuffled), readme = _on_unseen_text(), flowing("README.md")
     assert unseen()["steps"] == 300 and "After 300 steps" in readme
