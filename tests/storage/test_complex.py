@@ -39,6 +39,7 @@ NEED_MORE = (
     "grow",
     "inherit",
     "transplant",
+    "prepared",
     "weight_selection",
 )  # a trained model, or an architecture of their own
 KNOW_NOTHING = frozenset(
