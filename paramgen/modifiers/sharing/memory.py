@@ -7,6 +7,7 @@ number, too. So a step of SGD on T changes M by the gradient of M over the sum o
 nor does it with Adam. Where each weight has an entry of its own, T is the weights, but for signs.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, final
 
@@ -90,17 +91,16 @@ class SharedMemory(Constraint):
 
     def weights(self) -> dict[str, Tensor]:
         """Return the weights in float32, by slot."""
-        entries = self._entries(units := self._units())
-        return {
-            name: _Spread.forward(entries, index, factors, 1.0).view(self.layout.shapes[name])
-            for name, (index, factors) in self._maps(units).items()
-        }
+        units = self._units()
+        return self._spread(self._entries(units), self._maps(units))
 
     @torch.no_grad()
     def hold(self, module: nn.Module) -> None:
         """Make all weights named of one parameter, the memory, which each of them has instead of its own."""
         found = owned_parameters(module, self.layout.shapes)
-        for name, weight in self.weights().items():
+        units = self._units()
+        values, maps = self._entries(units), self._maps(units)
+        for name, weight in self._spread(values, maps).items():
             parameter = found[name].parameter
             if not parameter.requires_grad:
                 raise OptionError(
@@ -114,10 +114,9 @@ class SharedMemory(Constraint):
                     f"{one_line(name)!r} does not have the values that are shared. Load the initial weights first: "
                     "paramgen.load(FOLDER), or module.load_state_dict(prediction.state_dict())"
                 )
-        units = self._units()
         device = next(iter(found.values())).parameter.device
-        entries = nn.Parameter(self._entries(units).to(device))
-        for name, (index, factors) in self._maps(units).items():
+        entries = nn.Parameter(values.to(device))
+        for name, (index, factors) in maps.items():
             constraint = FromMemory(index, factors, found[name].parameter, self.layout.load)
             for owner, key in found[name].owners:
                 parametrize.register_parametrization(owner, key, constraint, unsafe=True)
@@ -130,6 +129,15 @@ class SharedMemory(Constraint):
             f"{weights:,} weights share {entries:,} numbers ({entries / weights:.2%}); in training, "
             "paramgen.shared(model, FOLDER) keeps it so."
         )
+
+    def _spread(
+        self, entries: Float[Tensor, " entries"], maps: Mapping[str, tuple[Tensor, Tensor]]
+    ) -> dict[str, Tensor]:
+        """Return the weights that entries make, by slot."""
+        return {
+            name: _Spread.forward(entries, index, factors, 1.0).view(self.layout.shapes[name])
+            for name, (index, factors) in maps.items()
+        }
 
     @one_thread()
     def _units(self) -> Float[Tensor, " entries"]:
