@@ -24,5 +24,5 @@ class ProtocolOptions(TypedDict, total=False):
     test_examples: int
     length: int | None
     rescale_every: int | None
-    sparse: str | None
     rescale_std: float | None
+    sparse: str | None

@@ -20,9 +20,10 @@ from paramgen.comparison.protocol import Protocol
 from paramgen.comparison.run_record import RunRecord, Scores, Status
 from paramgen.comparison.tasks import Batch, Task
 from paramgen.graphs.analysis.roles import linear_maps_of
+from paramgen.initializers.linear_maps import std_of
 from paramgen.modifiers.constraints import Constraint
 from paramgen.modifiers.masking.soft import SoftThresholds, output_axes
-from paramgen.output.rescaling import matrices, rescale, std_of
+from paramgen.output.rescaling import matrices, rescale
 from paramgen.slots.manifest import state_of
 from paramgen.slots.torch_internals import BatchNorm
 

@@ -16,7 +16,7 @@ from paramgen.graphs.analysis.roles import LinearMap, biases_of, linear_maps_of
 from paramgen.graphs.schema import Graph
 from paramgen.initializers import Initializer, NamedTensors
 from paramgen.initializers.library import complete_rules, fill_by_rules
-from paramgen.slots.init_program import slot_generator
+from paramgen.slots.init_program import one_thread, slot_generator
 from paramgen.slots.manifest import Manifest, Slot
 
 
@@ -130,3 +130,9 @@ def random_weights(
     if distribution == "normal":
         return weights.normal_(0.0, std, generator=generator)
     return weights.uniform_(-(3**0.5) * std, 3**0.5 * std, generator=generator)
+
+
+@one_thread()
+def std_of(values: Tensor) -> float:
+    """Return the std of a tensor's values; 0 where there is one value or none."""
+    return float(values.detach().double().std()) if values.numel() > 1 else 0.0

@@ -17,6 +17,7 @@ from paramgen.graphs.analysis.roles import linear_maps_of
 from paramgen.graphs.schema import Graph
 from paramgen.initializers import MAX_SCALE, Initializer, NamedTensors, check_number, initializers
 from paramgen.initializers.library import complete_rules, default_weights, fill_by_rules
+from paramgen.initializers.linear_maps import std_of
 from paramgen.slots.init_program import one_thread, slot_generator
 from paramgen.slots.manifest import Slot
 
@@ -80,7 +81,7 @@ class Mimetic(Initializer):
                 return _table(slot, *tables[slot.name])
             if slot.name in shifted:
                 values = default_weights(slot, seed)
-                return values + float(self.mlp_mean) * _std(values)
+                return values + float(self.mlp_mean) * std_of(values)
             if slot.name not in waiting:
                 group = groups[slot.name]
                 # Rows that are neither queries, keys nor values, if there are any, keep the default values.
@@ -153,11 +154,6 @@ def _whole(group: Attention, slot: Slot) -> bool:
     own = [share for share in shares if share.slot == slot.name]
     rows = {first + row for share in own for first in share.rows for row in range(group.head_width)}
     return len(rows) == slot.shape[-1 if own[0].in_out else 0]
-
-
-@one_thread()
-def _std(values: Tensor) -> float:
-    return float(values.double().std()) if values.numel() > 1 else 0.0
 
 
 def _near_identity(

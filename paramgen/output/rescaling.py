@@ -5,10 +5,10 @@ from math import isfinite
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from paramgen.errors import OptionError, one_line
-from paramgen.slots.init_program import one_thread
+from paramgen.initializers.linear_maps import std_of
 from paramgen.storage.reading import stored
 
 
@@ -64,9 +64,3 @@ def stds_of(folder: Path) -> dict[str, float]:
     """
     floats = [entry for entry in stored(folder) if entry.dtype.is_floating_point and len(entry.shape) == 2]
     return {entry.name: std_of(entry.tensor()) for entry in floats}
-
-
-@one_thread()
-def std_of(values: Tensor) -> float:
-    """Return the std of a tensor's values; 0 where there is one value or none."""
-    return float(values.detach().double().std()) if values.numel() > 1 else 0.0
