@@ -2,10 +2,10 @@
 
 The networks and initializations are those of the tables of initializations, `cards/results/vision.json` and the two of
 texts, which say how each ended. Here they are looked at before training, on examples that need no download: the digits
-of scikit-learn at 32 x 32, and the licence of this repository as bytes; or on noise. Within each row of a table the
-initializations are ranked by a figure and by how they ended; Spearman's correlation of both is averaged over the rows of
-a network and then over networks, with a bootstrap interval over networks. What was measured is kept under `--out`: the
-same command goes on.
+of scikit-learn at 32 x 32, and the licence of this repository as bytes; or on noise. Within each row of a table, the
+initializations are ranked by a figure and by how they ended. Spearman's correlation of both is averaged over the rows
+of a network and then over networks, with a bootstrap interval over networks. What was measured is kept under `--out`:
+the same command goes on.
 """
 
 import argparse
@@ -29,9 +29,7 @@ from paramgen.comparison.statistics import sign
 from paramgen.diagnosis.diagnosing import Request, diagnosis_of
 from paramgen.diagnosis.network import NetworkToDiagnose, filled
 from paramgen.diagnosis.sample import Sample, tensor_sample
-from paramgen.graphs.tracing.fallbacks import Tracing
 from paramgen.initializers import initializer_of
-from paramgen.prediction import describe
 from paramgen.storage.folder import write_text
 
 ROOT: Final = Path(__file__).parents[2]
@@ -106,15 +104,14 @@ def _network(domain: str, network: str, inits: Sequence[str], examples: str) -> 
     shipped = text.SHIPPED if domain == "text" else JUDGED
     specs = [shipped.join(init.split(JUDGED)) if init.endswith(JUDGED) else init for init in inits]
     if domain == "text":
-        architecture, graph = describe(text.NETWORKS[network], overrides=None, example_input=None, tracing=Tracing())
+        model = model_under_test(text.NETWORKS[network], "text", 256)
     else:
         known = {each.name: each for each in networks()}
         model = model_under_test(
             (network, known[network].factory(10)), "images", 10, example=((torch.empty(2, 3, SIZE, SIZE),), {})
         )
-        architecture, graph = model.architecture, model.graph
     requested = {spec: initializer_of(spec) for spec in specs}
-    return filled(architecture, graph, sample, requested=requested, folders={}, notes=())
+    return filled(model.architecture, model.graph, sample, requested=requested, folders={}, notes=())
 
 
 def pictures(*, noise: bool) -> Sample:

@@ -37,8 +37,8 @@ Law = tuple[float, float, float]
 class InductiveBias(Measure):
     """The nats that the initialization and SGD lack to halve the loss of guessing on examples that were not learnt.
 
-    They are -log P(loss <= target) over 32 runs of 100 steps of Adam. With 32 seeds, each run has initial weights of its
-    own; with fewer, runs of the same weights differ in the order of the examples.
+    They are -log P(loss <= target) over 32 runs of 100 steps of Adam. With 32 seeds, each run has its own initial
+    weights; with fewer, runs of the same weights differ in the order of the examples.
     """
 
     __slots__ = ()

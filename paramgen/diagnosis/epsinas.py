@@ -1,8 +1,8 @@
 """epsinas: a score of an architecture by two constant weights (Gracheva, 2023, arXiv:2302.04406).
 
-Every weight, and every scale of a norm, is one constant, once a small and once a large one; biases are zero. All outputs
-together are brought to the range from 0 to 1, and epsilon is the mean absolute difference of the two divided by their
-mean. Zeros do not count: the smallest output of each is one. No initialization changes it.
+Every weight, and every scale of a norm, is one constant, once a small and once a large one; biases are zero. The
+outputs are brought to the range from 0 to 1 together, and epsilon is the mean absolute difference of the two divided by
+their mean. Zeros do not count: the smallest output of each is one. No initialization changes it.
 """
 
 from collections.abc import Mapping
