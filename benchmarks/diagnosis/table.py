@@ -8,7 +8,15 @@ Figures = Mapping[str, Any]
 
 def rows(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Return one row for each experiment that was run: what was measured, and what was found."""
-    makers = {"rate": _rate, "jacobian": _jacobian, "barrier": _barrier, "rank": _rank, "alignment": _alignment}
+    makers = {
+        "rate": _rate,
+        "jacobian": _jacobian,
+        "barrier": _barrier,
+        "rank": _rank,
+        "alignment": _alignment,
+        "relative": _relative,
+        "bias": _bias,
+    }
     return [
         f"| {' | '.join((f'`{name}`', *makers[name](found[name]['figures'])))} |" for name in makers if name in found
     ]
@@ -53,3 +61,27 @@ def _rank(each: Figures) -> tuple[str, str]:
 def _alignment(each: Figures) -> tuple[str, str]:
     what = "cosine of neurons and classes, and stable rank, by the scale of the initial weights, digits 0 and 1"
     return what, "; ".join(f"{scale}: {_said(one['after'])}, {_said(one['rank'])}" for scale, one in each.items())
+
+
+def _relative(each: Figures) -> tuple[str, str]:
+    what = (
+        f"mean of 1 / rank between two small CNNs after {each['steps']} steps of Adam, relative, absolute, by guessing"
+    )
+    return what, "; ".join(_said(each[name]) for name in ("mrr", "absolute", "chance"))
+
+
+def _bias(each: Figures) -> tuple[str, str]:
+    what = "nats that are lacking, a perceptron, weights by he and four times as large; error on linear regressions"
+    errors = "; ".join(f"{100 * one['mean']:.2g} % at {share} of their mean" for share, one in each["error"].items())
+    return what, f"{'; '.join(_said(one['nats']) for one in each['digits'].values())}; {errors}"
+
+
+def prediction_rows(result: Mapping[str, Any], examples: str = "data") -> list[str]:
+    """Return a row for each figure: its rank correlation with how training ends, on images and on texts."""
+    found = [result["correlations"][f"{domain}, {examples}"]["figures"] for domain in ("vision", "text")]
+    names = [name for name in found[0] if name in found[1]]
+    return [f"| `{name}` | {' | '.join(_interval(each[name]) for each in found)} |" for name in names]
+
+
+def _interval(each: Figures) -> str:
+    return f"{each['mean']:+.2f} ({each['low']:+.2f} to {each['high']:+.2f})"
