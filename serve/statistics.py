@@ -1,6 +1,7 @@
 """What the page shows of a prediction: a line of JSON for the whole, then one for each tensor as it is predicted.
 
-The last line is of what the network does with these weights before it is trained. The lines are a spooled file like any other: a slow reader holds no thread, and a repeated request reads what is there.
+The last line is of what the network does with these weights before it is trained. The lines are a spooled file like any
+other: a slow reader holds no thread, and a repeated request reads what is there.
 """
 
 import json

@@ -45,6 +45,9 @@ RESAMPLED: Final = 10_000
 AROUND_ONE: Final = ("signal.forward", "signal.backward", "signal.chi")
 """Figures of which 1 is the aim: how far their logarithm is from zero is what could tell."""
 
+FIGURES: Final = 21
+"""How many figures are tried: at 95 % each, one of them is clear of zero by chance."""
+
 LEFT_OUT: Final = ("ntk.rows", "guessing.chance")
 Figures = dict[str, dict[str, float | None]]
 """Of each initialization, by measure and figure."""
@@ -67,6 +70,7 @@ def main() -> None:
                 "networks": len(names),
                 "rows": len(rows),
                 "figures": correlations(rows, figures),
+                "without_hypernet": correlations(rows, figures, without=JUDGED),
             }
     result = {"examples": EXAMPLES, "seeds": SEEDS, "correlations": found, **provenance()}
     write_text(given.result, json.dumps(result, indent=1) + "\n")
@@ -141,23 +145,32 @@ def bytes_of_text(*, noise: bool) -> Sample:
 SAMPLES: Final[Mapping[str, Callable[..., Sample]]] = {"vision": pictures, "text": bytes_of_text}
 
 
-def correlations(rows: Sequence[Row], figures: Mapping[str, Figures]) -> dict[str, dict[str, Any]]:
-    """Return of each figure the mean rank correlation with how initializations ended, and its interval."""
+def correlations(
+    rows: Sequence[Row], figures: Mapping[str, Figures], *, without: str | None = None
+) -> dict[str, dict[str, Any]]:
+    """Return of each figure the mean rank correlation with how initializations ended, and its interval.
+
+    Args:
+        rows: Of a table.
+        figures: Of each network.
+        without: An initialization that is left out, as one that always wins could carry all of a correlation.
+
+    """
     names = dict.fromkeys(name for each in figures.values() for one in each.values() for name in one)
     found = {}
     for name in names:
         by_network: dict[str, list[float]] = {}
         for row in rows:
-            if name not in LEFT_OUT and (correlation := _of_row(row, figures[row.network], name)) is not None:
-                by_network.setdefault(row.network, []).append(correlation)
+            if name not in LEFT_OUT and (one := _of_row(row, figures[row.network], name, without)) is not None:
+                by_network.setdefault(row.network, []).append(one)
         if by_network:
             found[name] = interval([mean(each) for each in by_network.values()])
     return found
 
 
-def _of_row(row: Row, figures: Figures, name: str) -> float | None:
+def _of_row(row: Row, figures: Figures, name: str, without: str | None) -> float | None:
     """Return Spearman's correlation over initializations; None where the figure tells none of them apart."""
-    ended = {init: sign(row.metric) * each.mean for init, each in _ended(row).items()}
+    ended = {init: sign(row.metric) * each.mean for init, each in _ended(row).items() if init != without}
     values = {init: _judged(name, figures[init].get(name)) for init in ended}
     known = [init for init, value in values.items() if value is not None]
     return spearman([values[init] or 0.0 for init in known], [ended[init] for init in known])
@@ -189,13 +202,16 @@ def _ranks(values: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
 
 
 def interval(values: Sequence[float]) -> dict[str, Any]:
-    """Return the mean over networks and its 95 % bootstrap interval."""
+    """Return the mean over networks and its 95 % bootstrap interval; `all` holds for all figures at once."""
     drawn = np.random.default_rng(0).choice(np.asarray(values), (RESAMPLED, len(values))).mean(1)
-    low, high = np.quantile(drawn, (0.025, 0.975))
+    low, high, lowest, highest = (
+        round(float(each), 3) for each in np.quantile(drawn, (0.025, 0.975, 0.025 / FIGURES, 1 - 0.025 / FIGURES))
+    )
     return {
         "mean": round(mean(values), 3),
-        "low": round(float(low), 3),
-        "high": round(float(high), 3),
+        "low": low,
+        "high": high,
+        "all": [lowest, highest],
         "networks": len(values),
     }
 

@@ -23,7 +23,7 @@ def test_correlations_are_spearman_s() -> None:
     one, other = [3.0, 1.0, 2.0, 2.0, 9.0], [0.5, 0.1, 0.4, 0.6, 0.2]
     assert spearman(one, other) == pytest.approx(float(spearmanr(one, other).statistic))
     assert spearman([1.0] * 5, other) is None and spearman(one[:3], other[:3]) is None
-    assert interval([0.5, 0.5]) == {"mean": 0.5, "low": 0.5, "high": 0.5, "networks": 2}
+    assert interval([0.5, 0.5]) == {"mean": 0.5, "low": 0.5, "high": 0.5, "all": [0.5, 0.5], "networks": 2}
 
 
 @pytest.mark.parametrize("domain", ["vision", "text"])
