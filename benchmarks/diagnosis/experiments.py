@@ -31,11 +31,13 @@ FACTOR: Final = 0.1**0.5
 def rate() -> dict[str, Any]:
     """Return how well the logarithm of the largest learning rate is linear in that of depth times width.
 
-    The input layer has a tenth of it, and networks are wider than deep, as the paper's law needs.
+    The input layer has a tenth of it, and networks are wider than deep, as the paper's law needs. Beside it stands the
+    law in which depth and width have exponents of their own.
     """
     inputs, labels = digits(256)
-    sizes = [(depth, width) for depth in (2, 4, 6) for width in (128, 256, 512)]
+    sizes = [(depth, width) for depth in (3, 6, 12) for width in (64, 128, 256)]
     fits, slopes, products = [], [], []
+    apart: dict[str, list[float]] = {name: [] for name in ("depth", "width", "r2")}
     means = dict.fromkeys(sizes, 0.0)
     for seed in SEEDS:
         rates = []
@@ -48,11 +50,14 @@ def rate() -> dict[str, Any]:
         r2, slope = _line(sizes, rates)
         fits.append(r2)
         slopes.append(slope)
+        for name, value in _plane(sizes, rates).items():
+            apart[name].append(value)
     return {
         "rates": {f"{depth}x{width}": float(f"{each:.3g}") for (depth, width), each in means.items()},
         "r2": spread(fits),
         "r2_of_means": round(_line(sizes, list(means.values()))[0], 4),
         "slope": spread(slopes),
+        "apart": {name: spread(values) for name, values in apart.items()},
         "rate_times_curvature": {"smallest": round(min(products), 2), "largest": round(max(products), 2)},
     }
 
@@ -61,6 +66,15 @@ def _line(sizes: list[tuple[int, int]], rates: list[float]) -> tuple[float, floa
     """Return R2 and slope of log rate over log(depth x width)."""
     x, y = [log10(depth * width) for depth, width in sizes], [log10(each) for each in rates]
     return correlation(x, y) ** 2, linear_regression(x, y).slope
+
+
+def _plane(sizes: list[tuple[int, int]], rates: list[float]) -> dict[str, float]:
+    """Return the exponents of depth and of width, and R2, of log rate over the logarithms of both."""
+    columns = torch.tensor([[log10(depth), log10(width), 1.0] for depth, width in sizes], dtype=torch.float64)
+    values = torch.tensor([log10(each) for each in rates], dtype=torch.float64)
+    found = torch.linalg.lstsq(columns, values[:, None]).solution[:, 0]
+    left = (values - columns @ found).square().sum() / (values - values.mean()).square().sum()
+    return {"depth": float(found[0]), "width": float(found[1]), "r2": float(1 - left)}
 
 
 def jacobian() -> dict[str, Any]:
@@ -113,6 +127,23 @@ def rank() -> dict[str, Any]:
         by_step = [spread(list(each)) for each in zip(*ranks, strict=True)]
         found[init] = {"stable_rank": by_step, "rises": spread(rises)}
     return found
+
+
+def small_attention() -> dict[str, Any]:
+    """Return the stable rank of what attention has learnt where only its own weights begin a hundred times smaller."""
+    inputs, labels = digits(256)
+    ranks, rises = [], []
+    for seed in SEEDS:
+        trial = made(Attending, "library", seed, inputs, labels)
+        with torch.no_grad():
+            for block in trial.module.get_submodule("blocks").children():
+                for name in ("q_proj", "k_proj", "v_proj", "out"):
+                    block.get_submodule(name).get_parameter("weight").mul_(0.01)
+        one = ranks_of(trial)
+        ranks.append(one)
+        rises.append(float(sum(after > before for before, after in zip(one, one[1:], strict=False))))
+    by_step = [spread(list(each)) for each in zip(*ranks, strict=True)]
+    return {"steps": list(RANK_CHECKPOINTS), "stable_rank": by_step, "rises": spread(rises)}
 
 
 def alignment() -> dict[str, Any]:

@@ -1,9 +1,10 @@
 """The figures of measures that train as rows of the page `docs/how-to/diagnose.md`, made of the results alone."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 Figures = Mapping[str, Any]
+_MEASURES: Final = {"small_attention": "rank"}  # of an experiment that is called otherwise
 
 
 def rows(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -13,12 +14,15 @@ def rows(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
         "jacobian": _jacobian,
         "barrier": _barrier,
         "rank": _rank,
+        "small_attention": _small_attention,
         "alignment": _alignment,
         "relative": _relative,
         "bias": _bias,
     }
     return [
-        f"| {' | '.join((f'`{name}`', *makers[name](found[name]['figures'])))} |" for name in makers if name in found
+        f"| {' | '.join((f'`{_MEASURES.get(name, name)}`', *makers[name](found[name]['figures'])))} |"
+        for name in makers
+        if name in found
     ]
 
 
@@ -32,7 +36,9 @@ def _rate(each: Figures) -> tuple[str, str]:
     what = "log of the largest rate over log of depth times width, 9 perceptrons whose input layer has a tenth of it"
     ends = f"{rates[largest]:g} at {largest}, {rates[smallest]:g} at {smallest}"
     fit = f"slope {_said(each['slope'])}, R2 {_said(each['r2'])}"
-    return what, f"{fit}; {ends}; times curvature {_range(each['rate_times_curvature'])}"
+    apart = f"exponents of depth {_said(each['apart']['depth'])}, of width {_said(each['apart']['width'])}"
+    both = f"{apart}, R2 {_said(each['apart']['r2'])}"
+    return what, f"{fit}; {both}; {ends}; times curvature {_range(each['rate_times_curvature'])}"
 
 
 def _range(each: Figures) -> str:
@@ -56,6 +62,12 @@ def _rank(each: Figures) -> tuple[str, str]:
     what = f"stable rank of what the heads of a small vision transformer have learnt after 1 and {last} steps"
     first, then = (f"{_said(ranks[0])} and {_said(ranks[-1])}" for ranks in (usual, small))
     return what, f"{first}; initial weights times 0.01: {then}"
+
+
+def _small_attention(each: Figures) -> tuple[str, str]:
+    ranks = each["stable_rank"]
+    what = f"the same with the weights of attention times 0.01; times of 5 that it rose until step {each['steps'][-1]}"
+    return what, f"{_said(ranks[0])} and {_said(ranks[-1])}; {_said(each['rises'])}"
 
 
 def _alignment(each: Figures) -> tuple[str, str]:
