@@ -216,16 +216,5 @@ def interval(values: Sequence[float]) -> dict[str, Any]:
     }
 
 
-def predicting(result: Mapping[str, Any], examples: str) -> list[str]:
-    """Return the figures whose interval is clear of zero, on the same side, in every domain."""
-    found = [result["correlations"][f"{domain}, {examples}"]["figures"] for domain in TABLES]
-    shared = [name for name in found[0] if all(name in each for each in found)]
-    return [
-        name
-        for name in shared
-        if all(each[name]["low"] > 0 for each in found) or all(each[name]["high"] < 0 for each in found)
-    ]
-
-
 if __name__ == "__main__":
     main()

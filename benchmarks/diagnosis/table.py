@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 Figures = Mapping[str, Any]
+DOMAINS: Final = ("vision", "text")
 _MEASURES: Final = {"small_attention": "rank"}  # of an experiment that is called otherwise
 
 
@@ -90,9 +91,35 @@ def _bias(each: Figures) -> tuple[str, str]:
 
 def prediction_rows(result: Mapping[str, Any], examples: str = "data") -> list[str]:
     """Return a row for each figure: its rank correlation with how training ends, on images and on texts."""
-    found = [result["correlations"][f"{domain}, {examples}"]["figures"] for domain in ("vision", "text")]
+    found = [result["correlations"][f"{domain}, {examples}"]["figures"] for domain in DOMAINS]
     names = [name for name in found[0] if name in found[1]]
     return [f"| `{name}` | {' | '.join(_interval(each[name]) for each in found)} |" for name in names]
+
+
+def conclusion(result: Mapping[str, Any], examples: str = "data") -> list[str]:
+    """Return what the page says of the figures that are clear of zero in both domains."""
+    named = predicting(result, examples)
+    if not named:
+        return ["Clear of zero on the same side on images and on texts: none."]
+    lines = [f"Clear of zero on the same side on images and on texts: {', '.join(f'`{name}`' for name in named)}."]
+    for name in named:
+        images, texts = (result["correlations"][f"{domain}, {examples}"] for domain in DOMAINS)
+        simple = " and ".join(_interval(each["without_hypernet"][name]) for each in (images, texts))
+        low, high = images["figures"][name]["all"]
+        lines.append(f"Without the hypernet, `{name}` is at {simple}; with an interval that holds for all figures at once,")
+        lines.append(f"it is at {low:+.2f} to {high:+.2f} on images.")
+    return lines
+
+
+def predicting(result: Mapping[str, Any], examples: str = "data") -> list[str]:
+    """Return the figures whose interval is clear of zero, on the same side, in every domain."""
+    found = [result["correlations"][f"{domain}, {examples}"]["figures"] for domain in DOMAINS]
+    shared = [name for name in found[0] if all(name in each for each in found)]
+    return [
+        name
+        for name in shared
+        if all(each[name]["low"] > 0 for each in found) or all(each[name]["high"] < 0 for each in found)
+    ]
 
 
 def _interval(each: Figures) -> str:
