@@ -23,7 +23,7 @@ def real_networks() -> tuple[Network, ...]:
         _torchvision("resnet50", "resnet"),
         _torchvision("vit_b_16", "vit", image_size=32),
         _timm("convnext_atto", "convnext"),
-        _timm("mixer_s32_224", "mixer", **PATCHED),
+        _timm("mixer_s16_224", "mixer", img_size=32),
         _torchvision("regnet_y_800mf", "regnet"),
         _torchvision("densenet121", "densenet"),
         _timm("vit_small_patch16_224", "vit", **PATCHED),
