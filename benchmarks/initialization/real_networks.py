@@ -27,6 +27,9 @@ def real_networks() -> tuple[Network, ...]:
         _torchvision("regnet_y_800mf", "regnet"),
         _torchvision("densenet121", "densenet"),
         _timm("vit_small_patch16_224", "vit", **PATCHED),
+        _timm("deit3_small_patch16_224", "vit", **PATCHED),
+        _timm("cait_xxs24_224", "vit", **PATCHED),
+        _torchvision("swin_t", "staged_transformer"),
     )
 
 
