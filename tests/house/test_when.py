@@ -1,24 +1,14 @@
 """What the page on where it helps says of costs is what was measured."""
 
-import json
-from pathlib import Path
-from typing import Any
-
 import pytest
 
-ROOT = Path(__file__).parents[2]
-
-
-def page() -> str:
-    """The page without its line breaks."""
-    return " ".join((ROOT / "docs" / "when.md").read_text(encoding="utf-8").split())
+from tests.support.documents import WHEN, flowing, result_of
 
 
 def steps_of_making(results: tuple[str, ...]) -> float:
     """The most that the hypernet's weights take longer than the library's draw, in steps of training."""
     found = []
-    for name in results:
-        result: dict[str, Any] = json.loads((ROOT / "cards" / "results" / f"{name}.json").read_text(encoding="utf-8"))
+    for result in map(result_of, results):
         for row in result["rows"]:
             library, hypernet = (row["initializations"][init] for init in ("library", "hypernet"))
             more = hypernet["init_seconds"]["mean"] - library["init_seconds"]["mean"]
@@ -35,4 +25,4 @@ def steps_of_making(results: tuple[str, ...]) -> float:
 )
 def test_weights_take_less_than_a_step(results: tuple[str, ...], said: str) -> None:
     steps = steps_of_making(results)
-    assert steps < 1 and said.format(steps) in page()
+    assert steps < 1 and said.format(steps) in flowing(WHEN)
