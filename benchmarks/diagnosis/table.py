@@ -67,8 +67,9 @@ def _rank(each: Figures) -> tuple[str, str]:
 
 def _small_attention(each: Figures) -> tuple[str, str]:
     ranks = each["stable_rank"]
-    what = f"the same with the weights of attention times 0.01; times of 5 that it rose until step {each['steps'][-1]}"
-    return what, f"{_said(ranks[0])} and {_said(ranks[-1])}; {_said(each['rises'])}"
+    first, last = each["steps"][1], each["steps"][-1]
+    what = f"the same with the weights of attention times 0.01, after {first} and {last} steps; times of 5 that it rose"
+    return what, f"{_said(ranks[1])} and {_said(ranks[-1])}; {_said(each['rises'])}"
 
 
 def _alignment(each: Figures) -> tuple[str, str]:
