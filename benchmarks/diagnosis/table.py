@@ -107,7 +107,9 @@ def conclusion(result: Mapping[str, Any], examples: str = "data") -> list[str]:
         images, texts = (result["correlations"][f"{domain}, {examples}"] for domain in DOMAINS)
         simple = " and ".join(_interval(each["without_hypernet"][name]) for each in (images, texts))
         low, high = images["figures"][name]["all"]
-        lines.append(f"Without the hypernet, `{name}` is at {simple}; with an interval that holds for all figures at once,")
+        lines.append(
+            f"Without the hypernet, `{name}` is at {simple}; with an interval that holds for all figures at once,"
+        )
         lines.append(f"it is at {low:+.2f} to {high:+.2f} on images.")
     return lines
 
