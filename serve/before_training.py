@@ -86,7 +86,7 @@ def before_training(prediction: Prediction, tensors: Mapping[str, Tensor]) -> di
         ]
         advice += sentences
     profile = observed["signal"].profile
-    layers = {} if profile is None else {name: {} for name in profile.layers}
+    layers: dict[str, dict[str, float | None]] = {} if profile is None else {name: {} for name in profile.layers}
     if profile is not None:
         for row in _ROWS:
             for name, value in zip(profile.layers, profile.values[row], strict=True):

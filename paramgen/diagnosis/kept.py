@@ -77,7 +77,7 @@ def _digest_of(trial: Trial) -> str:
         digest.update(f"{name}\0".encode())
         if isinstance(leaf, Tensor):
             digest.update(f"{leaf.dtype} {tuple(leaf.shape)}\0".encode())
-            digest.update(leaf.detach().contiguous().flatten().view(torch.uint8).numpy())
+            digest.update(leaf.detach().contiguous().flatten().view(torch.uint8).numpy().tobytes())
         else:
             digest.update(repr(leaf).encode())
     return digest.hexdigest()
@@ -95,9 +95,10 @@ def _read(file: Path, measure: Measure) -> Observation:
     """Return what a file says, read as if anybody had written it."""
     advice = "Delete it, and it is measured again."
     found = read_json_object(file, most=_MAX_BYTES, error=OutputError, advice=advice)
-    figures, profile, pooled = (found.get(name) for name in ("figures", "profile", "pooled"))
-    fits = _is_row(figures) and set(figures) <= set(measure.labels) and isinstance(pooled, dict)
-    if not fits or not (profile is None or _is_profile(profile)) or not measure.reads(pooled):
+    figures: Any = found.get("figures")
+    profile, pooled = found.get("profile"), found.get("pooled")
+    fits = _is_row(figures) and set(figures) <= set(measure.labels) and (profile is None or _is_profile(profile))
+    if not fits or not isinstance(pooled, dict) or not measure.reads(pooled):
         raise OutputError(f"{file} is not what {type(measure).__name__} keeps of a network. {advice}")
     return Observation(
         figures=figures,

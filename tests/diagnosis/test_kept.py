@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import paramgen
+from paramgen.diagnosis import Measure
 from paramgen.diagnosis.drift import Drift
 from paramgen.diagnosis.interference import Interference
 
@@ -47,11 +48,11 @@ def test_the_same_command_goes_on_with_the_same_figures(
     module = plain(1, 8, outputs=2)
     whole = measured(module, data, tmp_path / "whole.html")
     killed(module, data, tmp_path / "page.html", monkeypatch)
-    counted: dict[type, int] = {Drift: 0, Interference: 0}
+    counted: dict[type[Measure], int] = {Drift: 0, Interference: 0}
     for kind in counted:
         observe = kind.observe
 
-        def watched(self: Any, trial: Any, observe: Any = observe, kind: type = kind) -> Any:
+        def watched(self: Any, trial: Any, observe: Any = observe, kind: type[Measure] = kind) -> Any:
             counted[kind] += 1
             return observe(self, trial)
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from scipy.stats import spearmanr
 
-from benchmarks.diagnosis.prediction import correlations, interval, rows_of, spearman
+from benchmarks.diagnosis.prediction import Figures, correlations, interval, rows_of, spearman
 from benchmarks.diagnosis.table import conclusion, prediction_rows
 
 ROOT = Path(__file__).parents[3]
@@ -31,7 +31,7 @@ def test_a_figure_that_is_how_training_ends_predicts_it(domain: str) -> None:
     """More is better of accuracy, less of perplexity's logarithm; an initialization like another one counts once."""
     rows = rows_of(domain)[:3]
     better = 1 if domain == "vision" else -1
-    figures = {
+    figures: dict[str, Figures] = {
         row.network: {init: {"gradient.loss": -better * each.mean} for init, each in row.ended.items()} for row in rows
     }
     assert correlations(rows, figures)["gradient.loss"]["mean"] == -1.0
