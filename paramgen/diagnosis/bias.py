@@ -23,7 +23,7 @@ from paramgen.diagnosis.trial import Trial
 from paramgen.errors import OptionError
 
 HYPOTHESES: Final = 32
-MAX_PARAMETERS: Final = 3_000_000
+MAX_TRAINED_OFTEN: Final = 3_000_000
 BIAS_STEPS: Final = 100
 _TARGET: Final = 0.5  # of the loss of guessing
 _LEAST: Final = 30  # losses that a law is fitted to
@@ -55,7 +55,7 @@ class InductiveBias(Measure):
     def observe(self, trial: Trial) -> Observation:
         """Train from these initial weights as often as it takes to have 32 runs of all seeds."""
         require("scipy", extra="diagnose")
-        refuse_large(trial, "bias", MAX_PARAMETERS, f"trains the network {HYPOTHESES} times")
+        refuse_large(trial, "bias", MAX_TRAINED_OFTEN, f"trains the network {HYPOTHESES} times")
         targets = _targets(trial)
         runs = -(-HYPOTHESES // trial.seeds)
         losses = []

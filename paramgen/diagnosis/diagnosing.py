@@ -104,7 +104,7 @@ def diagnosis_of(
     _refuse_alone(network, request)
     results: list[MeasureResult] = []
     counted = _Counted(progress, len(network.columns) * len(request.what))
-    seen = _Seen(KeptObservations(kept))
+    seen = _MeasureTaker(KeptObservations(kept))
     for init in network.columns:
         results += _diagnosed(network, init, request, counted, seen)
     return Diagnosis(
@@ -142,7 +142,7 @@ class _Counted:
 
 
 @final
-class _Seen:
+class _MeasureTaker:
     """Takes measures of networks; those that compare have the first network beside each."""
 
     def __init__(self, kept: KeptObservations) -> None:
@@ -170,7 +170,7 @@ def _refuse_alone(network: NetworkToDiagnose, request: Request) -> None:
 
 
 def _diagnosed(
-    network: NetworkToDiagnose, init: str, request: Request, counted: _Counted, taken: _Seen
+    network: NetworkToDiagnose, init: str, request: Request, counted: _Counted, taken: _MeasureTaker
 ) -> list[MeasureResult]:
     """Take every measure of one initialization, seed by seed: one network is in memory at a time."""
     seen: dict[str, list[Observation]] = {}

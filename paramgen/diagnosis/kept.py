@@ -7,13 +7,13 @@ import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, final
 
 import torch
 from torch import Tensor
 
-from paramgen import __version__
 from paramgen.diagnosis import Measure, Observation, Profile, is_figure
 from paramgen.diagnosis.trial import Trial
 from paramgen.errors import OutputError, ParamgenError
@@ -68,7 +68,14 @@ def kept_beside(page: Path | None, *, trains: bool, overwrite: bool) -> Iterator
 def _digest_of(trial: Trial) -> str:
     """Return the sha256 of all that decides what is seen of a network: weights, examples, seed, version."""
     digest = hashlib.sha256()
-    settings = [__version__, torch.__version__, trial.architecture.spec, trial.seed, trial.seeds, trial.requested]
+    settings = [
+        version("paramgen"),
+        torch.__version__,
+        trial.architecture.spec,
+        trial.seed,
+        trial.seeds,
+        trial.requested,
+    ]
     digest.update(json.dumps([*settings, trial.sample.source, trial.sample.count]).encode())
     sample = trial.sample
     tensors = {name: tensor for name, tensor in trial.module.state_dict().items() if isinstance(tensor, Tensor)}
