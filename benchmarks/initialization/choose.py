@@ -35,7 +35,16 @@ ROOT: Final = Path(__file__).parents[2]
 TABLE_FILE: Final = ROOT / "paramgen" / "initializers" / TABLE
 RESULTS: Final = tuple(
     ROOT / "cards" / "results" / f"{name}.json"
-    for name in ("vision", "vision_real", "vision_largest", "text_lr_on_test", "text", "text_more", "text_real")
+    for name in (
+        "vision",
+        "vision_mlp",
+        "vision_real",
+        "vision_largest",
+        "text_lr_on_test",
+        "text",
+        "text_more",
+        "text_real",
+    )
 )
 TEXT_FAMILY: Final = "text_transformer"
 _SHAPE: Final = "it has rows of network, family, data and initializations, each with final: values; and steps and seeds"
