@@ -50,8 +50,8 @@ class Rounding:
         lost = f"; their root mean square error is {self.error:.2%} of their size" if self._sums[1] else ""
         return (
             f"Matrices, kernels and tables are rounded to {kind}, {width:g} bits each with a scale for each "
-            f"{'tensor' if block == WHOLE_TENSOR else f'{block} weights'}{lost}. It is for sending: paramgen restore makes "
-            "the ordinary folder, of these values."
+            f"{'tensor' if block == WHOLE_TENSOR else f'{block} weights'}{lost}. It is for sending: paramgen restore "
+            "makes the ordinary folder, of these values."
         )
 
     def to_json(self) -> dict[str, Any]:

@@ -58,7 +58,8 @@ class Quantization:
     def __post_init__(self) -> None:
         if self.kind not in QUANTIZATION_KINDS:
             raise OptionError(
-                f"Unknown --quantize {one_line(repr(self.kind))}. Allowed: {', '.join(QUANTIZATION_KINDS)}. Type: --quantize nf4"
+                f"Unknown --quantize {one_line(repr(self.kind))}. Allowed: {', '.join(QUANTIZATION_KINDS)}. "
+                "Type: --quantize nf4"
             )
         if self.block != WHOLE_TENSOR and not (
             type(self.block) is int and SMALLEST_BLOCK <= self.block <= LARGEST_BLOCK and self.block.bit_count() == 1

@@ -115,8 +115,6 @@ def test_the_command_writes_restores_and_says_what_it_would(command: Any, tmp_pa
     done = command("restore", "few")
     assert done.status == 0 and "few-restored" in done.out, done.err
     assert said["files"]["model.safetensors"] == (tmp_path / "few-restored" / "model.safetensors").stat().st_size
-    refused = command("predict", "--arch", "timm:test_vit", "--as", "recipe", "--quantize", "nf4")
-    assert refused.status == 2 and "--quantize is about a folder" in refused.err
 
 
 def changed(**entries: Any) -> Callable[[Path], None]:

@@ -62,7 +62,7 @@ def test_a_graph_has_one_too(running: Any, graphs: Callable[..., dict[str, Any]]
     assert running.predict({"arch": "timm:test_vit", "as": "recipe", "push": "me/it"}).status_code == 422
 
 
-@pytest.mark.parametrize(("change", "said"), [({"as": "zip"}, "form|as"), ({"init": "lsuv"}, "runs the network")])
+@pytest.mark.parametrize(("change", "said"), [({"as": "zip"}, "form|as"), ({"init": "prepared"}, "is not served")])
 def test_what_cannot_be_a_recipe_is_refused(change: dict[str, str], said: str, running: Any) -> None:
     answer = running.client.get("/v1/weights", params={**VIT, **change})
     assert answer.status_code == 422 and answer.headers["content-type"] == "application/problem+json"
