@@ -28,6 +28,21 @@ class Constraint(ABC):
 
         """
 
+    @property
+    @abstractmethod
+    def whole(self) -> int:
+        """How many weights there are that it is about."""
+
+    @property
+    @abstractmethod
+    def free(self) -> int:
+        """How many numbers are trained in their place."""
+
+    @property
+    @abstractmethod
+    def nbytes(self) -> int:
+        """How many bytes they take once trained, in float32, beside what a seed draws again."""
+
     @abstractmethod
     def remark(self) -> str:
         """Return what a user should know of it, in sentences."""
