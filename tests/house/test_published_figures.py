@@ -76,7 +76,8 @@ def _tickets() -> list[str]:
     assert found["kept"]["tickets"] == found["kept"]["magnitude"] and found["keep"] == 0.2
     return [
         f"in {found['rounds']} rounds of {found['round_steps']} steps; trained from there for {found['steps']} steps",
-        f"{ways['tickets']}, where the largest initial weights are at {ways['magnitude']} and all of them at {ways['dense']}",
+        f"{ways['tickets']}, where the largest initial weights are at {ways['magnitude']}",
+        f"and all of them at {ways['dense']}",
         f"with other initial values are at {ways['tickets, drawn anew']}",
     ]
 
