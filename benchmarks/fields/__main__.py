@@ -1,0 +1,170 @@
+"""Pictures as fields of D'OH and as smaller networks of as many bytes: `python -m benchmarks.fields bytes`.
+
+The pictures are scikit-image's astronaut and camera, scikit-learn's flower and two drawn scenes, 64 pixels a side. Both
+kinds of network have five hidden layers, read the same inputs, take the same steps, and store each number in 8 bits;
+headers are not counted. The smaller network gets the best of three learning rates for each picture and size, the field
+the one that paramgen has. SEEDS says how many seeds, 3 if it does not. Minutes on one core; the figures are kept in
+`cards/results/fields.json`.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any, Final
+
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+
+from benchmarks.experiments import run_named
+from checkpoints.pictures import scene, tensor
+from paramgen.fields import Design, Field, network
+from paramgen.fields.files import FREQUENCIES
+from paramgen.fields.fitting import BIAS_LR, descend, fit, psnr, rounded, through
+from paramgen.fields.storage import field_bytes
+from paramgen.slots.init_program import one_thread, slot_generator
+
+RESULTS: Final = Path(__file__).parents[2] / "cards" / "results" / "fields.json"
+SEEDS: Final = range(int(os.environ.get("SEEDS", "3")))
+SIDE: Final = 64
+BYTES: Final = (600, 1200, 2400, 4800)
+WIDTH: Final = 40
+LAYERS: Final = 5
+STEPS: Final = 1500
+RATES: Final = (2e-3, 4e-3, 8e-3)  # of the smaller networks' weights
+SCALES: Final = 4 * 2  # bytes of the two numbers that 8-bit numbers are multiplied by
+
+
+def pictures() -> dict[str, UInt8[Tensor, "channels height width"]]:
+    """Return the pictures by name, cut to a square and scaled."""
+    from PIL import Image  # of the group `benchmarks`, with the two libraries, which the tests do without
+    from PIL.ImageOps import fit as cut
+    from skimage import data
+    from sklearn.datasets import load_sample_image
+
+    found = {"astronaut": data.astronaut(), "camera": data.camera(), "flower": load_sample_image("flower.jpg")}
+    images = {name: Image.fromarray(array) for name, array in found.items()}
+    images |= {f"scene {number}": scene(number) for number in (0, 1)}
+    scaled = {name: tensor(cut(image, (SIDE, SIDE))) for name, image in images.items()}
+    return {name: pixels[:1] if name == "camera" else pixels for name, pixels in scaled.items()}
+
+
+def designed(width: int, latent: int, channels: int, seed: int) -> Design:
+    """Return a design of some width and latent vector."""
+    return Design(
+        latent=latent,
+        width=width,
+        layers=LAYERS,
+        frequencies=FREQUENCIES,
+        seed=seed,
+        height=SIDE,
+        breadth=SIDE,
+        channels=channels,
+    )
+
+
+def of_latent(picture: UInt8[Tensor, "channels height width"], nbytes: int, seed: int) -> tuple[float, Field]:
+    """Return how near a field of so many bytes comes, in decibels, and the field."""
+    spent = designed(WIDTH, 16, len(picture), seed).biases + SCALES
+    found = fit(picture, designed(WIDTH, nbytes - spent, len(picture), seed), STEPS)
+    return found.psnr, found.field
+
+
+def of_weights(picture: UInt8[Tensor, "channels height width"], nbytes: int, seed: int) -> tuple[float, int]:
+    """Return how near the widest network whose own weights fit into so many bytes comes, and its bytes."""
+    channels = len(picture)
+
+    def stored(design: Design) -> int:
+        return design.weights + design.biases + 4 * (LAYERS + 2)  # a scale for each layer and one for the biases
+
+    widths = (width for width in range(2, WIDTH) if stored(designed(width, 16, channels, seed)) <= nbytes)
+    design = designed(max(widths), 16, channels, seed)
+    return max(_trained(picture, design, lr) for lr in RATES), stored(design)
+
+
+def _trained(picture: UInt8[Tensor, "channels height width"], design: Design, lr: float) -> float:
+    generator = slot_generator(design.seed, "weights", stream="benchmark")
+    drawn = zip(design.shapes, design.stds, strict=True)
+    weights = [(std * torch.randn(shape, generator=generator)).requires_grad_() for shape, std in drawn]
+    biases = torch.zeros(design.biases, requires_grad=True)
+    rows = [rows for rows, _ in design.shapes]
+
+    def colours(inputs: Tensor, stored: bool) -> Tensor:
+        seen = [through(weight) for weight in weights] if stored else weights
+        return network(inputs, seen, list((through(biases) if stored else biases).split(rows)))
+
+    groups = [{"params": weights, "peak": lr}, {"params": [biases], "peak": BIAS_LR}]
+    with one_thread():
+        descend(picture, design, colours, groups, steps=STEPS, generator=generator)
+        with torch.no_grad():
+            kept = [codes * scale for codes, scale in map(rounded, weights)]
+            codes, scale = rounded(biases)
+            inputs = design.inputs(torch.arange(SIDE * SIDE), (SIDE, SIDE))
+            found = network(inputs, kept, list((codes * scale).split(rows))).clamp(0, 1)
+    return psnr((found.T * 255).round().to(torch.uint8).view(picture.shape), picture)
+
+
+def bytes_() -> dict[str, Any]:
+    """Compare both kinds of network on each picture at each size."""
+    figures: dict[str, Any] = {}
+    for name, picture in pictures().items():
+        for nbytes in BYTES:
+            field, smaller = zip(
+                *((of_latent(picture, nbytes, seed), of_weights(picture, nbytes, seed)) for seed in SEEDS),
+                strict=True,
+            )
+            figures.setdefault(name, {})[str(nbytes)] = {
+                "field": _spread([each for each, _ in field]),
+                "smaller network": _spread([each for each, _ in smaller]),
+                "file bytes": len(field_bytes(field[0][1])),
+                "smaller network bytes": smaller[0][1],
+            }
+            print(name, nbytes, figures[name][str(nbytes)], flush=True)
+    ahead = {
+        str(nbytes): sum(
+            each[str(nbytes)]["field"]["mean"] > each[str(nbytes)]["smaller network"]["mean"]
+            for each in figures.values()
+        )
+        for nbytes in BYTES
+    }
+    gains = {
+        str(nbytes): round(
+            mean(
+                each[str(nbytes)]["field"]["mean"] - each[str(nbytes)]["smaller network"]["mean"]
+                for each in figures.values()
+            ),
+            2,
+        )
+        for nbytes in BYTES
+    }
+    return {
+        "psnr": figures,
+        "pictures": len(figures),
+        "field ahead": ahead,
+        "mean gain": gains,
+        "width": WIDTH,
+        "layers": LAYERS,
+        "steps": STEPS,
+        "side": SIDE,
+    }
+
+
+def _spread(values: list[float]) -> dict[str, Any]:
+    return {
+        "mean": round(mean(values), 2),
+        "std": round(stdev(values), 2) if len(values) > 1 else 0.0,
+        "values": [round(value, 2) for value in values],
+    }
+
+
+EXPERIMENTS: Final[dict[str, Callable[[], dict[str, Any]]]] = {"bytes": bytes_}
+
+
+def main() -> None:
+    """Run the experiments that are named."""
+    run_named(__doc__.partition("\n")[0], EXPERIMENTS, RESULTS)
+
+
+if __name__ == "__main__":
+    main()
