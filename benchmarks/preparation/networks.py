@@ -18,12 +18,17 @@ class Residual(nn.Module):
         return (inner + self.past(inputs)).relu()
 
 
-def resnet() -> nn.Module:
+def resnet(channels: int = 3) -> nn.Module:
     """Return three residual blocks and a linear layer."""
     blocks = (Residual(16, 16, 2), Residual(16, 32, 2), Residual(32, 64, 2))
     return nn.Sequential(
-        nn.Conv2d(3, 16, 3, padding=1), *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10)
+        nn.Conv2d(channels, 16, 3, padding=1), *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10)
     )
+
+
+def digits_resnet() -> nn.Module:
+    """Return the same for grey pictures."""
+    return resnet(channels=1)
 
 
 def vgg() -> nn.Module:
