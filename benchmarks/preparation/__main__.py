@@ -1,8 +1,9 @@
 """What preparations promise, measured: `python -m benchmarks.preparation teacher`, or another experiment, or all.
 
 `teacher` and `guide` read CIFAR-10 from class folders, or a tar of them, that the variable CIFAR10 names, `warmup` a
-text that TEXT names; `supermask` and `guide_digits` take scikit-learn's digits. SEEDS says how many seeds, 5 if it does not. Minutes
-each on one core; the figures are kept in `cards/results/preparation.json` with where and with what they were made.
+text that TEXT names; `supermask`, `guide_digits` and `bonsai` take scikit-learn's digits. SEEDS says how many seeds, 5
+if it does not. Minutes each on one core; the figures are kept in `cards/results/preparation.json` with where and with
+what they were made.
 """
 
 from collections.abc import Callable

@@ -13,7 +13,7 @@ def fit_field(
     file: str | Path,
     *,
     latent: int = 4000,
-    width: int = 40,
+    width: int | None = None,
     layers: int = 5,
     steps: int = 2000,
     size: str | None = None,
@@ -29,7 +29,8 @@ def fit_field(
         image: The picture's file.
         file: The field's, a little more than a byte for each entry of the latent vector.
         latent: Length of the latent vector.
-        width: Of the network's hidden layers. They cost a byte for each bias; their weights cost nothing.
+        width: Of the network's hidden layers; without it, that with four weights for each entry of the latent vector.
+            A wider network costs a byte for each bias; its weights cost nothing.
         layers: How many hidden layers.
         steps: Of the fitting.
         size: The longer side that the picture is scaled to first, or width and height: "128", "640x480".

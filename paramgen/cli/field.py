@@ -18,7 +18,9 @@ def fit(
     *,
     out: Annotated[Path, typer.Option("--out", "-o", help="The file to write.", show_default=False)],
     latent: Annotated[int, typer.Option("--latent", help="Length of the latent vector: a byte for each entry.")] = 4000,
-    width: Annotated[int, typer.Option("--width", help="Of the network's hidden layers.")] = 40,
+    width: Annotated[
+        int | None, typer.Option("--width", help="Of the network's hidden layers; without it, what suits --latent.")
+    ] = None,
     layers: Annotated[int, typer.Option("--layers", help="How many hidden layers.")] = 5,
     steps: Annotated[int, typer.Option("--steps", help="Of the fitting.")] = 2000,
     size: Annotated[

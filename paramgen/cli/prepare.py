@@ -62,7 +62,8 @@ def prepare(
     warmup: on brackets and cellular automata, or shapes and fractals, that formulas make; no data are needed.
     distill:FOLDER: to answer as a trained model does. teacher: to answer as its own random copy does, without labels.
     guide:ARCH: labels, and layers like those of another network. supermask: weights of a fixed size, of which training
-    only chooses which are kept, and their signs.
+    only chooses which are kept, and their signs. bonsai: rounds that are right where those before fail, then all that
+    they found in one network.
 
     A command that was killed goes on where it was when it is typed again, with the same bytes in the end. What it was
     worth, `compare` measures: it counts the seconds of the preparation.

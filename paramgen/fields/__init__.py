@@ -16,6 +16,7 @@ from paramgen.errors import OptionError, one_line
 
 OMEGA: Final = 30.0  # by which what a sine reads is multiplied (SIREN; Sitzmann et al., 2020, arXiv:2006.09661)
 LAST: Final = 0.3  # std of the last layer's weights, times the root of its inputs
+PER_ENTRY: Final = 4  # weights for each entry of the latent vector, where no width is typed
 MAX_SIDE: Final = 8192  # of a picture, in pixels
 _RANGES: Final = {
     "latent": (16, 1_000_000),
@@ -57,6 +58,15 @@ class Design:
                 )
         if self.channels == 2:
             raise OptionError("The channels of a field are 2. Allowed: 1 and 3. Get the file again.")
+
+    @classmethod
+    def of(cls, *, latent: int, width: int | None, **others: int) -> "Design":
+        """Return a design; without a width, that with about four weights for each entry of the latent vector."""
+        least, most = _RANGES["width"]
+        if width is None:
+            sizes = (cls(latent=latent, width=each, **others) for each in range(least, most + 1))
+            width = next((each.width for each in sizes if each.weights >= PER_ENTRY * latent), most)
+        return cls(latent=latent, width=width, **others)
 
     @property
     def shapes(self) -> tuple[tuple[int, int], ...]:

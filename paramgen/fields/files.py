@@ -60,7 +60,7 @@ def fit_file(
     file: Path,
     *,
     latent: int,
-    width: int,
+    width: int | None,
     layers: int,
     steps: int,
     size: str | None,
@@ -72,7 +72,7 @@ def fit_file(
     _refuse(file, overwrite)
     picture = _picture(image, size)
     channels, height, breadth = picture.shape
-    design = Design(
+    design = Design.of(
         latent=latent,
         width=width,
         layers=layers,

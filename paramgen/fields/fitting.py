@@ -18,7 +18,7 @@ from paramgen.slots.init_program import one_thread, slot_generator
 LEVELS: Final = 127  # of 8 bits with a sign
 MAX_STEPS: Final = 1_000_000
 PIXELS: Final = 1024  # of a step
-LR: Final = 0.2  # of the latent vector, whose entries are drawn with a standard deviation of 1
+LR: Final = 0.4  # of the latent vector, whose entries are drawn with a standard deviation of 1
 BIAS_LR: Final = 2e-3
 _BETAS: Final = (0.9, 0.99)
 _ROUNDED: Final = 0.2  # share of the steps, the last ones, that see what will be stored

@@ -14,6 +14,7 @@ from jaxtyping import Bool
 from torch import Tensor, nn
 
 from paramgen.comparison.models import ModelUnderTest
+from paramgen.comparison.protocol import Schedule
 from paramgen.comparison.tasks import Batch, Task
 from paramgen.errors import OptionError, UnknownNameError, one_line
 from paramgen.registry import Registry, Spec
@@ -33,6 +34,7 @@ class Pupil:
     kind: str  # `images` or `text`: what the network takes
     seed: int
     batch: int  # examples in a step
+    steps: int  # of the training
     device: torch.device
 
     def logits(self, inputs: Tensor) -> Tensor:
@@ -74,11 +76,12 @@ class Objective:
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Training:
-    """How a preparation trains where nothing else is requested: AdamW, a cosine after a short warmup."""
+    """How a preparation trains where nothing else is requested: AdamW after a short warmup."""
 
     lr: float = 1e-3
     batch: int = 64
     decay: float = 0.01
+    schedule: Schedule = "cosine"
 
 
 class Preparation(ABC):

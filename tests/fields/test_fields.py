@@ -67,6 +67,11 @@ def test_a_grey_picture_has_one_colour(tmp_path: Path) -> None:
     assert pixels_of(tmp_path / "g.png").shape == (4, 4)
 
 
+def test_without_a_width_there_are_four_weights_for_each_entry() -> None:
+    design = Design.of(width=None, **DESIGN | {"latent": 2000}, **PICTURE)
+    assert 8000 <= design.weights < 9000
+
+
 def test_weights_begin_as_those_of_a_siren_whatever_block_they_are_in() -> None:
     design = Design(width=150, **DESIGN | {"latent": 5000}, **PICTURE)
     assert BLOCK < 150 * 150

@@ -10,7 +10,10 @@ from safetensors.torch import load_file
 from torch import nn
 
 import paramgen
+from paramgen.comparison import Pixels
 from paramgen.errors import ArchitectureError, OptionError
+from paramgen.preparation import Objective, Pupil
+from paramgen.preparation.bonsai import Bonsai
 from paramgen.preparation.guide import linear_cka, paired
 
 RESNET: dict[str, Any] = {"example_input": "2x3x8x8", "batch": 8}
@@ -128,3 +131,39 @@ def test_a_network_without_an_output_layer_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(ArchitectureError, match="output layer"):
         paramgen.prepare(Bare(), tmp_path / "out", how="warmup", example_input="2x3x8x8", batch=2, steps=1)
+
+
+def connected() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Flatten(), nn.Linear(192, 32), nn.ReLU(), nn.Linear(32, 2))
+
+
+def test_a_later_round_of_bonsai_is_right_where_a_shortcut_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(200) % 2
+    hint = torch.where(torch.arange(200) % 10 < 2, 1 - labels, labels)  # loud; what is right everywhere is faint
+    noise = torch.randint(0, 60, (200, 3, 8, 8), generator=generator)
+    noise[:, 0, :4] += 190 * hint.view(-1, 1, 1)
+    noise[:, 1, 4:] += 12 * labels.view(-1, 1, 1)
+    pixels = Pixels(pixels=noise.to(torch.uint8), labels=labels)
+    kept: list[tuple[Any, Any]] = []
+    made = Bonsai.objective
+
+    def keeping(self: Bonsai, pupil: Pupil) -> Objective:
+        kept.append((pupil, made(self, pupil)))
+        return kept[0][1]
+
+    monkeypatch.setattr(Bonsai, "objective", keeping)
+    given: dict[str, Any] = {"data": (pixels, pixels), "steps": 60, "lr": 1e-3, **RESNET, "batch": 32}
+    paramgen.prepare(connected(), tmp_path / "out", how="bonsai", **given)
+    ((pupil, objective),) = kept
+    found = load_file(tmp_path / "out" / "model.safetensors")
+    means = torch.stack([head.weight for head in objective.module.heads]).mean(0)
+    assert torch.equal(found["3.weight"], means)
+    learnt = pupil.task.train
+    failing = (learnt.pixels[:, 0, 0, 0] > 125) != learnt.labels.bool()
+    first, second = (answers == learnt.labels for answers in objective.module.answers)
+    assert float(first[failing].float().mean()) < 0.4 < 0.7 < float(second[failing].float().mean())
+    assert "mean of the heads" in described(tmp_path / "out")["returned"]
