@@ -13,6 +13,7 @@ from typing import Any, Final
 from benchmarks.experiments import run_named
 from benchmarks.preparation.classifiers import guide, guide_digits, supermask, teacher
 from benchmarks.preparation.language import warmup
+from benchmarks.preparation.shortcut import bonsai
 
 RESULTS: Final = Path(__file__).parents[2] / "cards" / "results" / "preparation.json"
 EXPERIMENTS: Final[dict[str, Callable[[], dict[str, Any]]]] = {
@@ -21,6 +22,7 @@ EXPERIMENTS: Final[dict[str, Callable[[], dict[str, Any]]]] = {
     "guide_digits": guide_digits,
     "supermask": supermask,
     "warmup": warmup,
+    "bonsai": bonsai,
 }
 
 

@@ -51,3 +51,10 @@ def digits() -> nn.Module:
     return nn.Sequential(
         nn.Flatten(), nn.Linear(64, 300), nn.ReLU(), nn.Linear(300, 100), nn.ReLU(), nn.Linear(100, 10)
     )
+
+
+def coloured() -> nn.Module:
+    """Return three fully connected layers for small pictures in colour and two classes."""
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(300, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 2)
+    )

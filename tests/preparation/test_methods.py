@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
 
@@ -15,6 +16,7 @@ from paramgen.errors import ArchitectureError, OptionError
 from paramgen.preparation import Objective, Pupil
 from paramgen.preparation.bonsai import Bonsai
 from paramgen.preparation.guide import linear_cka, paired
+from paramgen.preparation.triplets import read_triplets
 
 RESNET: dict[str, Any] = {"example_input": "2x3x8x8", "batch": 8}
 
@@ -167,3 +169,35 @@ def test_a_later_round_of_bonsai_is_right_where_a_shortcut_fails(
     first, second = (answers == learnt.labels for answers in objective.module.answers)
     assert float(first[failing].float().mean()) < 0.4 < 0.7 < float(second[failing].float().mean())
     assert "mean of the heads" in described(tmp_path / "out")["returned"]
+
+
+@pytest.fixture
+def votes(tmp_path: Path) -> Path:
+    """Triplets of bright and dark pictures: what is as bright is nearer, whatever its stripes are."""
+    generator = torch.Generator().manual_seed(0)
+    for number in range(12):
+        pixels = torch.randint(0, 90, (8, 8, 3), generator=generator) + 160 * (number % 2)
+        Image.fromarray(pixels.to(torch.uint8).numpy()).save(tmp_path / f"{number}.png")
+    entries = [[f"{n}.png", f"{(n + 2) % 12}.png", f"{(n + 1) % 12}.png", 0] for n in range(12)]
+    entries += [[f"{n}.png", f"{(n + 3) % 12}.png", f"{(n + 4) % 12}.png", 1] for n in range(12)]
+    (tmp_path / "votes.json").write_text(json.dumps({"triplets": entries}))
+    return tmp_path / "votes.json"
+
+
+def test_triplets_bring_near_what_was_voted_near(votes: Path, tmp_path: Path) -> None:
+    prepared(tmp_path / "out", f"triplets:{votes}?margin=0.5", steps=40, lr=3e-3, batch=24)
+    found = described(tmp_path / "out")
+    assert found["loss"] < 0.6 * found["first_loss"] and len(found["sha256"]) == 64
+    assert "output layer is as it was" in found["returned"]
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [["0.png", "1.png", "2.png"], ["../0.png", "1.png", "2.png", 0], ["/0.png", "1.png", "2.png", 0], "0.png"]
+    + [["0.png", "1.png", "2.png", 2], ["0.png", "1.png", "2.png", True], ["0.png", "1.py", "2.png", 0], [1, 2, 3, 0]],
+)
+def test_what_is_no_triplet_is_refused_in_a_line(votes: Path, entry: Any) -> None:
+    votes.write_text(json.dumps({"triplets": [["0.png", "1.png", "2.png", 1], entry]}))
+    with pytest.raises(OptionError, match="votes.json") as caught:
+        read_triplets(votes)
+    assert "\n" not in caught.value.message and "VOTE" in caught.value.message
