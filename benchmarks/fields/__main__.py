@@ -2,22 +2,22 @@
 
 The pictures are scikit-image's astronaut and camera, 64 pixels a side. Both kinds of network have five hidden layers,
 read the same inputs, take the same steps, and store each number in 8 bits; headers are not counted. The smaller network
-gets the better of two learning rates for each picture and size, the field the one that paramgen has. SEEDS says how many
-seeds, 2 if it does not. Minutes on one core; the figures are kept in `cards/results/fields.json`, and
+gets the better of two learning rates for each picture and size, the field the one that paramgen has. SEEDS says how
+many seeds, 2 if it does not. Minutes on one core; the figures are kept in `cards/results/fields.json`, and
 `docs/pictures/fields.png` shows the astronaut and its fields.
 """
 
 import os
 from collections.abc import Callable
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any, Final
 
 import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from benchmarks.experiments import run_named
+from benchmarks.experiments import run_named, spread
 from checkpoints.pictures import tensor
 from paramgen.fields import Design, Field, network
 from paramgen.fields.files import FREQUENCIES, png
@@ -109,8 +109,8 @@ def bytes_() -> dict[str, Any]:
                 strict=True,
             )
             figures.setdefault(name, {})[str(nbytes)] = {
-                "field": _spread([each for each, _ in field]),
-                "smaller network": _spread([each for each, _ in smaller]),
+                "field": spread([each for each, _ in field]),
+                "smaller network": spread([each for each, _ in smaller]),
                 "field width": field[0][1].design.width,
                 "file bytes": len(field_bytes(field[0][1])),
                 "smaller network bytes": smaller[0][1],
@@ -145,14 +145,6 @@ def bytes_() -> dict[str, Any]:
         "layers": LAYERS,
         "steps": STEPS,
         "side": SIDE,
-    }
-
-
-def _spread(values: list[float]) -> dict[str, Any]:
-    return {
-        "mean": round(mean(values), 2),
-        "std": round(stdev(values), 2) if len(values) > 1 else 0.0,
-        "values": [round(value, 2) for value in values],
     }
 
 

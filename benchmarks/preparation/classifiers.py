@@ -3,10 +3,9 @@
 import copy
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Any, Final
 
 import torch
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot
 
 import paramgen
+from benchmarks.experiments import spread
 from paramgen.comparison import Pixels
 from paramgen.images.folders import folder_images
 from paramgen.images.sets import decoded
@@ -87,15 +87,6 @@ def probe(features: Callable[[Tensor], Tensor], data: Data) -> float:
     gram = train.T @ train + RIDGE * len(train) * 0.01 * torch.eye(train.shape[1], dtype=torch.float64)
     answers = test @ torch.linalg.solve(gram, train.T @ wanted)
     return 100 * float((answers.argmax(1) == data[1].labels).double().mean())
-
-
-def spread(values: Sequence[float]) -> dict[str, Any]:
-    """Return mean, standard deviation and the values, by seed."""
-    return {
-        "mean": round(mean(values), 2),
-        "std": round(stdev(values), 2) if len(values) > 1 else 0.0,
-        "values": [round(value, 2) for value in values],
-    }
 
 
 def teacher() -> dict[str, Any]:

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from benchmarks.preparation.classifiers import SEEDS, Data, digits, initial, normalized, prepared, spread
+from benchmarks.experiments import spread
+from benchmarks.preparation.classifiers import SEEDS, Data, digits, initial, normalized, prepared
 from paramgen.comparison import Pixels
 
 COLOURS_RIGHT: Final = (0.8, 0.9)  # in the training environments
