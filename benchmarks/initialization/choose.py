@@ -12,7 +12,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from math import exp, isfinite, sqrt
 from pathlib import Path
 from statistics import mean, variance
@@ -35,7 +35,16 @@ ROOT: Final = Path(__file__).parents[2]
 TABLE_FILE: Final = ROOT / "paramgen" / "initializers" / TABLE
 RESULTS: Final = tuple(
     ROOT / "cards" / "results" / f"{name}.json"
-    for name in ("vision", "vision_real", "vision_largest", "text_lr_on_test", "text", "text_more", "text_real")
+    for name in (
+        "vision",
+        "vision_mlp",
+        "vision_real",
+        "vision_largest",
+        "text_lr_on_test",
+        "text",
+        "text_more",
+        "text_real",
+    )
 )
 TEXT_FAMILY: Final = "text_transformer"
 _SHAPE: Final = "it has rows of network, family, data and initializations, each with final: values; and steps and seeds"
@@ -232,15 +241,15 @@ def _threshold(rows: Sequence[Measured], init: str, *, over: str = LIBRARY) -> f
     return float(student.ppf(0.975, freedom)) * sqrt(sum(errors)) / len(rows)
 
 
+@cache
 def _family(network: str, said: str) -> ModelFamily:
     """Return the family of a network that `vision` measures; of another one, what its row says."""
     from benchmarks.initialization.real_networks import real_networks
     from benchmarks.initialization.vision_networks import SIZE, networks
 
     known = next((each for each in (*networks(), *real_networks()) if each.name == network), None)
-    if known is not None:
-        with torch.device("meta"):
-            module = known.factory(10)()
+    if known is not None:  # built for real: some constructors compute their sizes with tensors
+        module = known.factory(10)()
         return family_of(describe(module, example_input=((torch.zeros(2, 3, SIZE, SIZE),), {}))[1])
     named = next((family for family in MODEL_FAMILIES if said == family), None)
     if named is None:
