@@ -14,7 +14,7 @@ from jaxtyping import Bool
 from torch import Tensor, nn
 
 from paramgen.comparison.models import ModelUnderTest
-from paramgen.comparison.protocol import Schedule
+from paramgen.comparison.options import Schedule
 from paramgen.comparison.tasks import Batch, Task
 from paramgen.errors import OptionError, UnknownNameError, one_line
 from paramgen.registry import Registry, Spec
