@@ -13,7 +13,7 @@ from torch import nn
 import paramgen
 from paramgen.comparison import Pixels
 from paramgen.errors import ArchitectureError, OptionError
-from paramgen.preparation import Objective, Pupil
+from paramgen.preparation import Objective, Pupil, training
 from paramgen.preparation.bonsai import Bonsai
 from paramgen.preparation.guide import linear_cka, paired
 from paramgen.preparation.triplets import read_triplets
@@ -140,16 +140,22 @@ def connected() -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(192, 32), nn.ReLU(), nn.Linear(32, 2))
 
 
-def test_a_later_round_of_bonsai_is_right_where_a_shortcut_fails(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture(scope="module")
+def misleading() -> dict[str, Any]:
+    """How to prepare on pictures with a loud hint that is wrong in a fifth; what is right everywhere is faint."""
     generator = torch.Generator().manual_seed(0)
     labels = torch.arange(200) % 2
-    hint = torch.where(torch.arange(200) % 10 < 2, 1 - labels, labels)  # loud; what is right everywhere is faint
+    hint = torch.where(torch.arange(200) % 10 < 2, 1 - labels, labels)
     noise = torch.randint(0, 60, (200, 3, 8, 8), generator=generator)
     noise[:, 0, :4] += 190 * hint.view(-1, 1, 1)
     noise[:, 1, 4:] += 12 * labels.view(-1, 1, 1)
     pixels = Pixels(pixels=noise.to(torch.uint8), labels=labels)
+    return {"how": "bonsai", "data": (pixels, pixels), "lr": 1e-3, **RESNET, "batch": 32}
+
+
+def test_a_later_round_of_bonsai_is_right_where_a_shortcut_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, misleading: dict[str, Any]
+) -> None:
     kept: list[tuple[Any, Any]] = []
     made = Bonsai.objective
 
@@ -158,8 +164,7 @@ def test_a_later_round_of_bonsai_is_right_where_a_shortcut_fails(
         return kept[0][1]
 
     monkeypatch.setattr(Bonsai, "objective", keeping)
-    given: dict[str, Any] = {"data": (pixels, pixels), "steps": 60, "lr": 1e-3, **RESNET, "batch": 32}
-    paramgen.prepare(connected(), tmp_path / "out", how="bonsai", **given)
+    paramgen.prepare(connected(), tmp_path / "out", steps=60, **misleading)
     ((pupil, objective),) = kept
     found = load_file(tmp_path / "out" / "model.safetensors")
     means = torch.stack([head.weight for head in objective.module.heads]).mean(0)
@@ -169,6 +174,27 @@ def test_a_later_round_of_bonsai_is_right_where_a_shortcut_fails(
     first, second = (answers == learnt.labels for answers in objective.module.answers)
     assert float(first[failing].float().mean()) < 0.4 < 0.7 < float(second[failing].float().mean())
     assert "mean of the heads" in described(tmp_path / "out")["returned"]
+
+
+def test_bonsai_goes_on_between_its_rounds_with_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, misleading: dict[str, Any]
+) -> None:
+    paramgen.prepare(connected(), tmp_path / "whole", steps=9, **misleading)
+    keep, kept = training._keep, iter(range(1, 100))
+
+    def once(*given: Any) -> None:
+        keep(*given)
+        if next(kept) in (3, 7):  # at the end of the first round, and in the synthesis
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(training, "_keep", once)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            paramgen.prepare(connected(), tmp_path / "killed", steps=9, **misleading)
+    paramgen.prepare(connected(), tmp_path / "killed", steps=9, **misleading)
+    whole, killed = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "killed"))
+    assert whole == killed
 
 
 @pytest.fixture
