@@ -3,7 +3,7 @@
 The pictures are scikit-image's astronaut and camera, 64 pixels a side. Both kinds of network have five hidden layers,
 read the same inputs, take the same steps, and store each number in 8 bits; headers are not counted. The smaller network
 gets the better of two learning rates for each picture and size, the field the one that paramgen has. SEEDS says how
-many seeds, 2 if it does not. Minutes on one core; the figures are kept in `cards/results/fields.json`, and
+many seeds, 2 if it does not, and PICTURES which of the two, by name. Minutes on one core; the figures are kept in `cards/results/fields.json`, and
 `docs/pictures/fields.png` shows the astronaut and its fields.
 """
 
@@ -45,7 +45,8 @@ def pictures() -> dict[str, UInt8[Tensor, "channels height width"]]:
     from PIL.ImageOps import fit as cut
     from skimage import data
 
-    found = {"astronaut": data.astronaut(), "camera": data.camera()}
+    known = {"astronaut": data.astronaut, "camera": data.camera}
+    found = {name: known[name]() for name in os.environ.get("PICTURES", ",".join(known)).split(",")}
     scaled = {name: tensor(cut(Image.fromarray(array), (SIDE, SIDE))) for name, array in found.items()}
     return {name: pixels[:1] if name == "camera" else pixels for name, pixels in scaled.items()}
 

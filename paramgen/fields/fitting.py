@@ -18,7 +18,8 @@ from paramgen.slots.init_program import one_thread, slot_generator
 LEVELS: Final = 127  # of 8 bits with a sign
 MAX_STEPS: Final = 1_000_000
 PIXELS: Final = 1024  # of a step
-LR: Final = 0.4  # of the latent vector, whose entries are drawn with a standard deviation of 1
+LR: Final = 0.4  # of the latent vector, whose entries are drawn with a std of 1, at most
+LR_WIDTH: Final = 8.0  # the same, times the width: wide networks diverge at rates that narrow ones need
 BIAS_LR: Final = 2e-3
 _BETAS: Final = (0.9, 0.99)
 _ROUNDED: Final = 0.2  # share of the steps, the last ones, that see what will be stored
@@ -74,7 +75,7 @@ def _trained(
         seen = (through(latent), through(biases)) if stored else (latent, biases)
         return network(inputs, projection(seen[0]), list(seen[1].split(rows)))
 
-    groups = [{"params": [latent], "peak": LR}, {"params": [biases], "peak": BIAS_LR}]
+    groups = [{"params": [latent], "peak": min(LR, LR_WIDTH / design.width)}, {"params": [biases], "peak": BIAS_LR}]
     descend(picture, design, colours, groups, steps=steps, generator=generator, report=report)
     return latent, biases
 
