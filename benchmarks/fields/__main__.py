@@ -3,8 +3,8 @@
 The pictures are scikit-image's astronaut and camera, 64 pixels a side. Both kinds of network have five hidden layers,
 read the same inputs, take the same steps, and store each number in 8 bits; headers are not counted. The smaller network
 gets the better of two learning rates for each picture and size, the field the one that paramgen has. SEEDS says how
-many seeds, 2 if it does not, and PICTURES which of the two, by name. Minutes on one core; the figures are kept in `cards/results/fields.json`, and
-`docs/pictures/fields.png` shows the astronaut and its fields.
+many seeds, 2 if it does not, and PICTURES which of the two, by name. Minutes on one core; the figures are kept in
+`cards/results/fields.json`, and `docs/pictures/fields.png` shows the astronaut and its fields.
 """
 
 import os

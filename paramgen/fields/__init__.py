@@ -17,15 +17,15 @@ from paramgen.errors import OptionError, one_line
 OMEGA: Final = 30.0  # by which what a sine reads is multiplied (SIREN; Sitzmann et al., 2020, arXiv:2006.09661)
 LAST: Final = 0.3  # std of the last layer's weights, times the root of its inputs
 PER_ENTRY: Final = 4  # weights for each entry of the latent vector, where no width is typed
-MAX_SIDE: Final = 8192  # of a picture, in pixels
+MAX_FIELD_SIDE: Final = 8192  # of a picture, in pixels
 _RANGES: Final = {
     "latent": (16, 1_000_000),
     "width": (2, 256),
     "layers": (1, 12),
     "frequencies": (0, 12),
     "seed": (0, 2**63 - 1),
-    "height": (1, MAX_SIDE),
-    "breadth": (1, MAX_SIDE),
+    "height": (1, MAX_FIELD_SIDE),
+    "breadth": (1, MAX_FIELD_SIDE),
     "channels": (1, 3),
 }
 

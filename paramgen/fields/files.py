@@ -11,7 +11,7 @@ from torch import Tensor
 
 from paramgen._optional import require
 from paramgen.errors import OptionError, one_line
-from paramgen.fields import MAX_SIDE, Design
+from paramgen.fields import MAX_FIELD_SIDE, Design
 from paramgen.fields.fitting import Report, fit
 from paramgen.fields.rendering import rendered, size_in_pixels
 from paramgen.fields.storage import field_bytes, read_field
@@ -129,8 +129,10 @@ def _picture(image: Path, size: str | None) -> UInt8[Tensor, "channels height wi
     except OSError as error:
         raise OptionError(f"{image} cannot be read: {one_line(error)}. {advice}") from error
     height, breadth = size_of(content, str(image))
-    if size is None and max(height, breadth) > MAX_SIDE:
-        raise OptionError(f"{image} has {breadth}x{height} pixels; a side has at most {MAX_SIDE:,}. Type: --size 2048")
+    if size is None and max(height, breadth) > MAX_FIELD_SIDE:
+        raise OptionError(
+            f"{image} has {breadth}x{height} pixels; a side has at most {MAX_FIELD_SIDE:,}. Type: --size 2048"
+        )
     if size is not None:
         height, breadth = size_in_pixels(size, height, breadth)
     (found,) = fitted(content, [(3, height, breadth)], str(image))

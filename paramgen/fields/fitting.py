@@ -16,9 +16,9 @@ from paramgen.fields.rendering import in_range, rendered
 from paramgen.slots.init_program import one_thread, slot_generator
 
 LEVELS: Final = 127  # of 8 bits with a sign
-MAX_STEPS: Final = 1_000_000
+MAX_FIELD_STEPS: Final = 1_000_000
 PIXELS: Final = 1024  # of a step
-LR: Final = 0.4  # of the latent vector, whose entries are drawn with a std of 1, at most
+FIELD_LR: Final = 0.4  # of the latent vector, whose entries are drawn with a std of 1, at most
 LR_WIDTH: Final = 8.0  # the same, times the width: wide networks diverge at rates that narrow ones need
 BIAS_LR: Final = 2e-3
 _BETAS: Final = (0.9, 0.99)
@@ -46,8 +46,8 @@ def fit(
     Raises:
         OptionError: `steps` is no number of steps, or the training diverged.
     """
-    if type(steps) is not int or not 1 <= steps <= MAX_STEPS:
-        raise OptionError(f"The number of steps is {steps!r}. Allowed: 1 to {MAX_STEPS:,}. Type: --steps 2000")
+    if type(steps) is not int or not 1 <= steps <= MAX_FIELD_STEPS:
+        raise OptionError(f"The number of steps is {steps!r}. Allowed: 1 to {MAX_FIELD_STEPS:,}. Type: --steps 2000")
     with one_thread():
         latent, biases = _trained(picture, design, steps, report)
         (codes, scale), (bias_codes, bias_scale) = (rounded(each.detach()) for each in (latent, biases))
@@ -75,7 +75,10 @@ def _trained(
         seen = (through(latent), through(biases)) if stored else (latent, biases)
         return network(inputs, projection(seen[0]), list(seen[1].split(rows)))
 
-    groups = [{"params": [latent], "peak": min(LR, LR_WIDTH / design.width)}, {"params": [biases], "peak": BIAS_LR}]
+    groups = [
+        {"params": [latent], "peak": min(FIELD_LR, LR_WIDTH / design.width)},
+        {"params": [biases], "peak": BIAS_LR},
+    ]
     descend(picture, design, colours, groups, steps=steps, generator=generator, report=report)
     return latent, biases
 

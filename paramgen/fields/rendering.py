@@ -7,7 +7,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from paramgen.errors import OptionError
-from paramgen.fields import MAX_SIDE, Field, network
+from paramgen.fields import MAX_FIELD_SIDE, Field, network
 from paramgen.fields.projection import projected
 from paramgen.slots.init_program import one_thread
 
@@ -27,9 +27,9 @@ def size_in_pixels(text: str, height: int, breadth: int) -> tuple[int, int]:
     """
     parts = str(text).lower().split("x")
     numbers = [int(part) for part in parts if part.isascii() and part.isdigit() and len(part) < 6]
-    if len(numbers) != len(parts) or len(parts) > 2 or not all(1 <= number <= MAX_SIDE for number in numbers):
+    if len(numbers) != len(parts) or len(parts) > 2 or not all(1 <= number <= MAX_FIELD_SIDE for number in numbers):
         raise OptionError(
-            f"--size is {text!r}. Allowed: the longer side in pixels, or width and height, up to {MAX_SIDE:,}. "
+            f"--size is {text!r}. Allowed: the longer side in pixels, or width and height, up to {MAX_FIELD_SIDE:,}. "
             "Type: --size 512, or --size 640x480"
         )
     if len(numbers) == 2:

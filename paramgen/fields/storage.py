@@ -14,7 +14,7 @@ from paramgen.errors import OptionError, one_line
 from paramgen.fields import Design, Field
 from paramgen.storage.regular import refuse_irregular
 
-MAX_BYTES: Final = 2_000_000  # of a file: the longest latent vector, the biases and a header
+MAX_FIELD_BYTES: Final = 2_000_000  # of a file: the longest latent vector, the biases and a header
 _KEY: Final = "field"
 _SCALES: Final = ("latent_scale", "bias_scale")
 _MAX_SCALE: Final = 1e6
@@ -37,8 +37,8 @@ def read_field(file: Path) -> Field:
     refuse_irregular(file, OptionError, _ADVICE)
     if not file.is_file():
         raise OptionError(f"There is no file {str(file)!r}. {_ADVICE}")
-    if (size := file.stat().st_size) > MAX_BYTES:
-        raise OptionError(f"{file} has {size:,} bytes; a field has at most {MAX_BYTES:,}. {_ADVICE}")
+    if (size := file.stat().st_size) > MAX_FIELD_BYTES:
+        raise OptionError(f"{file} has {size:,} bytes; a field has at most {MAX_FIELD_BYTES:,}. {_ADVICE}")
     try:
         with safe_open(file, framework="pt") as opened:
             about = json.loads((opened.metadata() or {})[_KEY])

@@ -25,7 +25,7 @@ from paramgen.storage.digest import file_sha256
 from paramgen.storage.json_file import read_json_object
 
 MAX_TRIPLETS: Final = 200_000
-MAX_BYTES: Final = 50_000_000  # of the file
+MAX_TRIPLETS_BYTES: Final = 50_000_000  # of the file
 MAX_VALUES: Final = 500_000_000  # of all pictures, at the size that the network takes
 _ADVICE: Final = (
     'It must be {"triplets": [["REF.png", "A.png", "B.png", VOTE], ...]}, VOTE 0 where A is nearer, 1 where B is'
@@ -103,7 +103,7 @@ def read_triplets(file: Path) -> list[Triplet]:
     Raises:
         OptionError: It is no such file, is too large, or an entry is none.
     """
-    found = read_json_object(file, most=MAX_BYTES, error=OptionError, advice=_ADVICE).get("triplets")
+    found = read_json_object(file, most=MAX_TRIPLETS_BYTES, error=OptionError, advice=_ADVICE).get("triplets")
     if not isinstance(found, list) or not 1 <= len(found) <= MAX_TRIPLETS:
         raise OptionError(f"{file} lists no triplets, or more than {MAX_TRIPLETS:,}. {_ADVICE}")
     return [_triplet(file, entry) for entry in found]

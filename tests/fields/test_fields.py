@@ -17,7 +17,7 @@ import paramgen
 from paramgen.errors import OptionError
 from paramgen.fields import Design
 from paramgen.fields.projection import BLOCK, Projection, projected
-from paramgen.fields.storage import MAX_BYTES, read_field
+from paramgen.fields.storage import MAX_FIELD_BYTES, read_field
 
 SMALL: Final[dict[str, Any]] = {"latent": 300, "width": 12, "layers": 2, "steps": 100}
 DESIGN: Final[dict[str, Any]] = {"latent": 64, "layers": 2, "frequencies": 2, "seed": 3}
@@ -137,7 +137,7 @@ def test_a_hostile_field_is_refused_in_a_line(what: str, folder: Path, tmp_path:
 
 
 def test_what_is_no_field_is_refused(tmp_path: Path) -> None:
-    for content in (b"", b"\xff" * 40, (2**40).to_bytes(8, "little"), b"\0" * (MAX_BYTES + 1)):
+    for content in (b"", b"\xff" * 40, (2**40).to_bytes(8, "little"), b"\0" * (MAX_FIELD_BYTES + 1)):
         (tmp_path / "x.field").write_bytes(content)
         with pytest.raises(OptionError, match="x.field"):
             read_field(tmp_path / "x.field")
