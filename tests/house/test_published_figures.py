@@ -77,7 +77,16 @@ def prepared() -> list[str]:
     ]
 
 
+def fields() -> list[str]:
+    found = result("fields")["bytes"]["figures"]["psnr"]["astronaut"]
+    return [
+        f"| {int(size):,} | {each['field']['mean']} dB | {each['smaller network']['mean']} dB |"
+        for size, each in found.items()
+    ]
+
+
 QUOTED = {
+    "docs/how-to/fields.md": fields(),
     "docs/how-to/prepare.md": prepared(),
     "docs/how-to/serve.md": mixed(),
     "docs/how-to/published.md": published(),
