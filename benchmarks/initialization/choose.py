@@ -11,7 +11,7 @@ hypernet whose sha256 is not that of the shipped one. Families are decided from 
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from math import exp, isfinite, sqrt
 from pathlib import Path
@@ -77,7 +77,7 @@ def main(
 ) -> None:
     """Choose, print the table and write it."""
     chosen = results or [file for file in RESULTS if file.is_file()]
-    rows = [row for result in chosen for row in read(result)]
+    rows = merged([row for result in chosen for row in read(result)])
     families = {family: entries(rows, family) for family in MODEL_FAMILIES}
     learned = [
         TEXT if family == TEXT_FAMILY else SHIPPED
@@ -115,6 +115,16 @@ def read(result: Path) -> list[Measured]:
         raise OptionError(
             f"{result} is no result of benchmarks.initialization.vision ({error!r}): {_SHAPE}."
         ) from error
+
+
+def merged(rows: Sequence[Measured]) -> list[Measured]:
+    """Return one row for each network, data set and protocol: results of a hypernet with other options add to it."""
+    found: dict[tuple[object, ...], Measured] = {}
+    for row in rows:
+        key = row.network, row.data, row.metric, row.steps, row.seeds
+        known = found.get(key)
+        found[key] = row if known is None else replace(known, final={**row.final, **known.final})
+    return list(found.values())
 
 
 def shipped(name: str) -> str:

@@ -5,6 +5,8 @@ quarter of all labels is turned; the patch has the colour of the label in 80 and
 in 10 % of the test. Who relies on the digit is right on 75 % of the test, who relies on the colour on 10 %.
 """
 
+import copy
+from itertools import product
 from typing import Any, Final
 
 import torch
@@ -80,18 +82,16 @@ def trained(module: nn.Module, parts: list[Pixels], data: Data, *, seed: int, pe
 def bonsai() -> dict[str, Any]:
     """Train with and without V-REx from the default initialization and from what bonsai makes of it."""
     found: dict[str, list[float]] = {}
+    how: dict[str, Any] = {"how": "bonsai", "steps": PREPARED, "batch": 256}
     for seed in SEEDS:
         parts, data = environments(seed)
-        for start in ("library", "bonsai"):
-            for name, penalty in (("ERM", 0.0), ("V-REx", PENALTY)):
-                if start == "library":
-                    module = initial("coloured", seed, CHANNELS)
-                else:
-                    module = prepared(
-                        "coloured", data, seed=seed, channels=CHANNELS, how="bonsai", steps=PREPARED, batch=256
-                    )
-                accuracy = trained(module.train(), parts, data, seed=seed, penalty=penalty)
-                found.setdefault(f"{name} from {start}", []).append(accuracy)
+        starts = {
+            "library": initial("coloured", seed, CHANNELS),
+            "bonsai": prepared("coloured", data, seed=seed, channels=CHANNELS, **how),
+        }
+        for (start, module), (name, penalty) in product(starts.items(), (("ERM", 0.0), ("V-REx", PENALTY))):
+            accuracy = trained(copy.deepcopy(module).train(), parts, data, seed=seed, penalty=penalty)
+            found.setdefault(f"{name} from {start}", []).append(accuracy)
         print({name: round(values[-1], 1) for name, values in found.items()}, flush=True)
     return {
         "test accuracy": {name: spread(values) for name, values in found.items()},

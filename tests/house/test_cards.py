@@ -106,22 +106,24 @@ def test_the_site_quotes_the_longer_training() -> None:
     assert f"takes {row['steps_to_best_simple']} of the 1,000 steps" in page
 
 
-def test_the_site_quotes_the_language_model_of_a_size_that_people_train() -> None:
-    page = flowing(WHEN)
-    found = result_of("text_real")
-    (row,) = found["rows"]
-    ends = row["perplexity"]
-    assert (row["network"], row["data"], found["steps"], row["best_simple"]) == (
-        "gpt2-512",
-        "code",
-        60,
-        "shuffled:hypernet",
+def test_the_site_quotes_the_language_models_of_sizes_that_people_train() -> None:
+    page, found = flowing(WHEN), result_of("text_real")
+    rows = {row["network"]: row for row in found["rows"]}
+    assert (found["steps"], list(rows)) == (60, ["llama-384", "gpt2-512"])
+    assert {(row["data"], row["best_simple"]) for row in rows.values()} == {("code", "shuffled:hypernet")}
+    ends = {network: {init: f"{end:.1f}" for init, end in row["perplexity"].items()} for network, row in rows.items()}
+    gpt2, llama = rows["gpt2-512"], rows["llama-384"]
+    assert f"A GPT-2 of {gpt2['parameters'] / 1e6:.0f} million parameters" in page
+    assert f"to a perplexity of {ends['gpt2-512']['library']} from the default initialization" in page
+    assert f"of {ends['gpt2-512']['shuffled:hypernet']} from the hypernet's values in random places" in page
+    assert f"and of {ends['gpt2-512']['hypernet']} from the hypernet, which is {_lower(gpt2['ratio'])} lower" in page
+    assert (
+        f"and there after {gpt2['steps_to_best_simple']} steps. A Llama of {llama['parameters'] / 1e6:.0f} million"
+        in page
     )
-    assert f"A GPT-2 of {row['parameters'] / 1e6:.0f} million parameters" in page
-    assert f"to a perplexity of {ends['library']:.1f} from the default initialization" in page
-    assert f"of {ends['shuffled:hypernet']:.1f} from the hypernet's values in random places" in page
-    assert f"and of {ends['hypernet']:.1f} from the hypernet, which is {_lower(row['ratio'])} lower" in page
-    assert f"there after {row['steps_to_best_simple']} steps" in page
+    library, shuffled, own = (ends["llama-384"][init] for init in ("library", "shuffled:hypernet", "hypernet"))
+    said = f"ends at {library}, {shuffled} and {own}: {_lower(llama['ratio'])} lower"
+    assert f"{said}, and there after {llama['steps_to_best_simple']} steps" in page
 
 
 def test_the_site_quotes_the_drawn_letters() -> None:
