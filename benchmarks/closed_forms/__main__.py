@@ -1,6 +1,6 @@
 """What closed forms promise, measured: `python -m benchmarks.closed_forms maxout`, or another experiment, or all.
 
-Each experiment takes seconds, those that train some minutes; it has five seeds, unless it says otherwise, and is kept in
+Each experiment takes seconds, those that train take minutes. It has five seeds unless it says otherwise, and is kept in
 `cards/results/closed_forms.json` with where and with what it was made.
 """
 
@@ -10,8 +10,8 @@ from typing import Any, Final
 
 import torch
 
-from benchmarks.closed_forms.matrices import blocks, cai, lowrank, shift
 from benchmarks.closed_forms import training
+from benchmarks.closed_forms.matrices import blocks, cai, lowrank, shift
 from benchmarks.closed_forms.signals import edge_of_chaos, graphs, intervals, maxout, state_spaces, topology
 from benchmarks.experiments import run_named
 

@@ -28,9 +28,8 @@ def filled(build: Callable[[], nn.Module], init: str, seed: int, example: Any) -
 def states_of(
     build: Callable[[], nn.Module], inits: Iterable[str], seeds: Iterable[int], example: str
 ) -> dict[str, dict[int, dict[str, Tensor]]]:
-    """Return initial weights by initializer and seed; the network is traced once."""
-    with torch.device("meta"):
-        architecture, graph = describe(build(), example_input=parse_example_input(example))
+    """Return initial weights by initializer and seed; the network is traced once, and keeps what none of them fills."""
+    architecture, graph = describe(build(), example_input=parse_example_input(example))
     return {
         init: {
             seed: prediction_of(
