@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import torch
 
-from benchmarks.closed_forms import training
+from benchmarks.closed_forms import language, training
 from benchmarks.closed_forms.matrices import blocks, cai, lowrank, shift
 from benchmarks.closed_forms.signals import edge_of_chaos, graphs, intervals, maxout, state_spaces, topology
 from benchmarks.experiments import run_named
@@ -30,6 +30,8 @@ EXPERIMENTS: Final[dict[str, Callable[[], dict[str, Any]]]] = {
     "rezero": training.rezero,
     "orthogonal": training.orthogonal,
     "eoc trained": training.edge_of_chaos,
+    "rescale_": language.rescaling,
+    "mup": language.learning_rates,
 }
 
 

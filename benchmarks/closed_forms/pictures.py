@@ -33,8 +33,8 @@ from paramgen.storage.folder import write_text
 
 RESULT: Final = Path(__file__).parents[2] / "cards" / "results" / "initializer_pictures.json"
 EXAMPLES: Final = 64
-ELSEWHERE: Final = ("from a trained model",)
-"""Groups whose weights need a file."""
+ELSEWHERE: Final = ("chosen", "from a trained model")
+"""Groups whose weights are those of another initializer, or need a file."""
 
 
 def main() -> None:
