@@ -50,8 +50,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add a page for each document and card, and for each initializer and modifier."""
     for document, page in {**DOCUMENTS, **cards()}.items():
         files.append(File.generated(config, page, content=_FRONT.sub("", _read(document))))
-    for page, content in site_initializers.pages().items():
-        files.append(File.generated(config, page, content=content))
+    for page in site_initializers.pages():
+        files.append(File.generated(config, page, content=site_initializers.markdown_of(page)))
     return files
 
 

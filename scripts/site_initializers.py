@@ -29,9 +29,23 @@ _NAMED: Final = re.compile(r"^\| `([a-z][a-z0-9_]*)([^`]*)`", re.MULTILINE)
 _RAISED: Final = re.compile(r"([_^])(?:\{([^}]*)\}|([\w−½]+?)(?=[_^]|\W|$))")
 
 
-def pages() -> dict[str, str]:
-    """Return page → Markdown."""
-    return {_page(kind, name): _markdown(kind, name, facts) for kind, name, facts in _all()}
+def pages() -> list[str]:
+    """Return the paths of all pages."""
+    return [_page(kind, name) for kind, name, _ in _all()]
+
+
+def markdown_of(path: str) -> str:
+    """Return what stands on a page."""
+    kind, name, facts = next(each for each in _all() if _page(*each[:2]) == path)
+    described = options_of(kind, name)
+    first, *others = map(plain, (facts.sentence, *described.paragraphs))
+    parts = [f"# `{name}`", first, *_formula(name), *others, _table(kind, name, facts)]
+    if described.options:
+        parts += ["## Options", *(str(option) for option in described.options)]
+    parts += [*_picture(kind, name), *_experiments(name)]
+    overview = "Changes of any initialization" if kind == MODIFIERS else "All initializers"
+    anchor = "#changes-of-any-initialization" if kind == MODIFIERS else ""
+    return "\n\n".join((*parts, f"[{overview}](../initializers.md{anchor})")) + "\n"
 
 
 def navigation() -> list[Any]:
@@ -62,17 +76,6 @@ def _all() -> list[tuple[str, str, InitializerFacts]]:
 
 def _page(kind: str, name: str) -> str:
     return f"{kind}/{name}.md"
-
-
-def _markdown(kind: str, name: str, facts: InitializerFacts) -> str:
-    described = options_of(kind, name)
-    parts = [f"# `{name}`", facts.sentence, *_formula(name), *described.paragraphs, _table(kind, name, facts)]
-    if described.options:
-        parts += ["## Options", *(str(option) for option in described.options)]
-    parts += [*_picture(kind, name), *_experiments(name)]
-    overview = "Changes of any initialization" if kind == MODIFIERS else "All initializers"
-    anchor = "#changes-of-any-initialization" if kind == MODIFIERS else ""
-    return "\n\n".join((*parts, f"[{overview}](../initializers.md{anchor})")) + "\n"
 
 
 def _table(kind: str, name: str, facts: InitializerFacts) -> str:
@@ -115,6 +118,12 @@ def set_in_type(text: str) -> str:
     """
     tags = {"_": "sub", "^": "sup"}
     return _RAISED.sub(lambda at: f"<{tags[at[1]]}>{at[2] or at[3]}</{tags[at[1]]}>", escape(text, quote=False))
+
+
+def plain(text: str) -> str:
+    """Return text of a docstring as Markdown that shows its characters; what is in backticks stays code."""
+    parts = re.split(r"(`[^`]*`)", text)
+    return "".join(part if part.startswith("`") else re.sub(r"([\\\[\]*_<])", r"\\\1", part) for part in parts)
 
 
 def _picture(kind: str, name: str) -> list[str]:
