@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from benchmarks.closed_forms.table import rows
 from paramgen.output.facts import InitializerFacts, initializer_facts, modifier_facts
-from scripts.site_options import options_of
+from scripts.site_options import options_of, plain
 from scripts.site_pictures import framed, signal_figure, spread_figure
 from scripts.site_results import provenance
 
@@ -24,7 +24,6 @@ INITIALIZERS, MODIFIERS = "initializers", "modifiers"
 LINKED: Final = ("initializers.md", "closed-forms.md")
 """Pages whose tables begin with names."""
 
-_ARXIV: Final = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
 _NAMED: Final = re.compile(r"^\| `([a-z][a-z0-9_]*)([^`]*)`", re.MULTILINE)
 _RAISED: Final = re.compile(r"([_^])(?:\{([^}]*)\}|([\w−½]+?)(?=[_^]|\W|$))")
 
@@ -97,7 +96,7 @@ def _papers(kind: str, name: str, facts: InitializerFacts) -> str:
     """Return the paper, and the numbers of others that the file names, as links."""
     others = [number for number in options_of(kind, name).papers if number not in facts.paper]
     text = "; ".join((facts.paper, *(f"arXiv:{number}" for number in others)) if facts.paper else ())
-    return _ARXIV.sub(r"[arXiv:\1](https://arxiv.org/abs/\1)", text)
+    return plain(text)
 
 
 def _formula(name: str) -> list[str]:
@@ -118,12 +117,6 @@ def set_in_type(text: str) -> str:
     """
     tags = {"_": "sub", "^": "sup"}
     return _RAISED.sub(lambda at: f"<{tags[at[1]]}>{at[2] or at[3]}</{tags[at[1]]}>", escape(text, quote=False))
-
-
-def plain(text: str) -> str:
-    """Return text of a docstring as Markdown that shows its characters; what is in backticks stays code."""
-    parts = re.split(r"(`[^`]*`)", text)
-    return "".join(part if part.startswith("`") else re.sub(r"([\\\[\]*_<])", r"\\\1", part) for part in parts)
 
 
 def _picture(kind: str, name: str) -> list[str]:

@@ -18,7 +18,15 @@ from paramgen.modifiers import modifiers
 from paramgen.registry import Registry
 
 _REGISTRIES: Final[Mapping[str, Registry[Any]]] = {"initializers": initializers, "modifiers": modifiers}
+_ARXIV: Final = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
 _WORDS: Final = {int: "whole number", float: "number", str: "text", bool: "true or false"}
+
+
+def plain(text: str) -> str:
+    """Return text of a docstring as Markdown that shows its characters; backticks are code, papers are links."""
+    parts = re.split(r"(`[^`]*`)", text)
+    shown = (part if part.startswith("`") else re.sub(r"([\\\[\]*_<])", r"\\\1", part) for part in parts)
+    return _ARXIV.sub(r"[arXiv:\1](https://arxiv.org/abs/\1)", "".join(shown))
 
 
 @final
@@ -29,7 +37,7 @@ class Option:
     name: str
     allowed: str
     default: str
-    said: str
+    said: str  # Markdown
 
     def __str__(self) -> str:
         notes = [self.allowed, *([f"default `{self.default}`"] if self.default else [])]
@@ -62,12 +70,12 @@ def options_of(kind: str, name: str) -> Described:
                 name=field.name.rstrip("_"),
                 allowed=allowed(hints[field.name]),
                 default=_default(field),
-                said=said.get(field.name, ""),
+                said=plain(said.get(field.name, "")),
             )
             for field in fields(registered)
             if not field.name.startswith("_")
         ),
-        papers=tuple(dict.fromkeys(re.findall(r"arXiv:(\d{4}\.\d{4,5})", f"{module} {registered.__doc__}"))),
+        papers=tuple(dict.fromkeys(_ARXIV.findall(f"{module} {registered.__doc__}"))),
     )
 
 
