@@ -27,7 +27,7 @@ def rezero() -> dict[str, Any]:
 def orthogonal() -> dict[str, Any]:
     """Return what 50 layers of tanh learn in 200 steps from orthogonal weights, and at the gain of 5/3."""
     inits = ("orthogonal", "orthogonal|scale:1.6667")
-    return _compared(lambda: Plain(100, 50, torch.tanh, inputs=PIXELS), inits, 200, (1e-3, 3e-3))
+    return _compared(lambda: Plain(100, 50, torch.tanh, inputs=PIXELS), inits, 200, (1e-4, 3e-4, 1e-3, 3e-3))
 
 
 def edge_of_chaos() -> dict[str, Any]:
@@ -38,7 +38,7 @@ def edge_of_chaos() -> dict[str, Any]:
             lambda depth=depth: Plain(100, depth, torch.tanh, inputs=PIXELS),  # type: ignore[misc]
             inits,
             200,
-            (1e-3, 1e-2),
+            (3e-4, 1e-3),
         )
         for depth in (50, 100)
     }
