@@ -51,7 +51,7 @@ def learning_rates() -> dict[str, Any]:
     """Return the best learning rate of a grid by width, of one seed, by muP and with one for all weights."""
     found: dict[str, Any] = {"steps": MUP_STEPS, "seeds": 1, "grid": list(RATES), "widths": list(WIDTHS)}
     grid = ",".join(f"{rate:g}" for rate in RATES)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, torch.enable_grad():
         text = Path(folder) / "code.txt"
         text.write_bytes(b"\n".join(Path(str(module.__file__)).read_bytes() for module in TRAINED_ON))
         for init, lr in (("mup?base=64", f"mup:{grid}?base=64"), ("scaled", grid)):
