@@ -22,6 +22,7 @@ def real_networks() -> tuple[Network, ...]:
         _timm("vit_tiny_patch16_224", "vit", **PATCHED),
         _torchvision("mobilenet_v3_large", "mobilenet"),
         _torchvision("efficientnet_b0", "efficientnet"),
+        _timm("mobilenetv4_conv_small", "mobilenet"),
         _torchvision("convnext_tiny", "convnext"),
         _torchvision("resnet50", "resnet"),
         _torchvision("vit_b_16", "vit", image_size=32),

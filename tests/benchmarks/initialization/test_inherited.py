@@ -8,10 +8,11 @@ import torch
 from safetensors.torch import save_file
 
 from benchmarks.initialization.cifar_resnet import resnet20
-from benchmarks.initialization.inherited import DONOR_ARCH, about, row_of
+from benchmarks.initialization.inherited import DONOR_ARCH, INITS, about, row_of
 from benchmarks.initialization.vision import DataSet
 from benchmarks.initialization.vision_networks import networks
 from paramgen.comparison import Pixels, Protocol
+from tests.support.documents import percent, result_of
 
 ROOT = Path(__file__).parents[3]
 ARCH = str(ROOT / DONOR_ARCH.replace("resnet56", "resnet20"))
@@ -44,3 +45,21 @@ def test_a_row_says_what_the_donor_gave_and_is_found_again(tmp_path: Path) -> No
     files = {file: file.stat().st_mtime_ns for file in (tmp_path / "out").rglob("*.json")}
     again = row_of(data, network, protocol, donor=donor, arch=ARCH, out=tmp_path / "out")
     assert again == row and {file: file.stat().st_mtime_ns for file in (tmp_path / "out").rglob("*.json")} == files
+
+
+def test_the_page_quotes_what_was_measured() -> None:
+    page = (ROOT / "docs" / "how-to" / "inherit.md").read_text(encoding="utf-8")
+    result = result_of("vision_inherited")
+    steps = []
+    for row in result["rows"]:
+        ends = {init: entry["final"] for init, entry in row["initializations"].items()}
+        best = max(ends, key=lambda init: ends[init]["mean"])
+        cells = {init: f"{percent(end['mean'])} ± {percent(end['std'])}" for init, end in ends.items()}
+        cells[best] = f"**{cells[best]}**"
+        named = {"hand_digits": "hands", "omniglot": "Omniglot"}[row["data"]]
+        assert f"| {named}, `{row['network']}` | {' | '.join(cells[init] for init in INITS)} |" in page
+        assert row["auto"] == "hypernet" and not row["refused"]
+        if row["data"] == "omniglot":
+            steps.append(row["initializations"]["inherit"]["steps_to_library"])
+    first, second = sorted(steps)
+    assert f"after {first} and {second} of the {result['protocol']['steps']} steps" in page
