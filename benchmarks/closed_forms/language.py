@@ -29,7 +29,7 @@ TESTED: Final = 64
 """Windows of the text that nothing is trained on."""
 
 STEPS, EVERY, RATE = 150, 50, 3e-3
-SIZES: Final = {"n_layer": 4, "n_embd": 144, "n_head": 4, "n_positions": LENGTH, "vocab_size": 256}
+SIZES: Final[dict[str, Any]] = {"n_layer": 4, "n_embd": 144, "n_head": 4, "n_positions": LENGTH, "vocab_size": 256}
 WIDTHS: Final = (64, 128, 256)
 RATES: Final = (1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2, 3.2e-2)
 MUP_STEPS: Final = 100

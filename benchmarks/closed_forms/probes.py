@@ -47,16 +47,14 @@ class Attention(nn.Module):
         super().__init__()
         from transformers import ViTConfig, ViTForImageClassification
 
+        sizes = {
+            "hidden_size": WIDTH,
+            "num_hidden_layers": DEPTH,
+            "num_attention_heads": 1,
+            "intermediate_size": 4 * WIDTH,
+        }
         self.network = ViTForImageClassification(
-            ViTConfig(
-                hidden_size=WIDTH,
-                num_hidden_layers=DEPTH,
-                num_attention_heads=1,
-                intermediate_size=4 * WIDTH,
-                image_size=32,
-                patch_size=4,
-                num_labels=10,
-            )
+            ViTConfig.from_dict({**sizes, "image_size": 32, "patch_size": 4, "num_labels": 10})
         )
 
     def forward(self, inputs: Tensor) -> Tensor:
