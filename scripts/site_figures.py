@@ -23,7 +23,7 @@ COLORS: Final = {
 _NAMES: Final = re.compile(
     r' id="(?:figure|axes|patch|text|line2d|xtick|ytick|matplotlib|LineCollection|legend)[\w.]*"'
 )
-_STYLE: Final[dict[Any, Any]] = {
+STYLE: Final[dict[Any, Any]] = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
     "font.size": 9,
@@ -67,7 +67,7 @@ def finals_figure(rows: Sequence[Row], kinds: Mapping[str, str] = ENDS) -> str:
 
     """
     ordered = sorted(rows, key=lambda row: _mean(row, "hypernet") - _mean(row, row["best_simple"]))
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(5.0, 0.9 + 0.28 * len(rows)), layout="constrained")
         axes = figure.subplots()
         places = range(len(ordered))
@@ -90,12 +90,12 @@ def finals_figure(rows: Sequence[Row], kinds: Mapping[str, str] = ENDS) -> str:
         figure.legend(
             loc="outside upper right", ncols=min(3, 6 - len(kinds)), frameon=False, columnspacing=1, handletextpad=0.3
         )
-        return _svg(figure, f"finals {' '.join(kinds)}")
+        return as_svg(figure, f"finals {' '.join(kinds)}")
 
 
 def curve_panel(row: Row, number: int) -> str:
     """Return the accuracy of one network over the steps, from three initializations."""
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(2.7, 1.9), layout="constrained")
         axes = figure.subplots()
         for kind in ("library", "simple", "hypernet"):
@@ -110,12 +110,12 @@ def curve_panel(row: Row, number: int) -> str:
         axes.set_ylim(0)
         axes.set_title(row["network"], fontsize=9, loc="left")
         axes.set_xticks([row["initializations"]["library"]["steps"][0], row["initializations"]["library"]["steps"][-1]])
-        return _svg(figure, f"curve{number}")
+        return as_svg(figure, f"curve{number}")
 
 
 def growth_figure(rows: Sequence[Row]) -> str:
     """Return the seconds of each network's graph over its nodes, and a line that grows as they do."""
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(5.0, 3.0), layout="constrained")
         axes = figure.subplots()
         nodes = [row["nodes"] for row in rows]
@@ -129,13 +129,13 @@ def growth_figure(rows: Sequence[Row]) -> str:
         axes.yaxis.set_minor_formatter("")
         axes.set_xlabel("nodes")
         axes.set_ylabel("CPU seconds")
-        return _svg(figure, "growth")
+        return as_svg(figure, "growth")
 
 
 def load_figure(samples: Mapping[str, Sequence[float]]) -> str:
     """Return, over the minutes of a load: how long small predictions take, and the server's memory and open files."""
     minutes = samples["minute"]
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(5.0, 4.4), layout="constrained")
         times, memory, files = figure.subplots(3, sharex=True, height_ratios=(2, 1, 1))
         for name, kind, label in (("p99_ms", "hypernet", "99 % within"), ("p50_ms", "library", "median")):
@@ -151,7 +151,7 @@ def load_figure(samples: Mapping[str, Sequence[float]]) -> str:
             axes.set_ylim(0, 1.25 * axes.get_ylim()[1])
         files.set_xlabel("minutes")
         figure.align_ylabels()
-        return _svg(figure, "load")
+        return as_svg(figure, "load")
 
 
 def _start(row: Row, kind: str) -> str:
@@ -164,7 +164,7 @@ def _mean(row: Row, start: str) -> float:
     return float(row["initializations"][start]["final"]["mean"])
 
 
-def _svg(figure: Figure, salt: str) -> str:
+def as_svg(figure: Figure, salt: str) -> str:
     """Return the figure as an SVG element whose size, font and colours are the page's."""
     file = io.StringIO()
     with matplotlib.rc_context({"svg.hashsalt": salt}):

@@ -2,7 +2,7 @@
 
 A line `<!-- include: training/README.md -->` in a page stands for that document, `...#Heading` for a section of it, and
 `<!-- results: starts -->`, `<!-- command: predict -->`, `<!-- python: -->` for what is generated. A document's name in
-backticks becomes a link to its page.
+backticks becomes a link to its page. Each initializer and modifier has a page of its own (`site_initializers.py`).
 """
 
 import posixpath
@@ -16,6 +16,7 @@ from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
+from scripts import site_initializers
 from scripts.site_command import command_reference
 from scripts.site_results import result
 
@@ -38,22 +39,26 @@ _FRONT: Final = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Name every card in the navigation."""
-    results = next(entry["Results"] for entry in config.nav or () if isinstance(entry, dict) and "Results" in entry)
-    results.extend({f"Card: {Path(page).stem}": page} for page in cards().values())
+    """Name every card, and every initializer, in the navigation."""
+    tabs = {name: pages for entry in config.nav or () if isinstance(entry, dict) for name, pages in entry.items()}
+    tabs["Results"].extend({f"Card: {Path(page).stem}": page} for page in cards().values())
+    tabs["Reference"].append({"Initializers by name": site_initializers.navigation()})
     return config
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add a page for each document and card."""
+    """Add a page for each document and card, and for each initializer and modifier."""
     for document, page in {**DOCUMENTS, **cards()}.items():
         files.append(File.generated(config, page, content=_FRONT.sub("", _read(document))))
+    for page in site_initializers.pages():
+        files.append(File.generated(config, page, content=site_initializers.markdown_of(page)))
     return files
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Replace directives by what they stand for, and names of documents by links."""
     markdown = _DIRECTIVE.sub(lambda match: _generated(match[1], match[2]), markdown)
+    markdown = site_initializers.linked(markdown, page.file.src_uri)
     parts = _FENCED.split(markdown)
     parts[::2] = [_linked(part, page.file.src_uri) for part in parts[::2]]
     return "".join(parts)

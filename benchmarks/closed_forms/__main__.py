@@ -1,7 +1,7 @@
 """What closed forms promise, measured: `python -m benchmarks.closed_forms maxout`, or another experiment, or all.
 
-Each experiment takes seconds, has five seeds and is kept in `cards/results/closed_forms.json` with where and with what
-it was made; nothing is trained.
+Each experiment takes seconds, those that train take minutes. It has five seeds unless it says otherwise, and is kept in
+`cards/results/closed_forms.json` with where and with what it was made.
 """
 
 from collections.abc import Callable
@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import torch
 
+from benchmarks.closed_forms import language, training
 from benchmarks.closed_forms.matrices import blocks, cai, lowrank, shift
 from benchmarks.closed_forms.signals import edge_of_chaos, graphs, intervals, maxout, state_spaces, topology
 from benchmarks.experiments import run_named
@@ -26,6 +27,11 @@ EXPERIMENTS: Final[dict[str, Callable[[], dict[str, Any]]]] = {
     "eoc": edge_of_chaos,
     "s4d": state_spaces,
     "virgo": graphs,
+    "rezero": training.rezero,
+    "orthogonal": training.orthogonal,
+    "eoc trained": training.edge_of_chaos,
+    "rescale_": language.rescaling,
+    "mup": language.learning_rates,
 }
 
 

@@ -23,6 +23,11 @@ def rows(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
         "eoc": _edge_of_chaos,
         "s4d": _state_spaces,
         "virgo": _graphs,
+        "rezero": _rezero,
+        "orthogonal": _orthogonal,
+        "eoc trained": _edge_of_chaos_trained,
+        "rescale_": _rescaling,
+        "mup": _learning_rates,
     }
     return [
         f"| {' | '.join((f'`{name}`', *makers[name](found[name]['figures'])))} |" for name in makers if name in found
@@ -118,3 +123,50 @@ def _graphs(each: Figures) -> tuple[str, str, str]:
         figure("virgo"),
         f"`xavier` {figure('xavier')}",
     )
+
+
+def _learned(each: Figures, init: str) -> str:
+    return f"{_said(each[init]['test_accuracy'])} at {each[init]['learning_rate']:g}"
+
+
+def _rezero(each: Figures) -> tuple[str, str, str]:
+    what = f"test accuracy on digits after {each['steps']} steps of 64 blocks x + gate F(x), each at its best rate"
+    return what, _learned(each, "rezero:he"), f"`he`, gates of 1, {_learned(each, 'he')}"
+
+
+def _orthogonal(each: Figures) -> tuple[str, str, str]:
+    what = f"test accuracy on digits after {each['steps']} steps of 50 layers of tanh, each at its best rate"
+    scaled = "orthogonal|scale:1.6667"
+    return what, _learned(each, "orthogonal"), f"at the gain 5/3 {_learned(each, scaled)}"
+
+
+def _edge_of_chaos_trained(each: Figures) -> tuple[str, str, str]:
+    def figure(init: str) -> str:
+        return " and ".join(_learned(each[f"depth {depth}"], init) for depth in (50, 100))
+
+    what = (
+        f"test accuracy on digits after {each['depth 50']['steps']} steps of 50 and of 100 layers of tanh, each at its "
+        "best rate"
+    )
+    others = (("variance 1/n", "xavier?distribution=normal"), ("variance 6.25/n", "he|scale:2.5"))
+    return what, figure("eoc"), ", ".join(f"{name} {figure(init)}" for name, init in others)
+
+
+def _rescaling(each: Figures) -> tuple[str, str, str]:
+    def figure(name: str) -> str:
+        return f"{_said(each[name]['perplexity'])}; {_said(each[name]['largest_activation'])}"
+
+    what = (
+        f"perplexity of bytes and largest activation after {each['steps']} steps of a GPT-2 of {each['parameters']:,} "
+        f"parameters, rescaled every {each['every']}"
+    )
+    return what, figure("rescaled"), f"not rescaled {figure('not rescaled')}"
+
+
+def _learning_rates(each: Figures) -> tuple[str, str, str]:
+    def figure(init: str) -> str:
+        return ", ".join(f"{each[init][f'width {width}']['learning_rate']:g}" for width in each["widths"])
+
+    widths = ", ".join(map(str, each["widths"]))
+    what = f"best learning rate of a grid by factors of 2 for a GPT-2 of width {widths}, {each['seeds']} seed"
+    return what, f"`--lr mup` {figure('mup?base=64')}", f"one for all weights {figure('scaled')}"

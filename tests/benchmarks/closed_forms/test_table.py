@@ -54,3 +54,17 @@ def test_the_figures_say_what_the_page_says_of_them(found: dict[str, Any]) -> No
             figures["virgo"][graph][init]["spread_of_log_variance"]["mean"] for init in ("virgo", "xavier")
         )
         assert virgo < 0.5 * xavier
+
+
+def test_what_was_trained_learned_what_the_page_says(found: dict[str, Any]) -> None:
+    accuracy = {init: found["rezero"]["figures"][init]["test_accuracy"]["mean"] for init in ("rezero:he", "he")}
+    assert accuracy["rezero:he"] > 0.95 and accuracy["he"] < 0.15
+    tanh = found["orthogonal"]["figures"]
+    assert tanh["orthogonal"]["test_accuracy"]["mean"] > 0.85 > tanh["orthogonal|scale:1.6667"]["test_accuracy"]["mean"]
+    deep = {
+        (depth, init): found["eoc trained"]["figures"][f"depth {depth}"][init]["test_accuracy"]["mean"]
+        for depth in (50, 100)
+        for init in ("eoc", "xavier?distribution=normal", "he|scale:2.5")
+    }
+    assert abs(deep[50, "eoc"] - deep[50, "xavier?distribution=normal"]) < 0.02 and deep[50, "he|scale:2.5"] < 0.15
+    assert deep[100, "eoc"] < 0.3
