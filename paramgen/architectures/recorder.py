@@ -15,9 +15,11 @@ from paramgen.errors import ArchitectureError
 from paramgen.slots.determinism import CONSTRUCTING, undisturbed
 from paramgen.slots.init_program import InitProgram, constant
 from paramgen.slots.manifest import state_of
+from paramgen.slots.meta_results import meta_result
 from paramgen.slots.torch_internals import (
     DeviceContext,
     TorchDispatchMode,
+    name_of,
     schema_of,
     tree_iter,
     tree_map,
@@ -52,7 +54,7 @@ class Recorder(TorchDispatchMode):
         given = list(tensors_in((args, kwargs or {})))
         if any(tensor.is_meta for tensor in given) and any(tensor.dim() and not tensor.is_meta for tensor in given):
             args, kwargs = tree_map(_on_meta, (args, dict(kwargs or {})))  # a constructor that mixes what we separated
-        outcome = func(*args, **(kwargs or {}))
+        outcome = _outcome(func, args, kwargs or {})
         returned = tuple(outcome) if isinstance(outcome, (tuple, list)) else (outcome,)
         results = tuple(result if isinstance(result, Tensor) else None for result in returned)
         changed = [tensor for tensor in _changed(func, args, kwargs or {}) if self._known(tensor)]
@@ -217,6 +219,15 @@ def programs_of(module: nn.Module, recorder: Recorder) -> dict[str, InitProgram]
         if program is not None:
             found[name] = program
     return found
+
+
+def _outcome(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    """Return what the operation returns."""
+    known = None
+    if func.namespace == "aten":
+        names = (argument.name for argument in schema_of(func).arguments)
+        known = meta_result(name_of(func), {**dict(zip(names, args, strict=False)), **kwargs})
+    return func(*args, **kwargs) if known is None else known
 
 
 def _on_meta(value: Any) -> Any:

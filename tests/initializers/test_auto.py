@@ -15,7 +15,7 @@ from torch import nn
 
 import paramgen
 from paramgen.errors import ParamgenError
-from paramgen.graphs.analysis.model_family import MODEL_FAMILIES
+from paramgen.graphs.analysis.model_families import MODEL_FAMILIES
 from paramgen.initializers import ResolvedInitializer, auto, initializer_of
 from paramgen.initializers.auto import Measured, Table, measured_on
 from paramgen.initializers.hypernet import HypernetInitializer
