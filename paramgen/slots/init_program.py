@@ -18,8 +18,8 @@ from torch import Tensor
 
 from paramgen.errors import GraphError, one_line
 from paramgen.slots.determinism import alone
-from paramgen.slots.meta_results import meta_result
-from paramgen.slots.torch_internals import is_operator, name_of, overload_name, schema_of, tree_iter
+from paramgen.slots.meta_results import outcome
+from paramgen.slots.torch_internals import is_operator, overload_name, schema_of, tree_iter
 
 
 @final
@@ -248,15 +248,12 @@ def _call(
     if "linalg" in operator.name():
         with one_thread():
             return operator(*arguments, **keywords)
-    names = [argument.name for argument in schema_of(operator).arguments]
-    accepted = set(names)
+    accepted = {argument.name for argument in schema_of(operator).arguments}
     if "device" in accepted:
         keywords["device"] = device
-    if device.type == "meta":
-        known = meta_result(name_of(operator), {**dict(zip(names, arguments, strict=False)), **keywords})
-        if known is not None:
-            return known
-    if torch.Tag.nondeterministic_seeded in operator.tags and generator is not None:
+    if generator is None:  # tried without values
+        return outcome(operator, arguments, keywords)
+    if torch.Tag.nondeterministic_seeded in operator.tags:
         if "generator" not in accepted:
             overload = overload_name(operator)
             name = "generator" if overload == "default" else f"{overload}_generator"

@@ -7,10 +7,12 @@ refused, torch is asked.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, final
 
 import torch
 from torch import Tensor
+
+from paramgen.slots.torch_internals import TorchDispatchMode, name_of, schema_of
 
 _UNARY: Final = (
     "abs ceil cos erf erfinv exp expm1 floor log log1p log2 neg reciprocal round rsqrt sigmoid sign sin sqrt tan tanh"
@@ -26,6 +28,26 @@ def meta_result(operator: str, given: Mapping[str, Any]) -> Tensor | None:
     """Return what an operation returns for its arguments, by their names; None where torch has to say it."""
     rule = _RULES.get(operator)
     return None if rule is None else rule(given)
+
+
+@final
+class MetaResults(TorchDispatchMode):
+    """Inside it, operations on the meta device return what is known here, or else what torch says."""
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Return what the operation returns."""
+        return outcome(func, args, kwargs or {})
+
+
+def outcome(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    """Return what an operation returns: what is known here, or else what torch says."""
+    known = None
+    if func.namespace == "aten":
+        names = (argument.name for argument in schema_of(func).arguments)
+        known = meta_result(name_of(func), {**dict(zip(names, args, strict=False)), **kwargs})
+    return func(*args, **kwargs) if known is None else known
 
 
 def _drawn(given: Mapping[str, Any]) -> Tensor | None:
