@@ -31,8 +31,8 @@ _BASES: Final = (
 def import_light() -> None:
     """Import what every model is built on, without what only training and several processes need.
 
-    In a process that is the command line's own; elsewhere it does nothing. Losses are imported when one is computed, and
-    torch answers that it was built without support for several processes, as it is on some systems.
+    In a process that is the command line's own; elsewhere it does nothing. Losses are imported when one is computed,
+    and torch answers that it was built without support for several processes, as it is on some systems.
     """
     if not is_own_process() or "transformers.modeling_utils" in sys.modules:
         return
