@@ -41,7 +41,7 @@ _PLAIN: Final = (bool, int, float, str, type(None))
 _ENVIRONMENT: Final = ("TIMM_", "TRANSFORMERS_", "DIFFUSERS_", "TORCH")  # what libraries choose operations by
 # What launchers tell their workers, and what says where files are and how much is printed: no operation follows it.
 _OF_THE_PROCESS: Final = re.compile(
-    r"TORCHELASTIC_.*|TORCH_(?:NCCL|GLOO|DISTRIBUTED|ELASTIC|FR)_.*"
+    r"TORCHELASTIC_.*|TORCHINDUCTOR_CACHE_DIR|TORCH_(?:NCCL|GLOO|DISTRIBUTED|ELASTIC|FR)_.*"
     r"|TORCH_(?:HOME|LOGS|LOGS_.*|TRACE|CPP_LOG_LEVEL|SHOW_.*|EXTENSIONS_DIR|CUDA_ARCH_LIST|XPU_ARCH_LIST)"
     r"|[A-Z]+_(?:VERBOSITY|CACHE|OFFLINE|IS_CI|NO_ADVISORY_WARNINGS)"
 )

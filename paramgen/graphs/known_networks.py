@@ -60,7 +60,7 @@ def _read(file: Path) -> tuple[Architecture, Graph] | None:
     """Return what is kept of a network; None where there is nothing, or nothing sound."""
     with suppress(OSError, GraphError):
         architecture, graph = graph_from_json(read_text(file))
-        return replace(architecture, module=_Unbuilt(), example=_UnbuiltInputs(((), {})), construct=_needed), graph
+        return replace(architecture, module=_Unbuilt(), example=(_Arguments(), _Keywords()), construct=_needed), graph
     return None
 
 
@@ -110,8 +110,8 @@ class _Unbuilt(nn.Module):
 
 
 @final
-class _UnbuiltInputs(tuple[Any, Any]):
-    """Stands where its example input would be."""
+class _Arguments(tuple[Any, ...]):
+    """Stands where the positional arguments of its example input would be."""
 
     __slots__ = ()
 
@@ -120,3 +120,17 @@ class _UnbuiltInputs(tuple[Any, Any]):
 
     def __iter__(self) -> Iterator[Any]:
         _needed()
+
+
+@final
+class _Keywords(Mapping[str, Any]):
+    """Stands where those by name would be."""
+
+    def __getitem__(self, name: str) -> Any:
+        _needed()
+
+    def __iter__(self) -> Iterator[str]:
+        _needed()
+
+    def __len__(self) -> int:
+        return 0
