@@ -121,8 +121,8 @@ def measured(out: Path, folder: Path) -> dict[str, list[float]]:
     for number, (what, given, cached) in enumerate(_predictions(folder)):
         if number % 4 == 0:
             refer()
-        words = ("predict", *given, "--out", str(out / str(number)), "--quiet")
-        note(f"paramgen predict --arch {what}", command(*words, cache=folder if cached else None))
+        ran = command("predict", *given, "--out", str(out / str(number)), "--quiet", cache=folder if cached else None)
+        note(f"paramgen predict --arch {what}", ran)
     refer()
     return found
 

@@ -85,10 +85,9 @@ class _Deferred(ModuleType):
 class _Compiler(ModuleType):
     """Stands for PyTorch's compiler, which functions are marked for, until anything else of it is used."""
 
-    __path__: Sequence[str] = ()
-
     def __init__(self) -> None:
         super().__init__(_COMPILER)
+        self.__path__ = []
         vars(self).update(dict.fromkeys(_MARKS, _as_it_is))
 
     def __getattr__(self, name: str) -> Any:

@@ -127,7 +127,7 @@ class TransformersSource(ArchitectureSource):
         config, model_class = _config_and_class(str(folder))
         if (folder / _ADAPTER).exists():  # which names another model, and that would be loaded
             raise ArchitectureError(f"{folder} has an {_ADAPTER}, which adds to another model. Merge the two first.")
-        known = MetaResults() if is_own_process() else nullcontext()
+        known = MetaResults() if is_own_process() else nullcontext()  # type: ignore[no-untyped-call]
         with known, nothing_fetched(), bounded_construction(str(folder), elements=elements_in(folder)):
             module, info = model_class.from_pretrained(
                 folder,

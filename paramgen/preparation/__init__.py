@@ -131,3 +131,16 @@ def preparation_of(how: str) -> Preparation:
         if option not in known:
             raise UnknownNameError.of(f"option of the preparation {parsed.kind!r}", option, known)
     return kind(**given)
+
+
+def check_range(
+    how: str, name: str, value: object, least: float | int, most: float | int, *, whole: bool = False
+) -> None:
+    """Raise OptionError unless the option `name` of a preparation is a number from `least` to `most`."""
+    number = isinstance(value, int) if whole else isinstance(value, (int, float))
+    if isinstance(value, bool) or not number or not least <= value <= most:  # type: ignore[operator]
+        kind = "a whole number" if whole else "a number"
+        raise OptionError(
+            f"{name} is {one_line(repr(value))}. Allowed: {kind} from {least:,g} to {most:,g}. "
+            f"Type: --how '{how}?{name}={least:g}'"
+        )

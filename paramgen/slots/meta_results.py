@@ -136,7 +136,8 @@ def _identity(given: Mapping[str, Any]) -> Tensor | None:
 
 def _made(given: Mapping[str, Any], size: Any, dtype: torch.dtype) -> Tensor | None:
     """Return a new tensor on the meta device, where all that was requested is usual."""
-    device, layout = given.get("device"), given.get("layout")
+    device: Any = given.get("device")
+    layout = given.get("layout")
     sizes = isinstance(size, (tuple, list)) and all(type(each) is int and each >= 0 for each in size)
     usual = layout in (None, torch.strided) and not given.get("pin_memory") and device is not None
     if not sizes or not usual or torch.device(device).type != "meta":

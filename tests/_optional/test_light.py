@@ -31,7 +31,7 @@ def modules(tmp_path: "Path", monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("modules")
 def test_a_deferred_module_is_imported_when_something_of_it_is_called() -> None:
     with light.deferring(["paramgen_late"]):
-        import paramgen_later  # type: ignore[import-not-found]
+        import paramgen_later
 
         stub = sys.modules["paramgen_late"]
         with pytest.raises(ImportError, match="while it is deferred"):
@@ -53,7 +53,7 @@ def test_the_compiler_is_imported_with_the_first_thing_that_is_more_than_a_mark(
 ) -> None:
     real = ModuleType("torch._dynamo")
     real.optimize = "real"  # type: ignore[attr-defined]
-    monkeypatch.setattr(light.importlib, "import_module", lambda name: {"torch._dynamo": real}[name])
+    monkeypatch.setattr("importlib.import_module", lambda name: {"torch._dynamo": real}[name])
     stub = light._Compiler()
     monkeypatch.setitem(sys.modules, "torch._dynamo", stub)
     assert stub.disable(print, True, wrapping=False) is print and stub.allow_in_graph()(len) is len

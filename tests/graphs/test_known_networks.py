@@ -52,7 +52,7 @@ def test_what_looks_at_the_network_has_it_built(built: list[str]) -> None:
         known, _ = named_network(SMALL)
         assert known.module is not None and known.example is not None
         arguments, keywords = known.example
-        looks = (lambda: known.module.parameters(), lambda: [*arguments], lambda: dict(keywords), known.construct)
+        looks = (lambda: known.module.parameters(), lambda: [*arguments], lambda: dict(keywords))
         for look in looks:
             with pytest.raises(NetworkNeeded):
                 look()
