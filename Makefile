@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 # Two test processes with one thread each: more threads than cores make torch slower.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
 
-.PHONY: help setup predict serve zoo-small lint check test mutants docs format lock build try-wheel oldest clean
+.PHONY: help setup predict serve zoo-small lint check test thorough mutants docs format lock build try-wheel oldest clean
 
 help:  ## what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -58,8 +58,12 @@ check: lint  ## lint and the fast tests: before every commit
 	$(PYTEST)
 
 # One run: the libraries are imported and the tests are read once.
-test: lint  ## lint and all tests that need no GPU: what CI runs
-	$(PYTEST) -m 'not gpu'
+test: lint  ## lint and the tests that need no GPU: what CI runs
+	$(PYTEST) -m 'not gpu and not thorough'
+
+# The same tests with every network, initializer and launcher instead of one of a kind.
+thorough: setup  ## the cases that make test leaves out, before a release
+	$(PYTEST) -m 'thorough and not gpu'
 
 # A test must be able to fail: code is changed in small ways, and what no test notices is printed.
 mutants: setup  ## mutation testing of the modules in scripts/mutants.toml; MODULES= names some of them

@@ -45,14 +45,20 @@ def summary(found: Result) -> str:
     """Return what was measured, in a sentence."""
     figures = found["summary"]
     final = figures["final"]
+    ratio = figures["median_steps_ratio"]
+    steps = (
+        f", with {ratio:.1f} times fewer steps (median) to where that one ends"
+        if ratio
+        else "; most do not get to where that one ends"
+    )
     return (
         f"{figures['rows']} {'networks' if figures['rows'] > 1 else 'network'} that no training has seen, "
         f"{found['steps']} steps of {found['batch']} images, {found['seeds']} seeds, each initialization at the best "
         f"of {len(found['lr'])} learning rates. Mean accuracy at the end: "
         f"**{_percent(final['hypernet'])} %** from the hypernet, "
         f"{_percent(final['library'])} % from the default initialization; "
-        f"{100 * figures['mean_lead']:+.1f} points from the best simple initialization of each network, with "
-        f"{figures['median_steps_ratio']:.1f} times fewer steps (median) to where that one ends. Wins or ties: "
+        f"{100 * figures['mean_lead']:+.1f} points from the best simple initialization of each network"
+        f"{steps}. Wins or ties: "
         f"{100 * figures['wins_or_ties']:.0f} %."
     )
 

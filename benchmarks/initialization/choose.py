@@ -11,8 +11,8 @@ hypernet whose sha256 is not that of the shipped one. Families are decided from 
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from math import exp, isfinite, sqrt
 from pathlib import Path
 from statistics import mean, variance
@@ -36,7 +36,16 @@ ROOT: Final = Path(__file__).parents[2]
 TABLE_FILE: Final = ROOT / "paramgen" / "initializers" / TABLE
 RESULTS: Final = tuple(
     ROOT / "cards" / "results" / f"{name}.json"
-    for name in ("vision", "vision_real", "vision_largest", "text_lr_on_test", "text", "text_more", "text_real")
+    for name in (
+        "vision",
+        "vision_mlp",
+        "vision_real",
+        "vision_largest",
+        "text_lr_on_test",
+        "text",
+        "text_more",
+        "text_real",
+    )
 )
 TEXT_FAMILY: Final = "text_transformer"
 _SHAPE: Final = "it has rows of network, family, data and initializations, each with final: values; and steps and seeds"
@@ -69,7 +78,7 @@ def main(
 ) -> None:
     """Choose, print the table and write it."""
     chosen = results or [file for file in RESULTS if file.is_file()]
-    rows = [row for result in chosen for row in read(result)]
+    rows = merged([row for result in chosen for row in read(result)])
     families = {family: entries(rows, family) for family in MODEL_FAMILIES}
     learned = [
         TEXT if family == TEXT_FAMILY else SHIPPED
@@ -107,6 +116,16 @@ def read(result: Path) -> list[Measured]:
         raise OptionError(
             f"{result} is no result of benchmarks.initialization.vision ({error!r}): {_SHAPE}."
         ) from error
+
+
+def merged(rows: Sequence[Measured]) -> list[Measured]:
+    """Return one row for each network, data set and protocol: results of a hypernet with other options add to it."""
+    found: dict[tuple[object, ...], Measured] = {}
+    for row in rows:
+        key = row.network, row.data, row.metric, row.steps, row.seeds
+        known = found.get(key)
+        found[key] = row if known is None else replace(known, final={**row.final, **known.final})
+    return list(found.values())
 
 
 def shipped(name: str) -> str:
@@ -233,15 +252,15 @@ def _threshold(rows: Sequence[Measured], init: str, *, over: str = LIBRARY) -> f
     return float(student.ppf(0.975, freedom)) * sqrt(sum(errors)) / len(rows)
 
 
+@cache
 def _family(network: str, said: str) -> ModelFamily:
     """Return the family of a network that `vision` measures; of another one, what its row says."""
     from benchmarks.initialization.real_networks import real_networks
     from benchmarks.initialization.vision_networks import SIZE, networks
 
     known = next((each for each in (*networks(), *real_networks()) if each.name == network), None)
-    if known is not None:
-        with torch.device("meta"):
-            module = known.factory(10)()
+    if known is not None:  # built for real: some constructors compute their sizes with tensors
+        module = known.factory(10)()
         return family_of(describe(module, example_input=((torch.zeros(2, 3, SIZE, SIZE),), {}))[1])
     named = next((family for family in MODEL_FAMILIES if said == family), None)
     if named is None:

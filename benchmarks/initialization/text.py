@@ -73,6 +73,8 @@ NETWORKS: Final[Mapping[str, str]] = {
     "&intermediate_size=512",
 }
 REAL_NETWORKS: Final[Mapping[str, str]] = {
+    "llama-384": _LLAMA + "hidden_size=384&num_hidden_layers=8&num_attention_heads=6&num_key_value_heads=3"
+    "&intermediate_size=1024",
     "gpt2-512": _GPT2 + "n_embd=512&n_layer=12&n_head=8",
     "gpt2": _GPT2 + "n_embd=768&n_layer=12&n_head=12",
 }

@@ -183,7 +183,7 @@ class VisionBenchmark:
                 (data.train, data.test),
                 [self._spec(init)],
                 self._protocol,
-                example_input=_example(),
+                example_input=example_of(),
                 progress=progress,
             )
             entry = Entry.of(found.architectures[0])
@@ -193,7 +193,7 @@ class VisionBenchmark:
 
     def _is_library(self, network: Network, init: str, classes: int) -> bool:
         """Whether the initializer has no rule of its own for any part of the network."""
-        model = model_under_test((network.name, network.factory(classes)), "images", classes, example=_example())
+        model = model_under_test((network.name, network.factory(classes)), "images", classes, example=example_of())
         rules = initializer_of(self._spec(init)).rules(model.architecture, model.graph)
         return set(rules.values()) <= {LIBRARY, KEPT, PLAIN}
 
@@ -259,8 +259,8 @@ def main() -> None:
         )
         among = real_networks() if given.real_size else networks()
         required = REQUIRED_AT_REAL_SIZE if given.real_size else REQUIRED
-        chosen = _named("network", given.networks, {each.name: each for each in among})
-        inits = _named("initialization", given.inits or required, {init: init for init in INITS})
+        chosen = named("network", given.networks, {each.name: each for each in among})
+        inits = named("initialization", given.inits or required, {init: init for init in INITS})
         if given.estimate:
             costs = [cost_of(network, protocol) for network in chosen]
             print(table(costs, protocol, inits=len(inits), data=len(given.data) or 2))
@@ -309,7 +309,7 @@ def _run(
     required: Sequence[str],
 ) -> None:
     until = float("inf") if given.minutes is None else time.monotonic() + 60 * given.minutes
-    data = _data_sets(given)
+    data = data_sets(given)
     known = [json.loads(file.read_text(encoding="utf-8")) for file in given.known]
     measured = VisionBenchmark(
         given.out,
@@ -328,8 +328,8 @@ def _run(
     sys.stderr.write("All is done.\n" if finished else "Stopped by --minutes; the same command goes on.\n")
 
 
-def _data_sets(given: argparse.Namespace) -> list[DataSet]:
-    """Read the data that the command line names."""
+def data_sets(given: argparse.Namespace) -> list[DataSet]:
+    """Read the data that the command line names by `--data`, `--part` and `--cache`."""
     if not given.data:
         raise OptionError("No data is named. Type: --data cifar10=PATH --data tiny=PATH")
     parts = {**PARTS, **_pairs(given.part, "--part tiny=odd")}
@@ -353,7 +353,7 @@ def _pairs(given: Sequence[str], example: str) -> dict[str, Any]:
     return dict(pairs)
 
 
-def _named(kind: str, requested: Sequence[str] | None, known: dict[str, Any]) -> list[Any]:
+def named(kind: str, requested: Sequence[str] | None, known: dict[str, Any]) -> list[Any]:
     """Return what was requested in the order in which it is listed; all if nothing was."""
     for name in requested or ():
         if name not in known:
@@ -366,7 +366,8 @@ def _facts(data: DataSet) -> dict[str, Any]:
     return {**facts, "train": len(data.train.labels), "test": len(data.test.labels)}
 
 
-def _example() -> Inputs:
+def example_of() -> Inputs:
+    """Return an example input of every network, without values."""
     return (torch.zeros(2, 3, SIZE, SIZE, device="meta"),), {}
 
 

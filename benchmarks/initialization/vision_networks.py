@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from paramgen._optional.torchvision import ensure_torchvision
 
 SIZE: Final = 32
-UNSEEN: Final = ("densenet", "plain cnn", "regnet")
+UNSEEN: Final = ("densenet", "mlp", "plain cnn", "regnet")
 """Families of which the shipped hypernet's recipe draws no design."""
 
 
@@ -65,20 +65,45 @@ class PlainCnn(nn.Module):
         return self.classifier(self.features(images).mean((2, 3)))
 
 
+class PlainMlp(nn.Sequential):
+    """Linear layers of one width with ReLUs, which read the pixels in a row."""
+
+    def __init__(self, width: int, layers: int, num_classes: int) -> None:
+        super().__init__(nn.Flatten())
+        before = 3 * SIZE * SIZE
+        for _ in range(layers):
+            self.append(nn.Linear(before, width))
+            self.append(nn.ReLU())
+            before = width
+        self.append(nn.Linear(before, num_classes))
+
+
 def networks() -> tuple[Network, ...]:
     """Return all of them; the libraries are imported here."""
     ensure_torchvision()
-    found = {each.name: each for each in (*_convolutional(), *_mobile(), *_tokens())}
+    found = {each.name: each for each in (*_plain(), *_convolutional(), *_mobile(), *_tokens())}
     return tuple(found[name] for name in _ORDER)
 
 
 _ORDER: Final = tuple(
     """
+    own-mlp-3 own-mlp-8
     timm-mixer-80 timm-convnext-24 timm-regnet timm-convnext-32 timm-resnet-16 torchvision-mobilenetv2
     torchvision-densenet transformers-vit-64 torchvision-efficientnet timm-bottleneck-12 torchvision-vit-96 timm-vit-64
     timm-lcnet own-cnn timm-convnext-patch-2 timm-convnext-80 timm-resnet-80 timm-mixer-160 timm-vit-160
     """.split()
 )
+
+
+def _plain() -> tuple[Network, ...]:
+    """MLPs as people write them: three layers, and eight."""
+
+    def mlp(width: int, layers: int) -> Network:
+        options = {"width": width, "layers": layers}
+        name, made_by = f"own-mlp-{layers}", "benchmarks PlainMlp"
+        return Network(name=name, family="mlp", made_by=made_by, make=PlainMlp, options=options)
+
+    return mlp(256, 3), mlp(128, 8)
 
 
 def _convolutional() -> tuple[Network, ...]:

@@ -30,6 +30,7 @@ from paramgen.architectures.recorder import record
 from paramgen.architectures.untrusted import admitted
 from paramgen.architectures.untrusted_sizes import bounded_construction
 from paramgen.errors import UnknownNameError
+from paramgen.registry.library_names import is_diffusers_model
 from paramgen.registry.overrides import join_spec
 from paramgen.slots.manifest import read_manifest
 from paramgen.storage.reading import elements_in, stored
@@ -79,9 +80,7 @@ class DiffusersSource(ArchitectureSource):
 
     def names(self) -> Sequence[str]:
         """Every model class."""
-        diffusers = _diffusers()
-        found = (name for name in dir(diffusers) if not name.startswith(("_", "Flax", "Multi")))
-        return [name for name in found if name.endswith("Model") or name.startswith("Autoencoder")]
+        return list(filter(is_diffusers_model, dir(_diffusers())))
 
     def example_of(self, module: nn.Module) -> Inputs | None:
         """Return what the forward pass of a model of diffusers takes."""

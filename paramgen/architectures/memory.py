@@ -1,7 +1,7 @@
 """A module's tensors on the meta device and back: copies without values, and memory for what has none."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -19,7 +19,8 @@ def meta_copy(module: nn.Module) -> nn.Module:
         ArchitectureError: The module cannot be copied.
     """
     try:
-        memo: dict[int, Any] = {id(t): meta_twin(t) for t in (*module.parameters(), *module.buffers())}
+        held = (*module.parameters(), *module.buffers(), *_computed(module))
+        memo: dict[int, Any] = {id(tensor): meta_twin(tensor) for tensor in held}
         twin = copy.deepcopy(module, memo)
     except Exception as error:  # any attribute of a user's module may refuse
         raise ArchitectureError(
@@ -32,9 +33,11 @@ def meta_copy(module: nn.Module) -> nn.Module:
 
 
 def own_copy(module: nn.Module) -> nn.Module:
-    """Return a deep copy of `module`, whose layers may be lazy: torch copies no buffer without a shape."""
+    """Return a deep copy of `module`; torch itself copies neither a buffer without a shape nor what has a gradient."""
     lazy = (tensor for tensor in (*module.parameters(), *module.buffers()) if is_lazy(tensor))
-    return copy.deepcopy(module, {id(tensor): _twin(tensor, tensor.device) for tensor in lazy})
+    memo: dict[int, Any] = {id(tensor): _twin(tensor, tensor.device) for tensor in lazy}
+    memo |= {id(tensor): tensor.detach().clone() for tensor in _computed(module)}
+    return copy.deepcopy(module, memo)
 
 
 def meta_twin(tensor: Tensor) -> Tensor:
@@ -60,6 +63,12 @@ def exchange(module: nn.Module, twins: Mapping[int, Any]) -> None:
     for child in module.modules() if twins else ():
         for entries in entries_of(child):
             entries.update({name: twins.get(id(tensor), tensor) for name, tensor in entries.items()})
+
+
+def _computed(module: nn.Module) -> Iterator[Tensor]:
+    """Yield the attributes that were computed from parameters, as `torch.nn.utils.weight_norm` leaves a `weight`."""
+    attributes = (value for child in module.modules() for value in vars(child).values())
+    return (value for value in attributes if isinstance(value, Tensor) and not value.is_leaf)
 
 
 def _twin(tensor: Tensor, device: torch.device) -> Tensor:

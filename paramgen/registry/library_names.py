@@ -29,6 +29,13 @@ def names_in(library: str) -> frozenset[str]:
     return frozenset()
 
 
+def is_diffusers_model(name: str) -> bool:
+    """Whether a name that diffusers exports is that of a network, and not of what holds or finds networks."""
+    if name.startswith(("_", "Flax", "Multi")) or name in ("AutoModel", "EMAModel", "OnnxRuntimeModel"):
+        return False
+    return name.endswith("Model") or name.startswith("Autoencoder")
+
+
 def mentions(library: str, name: str) -> bool:
     """Whether the files of timm or torchvision may name a network so: as a function or in quotes, be it an old name."""
     name = name.partition(".")[0]  # what follows are weights
@@ -53,8 +60,7 @@ def _texts(folder: Path) -> tuple[str, ...]:
 
 def _of_diffusers(folder: Path) -> Iterator[str]:
     text = (folder / "__init__.py").read_text(encoding="utf-8")
-    names = (found[1] for found in _DIFFUSERS.finditer(text))
-    yield from (name for name in names if not name.startswith(("_", "Flax", "Multi")))
+    yield from filter(is_diffusers_model, (found[1] for found in _DIFFUSERS.finditer(text)))
 
 
 def _of_transformers(folder: Path) -> Iterator[str]:

@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from paramgen import initialize_
 from paramgen._optional.torchvision import ensure_torchvision
 from paramgen.architectures import resolve
-from paramgen.architectures.memory import meta_copy
+from paramgen.architectures.memory import meta_copy, own_copy
 from paramgen.architectures.module import from_module
 from paramgen.errors import ArchitectureError, ParamgenError, UnknownNameError
 from paramgen.graphs.tracing.trace import trace
@@ -182,6 +183,37 @@ def test_resets_that_fail_or_need_arguments_leave_a_module_on_meta_without_a_dra
     assert from_module(layer).manifest["weight"].program is not None
     layer.done = True
     assert from_module(layer).manifest["weight"].program is None
+
+
+class Computed(nn.Module):
+    """Holds what its pre-hook makes of parameters, as `torch.nn.utils.weight_norm` does, and a copy of an output."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer: Any = nn.Linear(4, 4)
+        del self.layer._parameters["weight"]
+        self.layer.weight_v = nn.Parameter(torch.randn(4, 4))
+        self.layer.register_forward_pre_hook(Computed.make)
+        Computed.make(self.layer, ())
+        self.seen = self.layer(torch.zeros(1, 4))
+
+    @staticmethod
+    def make(layer: Any, _inputs: Any) -> None:
+        layer.weight = layer.weight_v / layer.weight_v.norm()
+
+    def forward(self, rows: Tensor) -> Tensor:
+        out: Tensor = self.layer(rows)
+        return out
+
+
+def test_what_was_computed_from_parameters_is_no_obstacle() -> None:
+    module, rows = Computed(), torch.randn(2, 4)
+    twin: Any = own_copy(module)
+    assert torch.equal(twin(rows), module(rows)) and twin.layer.weight_v is not module.layer.weight_v
+    rules = initialize_(module, init="he", example_input=rows)
+    assert set(rules) == {"layer.weight_v", "layer.bias"}
+    module(rows).sum().backward()
+    assert module.layer.weight_v.grad is not None
 
 
 def test_modules_that_cannot_be_copied_are_one_line() -> None:

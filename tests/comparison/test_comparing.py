@@ -20,8 +20,8 @@ def build(num_classes: int = 3) -> nn.Module:
     return nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, num_classes))
 
 
-def flat() -> nn.Module:
-    return nn.Sequential(nn.Flatten(), nn.Linear(768, 3))
+def plain() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, 4, 3, stride=4), nn.ReLU(), nn.Flatten(), nn.Linear(64, 4))
 
 
 @pytest.mark.parametrize("init", ["auto", "hypernet"])
@@ -56,5 +56,5 @@ def test_library_is_not_compared_with_itself(photos: Path, tmp_path: Path) -> No
         paramgen.compare(("own", build), str(photos), init=["mimetic", "library"], out=tmp_path / "out", **SMALL)
     assert "\n" not in str(refusal.value) and not (tmp_path / "out" / "results.json").exists()
     options = SMALL | {"example_input": torch.zeros(2, 3, 16, 16)}
-    found = paramgen.compare(("flat", flat), str(photos), init=["auto", "library"], **options)
-    assert any(note.startswith("auto chose library for flat: ") for note in found.architectures[0].notes)
+    found = paramgen.compare(("plain", plain), str(photos), init=["auto", "library"], **options)
+    assert any(note.startswith("auto chose library for plain: ") for note in found.architectures[0].notes)

@@ -30,26 +30,28 @@ SMALL = (
     "torchvision:swin_t",
     "diffusers:AutoencoderKL",
 )
-ALL = (
+SLOW = (
     "vit_b16",
     "gpt2",
     "transformers:llama?num_hidden_layers=2&hidden_size=64&num_attention_heads=4&intermediate_size=128",
-    "transformers:t5",
     "transformers:bert",
+    "timm:convnext_atto",
+    "timm:mixer_s32_224",
+    "torchvision:resnet50",
+    "diffusers:UNet2DModel",
+)
+MORE = (
+    "transformers:t5",
     "transformers:convnext",
     "transformers:resnet",
     "transformers:swin",
     "transformers:clip",
     "timm:vit_tiny_patch16_224",
-    "timm:convnext_atto",
     "timm:efficientnet_b0",
-    "timm:mixer_s32_224",
     "timm:swin_tiny_patch4_window7_224",
-    "torchvision:resnet50",
     "torchvision:vit_b_16",
     "torchvision:densenet121",
     "torchvision:googlenet",
-    "diffusers:UNet2DModel",
     "diffusers:DiTTransformer2DModel",
 )
 
@@ -78,8 +80,13 @@ def test_architectures_come_back_the_same(spec: str) -> None:
     comes_back(spec)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("spec", (*SMALL[3:], *ALL))
+@pytest.mark.parametrize(
+    "spec",
+    [
+        *(pytest.param(spec, marks=pytest.mark.slow) for spec in (*SMALL[3:], *SLOW)),
+        *(pytest.param(spec, marks=pytest.mark.thorough) for spec in MORE),
+    ],
+)
 def test_every_architecture_comes_back_the_same(spec: str) -> None:
     comes_back(spec)
 

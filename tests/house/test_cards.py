@@ -3,7 +3,6 @@
 import json
 import re
 from hashlib import sha256
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -17,17 +16,11 @@ from benchmarks.initialization import text
 from benchmarks.initialization.table import TIE, markdown
 from paramgen.initializers.auto import MAX_EXTRAPOLATION
 from scripts import readme_picture
-
-ROOT = Path(__file__).parents[2]
+from tests.support.documents import ROOT, WHEN, flowing, percent, result_of
 
 
 def result() -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((ROOT / "cards" / "results" / "first_light.json").read_text(encoding="utf-8"))
-    return found
-
-
-def percent(value: float) -> str:
-    return f"{100 * value:.1f}"
+    return result_of("first_light")
 
 
 def test_the_card_has_a_row_for_every_network() -> None:
@@ -42,8 +35,7 @@ def test_the_card_has_a_row_for_every_network() -> None:
 
 
 def vision() -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((ROOT / "cards" / "results" / "vision.json").read_text(encoding="utf-8"))
-    return found
+    return result_of("vision")
 
 
 def test_the_vision_card_has_the_whole_table_of_what_ships() -> None:
@@ -51,7 +43,7 @@ def test_the_vision_card_has_the_whole_table_of_what_ships() -> None:
     assert markdown(vision()) in card
     weights = ROOT / "paramgen" / "pretrained" / "vision" / "model.safetensors"
     assert vision()["hypernet"]["sha256"] == sha256(weights.read_bytes()).hexdigest()
-    run = json.loads((ROOT / "cards" / "results" / "vision_milestones.json").read_text(encoding="utf-8"))["run"]
+    run = result_of("vision_milestones")["run"]
     assert f"{run['steps']:,} steps of one network" in card and f"{run['minutes']:.0f} minutes" in card
 
 
@@ -60,15 +52,6 @@ def texts() -> dict[str, Any]:
         (ROOT / "cards" / "results" / "text_lr_on_test.json").read_text(encoding="utf-8")
     )
     return found
-
-
-def flowing(document: str) -> str:
-    """A document without its line breaks."""
-    return " ".join((ROOT / document).read_text(encoding="utf-8").split())
-
-
-WHEN = "docs/when.md"
-TABLE = json.loads((ROOT / "paramgen" / "initializers" / "measured.json").read_text(encoding="utf-8"))
 
 
 def test_the_text_card_and_the_site_have_the_table_of_what_ships() -> None:
@@ -94,8 +77,7 @@ def _lower(ratio: float) -> str:
 
 
 def unseen() -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((ROOT / "cards" / "results" / "text.json").read_text(encoding="utf-8"))
-    return found
+    return result_of("text")
 
 
 def test_the_text_card_has_the_text_that_was_never_read() -> None:
@@ -112,7 +94,7 @@ def _on_unseen_text() -> tuple[str, str, int]:
 
 def test_the_site_quotes_the_longer_training() -> None:
     page = flowing(WHEN)
-    found = json.loads((ROOT / "cards" / "results" / "text_long.json").read_text(encoding="utf-8"))
+    found = result_of("text_long")
     (row,) = found["rows"]
     ends = row["perplexity"]
     (shorter,) = (each["ratio"] for each in unseen()["rows"] if each["network"] == row["network"])
@@ -124,27 +106,29 @@ def test_the_site_quotes_the_longer_training() -> None:
     assert f"takes {row['steps_to_best_simple']} of the 1,000 steps" in page
 
 
-def test_the_site_quotes_the_language_model_of_a_size_that_people_train() -> None:
-    page = flowing(WHEN)
-    found = json.loads((ROOT / "cards" / "results" / "text_real.json").read_text(encoding="utf-8"))
-    (row,) = found["rows"]
-    ends = row["perplexity"]
-    assert (row["network"], row["data"], found["steps"], row["best_simple"]) == (
-        "gpt2-512",
-        "code",
-        60,
-        "shuffled:hypernet",
+def test_the_site_quotes_the_language_models_of_sizes_that_people_train() -> None:
+    page, found = flowing(WHEN), result_of("text_real")
+    rows = {row["network"]: row for row in found["rows"]}
+    assert (found["steps"], list(rows)) == (60, ["llama-384", "gpt2-512"])
+    assert {(row["data"], row["best_simple"]) for row in rows.values()} == {("code", "shuffled:hypernet")}
+    ends = {network: {init: f"{end:.1f}" for init, end in row["perplexity"].items()} for network, row in rows.items()}
+    gpt2, llama = rows["gpt2-512"], rows["llama-384"]
+    assert f"A GPT-2 of {gpt2['parameters'] / 1e6:.0f} million parameters" in page
+    assert f"to a perplexity of {ends['gpt2-512']['library']} from the default initialization" in page
+    assert f"of {ends['gpt2-512']['shuffled:hypernet']} from the hypernet's values in random places" in page
+    assert f"and of {ends['gpt2-512']['hypernet']} from the hypernet, which is {_lower(gpt2['ratio'])} lower" in page
+    assert (
+        f"and there after {gpt2['steps_to_best_simple']} steps. A Llama of {llama['parameters'] / 1e6:.0f} million"
+        in page
     )
-    assert f"A GPT-2 of {row['parameters'] / 1e6:.0f} million parameters" in page
-    assert f"to a perplexity of {ends['library']:.1f} from the default initialization" in page
-    assert f"of {ends['shuffled:hypernet']:.1f} from the hypernet's values in random places" in page
-    assert f"and of {ends['hypernet']:.1f} from the hypernet, which is {_lower(row['ratio'])} lower" in page
-    assert f"there after {row['steps_to_best_simple']} steps" in page
+    library, shuffled, own = (ends["llama-384"][init] for init in ("library", "shuffled:hypernet", "hypernet"))
+    said = f"ends at {library}, {shuffled} and {own}: {_lower(llama['ratio'])} lower"
+    assert f"{said}, and there after {llama['steps_to_best_simple']} steps" in page
 
 
 def test_the_site_quotes_the_drawn_letters() -> None:
     page = flowing(WHEN)
-    found = json.loads((ROOT / "cards" / "results" / "vision_omniglot.json").read_text(encoding="utf-8"))
+    found = result_of("vision_omniglot")
     (row,) = found["partial"]
     own, learned = (row["initializations"][init]["final"] for init in ("library", "hypernet"))
     assert (row["network"], row["data"], found["steps"]) == ("efficientnet_b0", "omniglot", 300)
@@ -173,7 +157,7 @@ def test_the_site_quotes_the_text_that_was_never_read() -> None:
 
 
 def test_the_site_quotes_the_other_texts() -> None:
-    found = json.loads((ROOT / "cards" / "results" / "text_more.json").read_text(encoding="utf-8"))
+    found = result_of("text_more")
     page = flowing(WHEN)
     ratios: dict[str, list[float]] = {}
     for row in found["rows"]:
@@ -217,105 +201,6 @@ def test_the_site_quotes_the_table_of_images() -> None:
     assert f"the default initialization {percent(digits['final']['library'])} %: level" in page
     assert f"({100 * digits['mean_lead']:.1f} points)" in page and abs(digits["mean_lead"]) < TIE
     assert f"wins or ties on {100 * whole['wins_or_ties']:.0f} % of these {whole['rows']} rows" in page
-
-
-def real() -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((ROOT / "cards" / "results" / "vision_real.json").read_text(encoding="utf-8"))
-    return found
-
-
-def test_the_site_and_the_card_quote_what_was_measured_at_the_sizes_that_people_name() -> None:
-    page, card = flowing(WHEN), flowing("cards/vision.md")
-    (row,) = (each for each in real()["rows"] if each["network"] == "vit_tiny_patch16_224")
-    ends = {init: entry["final"] for init, entry in row["initializations"].items()}
-    said = {init: percent(end["mean"]) for init, end in ends.items()}
-    assert f"{real()['steps']} steps of {real()['batch']} images" in page
-    assert (
-        f"lead to {said['library']} % from timm's own initialization, to {said['orthogonal']} % from orthogonal" in page
-    )
-    assert f"to {said['matched:hypernet']} % from timm's own draw at" in page
-    assert f"to {said['statistics']} % from `--init statistics`" in page
-    assert f"to {said['hypernet']} ± {percent(ends['hypernet']['std'])} % from `hypernet?rest=statistics`" in page
-    assert f"{said['hypernet']} % after {real()['steps']} steps" in card and f"at {said['library']} %" in card
-    assert f"{said['statistics']} % from `--init statistics`" in card and markdown(real()) in ROOT.joinpath(
-        "cards/vision.md"
-    ).read_text(encoding="utf-8")
-    assert real()["hypernet"]["spec"] == "hypernet?rest=statistics"
-    (level,) = (each["initializations"] for each in real()["rows"] if each["network"] == "resnet18")
-    own, learned = (level[init]["final"]["mean"] for init in ("library", "hypernet"))
-    assert abs(learned - own) < TIE and f"{percent(own)} % from its own initialization, {percent(learned)} %" in page
-
-
-def test_what_is_said_of_other_networks_that_people_name_was_measured() -> None:
-    page, card = flowing(WHEN), flowing("cards/vision.md")
-    ends = {row["network"]: {i: e["final"] for i, e in row["initializations"].items()} for row in real()["rows"]}
-    said = {network: {init: percent(end["mean"]) for init, end in each.items()} for network, each in ends.items()}
-    small, mobile = said["efficientnet_b0"], said["mobilenet_v3_large"]
-    for init, words in {
-        "library": "from their own initialization to",
-        "matched:hypernet": "from their own draw at the hypernet's norms to",
-        "statistics": "from `statistics` to",
-        "shuffled:hypernet": "from the hypernet's values in random places to",
-    }.items():
-        assert f"{words} {small[init]} % and {mobile[init]} %" in page
-    spreads = [percent(ends[name]["hypernet"]["std"]) for name in ("efficientnet_b0", "mobilenet_v3_large")]
-    assert f"to {small['hypernet']} ± {spreads[0]} % and {mobile['hypernet']} ± {spreads[1]} %" in page
-    assert (
-        f"at {small['hypernet']} % after 120 steps, from its library's own initialization at {small['library']} %"
-        in card
-    )
-    assert f"at {mobile['hypernet']} %, from its library's at {mobile['library']} %" in card
-    level = said["convnext_tiny"]
-    assert f"{level['library']} % and {level['hypernet']} %" in page
-    deep = [
-        f"{said['resnet50'][i]} ± {percent(ends['resnet50'][i]['std'])} %"
-        for i in ("library", "statistics", "hypernet")
-    ]
-    assert f"ends at {deep[0]} from its own initialization, at {deep[1]} from `statistics` and at {deep[2]}" in page
-
-
-def test_the_readme_has_the_networks_that_people_name() -> None:
-    largest = json.loads((ROOT / "cards" / "results" / "vision_largest.json").read_text(encoding="utf-8"))
-    rows = {}
-    for row in (*real()["rows"], *largest["rows"]):
-        ends = {init: percent(entry["final"]["mean"]) for init, entry in row["initializations"].items()}
-        own, learned = row["best_simple"], ends["hypernet"]
-        better = (
-            row["initializations"]["hypernet"]["final"]["mean"] > TIE + row["initializations"][own]["final"]["mean"]
-        )
-        level = auto_keeps(row["network"])
-        assert better or level
-        rows[row["network"]] = (
-            f"| {row['parameters'] / 1e6:.1f} M | {ends['library']} | {ends[own]} | "
-            + (learned if level else f"**{learned}**")
-            + " |"
-        )
-    table = (ROOT / "README.md").read_text(encoding="utf-8")
-    for network, line in rows.items():
-        assert f"`{network}` {line}" in table, network
-    assert f"after {real()['steps']} steps of {real()['batch']} images ({largest['steps']} for `vit_b_16`)" in flowing(
-        "README.md"
-    )
-
-
-def auto_keeps(network: str) -> bool:
-    """Whether `auto` leaves a network its default initialization, as the table says that was measured on it."""
-    sizes = [size for family in TABLE["families"].values() for size in family if network in size["networks"]]
-    return [size["initializers"][0]["init"] for size in sizes] == ["library"]
-
-
-def test_the_site_and_the_card_quote_the_largest_network() -> None:
-    page, card = flowing(WHEN), flowing("cards/vision.md")
-    largest = json.loads((ROOT / "cards" / "results" / "vision_largest.json").read_text(encoding="utf-8"))
-    (row,) = largest["rows"]
-    assert row["network"] == "vit_b_16" and largest["hypernet"]["spec"] == "hypernet?rest=statistics"
-    ends = {init: entry["final"] for init, entry in row["initializations"].items()}
-    said = {init: percent(end["mean"]) for init, end in ends.items()}
-    assert f"{largest['steps']} steps of {largest['batch']} images lead to {said['library']} % from its own" in page
-    assert f"to {said['matched:hypernet']} % from its own draw at the hypernet's norms" in page
-    assert f"to {said['statistics']} % from `statistics`" in page and f"({largest['seeds']} seeds)" in page
-    assert f"to {said['hypernet']} ± {percent(ends['hypernet']['std'])} % from `hypernet?rest=statistics`" in page
-    assert f"at {said['hypernet']} % after {largest['steps']} steps, from its library's at {said['library']} %" in card
 
 
 def test_the_readme_says_how_small_the_networks_were() -> None:
@@ -382,7 +267,7 @@ def test_the_figures_of_the_metadata_are_those_of_the_results() -> None:
 
 
 def test_the_page_of_recipes_quotes_what_was_measured() -> None:
-    found = json.loads((ROOT / "cards" / "results" / "recipes.json").read_text(encoding="utf-8"))
+    found = result_of("recipes")
     page = (ROOT / "docs" / "how-to" / "recipes.md").read_text(encoding="utf-8")
     assert f"at {found['bandwidth'] // 10**6} MB/s" in page and len(found["networks"]) == 3
     for row in found["networks"]:

@@ -67,7 +67,7 @@ def assert_same(before: nn.Module, after: nn.Module, side: int = 32) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=10, phases=(Phase.explicit, Phase.generate), suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=5, phases=(Phase.explicit, Phase.generate), suppress_health_check=[HealthCheck.too_slow])
 @given(times=st.integers(1, 3), heads=st.sampled_from([2, 4, 6]), hidden=st.integers(1, 3))
 def test_a_vision_transformer_grows_exactly(
     times: int, heads: int, hidden: int, tmp_path_factory: pytest.TempPathFactory
@@ -83,7 +83,7 @@ def test_a_vision_transformer_grows_exactly(
 
 
 @pytest.mark.slow
-@settings(max_examples=8, phases=(Phase.explicit, Phase.generate), suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=4, phases=(Phase.explicit, Phase.generate), suppress_health_check=[HealthCheck.too_slow])
 @given(times=st.integers(1, 3), stem=st.integers(1, 2))
 def test_a_resnet_grows_exactly(times: int, stem: int, tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.getbasetemp() / "resnet"
@@ -95,7 +95,7 @@ def test_a_resnet_grows_exactly(times: int, stem: int, tmp_path_factory: pytest.
 
 
 @pytest.mark.slow
-@settings(max_examples=6, phases=(Phase.explicit, Phase.generate), suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=4, phases=(Phase.explicit, Phase.generate), suppress_health_check=[HealthCheck.too_slow])
 @given(times=st.lists(st.integers(1, 3), min_size=4, max_size=4), kernel=st.sampled_from([7, 9, 11]))
 def test_a_convnext_grows_exactly(times: list[int], kernel: int, tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.getbasetemp() / "convnext"

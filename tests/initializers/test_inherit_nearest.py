@@ -178,8 +178,10 @@ def test_the_options_are_those_of_inherit(option: list[str]) -> None:
     assert caught.value.message.startswith(f"{option[0]} is about the donor of --init inherit; given was --init he")
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("answer", "code"), [("n\n", 2), ("y\n", 0)])
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [pytest.param("n\n", 2, marks=pytest.mark.slow), pytest.param("y\n", 0, marks=pytest.mark.thorough)],
+)
 def test_on_a_terminal_it_asks(hub: Hub, tmp_path: Path, answer: str, code: int) -> None:
     """A real process with a terminal of its own."""
     words = [sys.executable, "-m", "paramgen", "predict", "--arch", ARCH, "--no-check", "--init", "inherit", "--out"]

@@ -1,5 +1,6 @@
 """Every initializer from the literature, over networks of every library: predicted, written, loaded, finite."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +20,28 @@ UNET = {
     "up_block_types": ["AttnUpBlock2D", "UpBlock2D"],
 }
 WITHOUT_ATTENTION = ("timm:test_convnext", "timm:test_efficientnet", "timm:mixer_s32_224", "torchvision:resnet18")
-NETWORKS = [
+NETWORKS: list[tuple[str, dict[str, Any]]] = [
     ("timm:test_vit", {}),
-    pytest.param("timm:test_convnext", {}, marks=pytest.mark.slow),
-    pytest.param("timm:test_efficientnet", {}, marks=pytest.mark.slow),
-    pytest.param("timm:mixer_s32_224", {}, marks=pytest.mark.slow),
-    pytest.param("torchvision:resnet18", {}, marks=pytest.mark.slow),
-    pytest.param("transformers:bert", TEXT, marks=pytest.mark.slow),
-    pytest.param("transformers:llama", {**TEXT, "num_key_value_heads": 2}, marks=pytest.mark.slow),
-    pytest.param("gpt2", {"n_layer": 1, "n_embd": 32, "n_head": 2}, marks=pytest.mark.slow),
-    pytest.param("diffusers:UNet2DModel", UNET, marks=pytest.mark.slow),
+    ("timm:test_convnext", {}),
+    ("timm:test_efficientnet", {}),
+    ("timm:mixer_s32_224", {}),
+    ("torchvision:resnet18", {}),
+    ("transformers:bert", TEXT),
+    ("transformers:llama", {**TEXT, "num_key_value_heads": 2}),
+    ("gpt2", {"n_layer": 1, "n_embd": 32, "n_head": 2}),
+    ("diffusers:UNet2DModel", UNET),
 ]
 
 
-@pytest.mark.parametrize("init", INITIALIZERS)
-@pytest.mark.parametrize(("arch", "overrides"), NETWORKS)
+def pairs() -> Iterator[Any]:
+    """Yield every network with every initializer: the first with all, the others with one; the rest is thorough."""
+    for number, (arch, overrides) in enumerate(NETWORKS):
+        for init in INITIALIZERS:
+            mark = pytest.mark.slow if init == INITIALIZERS[number % len(INITIALIZERS)] else pytest.mark.thorough
+            yield pytest.param(arch, overrides, init, marks=() if number == 0 else mark)
+
+
+@pytest.mark.parametrize(("arch", "overrides", "init"), list(pairs()))
 def test_the_library_loads_what_is_written(arch: str, overrides: dict[str, Any], init: str, tmp_path: Path) -> None:
     if init == "mimetic" and arch in WITHOUT_ATTENTION:
         with pytest.raises(paramgen.ParamgenError, match="it has no rule for any part of it"):

@@ -88,6 +88,33 @@ class TestParts:
         without = prediction.by_rule.keys() - {"inherit:exact", "inherit:with:exact", "library"}
         assert not without
 
+    @pytest.mark.slow
+    def test_a_controlnet_begins_as_its_library_makes_it_of_a_unet(self, tmp_path: Path) -> None:
+        from diffusers import ControlNetModel, UNet2DConditionModel
+
+        kinds = {"down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"), "norm_num_groups": 4}
+        sizes = {
+            "block_out_channels": (8, 16),
+            "cross_attention_dim": 8,
+            "layers_per_block": 1,
+            "attention_head_dim": 4,
+        }
+        up = ("UpBlock2D", "CrossAttnUpBlock2D")
+        unet: Any = UNet2DConditionModel(sample_size=16, up_block_types=up, **kinds, **sizes)
+        unet.save_pretrained(tmp_path / "unet")
+        wanted = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=(4, 4, 4, 8))
+        wanted.save_config(tmp_path / "control")
+        init = f"inherit:{tmp_path / 'unet'}"
+        state = prepare(str(tmp_path / "control" / "config.json"), init=init).state_dict()
+        assert state.keys() == wanted.state_dict().keys()
+        different = {name for name, value in wanted.state_dict().items() if not torch.equal(state[name], value)}
+        assert {name.partition(".")[0] for name in different} <= {"controlnet_cond_embedding"}  # drawn from a seed
+        wanted.load_state_dict(state)
+        sample, words = torch.randn(1, 4, 16, 16), torch.randn(1, 3, 8)
+        with torch.no_grad():
+            down, middle = wanted(sample, 5, words, torch.randn(1, 3, 128, 128), return_dict=False)
+        assert not any(bool(residual.any()) for residual in (*down, middle))  # so it changes nothing at first
+
     def test_a_single_donor_may_be_for_one_part(self, pair: tuple[str, str]) -> None:
         prediction = prepare(VIT, init=f"inherit:{pair[0]}?into=blocks.1", overrides=SMALL)
         taken = {name for name, rule in prediction.rules.items() if rule != "library"}

@@ -99,6 +99,17 @@ def test_a_table_of_ones_own_decides_what_is_drawn(tmp_path: Path) -> None:
     assert torch.equal(state["blocks.0.mlp.fc1.weight"], library["blocks.0.mlp.fc1.weight"])
 
 
+def test_packed_weights_build_on_the_library_where_a_role_of_theirs_is_unknown(tmp_path: Path) -> None:
+    prediction = prepare("timm:vit_tiny_patch16_224", init="library", overrides=VIT)
+    packed = {f"blocks.{block}.attn.qkv.weight" for block in range(3)}
+    assert initializer_of("statistics").builds_on(prediction.architecture, prediction.graph) == frozenset()
+    for known in ({"query": [2.0]}, {"value": [2.0]}, {"query": [2.0], "key": [2.0]}):
+        table = tmp_path / "table.json"
+        table.write_text(json.dumps({**TWO, "std": {**known, "position": [0.5]}}), encoding="utf-8")
+        own = initializer_of(f"statistics:{table}")
+        assert own.builds_on(prediction.architecture, prediction.graph) == packed
+
+
 def test_the_record_names_the_table(tmp_path: Path) -> None:
     described = initializer_of("statistics").describe()
     assert described["statistics"] == "paramgen/statistics" and len(described["sha256"]) == 64

@@ -146,6 +146,8 @@ def test_frequencies_come_from_a_tokenizer_where_there_is_no_text(tmp_path: Path
     train_tokenizer([WORDS], 300).save_pretrained(tmp_path)
     prediction = prepare("gpt2", init="unigram", overrides=GPT2 | {"vocab_size": 300}, tokenizer=str(tmp_path))
     assert "the order of the tokenizer's merges" in " ".join(prediction.remarks)
+    described = prediction.initializer.describe()
+    assert described == {"frequencies": "guessed", "tokenizer": str(tmp_path), "of": {"init": "library"}}
     column = prediction.state_dict()["transformer.wte.weight"][:, -1]
     vocabulary = json.loads((tmp_path / "tokenizer.json").read_text())["model"]["vocab"]
     merged = [number for token, number in vocabulary.items() if len(token) > 1 and token != "<|endoftext|>"]

@@ -17,7 +17,8 @@ LIBRARIES = ("diffusers", "timm", "torchvision", "transformers")
 
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_they_are_those_that_the_library_lists(library: str) -> None:
-    listed = set(sources.get(library)().names()) - {"EMAModel", "OnnxRuntimeModel"}  # no networks
+    listed = set(sources.get(library)().names())
+    assert not listed & {"AutoModel", "EMAModel", "OnnxRuntimeModel"}  # which are no networks
     assert names_in(library) == listed
 
 

@@ -75,12 +75,18 @@ def test_a_run_that_was_not_started_as_asked_stops(data: Path, tmp_path: Path, c
         f"Type: {'' if torch.cuda.is_available() else 'ACCELERATE_USE_CPU=true '}"
         "torchrun --nproc-per-node 2 -m training ..."
     )
+    other = command("smoke", *arguments, ACCELERATE_MIXED_PRECISION="bf16", **ALONE)
+    assert "Type: --precision bf16" in other.refusal
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.thorough
+def test_a_launcher_that_starts_another_number_stops(data: Path, tmp_path: Path) -> None:
+    arguments = ("--out", str(tmp_path / "run"), "--data", str(data))
     many = launched(*TORCHRUN, *arguments, "--processes", "1")
     assert many.returncode != 0 and "error: Started processes: 2, requested: 1. Type: --processes 2" in many.stderr
     silent = launched(
         "accelerate.commands.launch", "--cpu", "--num_processes", "2", "-m", "training", "smoke", *arguments
     )
     assert silent.returncode != 0 and "error: The launcher was to start several processes and started" in silent.stderr
-    other = command("smoke", *arguments, ACCELERATE_MIXED_PRECISION="bf16", **ALONE)
-    assert "Type: --precision bf16" in other.refusal
     assert not (tmp_path / "run").exists()

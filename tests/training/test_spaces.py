@@ -43,8 +43,8 @@ def test_designs_build_classify_and_repeat(family: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("family", families.names())
 def test_held_out_designs_are_larger_than_any_in_training(family: str) -> None:
-    seen = [draw(family, seed) for seed in range(8)]
-    unseen = [draw(family, seed, span="held_out") for seed in range(3)]
+    seen = [draw(family, seed) for seed in range(6)]
+    unseen = [draw(family, seed, span="held_out") for seed in range(2)]
     assert not set(seen) & set(unseen)
     mean_seen = sum(map(parameters, seen)) / len(seen)
     assert sum(map(parameters, unseen)) / len(unseen) > mean_seen
@@ -53,17 +53,16 @@ def test_held_out_designs_are_larger_than_any_in_training(family: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("family", families_of("images"))
-def test_every_design_is_traced_and_runs_at_both_sizes_and_any_number_of_classes(family: str) -> None:
-    for span, seed in (("wide", 12), ("held_out", 14)):
+def test_every_design_is_traced_and_runs_at_either_size_and_any_number_of_classes(family: str) -> None:
+    for span, seed, resolution in (("wide", 12, 16), ("held_out", 14, 32)):
         drawn = draw(family, seed, span=span)  # type: ignore[arg-type]
-        for resolution in (16, 32):
-            design = replace(drawn, resolution=resolution, classes=200)
-            network = design.build().eval()
-            with torch.no_grad():
-                assert network(torch.zeros(2, 3, resolution, resolution)).shape == (2, 200)
-            requested = {request.slot for request in view_of_design(design).requests}
-            matrices = {name for name, parameter in network.named_parameters() if parameter.dim() in (2, 4)}
-            assert matrices <= requested, matrices - requested
+        design = replace(drawn, resolution=resolution, classes=200)
+        network = design.build().eval()
+        with torch.no_grad():
+            assert network(torch.zeros(2, 3, resolution, resolution)).shape == (2, 200)
+        requested = {request.slot for request in view_of_design(design).requests}
+        matrices = {name for name, parameter in network.named_parameters() if parameter.dim() in (2, 4)}
+        assert matrices <= requested, matrices - requested
 
 
 def test_cells_use_every_operation_and_cost_the_same_however_counted() -> None:

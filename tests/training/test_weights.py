@@ -142,8 +142,14 @@ def test_options_of_hypernets_are_refused(zoo: Path, tmp_path: Path, capsys: pyt
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("prediction", ["sample", "v_prediction", "flow"])
+@pytest.mark.parametrize(
+    "prediction",
+    [
+        pytest.param("sample", marks=pytest.mark.slow),
+        pytest.param("v_prediction", marks=pytest.mark.thorough),
+        pytest.param("flow", marks=pytest.mark.thorough),
+    ],
+)
 def test_unseen_words_give_the_weights_that_belong_to_them(prediction: Any, zoo: Path, tmp_path: Path) -> None:
     config = replace(small(300, prediction=prediction), evaluate_every=300)
     WeightsRun(config, tmp_path / "run", zoo, resume=False).run()

@@ -24,6 +24,8 @@ from paramgen.slots.manifest import Slot
 INHERITED: Final = "inherit"
 _ALIKE: Final = 0.9
 """The share of a network's elements that must be found by name, and be for the same, so that names decide."""
+_HALF: Final = 0.5
+"""The same of two networks that are of no known family, whose slots have no addresses in common."""
 _KEEPING: Final = ("residual_cnn", "vision_transformer", "staged_transformer", "convnext", "plain_cnn", "mlp")
 """Families in which channels are only read by weights and by norms, so that growth in whole multiples is exact."""
 
@@ -146,7 +148,8 @@ def _piece(network: Network, theirs: Network, slot: Slot, pair: Pair, classes: A
 def _pairs(network: Network, theirs: Network, among: frozenset[str]) -> tuple[dict[str, list[Pair]], bool]:
     """Return what each slot takes, and whether names decided."""
     named = _named(network, theirs, among)
-    if _alike(network, theirs, named, among):
+    enough = _HALF if network.family == theirs.family == "other" else _ALIKE
+    if _alike(network, theirs, named, among, enough=enough):
         return {name: _parts(network.axes[name], other, theirs.axes[other]) for name, other in named.items()}, True
     if network.family != theirs.family or network.family == "other":
         return {}, False
@@ -184,8 +187,10 @@ def _prefixes(names: Mapping[str, int]) -> list[str]:
     return [f"{word}." for word, count in words.items() if 2 * count > len(names) and not word.isdigit()]
 
 
-def _alike(network: Network, theirs: Network, named: Mapping[str, str], among: frozenset[str]) -> bool:
-    """Whether names find nearly all, and what they find is for the same; of a part, nearly all of the donor will do."""
+def _alike(
+    network: Network, theirs: Network, named: Mapping[str, str], among: frozenset[str], *, enough: float
+) -> bool:
+    """Whether names find enough, and what they find is for the same; of a part, nearly all of the donor will do."""
     slots = network.architecture.manifest
     sizes = {
         name: slots[name].elements for name in slots if name in among - network.heads and _inheritable(slots[name])
@@ -193,7 +198,7 @@ def _alike(network: Network, theirs: Network, named: Mapping[str, str], among: f
     found = Counter[bool]()
     for name, size in sizes.items():
         found[_same(network, name, theirs, named)] += size
-    if found[True] >= _ALIKE * sum(sizes.values()) > 0:
+    if found[True] >= enough * sum(sizes.values()) > 0:
         return True
     part = len(among) < len(slots)
     return part and _taken_of(theirs, {named[name] for name in sizes if _same(network, name, theirs, named)}) >= _ALIKE

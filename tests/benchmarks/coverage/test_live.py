@@ -1,5 +1,7 @@
 """The benchmark of live modules: what it calls a fault, what it compares, and what it takes."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -100,3 +102,19 @@ def test_what_is_skipped_is_replaced_and_named(monkeypatch: pytest.MonkeyPatch) 
 def test_the_seed_decides_which_are_taken() -> None:
     assert live.shuffled("timm")[:5] == live.shuffled("timm")[:5] != sorted(live.shuffled("timm"))[:5]
     assert len(live.shuffled("torchvision")) == 80
+
+
+def test_the_page_on_own_modules_quotes_what_was_measured() -> None:
+    root = Path(__file__).parents[3]
+    sources = json.loads((root / "cards" / "results" / "live.json").read_text(encoding="utf-8"))["sources"]
+    page = " ".join((root / "docs" / "how-to" / "module.md").read_text(encoding="utf-8").split())
+    tried = {source: found["tried"] for source, found in sources.items()}
+    assert tried == {source: found["good"] for source, found in sources.items()}  # no fault is left out of the page
+    assert f"Tried on {sum(tried.values())} networks" in page
+    assert f"all {tried['torchvision']} classifiers of torchvision, {tried['timm']} of timm, " in page
+    assert f"{tried['transformers']} of transformers with fewer layers, {tried['diffusers']} of diffusers" in page
+    compared, differing = (
+        sum(found[f"slots_{part}_the_name"] for found in sources.values())
+        for part in ("compared_with", "differing_from")
+    )
+    assert f"{compared - differing:,} of {compared:,} tensors" in page and f"the other {differing} are" in page

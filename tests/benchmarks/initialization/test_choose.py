@@ -54,12 +54,14 @@ def test_what_is_not_clearly_better_is_no_default(tmp_path: Path, values: list[f
 
 def test_what_is_clearly_worse_on_one_row_is_no_default(tmp_path: Path) -> None:
     good, bad = {"library": LIBRARY, "he": [0.8, 0.81, 0.82]}, {"library": LIBRARY, "he": [0.30, 0.31, 0.32]}
-    assert choose(tmp_path, row(good), row(bad)) == {"library": 0.41}
+    assert choose(tmp_path, row(good), row(bad, data="Tiny ImageNet")) == {"library": 0.41}
 
 
 def test_what_was_not_measured_everywhere_or_does_not_come_with_paramgen_is_no_default(tmp_path: Path) -> None:
     high = [0.8, 0.81, 0.82]
-    found = choose(tmp_path, row({"library": LIBRARY, "he": high, "hypernet:runs/x": high}), row({"library": LIBRARY}))
+    found = choose(
+        tmp_path, row({"library": LIBRARY, "he": high, "hypernet:runs/x": high}), row({"library": LIBRARY}, data="y")
+    )
     assert found == {"library": 0.41}
 
 
@@ -69,6 +71,23 @@ def test_only_the_hypernet_that_ships_can_be_the_default(tmp_path: Path, monkeyp
     assert choose(tmp_path, one, hypernet={"sha256": "another"}) == {"library": 0.41}
     assert choose(tmp_path, one, hypernet={"sha256": "ours"}) == {"hypernet": 0.81, "library": 0.41}
     assert Table.parse((tmp_path / "measured.json").read_text()).hypernets == {"vision": "ours"}
+
+
+def test_results_of_one_network_with_other_options_of_the_hypernet_are_one_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchmarks.initialization.choose.shipped", lambda name: "ours")
+    monkeypatch.setattr("benchmarks.initialization.choose._family", lambda network, said: said)
+    files: list[Path] = []
+    for spec, values in (("hypernet?rest=statistics", [0.2, 0.21, 0.22]), ("hypernet", [0.8, 0.81, 0.82])):
+        known = row({"library": LIBRARY, "hypernet": values})
+        files.append(tmp_path / f"{len(files)}.json")
+        hypernet = {"spec": spec, "sha256": "ours"}
+        files[-1].write_text(json.dumps({"rows": [known], "steps": 500, "seeds": 3, "hypernet": hypernet}))
+    main(files, tmp_path / "measured.json")
+    table = Table.parse((tmp_path / "measured.json").read_text())
+    assert dict(table.families["convnext"][0].scores) == {"hypernet": 0.81, "library": 0.41}
+    assert table.families["convnext"][0].networks == ("mine",)
 
 
 def test_a_learned_one_must_be_clearly_better_than_every_simple_one(

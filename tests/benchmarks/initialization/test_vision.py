@@ -264,5 +264,5 @@ def test_there_are_enough_networks_of_enough_families() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("network", networks(), ids=lambda network: network.name)
 def test_every_network_takes_its_images_and_classes(network: Network) -> None:
-    model = model_under_test((network.name, network.factory(100)), "images", 100, example=vision._example())
+    model = model_under_test((network.name, network.factory(100)), "images", 100, example=vision.example_of())
     assert model.logits(model.template.eval(), torch.zeros(2, 3, 32, 32)).shape == (2, 100)

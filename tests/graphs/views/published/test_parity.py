@@ -23,6 +23,10 @@ from paramgen.slots.manifest import Manifest
 ASSETS = Path(__file__).parents[3] / "assets" / "published"
 CHECKPOINTS = os.environ.get("PARAMGEN_REFERENCE")  # a folder with the reference's three small checkpoints
 FAST = ("resnet18", "squeezenet1_1", "mobilenet_v3_small", "swin_t", "tinyvit__sdpa", "tinyvit__explicit_softmax")
+ONE_OF_A_KIND = (
+    "alexnet", "convnext_tiny", "efficientnet_b0", "googlenet", "mnasnet0_5", "mobilenet_v2", "regnet_x_400mf",
+    "resnet50", "shufflenet_v2_x0_5", "vgg11_bn", "vit_b_32",
+)  # fmt: skip
 NAMES = sorted(
     path.name.removesuffix(".json.gz")
     for path in ASSETS.glob("*.json.gz")
@@ -36,6 +40,14 @@ def asset(name: str) -> Any:
 
 def marked(name: str) -> Any:
     return pytest.param(name, marks=() if name in (*FAST, "vit_tiny") or "gpt2" in name else pytest.mark.slow)
+
+
+def classifiers() -> list[Any]:
+    """Return torchvision's with their sizes; all but one of a kind are for the thorough run."""
+    return [
+        pytest.param(name, sizes, marks=pytest.mark.slow if name in ONE_OF_A_KIND else pytest.mark.thorough)
+        for name, sizes in asset("torchvision").items()
+    ]
 
 
 def wanted_requests(reference: Any, manifest: Manifest) -> list[tuple[str, int, Role, tuple[int, ...]]]:
@@ -113,8 +125,7 @@ def test_the_weights_are_the_published_ones(name: str, hypernets: dict[str, Hype
     assert not [slot for slot in slots if "l2" in slots[slot]]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("name", "sizes"), asset("torchvision").items())
+@pytest.mark.parametrize(("name", "sizes"), classifiers())
 def test_every_torchvision_classifier_has_a_graph_of_the_published_size(name: str, sizes: list[int]) -> None:
     made = resolve(f"torchvision:{name}")
     assert made.module is not None and made.example is not None
