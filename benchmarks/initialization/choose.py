@@ -23,7 +23,8 @@ import typer
 from scipy.stats import t as student
 
 from paramgen.errors import OptionError, ParamgenError
-from paramgen.graphs.analysis.model_family import MODEL_FAMILIES, ModelFamily, family_of
+from paramgen.graphs.analysis.model_families import MODEL_FAMILIES, ModelFamily
+from paramgen.graphs.analysis.model_family import family_of
 from paramgen.initializers import SHIPPED, TEXT, initializer_of
 from paramgen.initializers.auto import AUTO, LIBRARY, MEASURED_CONTROLS, TABLE, Metric, Table
 from paramgen.initializers.hypernet import HYPERNET

@@ -8,9 +8,14 @@ non-maximum suppression itself stays unavailable. A healthy installation is left
 
 import functools
 import importlib.util
+import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
+from paramgen._optional.light import COMPILER_PARTS, deferring, is_own_process
+
+_PARTS: Final = ("torchvision.datasets", "torchvision.models", *COMPILER_PARTS)
 _SCHEMAS: Final = ("nms", "qnms")
 _libraries: Final[list[Any]] = []  # a torch.library.Library takes its schemas with it when it is collected
 
@@ -21,9 +26,17 @@ def ensure_torchvision() -> None:
     found = importlib.util.find_spec("torchvision")
     if found is None or found.origin is None:
         return
+    _declare(Path(found.origin).parent)
+    if is_own_process() and "torchvision" not in sys.modules:
+        # Without its networks, its data sets and what it marks for the compiler; or else whoever needs it imports it.
+        with suppress(ImportError, AttributeError), deferring(_PARTS):
+            importlib.import_module("torchvision")
+
+
+def _declare(folder: Path) -> None:
     import torch
 
-    for binary in Path(found.origin).parent.glob("_C*.so"):
+    for binary in folder.glob("_C*.so"):
         try:
             torch.ops.load_library(str(binary))
             return

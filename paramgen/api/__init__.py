@@ -34,7 +34,7 @@ from paramgen.api.preparing import train_tokenizer as train_tokenizer
 from paramgen.api.recipes import recipe as recipe
 from paramgen.api.recipes import restorable as restorable
 from paramgen.api.recipes import restore as restore
-from paramgen.api.typos import refuse_typos
+from paramgen.api.typos import refuse_typos, refuse_typos_of_all
 
 if TYPE_CHECKING:
     import torch
@@ -369,6 +369,7 @@ def compare(
             `warmup`, `decay`, `clip`, `evaluations`, `full_grid`, `train_examples`, `test_examples`, `length`.
 
     """
+    refuse_typos_of_all(arch, init)
     from paramgen.comparison import Protocol
     from paramgen.comparison import compare as run
     from paramgen.prediction.progress import comparing

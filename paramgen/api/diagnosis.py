@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from paramgen.api.inputs import inputs_of
+from paramgen.api.typos import refuse_typos_of_all, refuse_unknown_measures
 
 if TYPE_CHECKING:
     from torch import nn
@@ -57,6 +58,8 @@ def diagnose(
         progress: As for `write`; it is called with what is measured, and how many measures are done and to be done.
 
     """
+    refuse_typos_of_all(arch, init)
+    refuse_unknown_measures(what)
     from paramgen.diagnosis.diagnosing import Request, diagnose
     from paramgen.diagnosis.kept import kept_beside
     from paramgen.diagnosis.page import checked_page, write_page

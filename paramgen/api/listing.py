@@ -34,10 +34,6 @@ def names(
     `what` is `architectures` (of a `source`, those that fit a `pattern`), `hypernets`, `initializers`, `modifiers`,
     `preparations` or `sources`.
     """
-    if what == "preparations" and source is None:
-        from paramgen.preparation import sentences
-
-        return sentences()
     from paramgen.output.names import listed
 
     return listed(what, source, pattern, facts=facts)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from paramgen.api.inputs import inputs_of
+from paramgen.api.typos import refuse_typos_of_all, refuse_unknown_preparation
 
 if TYPE_CHECKING:
     from torch import nn
@@ -63,6 +64,8 @@ def prepare(
         progress: As for `write`; it is called with the loss, and how many steps are done and to be done.
 
     """
+    refuse_typos_of_all(arch, init)
+    refuse_unknown_preparation(how)
     from paramgen.prediction.progress import reporting
     from paramgen.preparation.preparing import PreparationRequest
     from paramgen.preparation.preparing import prepare as run

@@ -4,12 +4,15 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from paramgen.errors import UnknownNameError
 from paramgen.registry import Spec, unknown_name
 from paramgen.registry.architecture_names import refuse_unknown_name
 from paramgen.registry.chains import join_chain, split_chain
 from paramgen.registry.definitions import (
     INITIALIZER_PACKAGE,
+    MEASURE_PACKAGE,
     MODIFIER_PACKAGE,
+    PREPARATION_PACKAGE,
     SOURCE_PACKAGE,
     has_plugins,
     registered_in,
@@ -37,6 +40,44 @@ def refuse_typos(arch: object, *, init: str = "auto", then: Sequence[str] = (), 
     _refuse_unknown("initializer", INITIALIZER_PACKAGE, _innermost(first))
     for modifier in modifiers:
         _refuse_unknown("modifier", MODIFIER_PACKAGE, Spec.parse(modifier.partition("?")[0]).kind)
+
+
+def refuse_typos_of_all(archs: object, inits: str | Sequence[str] | None) -> None:
+    """Do as `refuse_typos` does for each architecture of several that is a name, and for each initializer.
+
+    Raises:
+        UnknownNameError: A name is unknown.
+
+    """
+    given = archs if isinstance(archs, list) else [archs]  # of a pair, the first is what it is called here
+    for arch in given:
+        refuse_typos(arch)
+    for init in (inits,) if isinstance(inits, str) else inits or ():
+        refuse_typos(None, init=init)
+
+
+def refuse_unknown_measures(what: str | Sequence[str] | None) -> None:
+    """Raise the error for a measure that nobody has.
+
+    Raises:
+        UnknownNameError: A name is unknown.
+
+    """
+    known = _known_for_certain(MEASURE_PACKAGE)
+    for word in what.split(",") if isinstance(what, str) else what or ():
+        if known and word.strip() not in known:
+            raise UnknownNameError.of("measure", word.strip(), known, "Type: --what signal,guessing")
+
+
+def refuse_unknown_preparation(how: str) -> None:
+    """Raise the error for a way to prepare that nobody has.
+
+    Raises:
+        UnknownNameError: A name is unknown.
+
+    """
+    if isinstance(how, str) and how:
+        _refuse_unknown("preparation", PREPARATION_PACKAGE, Spec.parse(split_spec(how)[0]).kind)
 
 
 def _innermost(init: str) -> str:

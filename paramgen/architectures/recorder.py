@@ -15,6 +15,7 @@ from paramgen.errors import ArchitectureError
 from paramgen.slots.determinism import CONSTRUCTING, undisturbed
 from paramgen.slots.init_program import InitProgram, constant
 from paramgen.slots.manifest import state_of
+from paramgen.slots.meta_results import outcome
 from paramgen.slots.torch_internals import (
     DeviceContext,
     TorchDispatchMode,
@@ -52,8 +53,8 @@ class Recorder(TorchDispatchMode):
         given = list(tensors_in((args, kwargs or {})))
         if any(tensor.is_meta for tensor in given) and any(tensor.dim() and not tensor.is_meta for tensor in given):
             args, kwargs = tree_map(_on_meta, (args, dict(kwargs or {})))  # a constructor that mixes what we separated
-        outcome = func(*args, **(kwargs or {}))
-        returned = tuple(outcome) if isinstance(outcome, (tuple, list)) else (outcome,)
+        made = outcome(func, args, kwargs or {})
+        returned = tuple(made) if isinstance(made, (tuple, list)) else (made,)
         results = tuple(result if isinstance(result, Tensor) else None for result in returned)
         changed = [tensor for tensor in _changed(func, args, kwargs or {}) if self._known(tensor)]
         touched = [tensor for tensor in (*results, *changed) if tensor is not None and tensor.layout is torch.strided]
@@ -65,7 +66,7 @@ class Recorder(TorchDispatchMode):
                     self._alive.append(tensor.untyped_storage())
             for storage in {storage_of(tensor) for tensor in touched}:
                 self._touching[storage].append(len(self._log) - 1)
-        return outcome
+        return made
 
     def program_of(self, tensor: Tensor) -> InitProgram | None:
         """Return the init program of `tensor`, or None if nobody knows what its values are."""

@@ -5,6 +5,7 @@ import inspect
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, final
@@ -12,6 +13,7 @@ from typing import Any, Final, final
 import torch
 from torch import Tensor, nn
 
+from paramgen._optional.light import is_own_process
 from paramgen._optional.torchvision import ensure_torchvision
 from paramgen.architectures import (
     Architecture,
@@ -31,11 +33,13 @@ from paramgen.architectures.experts import run_all_experts
 from paramgen.architectures.followed import changes, note
 from paramgen.architectures.inputs import image
 from paramgen.architectures.recorder import record
+from paramgen.architectures.transformers_internals import import_light
 from paramgen.architectures.untrusted import admitted, nothing_fetched
 from paramgen.architectures.untrusted_sizes import bounded_construction
 from paramgen.errors import ArchitectureError, OptionError, ParamgenError, UnknownNameError, one_line
 from paramgen.registry.overrides import join_spec
 from paramgen.slots.manifest import read_manifest
+from paramgen.slots.meta_results import MetaResults
 from paramgen.storage.reading import elements_in
 
 GENERATION: Final = "generation_config.json"
@@ -70,6 +74,7 @@ class TransformersSource(ArchitectureSource):
             ArchitectureError: The constructor fails.
         """
         ensure_torchvision()
+        import_light()
         config, model_class, overrides, notes = _requested(request)
         what = f"transformers:{model_class.__name__}"
         own = copy.deepcopy(config)  # tracing changes the other one
@@ -118,10 +123,12 @@ class TransformersSource(ArchitectureSource):
             ArchitectureError: The folder holds an adapter of another model.
         """
         ensure_torchvision()
+        import_light()
         config, model_class = _config_and_class(str(folder))
         if (folder / _ADAPTER).exists():  # which names another model, and that would be loaded
             raise ArchitectureError(f"{folder} has an {_ADAPTER}, which adds to another model. Merge the two first.")
-        with nothing_fetched(), bounded_construction(str(folder), elements=elements_in(folder)):
+        known = MetaResults() if is_own_process() else nullcontext()  # type: ignore[no-untyped-call]
+        with known, nothing_fetched(), bounded_construction(str(folder), elements=elements_in(folder)):
             module, info = model_class.from_pretrained(
                 folder,
                 config=config,  # what was let through of it

@@ -11,6 +11,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.markup import escape
 
+from paramgen._optional.light import own_process
 from paramgen.cli import endpoint, field
 from paramgen.cli.card import card
 from paramgen.cli.check import check
@@ -77,6 +78,7 @@ def _root(
 
 def main() -> NoReturn:
     """Run the command; every expected failure is one line and exit code 2."""
+    own_process()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     _silence_libraries()

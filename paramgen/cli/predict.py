@@ -135,7 +135,7 @@ def _refuse_form(form: str, *, dry_run: bool, push: str | None, quantize: str | 
 def _confirmed(run: Callable[..., Any], reporter: "Reporter", *, yes: bool, dry_run: bool) -> Any:
     """Return what a run returns, with the download that it needs confirmed; None where a dry run would need one."""
     try:
-        return run(yes=yes and not dry_run)
+        return _unbuilt(run, yes=yes and not dry_run)
     except UnconfirmedError as error:
         if dry_run:
             reporter.record(error.details)
@@ -143,3 +143,14 @@ def _confirmed(run: Callable[..., Any], reporter: "Reporter", *, yes: bool, dry_
         if not reporter.confirms(error):
             raise OptionError(f"{error.what} Type the same with --yes") from error
     return run(yes=True)
+
+
+def _unbuilt(run: Callable[..., Any], *, yes: bool) -> Any:
+    """Return what a run returns, which builds no network that was built before, unless it has to."""
+    from paramgen.graphs.unbuilt import NetworkNeeded, unbuilt_networks
+
+    try:
+        with unbuilt_networks():
+            return run(yes=yes)
+    except NetworkNeeded:
+        return run(yes=yes)

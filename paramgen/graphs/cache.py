@@ -35,13 +35,13 @@ CACHE_VARIABLE: Final = "PARAMGEN_GRAPH_CACHE"
 OFF: Final = "off"
 MAX_CACHED_GRAPHS: Final = 500
 MAX_CACHED_BYTES: Final = 8_000_000  # of one graph
-_LIBRARIES: Final = ("timm", "torchvision", "transformers", "diffusers")
+LIBRARIES: Final = ("timm", "torchvision", "transformers", "diffusers")
 _OURS: Final = re.compile(r"[0-9a-f]{64}\.json")
 _PLAIN: Final = (bool, int, float, str, type(None))
 _ENVIRONMENT: Final = ("TIMM_", "TRANSFORMERS_", "DIFFUSERS_", "TORCH")  # what libraries choose operations by
 # What launchers tell their workers, and what says where files are and how much is printed: no operation follows it.
 _OF_THE_PROCESS: Final = re.compile(
-    r"TORCHELASTIC_.*|TORCH_(?:NCCL|GLOO|DISTRIBUTED|ELASTIC|FR)_.*"
+    r"TORCHELASTIC_.*|TORCHINDUCTOR_CACHE_DIR|TORCH_(?:NCCL|GLOO|DISTRIBUTED|ELASTIC|FR)_.*"
     r"|TORCH_(?:HOME|LOGS|LOGS_.*|TRACE|CPP_LOG_LEVEL|SHOW_.*|EXTENSIONS_DIR|CUDA_ARCH_LIST|XPU_ARCH_LIST)"
     r"|[A-Z]+_(?:VERBOSITY|CACHE|OFFLINE|IS_CI|NO_ADVISORY_WARNINGS)"
 )
@@ -57,21 +57,22 @@ def cached_graph(architecture: Architecture, tracing: Tracing = STRICT) -> Graph
     graph = graph_of(architecture, tracing)
     if graph.traced_by == next(iter(TRACING_BACKENDS)) and not graph.failures:
         with suppress(OSError, OutputError):
-            _keep(file, structure_to_json(graph))
+            keep_text(file, structure_to_json(graph))
     return graph
 
 
 def _file_of(architecture: Architecture) -> Path | None:
     """Return the path of an architecture's graph in the cache; None where it is not kept."""
-    folder = _folder()
-    known = architecture.layout.source in _LIBRARIES and architecture.module is not None
+    folder = cache_folder()
+    known = architecture.layout.source in LIBRARIES and architecture.module is not None
     if folder is None or not known or architecture.example is None:
         return None
-    text = dumps([_code(), *_identity(architecture)], sort_keys=True, default=str)
+    text = dumps([code_digest(), *_identity(architecture)], sort_keys=True, default=str)
     return folder / f"{sha256(text.encode()).hexdigest()}.json"
 
 
-def _folder() -> Path | None:
+def cache_folder() -> Path | None:
+    """Return the folder of the cache; None where it is off."""
     given = os.environ.get(CACHE_VARIABLE)
     if given == OFF:
         return None
@@ -84,12 +85,17 @@ def _identity(architecture: Architecture) -> Iterator[Any]:
     source, module = architecture.layout.source, architecture.module
     assert module is not None
     yield architecture.spec, architecture.layout.config
-    yield {name: version(name) for name in ("torch", source)}, platform.python_version()
-    yield {name: value for name, value in os.environ.items() if _chooses(name)}
+    yield from chosen_outside(source)
     yield [(slot.name, slot.shape, str(slot.dtype), slot.kind, slot.tied_to) for slot in architecture.manifest.values()]
     yield [_described(value) for value in (architecture.example or ())]
     for path, child in module.named_modules():
         yield path, f"{type(child).__module__}.{type(child).__qualname__}", dict(_plain(child))
+
+
+def chosen_outside(source: str) -> Iterator[Any]:
+    """Yield the versions and the environment that the networks of a library and their graphs depend on."""
+    yield {name: version(name) for name in ("torch", source)}, platform.python_version()
+    yield {name: value for name, value in os.environ.items() if _chooses(name)}
 
 
 def _chooses(variable: str) -> bool:
@@ -117,7 +123,7 @@ def _described(value: Any) -> Any:
 
 
 @cache
-def _code() -> str:
+def code_digest() -> str:
     """Return the digest of what builds and traces networks here."""
     digest = sha256()
     here = Path(__file__).parent
@@ -128,19 +134,27 @@ def _code() -> str:
 
 
 def _read(file: Path, architecture: Architecture) -> Graph:
+    return structure_from_json(read_text(file), architecture.manifest)
+
+
+def read_text(file: Path) -> str:
+    """Return the content of a file in the cache, which is used now.
+
+    Raises:
+        GraphError: It is no file, or too large.
+    """
     if not file.is_file():  # a pipe would be waited for
         raise GraphError(f"{file} is no file.")
     with file.open("rb") as opened:
         content = opened.read(MAX_CACHED_BYTES + 1)
     if len(content) > MAX_CACHED_BYTES:
         raise GraphError(f"{file} is larger than {MAX_CACHED_BYTES:,} bytes.")
-    graph = structure_from_json(content.decode("utf-8", errors="replace"), architecture.manifest)
     os.utime(file)  # the least used ones are removed first
-    return graph
+    return content.decode("utf-8", errors="replace")
 
 
-def _keep(file: Path, text: str) -> None:
-    """Write a graph in one step, and remove those that were used least where there are too many.
+def keep_text(file: Path, text: str) -> None:
+    """Write a file in one step, and remove those that were used least where there are too many.
 
     Only what is called like a graph of ours is counted and removed: the folder may hold what is somebody's.
     """

@@ -35,7 +35,7 @@ _COUNTS: Final = frozenset(("groups", "heads"))
 _DTYPES: Final = frozenset(
     "float64 float32 float16 bfloat16 complex64 int64 int32 int16 int8 uint8 uint16 uint32 uint64 bool".split()
 )
-_FILES: Final = frozenset(("generation_config.json",))
+GRAPH_FILES: Final = frozenset(("generation_config.json",))
 _LAYOUTS: Final = frozenset(("model.safetensors", "diffusion_pytorch_model.safetensors"))
 
 
@@ -54,7 +54,7 @@ def graph_to_json(architecture: Architecture, graph: Graph) -> str:
                 "shardable": layout.shardable,
                 "tied": layout.tied,
                 "dtype_key": layout.dtype_key,
-                "files": {name: text for name, text in layout.files.items() if name in _FILES},
+                "files": {name: text for name, text in layout.files.items() if name in GRAPH_FILES},
             },
             **({} if architecture.pixel_std is None else {"pixel_std": architecture.pixel_std}),
             **_structure(graph),
@@ -303,8 +303,10 @@ def _layout(item: Mapping[str, Any]) -> FolderLayout:
     if not isinstance(item["config"], dict):
         raise GraphError("A layout's 'config' is an object.")
     files = dict(item.get("files", {}))
-    if not _FILES.issuperset(files):
-        raise GraphError(f"A layout's other files are {', '.join(sorted(_FILES))}; given were {one_line(list(files))}.")
+    if not GRAPH_FILES.issuperset(files):
+        raise GraphError(
+            f"A layout's other files are {', '.join(sorted(GRAPH_FILES))}; given were {one_line(list(files))}."
+        )
     return FolderLayout(
         source=_text(item["source"], "source"),
         config=item["config"],

@@ -14,7 +14,7 @@ from torch import Tensor
 from paramgen.architectures import Architecture
 from paramgen.architectures.spelling import Letters
 from paramgen.errors import OptionError, UnknownNameError, one_line
-from paramgen.graphs.analysis.model_family import ModelFamily
+from paramgen.graphs.analysis.model_families import ModelFamily
 from paramgen.graphs.schema import Graph
 from paramgen.modifiers.constraints import Constraint
 from paramgen.registry import Registry, Spec

@@ -17,7 +17,8 @@ from typing import Any, ClassVar, Final, Literal, final
 
 from paramgen.architectures import Architecture
 from paramgen.errors import OptionError, one_line
-from paramgen.graphs.analysis.model_family import FAMILY_LABELS, MODEL_FAMILIES, TEXT_FAMILIES, ModelFamily, family_of
+from paramgen.graphs.analysis.model_families import FAMILY_LABELS, MODEL_FAMILIES, TEXT_FAMILIES, ModelFamily
+from paramgen.graphs.analysis.model_family import family_of
 from paramgen.graphs.schema import Graph
 from paramgen.initializers import (
     SHIPPED,

@@ -15,7 +15,8 @@ from paramgen.architectures import Architecture
 from paramgen.architectures.processors import read_tokenizer, refuse_larger, rows_of
 from paramgen.architectures.spelling import AS_BYTES, Letters, letters_of
 from paramgen.errors import OptionError
-from paramgen.graphs.analysis.model_family import FAMILY_LABELS, TEXT_FAMILIES, family_of
+from paramgen.graphs.analysis.model_families import FAMILY_LABELS, TEXT_FAMILIES
+from paramgen.graphs.analysis.model_family import family_of
 from paramgen.graphs.analysis.neighbours import Neighbours
 from paramgen.graphs.schema import Graph
 from paramgen.graphs.views.native import native_view

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from paramgen.architectures import Architecture
 from paramgen.errors import OptionError
-from paramgen.graphs.analysis.model_family import FAMILY_LABELS
+from paramgen.graphs.analysis.model_families import FAMILY_LABELS
 from paramgen.graphs.schema import Graph
 from paramgen.initializers import (
     Choice,

@@ -20,7 +20,8 @@ from paramgen.architectures.processors import read_tokenizer, refuse_larger, row
 from paramgen.architectures.spelling import AS_BYTES
 from paramgen.errors import OptionError, one_line
 from paramgen.graphs.analysis.language_head import language_head_of
-from paramgen.graphs.analysis.model_family import FAMILY_LABELS, TEXT_FAMILIES, family_of
+from paramgen.graphs.analysis.model_families import FAMILY_LABELS, TEXT_FAMILIES
+from paramgen.graphs.analysis.model_family import family_of
 from paramgen.graphs.schema import Graph
 from paramgen.initializers import Composed, Initializer, NamedTensors, initializer_of, initializers
 from paramgen.initializers.library import LIBRARY

@@ -11,6 +11,7 @@ from paramgen.registry import Registry
 from paramgen.registry.definitions import (
     INITIALIZER_PACKAGE,
     MODIFIER_PACKAGE,
+    PREPARATION_PACKAGE,
     SOURCE_PACKAGE,
     Definition,
     definition_of,
@@ -22,7 +23,12 @@ GROUPS: Final = ("chosen", "learned", "default", "formulas", "from a trained mod
 """The kinds of initializers, in the order in which they are listed."""
 
 _PAPER: Final = re.compile(r"\(([^()]*(?:19|20)\d\d[^()]*)\)")
-_REGISTRIES: Final = {INITIALIZER_PACKAGE: "initializers", MODIFIER_PACKAGE: "modifiers", SOURCE_PACKAGE: "sources"}
+_REGISTRIES: Final = {
+    INITIALIZER_PACKAGE: "initializers",
+    MODIFIER_PACKAGE: "modifiers",
+    PREPARATION_PACKAGE: "preparations",
+    SOURCE_PACKAGE: "sources",
+}
 
 
 @final

@@ -7,7 +7,7 @@ from typing import Any, Final, Literal, final
 
 from paramgen.architectures import read_config
 from paramgen.errors import ArchitectureError, CheckError, one_line
-from paramgen.graphs.analysis.model_family import FAMILY_LABELS
+from paramgen.graphs.analysis.model_families import FAMILY_LABELS
 from paramgen.graphs.analysis.slot_roles import elements_by_role
 from paramgen.hub.kinds import is_hypernet
 from paramgen.hypernets.loading import load

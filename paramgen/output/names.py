@@ -1,19 +1,24 @@
 """The names that can be typed: architectures, initializers, modifiers, sources, and the hypernets that come along."""
 
 import fnmatch
+import json
 import re
 import sys
 from collections.abc import Mapping, Sequence
 from functools import cache
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from paramgen.errors import OptionError, UnknownNameError
+from paramgen.graphs.analysis.model_families import MODEL_FAMILIES, TEXT_FAMILIES
 from paramgen.output.facts import definitions, first_line, initializer_facts, modifier_facts
 from paramgen.registry import unknown_name
 from paramgen.registry.aliases import ALIASES
-from paramgen.registry.definitions import SOURCE_PACKAGE
+from paramgen.registry.definitions import PREPARATION_PACKAGE, SOURCE_PACKAGE
 from paramgen.registry.library_names import names_in
+from paramgen.storage.digest import cached_sha256
+from paramgen.storage.heads import listed_in
 from paramgen.storage.pretrained import pretrained_folder
 
 _KINDS = ("architectures", "hypernets", "initializers", "modifiers", "preparations", "sources")
@@ -31,8 +36,9 @@ def names_of(what: str, source: str | None, pattern: str | None = None) -> dict[
         return {name: each.sentence for name, each in initializer_facts().items()}
     if what == "modifiers":
         return {name: each.sentence for name, each in modifier_facts().items()}
-    if what == "sources":
-        return {name: first_line(each.class_doc) for name, each in definitions(SOURCE_PACKAGE).items()}
+    if what in ("preparations", "sources"):
+        package = PREPARATION_PACKAGE if what == "preparations" else SOURCE_PACKAGE
+        return {name: first_line(each.class_doc) for name, each in definitions(package).items()}
     if source is not None:
         return {f"{source}:{name}": "" for name in _fitting(source, _names_in(source), pattern)}
     return dict(sorted(ALIASES.items()))
@@ -112,22 +118,29 @@ def known_of_shipped(folder: Path) -> dict[str, Any]:
         return {}
     from huggingface_hub import ModelCard
 
-    from paramgen.graphs.analysis.model_family import MODEL_FAMILIES
-    from paramgen.initializers.auto import measured_on
-    from paramgen.storage.digest import cached_sha256
-
     card = ModelCard.load(folder / "README.md")
     title = next(line for line in card.text.splitlines() if line.startswith("# ")).partition(": ")[2]
     data = list(dict.fromkeys(str(result.dataset_name) for result in card.data.eval_results or ()))
     weights = folder / "model.safetensors"
-    digest = cached_sha256(weights) if weights.is_file() else ""
-    reach = {family: measured_on({"sha256": digest}, family) for family in MODEL_FAMILIES}
-    families = {family: measured for family, measured in reach.items() if measured.get("networks")}
+    families = _reach(cached_sha256(weights)) if weights.is_file() else {}
     return {"for": title, "measured": {"data": data, **({"families": families} if families else {})}}
+
+
+def _reach(digest: str) -> dict[str, dict[str, int]]:
+    """Return the families on which `auto` measured a shipped hypernet: how many small networks, and the largest.
+
+    The table is read as it stands in its file: to import `auto` is to import torch.
+    """
+    table = json.loads((files("paramgen") / "initializers" / "measured.json").read_text(encoding="utf-8"))
+    first = {family: table["families"][family][0] for family in MODEL_FAMILIES}
+    known = {name for name, sha256 in table["hypernets"].items() if sha256 == digest}
+    return {
+        family: {"networks": len(each["networks"]), "largest": each["largest"]}
+        for family, each in first.items()
+        if each["networks"] and ("text" if family in TEXT_FAMILIES else "vision") in known
+    }
 
 
 def elements_of(folder: Path) -> int:
     """Count the elements of all weights of a folder by their files' heads."""
-    from paramgen.storage.reading import stored
-
-    return sum(entry.elements for file in sorted(folder.rglob("*.safetensors")) for entry in stored(file))
+    return sum(each.elements for file in sorted(folder.rglob("*.safetensors")) for each in listed_in(file))

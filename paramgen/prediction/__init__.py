@@ -10,7 +10,7 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
-from paramgen.architectures import Architecture, Inputs, resolve, sources
+from paramgen.architectures import Architecture, Inputs, sources
 from paramgen.architectures.followed import TokenizerVocabulary
 from paramgen.architectures.inputs import typed
 from paramgen.architectures.module import from_module
@@ -21,6 +21,7 @@ from paramgen.errors import OptionError, TraceError, one_line
 from paramgen.errors.option_names import in_python
 from paramgen.graphs.cache import cached_graph
 from paramgen.graphs.graph_json import MAX_GRAPH_BYTES, graph_from_json
+from paramgen.graphs.known_networks import named_network
 from paramgen.graphs.schema import Graph
 from paramgen.graphs.tracing.fallbacks import STRICT, Tracing
 from paramgen.initializers import UNREAD, Choice, Initializer, ResolvedInitializer, idle_reason, initializer_of
@@ -373,7 +374,7 @@ def describe(
             )
         return _followed(*graph_from_json(text), tracing)
     else:
-        architecture = resolve(arch, overrides, example_input, tokens=tokens)
+        return named_network(arch, overrides, example_input, tokens=tokens, tracing=tracing)
     return architecture, cached_graph(architecture, tracing)
 
 

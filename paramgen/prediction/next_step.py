@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from paramgen.graphs.analysis.model_family import ModelFamily
+from paramgen.graphs.analysis.model_families import ModelFamily
 from paramgen.initializers.inheritance.catalog import catalog
 from paramgen.modelcard.markdown import shell
 

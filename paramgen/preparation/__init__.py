@@ -136,11 +136,6 @@ def preparation_of(how: str) -> Preparation:
     return kind(**given)
 
 
-def sentences() -> dict[str, str]:
-    """Return what each preparation is, in its first sentence, by its name."""
-    return {name: (preparations.get(name).__doc__ or "").partition("\n")[0] for name in preparations.names()}
-
-
 def check_range(
     how: str, name: str, value: object, least: float | int, most: float | int, *, whole: bool = False
 ) -> None:

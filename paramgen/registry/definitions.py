@@ -17,6 +17,8 @@ from typing import Any, Final, final
 INITIALIZER_PACKAGE: Final = "paramgen.initializers"
 MODIFIER_PACKAGE: Final = "paramgen.modifiers"
 SOURCE_PACKAGE: Final = "paramgen.architectures"
+PREPARATION_PACKAGE: Final = "paramgen.preparation"
+MEASURE_PACKAGE: Final = "paramgen.diagnosis"
 """The packages whose names people type."""
 
 _REGISTERS: Final = re.compile(r"^@\w+\.register\(", re.M)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final, final
 
 from paramgen.errors import RecipeError, one_line
-from paramgen.graphs.analysis.model_family import MODEL_FAMILIES
+from paramgen.graphs.analysis.model_families import MODEL_FAMILIES
 from paramgen.graphs.graph_json import MAX_GRAPH_BYTES
 from paramgen.initializers import Choice
 from paramgen.prediction import DTYPES

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from paramgen.errors import GraphError, one_line
 from paramgen.slots.determinism import alone
+from paramgen.slots.meta_results import outcome
 from paramgen.slots.torch_internals import is_operator, overload_name, schema_of, tree_iter
 
 
@@ -250,7 +251,9 @@ def _call(
     accepted = {argument.name for argument in schema_of(operator).arguments}
     if "device" in accepted:
         keywords["device"] = device
-    if torch.Tag.nondeterministic_seeded in operator.tags and generator is not None:
+    if generator is None:  # tried without values
+        return outcome(operator, arguments, keywords)
+    if torch.Tag.nondeterministic_seeded in operator.tags:
         if "generator" not in accepted:
             overload = overload_name(operator)
             name = "generator" if overload == "default" else f"{overload}_generator"

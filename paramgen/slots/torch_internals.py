@@ -111,6 +111,11 @@ def overload_name(operator: Any) -> str:
     return str(operator._overloadname)
 
 
+def name_of(operator: Any) -> str:
+    """Return the name of an operator of `torch.ops.aten` and which overload it is: `add.Tensor`."""
+    return f"{operator.overloadpacket.__name__}.{overload_name(operator)}"
+
+
 def saved_kernel_size(function: Any) -> Any:
     """Return the kernel size that an autograd node keeps for its backward pass; None if it keeps none."""
     return getattr(function, "_saved_kernel_size", None)

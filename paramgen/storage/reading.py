@@ -4,46 +4,45 @@ Nothing is mapped into memory: a mapped file counts as the process's own once it
 much memory as the network itself.
 """
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any, Final, TypeGuard, final
+from typing import Any, Final, final
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from paramgen.errors import CheckError, one_line
+from paramgen.errors import CheckError
+from paramgen.storage.heads import DTYPE_NAMES, listed_in
 from paramgen.storage.json_file import read_json_object
-from paramgen.storage.regular import refuse_irregular
 
 PIECE_BYTES: Final = 1 << 22  # bytes read at a time
 SAMPLE_RUNS: Final = 16  # of neighbouring values in a sample
 MAX_INDEX: Final = 100_000_000
 _SINGLE: Final = ("model.safetensors", "diffusion_pytorch_model.safetensors")
-_DTYPES: Final = {
-    "F64": torch.float64,
-    "F32": torch.float32,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-    "F8_E5M2": torch.float8_e5m2,
-    "F8_E4M3": torch.float8_e4m3fn,
-    "F8_E5M2FNUZ": torch.float8_e5m2fnuz,
-    "F8_E4M3FNUZ": torch.float8_e4m3fnuz,
-    "F8_E8M0": torch.float8_e8m0fnu,
-    "C64": torch.complex64,
-    "I64": torch.int64,
-    "I32": torch.int32,
-    "I16": torch.int16,
-    "I8": torch.int8,
-    "U64": torch.uint64,
-    "U32": torch.uint32,
-    "U16": torch.uint16,
-    "U8": torch.uint8,
-    "BOOL": torch.bool,
-}
+_TORCH_DTYPES: Final = (
+    torch.float64,
+    torch.float32,
+    torch.float16,
+    torch.bfloat16,
+    torch.float8_e5m2,
+    torch.float8_e4m3fn,
+    torch.float8_e5m2fnuz,
+    torch.float8_e4m3fnuz,
+    torch.float8_e8m0fnu,
+    torch.complex64,
+    torch.int64,
+    torch.int32,
+    torch.int16,
+    torch.int8,
+    torch.uint64,
+    torch.uint32,
+    torch.uint16,
+    torch.uint8,
+    torch.bool,
+)
+_DTYPES: Final = dict(zip(DTYPE_NAMES, _TORCH_DTYPES, strict=True))
 
 
 @final
@@ -151,36 +150,9 @@ def _indexed(index: Path) -> list[Path]:
 
 
 def _entries(file: Path) -> Iterator[Stored]:
-    """Yield what the file's header lists, once safetensors' own reader has accepted it."""
-    refuse_irregular(file, CheckError)
-    try:
-        with safe_open(file, framework="pt"):
-            pass
-        with file.open("rb") as source:
-            length = int.from_bytes(source.read(8), "little")
-            header: dict[str, Any] = json.loads(source.read(length))
-        if not isinstance(header, dict):
-            raise ValueError("its header is no JSON object")
-    except (SafetensorError, OSError, ValueError, RecursionError) as error:
-        raise CheckError(f"{file} is not a whole safetensors file: {error}. Get it again.") from error
-    header.pop("__metadata__", None)  # texts, which may be called like a tensor's fields
-    entries = [_entry(file, str(name), entry, 8 + length) for name, entry in header.items()]
-    yield from sorted(entries, key=lambda entry: entry.offset)
-
-
-def _entry(file: Path, name: str, entry: Any, begin: int) -> Stored:
-    """Return one tensor of a header; what safetensors' own reader lets through is compared again."""
-    given = entry if isinstance(entry, dict) else {}
-    dtype, shape, offsets = given.get("dtype"), given.get("shape"), given.get("data_offsets")
-    if not isinstance(dtype, str) or dtype not in _DTYPES:
-        raise CheckError(f"Tensor {name!r} in {file} is {one_line(dtype)}; known are {', '.join(_DTYPES)}.")
-    if not _naturals(shape) or not _naturals(offsets) or len(offsets) != 2:
-        raise CheckError(f"Tensor {name!r} in {file} has no shape, or no place in the file. Get it again.")
-    return Stored(name=name, file=file, dtype=_DTYPES[dtype], shape=tuple(shape), offset=begin + offsets[0])
-
-
-def _naturals(given: object) -> TypeGuard[list[int]]:
-    return isinstance(given, list) and all(type(size) is int and size >= 0 for size in given)
+    """Yield what the file's header lists."""
+    for each in listed_in(file):
+        yield Stored(name=each.name, file=file, dtype=_DTYPES[each.dtype], shape=each.shape, offset=each.offset)
 
 
 def _read(source: Any, view: memoryview, file: Path) -> None:

@@ -125,7 +125,7 @@ def test_writers_do_not_meet(folder: Path, architecture: Architecture) -> None:
     file = folder / "one.json"
     texts = [json.dumps([number] * 20_000) for number in range(4)]
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda text: cache._keep(file, text), texts * 5))
+        list(pool.map(lambda text: cache.keep_text(file, text), texts * 5))
     assert file.read_text() in texts and os.listdir(folder) == ["one.json"]
 
 
@@ -133,11 +133,11 @@ def test_only_so_many_are_kept(folder: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(cache, "MAX_CACHED_GRAPHS", 3)
     names = [f"{number:064x}.json" for number in range(5)]
     for number, name in enumerate(names):
-        cache._keep(folder / name, "{}")
+        cache.keep_text(folder / name, "{}")
         os.utime(folder / name, (number, number))
     assert sorted(os.listdir(folder)) == names[2:]
     monkeypatch.setattr(cache, "MAX_CACHED_BYTES", 1)
-    cache._keep(folder / "large.json", "{}")
+    cache.keep_text(folder / "large.json", "{}")
     assert not (folder / "large.json").exists()
 
 
@@ -149,7 +149,7 @@ def test_what_is_somebodys_stays(folder: Path, monkeypatch: pytest.MonkeyPatch) 
         (folder / name).write_text("precious")
         os.utime(folder / name, (0, 0))
     for number in range(5):
-        cache._keep(folder / f"{number:064x}.json", "{}")
+        cache.keep_text(folder / f"{number:064x}.json", "{}")
     assert set(mine) < set(os.listdir(folder)) and len(os.listdir(folder)) == len(mine) + 2
 
 

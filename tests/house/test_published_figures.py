@@ -35,7 +35,13 @@ STARTUP = ("--help", "list initializers", "predict --arch vit_b17", "predict --a
 
 def cost() -> list[str]:
     ratios = result("startup")["ratios"]
-    return [f"{ratios[f'paramgen {what}']:.2f} for `paramgen {what}`" for what in STARTUP]
+    vit, graph = "paramgen predict --arch vit_b16, cached", "paramgen predict --arch g.json"
+    return [
+        *(f"{ratios[f'paramgen {what}']:.2f} for `paramgen {what}`" for what in STARTUP),
+        f"{ratios[vit]:.2f} where that was predicted before",
+        f"{ratios[graph]:.2f} from its graph's JSON",
+        f"{ratios[f'{graph} --init he --no-check']:.2f} from there",
+    ]
 
 
 def reach() -> list[str]:

@@ -15,11 +15,12 @@ from torch import nn
 
 import paramgen
 from paramgen.errors import ParamgenError
-from paramgen.graphs.analysis.model_family import MODEL_FAMILIES
+from paramgen.graphs.analysis.model_families import MODEL_FAMILIES
 from paramgen.initializers import ResolvedInitializer, auto, initializer_of
-from paramgen.initializers.auto import Measured, Table, measured_on
+from paramgen.initializers.auto import Measured, Table, measured_on, table
 from paramgen.initializers.hypernet import HypernetInitializer
 from paramgen.initializers.lsuv import Lsuv
+from paramgen.output.names import hypernets
 from paramgen.prediction import prepare
 from paramgen.storage.digest import cached_sha256
 
@@ -333,3 +334,12 @@ def test_the_next_step_is_one_that_can_be_taken(command: "Command", own: Path) -
     assert text.endswith("paramgen compare --arch gpt2 --set n_layer=1 --set n_embd=3072 --data TEXT")
     encoder = {"num_hidden_layers": 1, "hidden_size": 32, "intermediate_size": 48, "num_attention_heads": 2}
     assert paramgen.predict("transformers:BertForMaskedLM", overrides=encoder).next_step == ""
+
+
+def test_the_list_of_hypernets_says_on_what_auto_measured_them() -> None:
+    shipped = hypernets()
+    for name, digest in table().hypernets.items():
+        measured = {family: measured_on({"sha256": digest}, family) for family in MODEL_FAMILIES}
+        assert shipped[name]["measured"]["families"] == {
+            family: found for family, found in measured.items() if found.get("networks")
+        }

@@ -57,10 +57,26 @@ def test_a_mistyped_name_asks_no_library(typed: str, message: str | None, monkey
 
 
 def test_the_command_imports_none_either() -> None:
-    program = (
-        "import sys\nfrom paramgen import predict\nfrom paramgen.errors import UnknownNameError\n"
-        "try: predict('resnett50')\nexcept UnknownNameError: pass\nelse: raise SystemExit('no error')\n"
-        f"print(*sorted(set({LIBRARIES}).intersection(sys.modules)))"
-    )
+    program = f"""
+import sys
+import paramgen
+from paramgen.errors import UnknownNameError
+
+for call in (
+    lambda: paramgen.predict('resnett50'),
+    lambda: paramgen.compare(['vit_b16', 'resnett50'], 'photos'),
+    lambda: paramgen.compare('vit_b16', 'photos', init=['library', 'hee']),
+    lambda: paramgen.diagnose('vit_b16', what='signal,gradint'),
+    lambda: paramgen.prepare('gpt2', 'warm', how='warmpu?task=shapes'),
+):
+    try:
+        call()
+    except UnknownNameError:
+        continue
+    raise SystemExit('no error')
+assert 'warmup' in paramgen.api.names('preparations')
+assert 'vision' in paramgen.api.names('hypernets')
+print(*sorted({{'torch', *{LIBRARIES}}}.intersection(sys.modules)))
+"""
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "", done.stderr

@@ -5,59 +5,18 @@ tokens, by dense or by depthwise convolutions, and whether there are residual su
 so is what runs in an order that is not known.
 """
 
-from collections.abc import Mapping
 from math import prod
-from typing import Final, Literal, final, get_args
+from typing import Final, final
 
+from paramgen.graphs.analysis.model_families import ModelFamily
 from paramgen.graphs.analysis.neighbours import Neighbours
 from paramgen.graphs.analysis.roles import Flow
 from paramgen.graphs.ops import NORMS
 from paramgen.graphs.schema import Graph
 
-ModelFamily = Literal[
-    "vision_transformer",
-    "staged_transformer",
-    "residual_cnn",
-    "depthwise_cnn",
-    "convnext",
-    "mixer",
-    "plain_cnn",
-    "mlp",
-    "text_transformer",
-    "text_encoder",
-    "text_to_text",
-    "other",
-]
-MODEL_FAMILIES: Final[tuple[ModelFamily, ...]] = get_args(ModelFamily)
-
-FAMILY_LABELS: Final[Mapping[ModelFamily, str]] = {
-    "vision_transformer": "vision transformer",
-    "staged_transformer": "vision transformer that widens in stages",
-    "residual_cnn": "residual CNN",
-    "depthwise_cnn": "CNN of depthwise convolutions",
-    "convnext": "ConvNeXt-like CNN",
-    "mixer": "MLP that mixes tokens",
-    "plain_cnn": "plain CNN",
-    "mlp": "plain MLP",
-    "text_transformer": "text transformer",
-    "text_encoder": "text encoder",
-    "text_to_text": "encoder-decoder for texts",
-    "other": "network of another kind",
-}
-"""What each family is called in a sentence."""
-
-TEXT_FAMILIES: Final[frozenset[ModelFamily]] = frozenset(("text_transformer", "text_encoder", "text_to_text"))
-"""The families that read texts: decoders that predict the next token, encoders, and encoder-decoders."""
-
 _CONVOLUTIONS: Final = frozenset(("conv", "dilated_conv"))
 _TO_OUTPUT: Final = frozenset("output bias mean average_pool softmax sigmoid tanh relu sum multiply other".split())
 _FOREIGN: Final = frozenset(("transposed_conv", "resize", "recurrent"))  # no classifier has them
-
-
-def a_family(family: ModelFamily) -> str:
-    """Return what a network of a family is, in a sentence: `an encoder-decoder for texts`."""
-    label = FAMILY_LABELS[family]
-    return f"{'an' if label.startswith(('e', 'MLP')) else 'a'} {label}"
 
 
 def family_of(graph: Graph) -> ModelFamily:

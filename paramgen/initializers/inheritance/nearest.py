@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, final
 
-from paramgen.graphs.analysis.model_family import a_family
+from paramgen.graphs.analysis.model_families import a_family
 from paramgen.initializers.inheritance.catalog import PublishedModel, catalog
 from paramgen.initializers.inheritance.network import Network
 from paramgen.initializers.inheritance.profile import NetworkProfile, profile_of

@@ -12,7 +12,8 @@ from typing import Final, Literal, final
 from paramgen.architectures import Architecture
 from paramgen.graphs.analysis.addressed_slots import AddressedSlot, addressed_slots_of
 from paramgen.graphs.analysis.attention import Attention, Share, attentions_of
-from paramgen.graphs.analysis.model_family import TEXT_FAMILIES, ModelFamily, family_of
+from paramgen.graphs.analysis.model_families import TEXT_FAMILIES, ModelFamily
+from paramgen.graphs.analysis.model_family import family_of
 from paramgen.graphs.analysis.roles import Flow
 from paramgen.graphs.ops import WEIGHT_OPS
 from paramgen.graphs.schema import Graph, Node

@@ -12,7 +12,7 @@ import torch
 
 from paramgen.errors import OptionError, one_line
 from paramgen.graphs.analysis.addressed_slots import Slice
-from paramgen.graphs.analysis.model_family import a_family
+from paramgen.graphs.analysis.model_families import a_family
 from paramgen.initializers.inheritance.axes import OPERATORS, AxisMap, chosen_rows, evenly_copied, whole
 from paramgen.initializers.inheritance.by_address import taken_by_address
 from paramgen.initializers.inheritance.by_name import aligned

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import log2, prod
 from typing import Any, Final, final
 
-from paramgen.graphs.analysis.model_family import ModelFamily
+from paramgen.graphs.analysis.model_families import ModelFamily
 from paramgen.graphs.analysis.neighbours import Neighbours
 from paramgen.graphs.ops import NORMS
 from paramgen.graphs.schema import Node

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from paramgen.graphs.analysis.model_family import FAMILY_LABELS, MODEL_FAMILIES, family_of
+from paramgen.graphs.analysis.model_families import FAMILY_LABELS, MODEL_FAMILIES
+from paramgen.graphs.analysis.model_family import family_of
 from paramgen.prediction import describe
 
 SMALL = {"num_hidden_layers": 1, "hidden_size": 32, "intermediate_size": 48, "num_attention_heads": 4}

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from paramgen.graphs.analysis.model_family import MODEL_FAMILIES
+from paramgen.graphs.analysis.model_families import MODEL_FAMILIES
 from paramgen.initializers.inheritance.catalog import CATALOG, PublishedModel, catalog
 from paramgen.registry.repository_names import is_repository
 from scripts.measure_donors import measured, row
