@@ -20,6 +20,7 @@ from paramgen.api import prepare as prepare
 from paramgen.api import push as push
 from paramgen.api import recipe as recipe
 from paramgen.api import rescale_ as rescale_
+from paramgen.api import restorable as restorable
 from paramgen.api import restore as restore
 from paramgen.api import shared as shared
 from paramgen.api import trace as trace
@@ -50,6 +51,7 @@ __all__ = [
     "push",
     "recipe",
     "rescale_",
+    "restorable",
     "restore",
     "shared",
     "trace",

@@ -16,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from paramgen.drawing import draw_html
 from paramgen.errors import ParamgenError, one_line
+from serve.before_training import memory_of
 from serve.orders import Order
 from serve.page_words import on_the_page
 from serve.problems import Problem
@@ -81,11 +82,15 @@ class Lines(Response):
         self._service = service
         requested = json.dumps(order.prediction.requested.to_json(), sort_keys=True)
         self._key = f"lines {order.etag} {requested}"  # which its first line repeats
-        nbytes = LINE * len(order.prediction.architecture.manifest.filled)
+        nbytes = LINE * (1 + len(order.prediction.architecture.manifest.filled))
         spool = service.spool
         found = spool.find(self._key)
         self._spooled = found or spool.begin(
-            lines_of(order), start=0, nbytes=nbytes, key=self._key, memory=order.memory + MEMORY
+            lines_of(order),
+            start=0,
+            nbytes=nbytes,
+            key=self._key,
+            memory=order.memory + MEMORY + memory_of(order.prediction),
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,6 +1,7 @@
 """What the page shows of a prediction: a line of JSON for the whole, then one for each tensor as it is predicted.
 
-The lines are a spooled file like any other: a slow reader holds no thread, and a repeated request reads what is there.
+The last line is of what the network does with these weights before it is trained. The lines are a spooled file like any
+other: a slow reader holds no thread, and a repeated request reads what is there.
 """
 
 import json
@@ -21,6 +22,7 @@ from paramgen.modelcard.pictures.layers import kind_of
 from paramgen.modelcard.pictures.spectrum import RANKS, spectrum
 from paramgen.prediction import Prediction
 from paramgen.slots.manifest import Slot
+from serve.before_training import before_training, hindrance
 from serve.orders import Order
 from serve.page_words import on_the_page
 from serve.spool import Spooled, Work
@@ -56,12 +58,16 @@ def _lines(order: Order) -> Iterator[dict[str, Any]]:
     yield _head(order, slots)
     indices = {slot.name: index for index, slot in enumerate(slots)}
     curved = _curved(slots)
+    kept, runs = dict[str, Tensor](), not hindrance(prediction)
     for name, tensor in prediction:
+        if runs:
+            kept[name] = tensor
         line = {"index": indices[name], **_numbers(tensor)}
         curve = spectrum(tensor.flatten(1)) if name in curved else None
         if curve is not None:
             line["spectrum"] = [_short(value) for value in curve[::STEP].tolist()]
         yield line
+    yield {"before_training": before_training(prediction, kept)}
 
 
 def _head(order: Order, slots: tuple[Slot, ...]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import paramgen
 # Adding a name needs a line in CHANGELOG.md and an example in its docstring.
 PUBLIC = (
     "ParamgenError card check compare convert create diagnose donors graph info initialize_ load masked plan predict "
-    "prepare push recipe rescale_ restore shared trace train_tokenizer unmasked write"
+    "prepare push recipe rescale_ restorable restore shared trace train_tokenizer unmasked write"
 ).split()
 COMMANDS = (
     "",

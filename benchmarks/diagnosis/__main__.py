@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.diagnosis.experiments import alignment, barrier, jacobian, rank, rate
+from benchmarks.diagnosis.experiments import alignment, barrier, bias, jacobian, rank, rate, relative, small_attention
 from benchmarks.experiments import run_named
 
 RESULTS: Final = Path(__file__).parents[2] / "cards" / "results" / "diagnosis.json"
@@ -17,7 +17,10 @@ EXPERIMENTS: Final[dict[str, Callable[[], dict[str, Any]]]] = {
     "jacobian": jacobian,
     "barrier": barrier,
     "rank": rank,
+    "small_attention": small_attention,
     "alignment": alignment,
+    "relative": relative,
+    "bias": bias,
 }
 
 

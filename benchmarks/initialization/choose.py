@@ -39,6 +39,7 @@ RESULTS: Final = tuple(
         "vision",
         "vision_mlp",
         "vision_real",
+        "vision_corner",
         "vision_largest",
         "text_lr_on_test",
         "text",

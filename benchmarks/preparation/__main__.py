@@ -1,8 +1,9 @@
 """What preparations promise, measured: `python -m benchmarks.preparation teacher`, or another experiment, or all.
 
 `teacher` and `guide` read CIFAR-10 from class folders, or a tar of them, that the variable CIFAR10 names, `warmup` a
-text that TEXT names; `supermask` takes scikit-learn's digits. SEEDS says how many seeds, 5 if it does not. Minutes
-each on one core; the figures are kept in `cards/results/preparation.json` with where and with what they were made.
+text that TEXT names; `supermask` and `tickets` take scikit-learn's digits. SEEDS says how many seeds, 5 if it does not.
+Minutes each on one core; the figures are kept in `cards/results/preparation.json` with where and with what they were
+made.
 """
 
 from collections.abc import Callable
@@ -12,12 +13,14 @@ from typing import Any, Final
 from benchmarks.experiments import run_named
 from benchmarks.preparation.classifiers import guide, supermask, teacher
 from benchmarks.preparation.language import warmup
+from benchmarks.preparation.tickets import tickets
 
 RESULTS: Final = Path(__file__).parents[2] / "cards" / "results" / "preparation.json"
 EXPERIMENTS: Final[dict[str, Callable[[], dict[str, Any]]]] = {
     "teacher": teacher,
     "guide": guide,
     "supermask": supermask,
+    "tickets": tickets,
     "warmup": warmup,
 }
 

@@ -30,6 +30,7 @@ from paramgen.api.preparing import convert as convert
 from paramgen.api.preparing import prepare as prepare
 from paramgen.api.preparing import train_tokenizer as train_tokenizer
 from paramgen.api.recipes import recipe as recipe
+from paramgen.api.recipes import restorable as restorable
 from paramgen.api.recipes import restore as restore
 from paramgen.api.typos import refuse_typos
 
@@ -70,6 +71,7 @@ def predict(
     endpoint: str | None = None,
     strict: bool = False,
     trace_timeout: float = TRACE_TIMEOUT,
+    quantize: str | None = None,
     progress: bool | None = None,
 ) -> "Prediction":
     """Return the initial weights of `arch`, lazily: iterate for (name, tensor), or call `.state_dict()`.
@@ -98,6 +100,8 @@ def predict(
         strict: Where the forward pass cannot be followed, raise a `TraceError` instead of warning; and an
             `OptionError` where a modifier leaves a layer without any weight.
         trace_timeout: Seconds after which a forward pass that does not return is ended.
+        quantize: Round matrices, kernels and tables to few bits, as `nf4`, `int8` or `"nf4?block=64"` says; `write`
+            stores them in as many, for sending, and `restore` makes an ordinary folder of that.
         progress: Whether to show a bar while the network is built and traced, as for `write`.
 
     """
@@ -106,8 +110,10 @@ def predict(
     from paramgen.initializers import complete_spec
     from paramgen.prediction import prepare
     from paramgen.prediction.progress import reporting
+    from paramgen.prediction.quantized import quantized
+    from paramgen.prediction.rounding import rounding_of
 
-    init = complete_spec(init, prompt=prompt, then=then)
+    init, rounding = complete_spec(init, prompt=prompt, then=then), rounding_of(quantize)
     with reporting(progress, "build"):
         prediction = prepare(
             arch,
@@ -121,11 +127,11 @@ def predict(
         )
     if prediction.choice is not None:
         logging.getLogger("paramgen").info("%r", prediction)
-    if endpoint is None:
-        return prediction
-    from paramgen.serving.client import remote
+    if endpoint is not None:
+        from paramgen.serving.client import remote
 
-    return remote(prediction, endpoint, tokenizer=prediction.requested.tokenizer)
+        prediction = remote(prediction, endpoint, tokenizer=prediction.requested.tokenizer)
+    return prediction if rounding is None else quantized(prediction, rounding)
 
 
 def plan(

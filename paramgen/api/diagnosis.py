@@ -43,12 +43,13 @@ def diagnose(
         data: As for `compare`; or a tensor of inputs, or a pair of inputs and labels. Without any, Gaussian noise or
             random tokens, and random labels.
         what: The measures: `signal`, `guessing`, `gradient`, `ntk`, `proxies`, which are taken where none is named;
-            `plasticity` and `interference`; and those that train the network for some steps: `rate`, `laziness`,
-            `drift`, `rank`, `barrier`, `alignment`, `jacobian`.
+            `plasticity`, `interference`, `relative` and `epsinas`; and those that train the network for some steps:
+            `rate`, `laziness`, `drift`, `rank`, `barrier`, `alignment`, `jacobian`, `bias`.
         seed: Of the initial weights, and of noise and random labels.
         seeds: Of how many seeds figures are the mean.
         examples: How many the network is run on; 32 where none is typed.
-        out: A new HTML file that shows it, with pictures, and loads nothing.
+        out: A new HTML file that shows it, with pictures, and loads nothing. What measures that train found is kept
+            beside it until it is written, and the same call goes on where one was killed.
         overwrite: Replace that file.
         overrides: As for `predict`.
         example_input: As for `predict`.
@@ -57,12 +58,13 @@ def diagnose(
 
     """
     from paramgen.diagnosis.diagnosing import Request, diagnose
+    from paramgen.diagnosis.kept import kept_beside
     from paramgen.diagnosis.page import checked_page, write_page
     from paramgen.prediction.progress import reporting
 
     request = Request.of(what, seed=seed, seeds=seeds, examples=examples)
     page = None if out is None else checked_page(Path(out), overwrite=overwrite)
-    with reporting(progress, "build") as report:
+    with reporting(progress, "build") as report, kept_beside(page, trains=request.trains, overwrite=overwrite) as kept:
         diagnosis = diagnose(
             arch,
             (init,) if isinstance(init, str) else init,
@@ -72,8 +74,9 @@ def diagnose(
             overrides=overrides,
             example_input=inputs_of(example_input),
             tokenizer=tokenizer,
+            kept=kept,
             progress=report,
         )
-    if page is not None:
-        write_page(diagnosis, page)
+        if page is not None:
+            write_page(diagnosis, page)
     return diagnosis

@@ -1,12 +1,13 @@
-"""Public functions of recipes: weights as what they are drawn from. Importing this loads no torch."""
+"""Public functions of what is small to send: recipes, and weights in few bits. Importing this loads no torch."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from paramgen.api.types import Prediction, Written, WrittenRecipe
+    from paramgen.api.types import Prediction, Restorable, Unpacked, Written, WrittenRecipe
     from paramgen.prediction.options import PredictOptions
     from paramgen.prediction.progress import Progress
     from paramgen.serving.recipe_writing import Digests
@@ -56,6 +57,20 @@ def recipe(
         return write_recipe(plan, target, progress=report, digests=digests)
 
 
+def restorable(file: str | Path) -> "Restorable":
+    """Return what `restore` would write, how large that is and what it needs; nothing is computed or written.
+
+    >>> paramgen.restorable("gpt2.json").needs
+
+    Args:
+        file: As for `restore`.
+
+    """
+    from paramgen.serving.restore_planning import restorable
+
+    return restorable(Path(file))
+
+
 def restore(
     file: str | Path,
     folder: str | Path,
@@ -66,17 +81,19 @@ def restore(
     overwrite: bool = False,
     verify: bool = True,
     progress: "Progress | bool | None" = None,
-) -> "Written":
+) -> "Written | Unpacked":
     """Make the folder of a recipe: the one that `write` would have written, byte for byte, or none.
 
     >>> paramgen.restore("gpt2.json", "weights").folder
+
+    Of what `write(quantize="nf4")` wrote, it makes the ordinary folder, with the values that were rounded then.
 
     Where other values are made than the recipe's digest says, as another version of torch may, a `RecipeError` is
     raised and nothing is left.
 
     Args:
-        file: What `recipe` wrote, or a server sent. It may be anybody's: no code is run, no repository and no other
-            file is read for it but those that you name here.
+        file: What `recipe` wrote, or a server sent; or a folder in few bits. It may be anybody's: no code is run, no
+            repository and no other file is read for it but those that you name here.
         folder: As for `write`.
         hypernet: A folder or a repository, where the recipe has a hypernet that does not come with paramgen.
         tokenizer: Where the recipe has one.
@@ -92,6 +109,11 @@ def restore(
 
     path = Path(folder)
     target = checked_target(path, overwrite=overwrite)
+    if Path(file).is_dir():
+        _refuse_given(file, {"--hypernet": hypernet, "--tokenizer": tokenizer, "--image-processor": image_processor})
+        from paramgen.output.unpacking import unpack_folder
+
+        return unpack_folder(Path(file), path, target=target, overwrite=overwrite, verify=verify)
     with reporting(progress, "build") as report:
         return restore_recipe(
             Path(file),
@@ -110,3 +132,11 @@ def _digests_of(endpoint: str, prediction: "Prediction") -> "Digests":
     from paramgen.serving.client import remote_digests
 
     return remote_digests(prediction, endpoint, tokenizer=prediction.requested.tokenizer)
+
+
+def _refuse_given(folder: str | Path, given: "Mapping[str, str | None]") -> None:
+    from paramgen.errors import OptionError
+
+    for option, name in given.items():
+        if name is not None:
+            raise OptionError(f"{option} is of recipes, and {str(folder)!r} is a folder in few bits. Leave it out")

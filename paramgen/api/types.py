@@ -14,12 +14,14 @@ from paramgen.output.fill import Filled as Filled
 from paramgen.output.graph import Traced as Traced
 from paramgen.output.info import Info as Info
 from paramgen.output.planning import Planned as Planned
+from paramgen.output.unpacking import Unpacked as Unpacked
 from paramgen.output.verify import Checked as Checked
 from paramgen.output.write import Written as Written
 from paramgen.prediction import Prediction as Prediction
 from paramgen.preparation.preparing import PreparedFolder as PreparedFolder
 from paramgen.published.convert import Converted as Converted
 from paramgen.serving.recipe_writing import WrittenRecipe as WrittenRecipe
+from paramgen.serving.restore_planning import Restorable as Restorable
 
 __all__ = [
     "Checked",
@@ -35,8 +37,10 @@ __all__ = [
     "Prediction",
     "PreparedFolder",
     "Pushed",
+    "Restorable",
     "TokenizerFolder",
     "Traced",
+    "Unpacked",
     "Written",
     "WrittenRecipe",
 ]

@@ -28,8 +28,8 @@ What = Annotated[
     typer.Option(
         "--what",
         metavar="MEASURE,...",
-        help="signal, guessing, gradient, ntk, proxies: these without it; plasticity, interference, rate, laziness, "
-        "drift, rank, barrier, alignment, jacobian.",
+        help="signal, guessing, gradient, ntk, proxies: these without it; plasticity, interference, relative, epsinas, "
+        "rate, laziness, drift, rank, barrier, alignment, jacobian, bias.",
     ),
 ]
 Examples = Annotated[int | None, typer.Option("--examples", help="How many the network is run on; else 32.")]
@@ -71,11 +71,12 @@ def diagnose(
     signal: variance, correlation and gradients from layer to layer. guessing: whether the network prefers a class.
     gradient: its norm by layer, dead units, rank of the features. ntk: how unevenly directions are learnt.
     proxies: scores of architecture search. plasticity: largest singular values. interference: what a step harms.
+    relative: whether two networks see the same examples alike. epsinas: a score of the architecture.
 
     These train the network for some steps, on the examples, and need longer. rate: the largest learning rate.
     laziness: whether features change. drift: how far weights go. rank: of what is learnt. barrier: whether runs end in
     one basin. alignment: neurons that turn early. jacobian: which directions of the weights training leaves (small
-    networks).
+    networks). bias: nats that are lacking to generalize. With --out, the same command goes on after a kill.
 
     [dim]paramgen diagnose --arch timm:resnet18 --example-input 2x3x32x32 --init library --init he --init orthogonal
     paramgen diagnose --arch my_model.py:build --data photos --what signal,guessing --out diagnosis.html

@@ -83,6 +83,15 @@ As = Annotated[
         help="recipe: instead of weights, a small JSON file that paramgen restore makes the folder of.",
     ),
 ]
+Quantize = Annotated[
+    str | None,
+    typer.Option(
+        "--quantize",
+        metavar="nf4|int8|int4|fp4",
+        help="For sending: round weights to few bits, in blocks of 64 (nf4?block=32), and store them so; paramgen "
+        "restore makes the ordinary folder.",
+    ),
+]
 Tokenizer = Annotated[
     str | None,
     typer.Option(

@@ -235,6 +235,9 @@ class Reporter:
         if pushed is not None:
             self._pushed(pushed)
             return
+        if prediction.rounding is not None:
+            self._out.print(f"  paramgen restore {written.folder} --out FOLDER", markup=False)
+            return
         for line in _loading_lines(layout.source, layout.config, str(written.folder)):
             self._out.print(f"  >>> {line}", markup=False)
 

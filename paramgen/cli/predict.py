@@ -21,6 +21,7 @@ from paramgen.cli.options import (
     OwnArch,
     Prompt,
     PushTo,
+    Quantize,
     Quiet,
     Strict,
     Then,
@@ -55,6 +56,7 @@ def predict(
     dtype: Dtype = None,
     max_shard: MaxShard = "5GB",
     as_: As = "folder",
+    quantize: Quantize = None,
     example_input: ExampleInput = None,
     tokenizer: Tokenizer = None,
     image_processor: ImageProcessor = None,
@@ -88,7 +90,7 @@ def predict(
     from paramgen.cli.output import Reporter
 
     reporter = Reporter(as_json=as_json, quiet=quiet)
-    _refuse_form(as_, dry_run=dry_run, push=push)
+    _refuse_form(as_, dry_run=dry_run, push=push, quantize=quantize)
 
     def run(*, yes: bool) -> Any:
         with reporter.progress("Building and tracing") as progress:
@@ -98,7 +100,7 @@ def predict(
             options: "PredictOptions" = {"init": init_spec, "prompt": prompt or None, "then": then or (), "seed": seed}
             options |= {"dtype": dtype, "overrides": parsed_overrides(overrides)}
             options |= {"example_input": parsed_example(example_input), "tokenizer": tokenizer, "endpoint": endpoint}
-            options |= {"strict": strict, "trace_timeout": trace_timeout}
+            options |= {"strict": strict, "trace_timeout": trace_timeout, "quantize": quantize}
             how: "PushOptions" = {"push": push, "public": public, "revision": revision, "pr": pr, "message": message}
             own: dict[str, Any] = {"max_shard": max_shard, "progress": progress, "image_processor": image_processor}
             if dry_run:
@@ -121,12 +123,12 @@ def _print(done: Any, reporter: "Reporter", *, form: str, as_json: bool) -> None
         (reporter.planned if form == "plan" else reporter.written)(done)
 
 
-def _refuse_form(form: str, *, dry_run: bool, push: str | None) -> None:
+def _refuse_form(form: str, *, dry_run: bool, push: str | None, quantize: str | None) -> None:
     """Refuse what is neither a folder nor a recipe, and what a recipe is not used for."""
     if form not in FORMS:
         raise OptionError(f"Unknown --as {form!r}. Allowed: {' and '.join(FORMS)}")
-    if form == "recipe" and (dry_run or push is not None):
-        option = "--dry-run" if dry_run else "--push"
+    if form == "recipe" and (dry_run or push is not None or quantize is not None):
+        option = "--dry-run" if dry_run else "--quantize" if push is None else "--push"
         raise OptionError(f"{option} is about a folder, and --as recipe writes none. Leave one of them out")
 
 

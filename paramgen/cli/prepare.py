@@ -13,7 +13,7 @@ How = Annotated[
         "--how",
         metavar="WAY",
         show_default=False,
-        help="warmup, distill:FOLDER, teacher, guide:ARCH, supermask, ...; options behind a question mark, "
+        help="warmup, distill:FOLDER, teacher, guide:ARCH, supermask, tickets, ...; options behind a question mark, "
         "'warmup?task=shapes'.",
     ),
 ]
@@ -62,7 +62,8 @@ def prepare(
     warmup: on brackets and cellular automata, or shapes and fractals, that formulas make; no data are needed.
     distill:FOLDER: to answer as a trained model does. teacher: to answer as its own random copy does, without labels.
     guide:ARCH: labels, and layers like those of another network. supermask: weights of a fixed size, of which training
-    only chooses which are kept, and their signs.
+    only chooses which are kept, and their signs. tickets: the initial weights, of which those are kept that training,
+    round by round, makes large.
 
     A command that was killed goes on where it was when it is typed again, with the same bytes in the end. What it was
     worth, `compare` measures: it counts the seconds of the preparation.

@@ -170,6 +170,8 @@ class AtBestLr:
     area: Spread  # mean height of the curves
     seconds: Spread  # of training
     init_seconds: Spread  # of making the initial weights
+    numbers: int | None = None  # that are trained, where a constraint leaves fewer than parameters
+    nbytes: int | None = None  # that these take in float32, with what says which they are
 
     def __repr__(self) -> str:
         return f"AtBestLr(lr={self.lr:g}, final={self.final.mean:.4g} ± {self.final.std:.2g}, {len(self.seeds)} seeds)"
@@ -203,6 +205,8 @@ class AtBestLr:
             area=Spread.from_json(data["area"]),
             seconds=Spread.from_json(data["seconds"]),
             init_seconds=Spread.from_json(data["init_seconds"]),
+            numbers=data.get("numbers"),
+            nbytes=data.get("nbytes"),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -220,6 +224,7 @@ class AtBestLr:
             "area": self.area.to_json(),
             "seconds": self.seconds.to_json(),
             "init_seconds": self.init_seconds.to_json(),
+            **({} if self.numbers is None else {"numbers": self.numbers, "nbytes": self.nbytes}),
         }
 
 

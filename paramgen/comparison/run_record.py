@@ -13,6 +13,7 @@ RESULTS_VERSION: Final = 1  # of results.json, settings.json and the files of ru
 MAX_RUN_BYTES: Final = 20_000_000  # of the file of a run, or of the settings
 _CURVES: Final = ("accuracy", "loss", "train_loss")
 _SECONDS: Final = ("seconds", "init_seconds")
+_SIZES: Final = ("numbers", "nbytes")
 _STATUSES: Final = ("finished", "diverged", "failed")
 
 Status = Literal["finished", "diverged", "failed"]
@@ -42,6 +43,8 @@ class RunRecord:
     validation: Scores | None = None  # at the end; None where the run did not get there
     seconds: float = 0.0  # of training
     init_seconds: float = 0.0  # of making the initial weights, with those of their preparation
+    numbers: int | None = None  # that are trained, where a constraint leaves fewer than parameters
+    nbytes: int | None = None  # that these take in float32, with what says which they are
 
     @classmethod
     def failure(cls, reason: str) -> "RunRecord":
@@ -59,6 +62,7 @@ class RunRecord:
             **{name: list(getattr(self, name)) for name in _CURVES},
             "validation": None if scores is None else {"accuracy": scores.accuracy, "loss": scores.loss},
             **{name: getattr(self, name) for name in _SECONDS},
+            **{name: getattr(self, name) for name in _SIZES if getattr(self, name) is not None},
         }
 
 
@@ -92,6 +96,8 @@ def read_run(file: Path) -> RunRecord:
         validation=None if scores is None else Scores(float(scores["accuracy"]), float(scores["loss"])),
         seconds=float(found["seconds"]),
         init_seconds=float(found["init_seconds"]),
+        numbers=found.get("numbers"),
+        nbytes=found.get("nbytes"),
     )
 
 
@@ -116,6 +122,8 @@ def _wrong(run: Mapping[str, Any]) -> str | None:
         isinstance(scores, dict) and all(_is_number(scores.get(name)) for name in ("accuracy", "loss"))
     ):
         return "validation"
+    if odd := [name for name in _SIZES if name in run and (type(run[name]) is not int or not 0 <= run[name] < 2**63)]:
+        return odd[0]
     return next((name for name in _SECONDS if not _is_number(run.get(name))), None)
 
 

@@ -115,7 +115,12 @@ class Runner:
             self._tell(run, done)
 
         found = train(job, initial.state, lr=run.lr, seed=run.seed, advance=advance, constraint=initial.constraint)
-        return replace(found, init_seconds=initial.seconds)
+        found = replace(found, init_seconds=initial.seconds)
+        held, parameters = initial.constraint, job.model.architecture.manifest.parameters
+        if held is None or found.status == "failed":
+            return found
+        free = parameters - held.whole
+        return replace(found, numbers=free + held.free, nbytes=4 * free + held.nbytes)
 
     def _initial_weights(self, job: Job, init: str, seed: int) -> InitialWeights:
         began = perf_counter()

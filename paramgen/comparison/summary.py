@@ -95,6 +95,8 @@ def _at_best_lr(lr: float, edge: Edge | None, runs: Runs, protocol: Protocol, ta
         area=Spread.of([area(curve, points) for curve in curves]),
         seconds=Spread.of([record.seconds for record in own.values()]),
         init_seconds=Spread.of([record.init_seconds for record in own.values()]),
+        numbers=max((record.numbers for record in own.values() if record.numbers is not None), default=None),
+        nbytes=max((record.nbytes for record in own.values() if record.nbytes is not None), default=None),
     )
 
 

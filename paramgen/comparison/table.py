@@ -25,6 +25,7 @@ def header(architecture: ArchitectureResult) -> list[str]:
         average,
         _goal(architecture),
         *_of_texts(architecture),
+        *(["numbers trained", "kB"] if _constrained(architecture) else []),
         "s/run",
         "lost runs",
     ]
@@ -59,6 +60,7 @@ def _row(
         f"{100 * best.area.mean:.1f}" if metric == "accuracy" else f"{best.area.mean:.3f}",
         "not reached" if step is None else f"{step}",
         *_text_figures(architecture, best),
+        *_sizes(architecture, best),
         f"{best.seconds.mean:.1f}",
         ", ".join(f"{count} {what}" for what, count in lost.items() if count) or "none",
     ]
@@ -95,6 +97,20 @@ def _text_figures(architecture: ArchitectureResult, best: AtBestLr) -> list[str]
     size = architecture.task.bytes_per_token
     read = (architecture.per_step or 0) * best.steps[-1] / max(best.seconds.mean, 1e-9)
     return [*([f"{exp(min(best.final.mean / size, 700.0)):.3f}"] if size else []), f"{read:,.0f}"]
+
+
+def _constrained(architecture: ArchitectureResult) -> bool:
+    """Whether an initialization trains fewer numbers than there are parameters, as with `--then prune`."""
+    return any(each.best is not None and each.best.numbers is not None for each in architecture.initializations)
+
+
+def _sizes(architecture: ArchitectureResult, best: AtBestLr) -> list[str]:
+    """Return how many numbers are trained, and the bytes that they take in float32."""
+    if not _constrained(architecture):
+        return []
+    numbers = architecture.parameters if best.numbers is None else best.numbers
+    nbytes = 4 * architecture.parameters if best.nbytes is None else best.nbytes
+    return [f"{numbers:,}", f"{nbytes / 1000:,.1f}"]
 
 
 def _goal(architecture: ArchitectureResult) -> str:

@@ -79,10 +79,20 @@ class Measure(ABC):
     """Of the figures that can be wrong."""
     trains: ClassVar[bool] = False
     """Whether it trains the network for some steps; the weights are put back."""
+    pairs: ClassVar[bool] = False
+    """Whether it compares networks with the first one that was measured."""
 
     @abstractmethod
     def observe(self, trial: Trial) -> Observation:
         """Measure one network."""
+
+    def beside(self, observation: Observation, reference: Observation) -> Observation:  # noqa: ARG002
+        """Return what was seen of a network beside the first one, where the measure compares them."""
+        return observation
+
+    def reads(self, pooled: Mapping[str, Any]) -> bool:
+        """Whether what was read from a file can be pooled: most measures that train pool nothing."""
+        return not pooled
 
     def figures(self, observations: Sequence[Observation]) -> Mapping[str, float | None]:
         """Return the figures of one initialization from those of its networks, one for each seed: their means."""
@@ -90,6 +100,11 @@ class Measure(ABC):
 
 
 measures: Registry[Measure] = Registry("measure", "paramgen.diagnosis")
+
+
+def is_figure(value: object) -> bool:
+    """Whether a value that was read is a finite number, or None."""
+    return value is None or (isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value))
 
 
 def mean_of(values: Sequence[float | None]) -> float | None:

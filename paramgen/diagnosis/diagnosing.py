@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from paramgen.architectures import Inputs
 from paramgen.diagnosis import Observation, measures
+from paramgen.diagnosis.kept import KeptObservations
 from paramgen.diagnosis.network import NetworkToDiagnose, networks_of, prepared
 from paramgen.diagnosis.outcome import Diagnosis
 from paramgen.diagnosis.results import WEIGHT_VALUES, MeasureResult, judged
@@ -32,6 +33,11 @@ class Request:
     named: bool  # whether the measures were typed: one that fails is an error then
     seeds: tuple[int, ...]
     examples: int | None
+
+    @property
+    def trains(self) -> bool:
+        """Whether one of the measures trains."""
+        return any(measures.get(name).trains for name in self.what)
 
     @classmethod
     def of(cls, what: str | Sequence[str] | None, *, seed: int, seeds: int, examples: int | None) -> "Request":
@@ -67,9 +73,12 @@ def diagnose(
     overrides: Mapping[str, Any] | None = None,
     example_input: Inputs | None = None,
     tokenizer: str | None = None,
+    kept: Path | None = None,
     progress: Progress | None = None,
 ) -> Diagnosis:
     """Measure the initial weights of every initializer, and of every folder, for one network.
+
+    What measures that train find is kept in the folder `kept`, and read there where it was measured before.
 
     Raises:
         ParamgenError: The network, the data or an initializer cannot be used, or a measure that was named.
@@ -85,10 +94,19 @@ def diagnose(
         examples=request.examples,
         seed=request.seeds[0],
     )
+    return diagnosis_of(network, request, kept=kept, progress=progress)
+
+
+def diagnosis_of(
+    network: NetworkToDiagnose, request: Request, *, kept: Path | None = None, progress: Progress | None = None
+) -> Diagnosis:
+    """Measure every initialization of a network that is built and has its examples."""
+    _refuse_alone(network, request)
     results: list[MeasureResult] = []
     counted = _Counted(progress, len(network.columns) * len(request.what))
+    seen = _MeasureTaker(KeptObservations(kept))
     for init in network.columns:
-        results += _diagnosed(network, init, request, counted)
+        results += _diagnosed(network, init, request, counted, seen)
     return Diagnosis(
         architecture=network.architecture.spec,
         parameters=network.architecture.manifest.parameters,
@@ -123,7 +141,37 @@ class _Counted:
         self.begin(text)
 
 
-def _diagnosed(network: NetworkToDiagnose, init: str, request: Request, counted: _Counted) -> list[MeasureResult]:
+@final
+class _MeasureTaker:
+    """Takes measures of networks; those that compare have the first network beside each."""
+
+    def __init__(self, kept: KeptObservations) -> None:
+        self._kept = kept
+        self._first: dict[str, Observation] = {}
+
+    def of(self, name: str, trial: Trial) -> Observation:
+        measure = measures.get(name)()
+        found = self._kept.observed(measure, name, trial)
+        if measure.pairs:
+            reference = self._first.setdefault(name, found)
+            return found if reference is found else measure.beside(found, reference)
+        return found
+
+
+def _refuse_alone(network: NetworkToDiagnose, request: Request) -> None:
+    """Raise an error where a measure compares networks and there is one."""
+    pairs = [name for name in request.what if measures.get(name).pairs]
+    held = [init for init in network.columns if init in network.held or len(request.seeds) == 1]
+    if pairs and len(network.columns) == len(held) == 1:
+        raise OptionError(
+            f"{pairs[0]} compares networks, and there is one: {held[0]}. Type two: --init he --init orthogonal, or "
+            "--folder A --folder B, or --seeds 2 where weights are drawn"
+        )
+
+
+def _diagnosed(
+    network: NetworkToDiagnose, init: str, request: Request, counted: _Counted, taken: _MeasureTaker
+) -> list[MeasureResult]:
     """Take every measure of one initialization, seed by seed: one network is in memory at a time."""
     seen: dict[str, list[Observation]] = {}
     seconds, reasons = dict.fromkeys(request.what, 0.0), dict[str, str]()
@@ -134,6 +182,7 @@ def _diagnosed(network: NetworkToDiagnose, init: str, request: Request, counted:
         trial = Trial(
             network.architecture, tensors, network.sample, seed=seed, requested=requested, graph=network.graph
         )
+        trial.seeds = 1 if init in network.held else len(request.seeds)
         first = next(iter(network.columns)) == init and seed == request.seeds[0]
         if first:
             with torch.no_grad():
@@ -143,7 +192,7 @@ def _diagnosed(network: NetworkToDiagnose, init: str, request: Request, counted:
             trial.tell = counted.detail(f"{init}: {name}")
             begun = time.perf_counter()
             try:
-                seen.setdefault(name, []).append(measures.get(name)().observe(trial))
+                seen.setdefault(name, []).append(taken.of(name, trial))
             except ParamgenError as error:
                 if request.named:
                     raise

@@ -95,7 +95,7 @@ def prepared(
             "diagnose runs the network, and a graph's JSON is none. Give --arch a name or file.py:factory"
         )
     noted = (*architecture.notes, *notes)
-    return _filled(architecture, graph, sample, requested=requested, folders=modules, notes=noted)
+    return filled(architecture, graph, sample, requested=requested, folders=modules, notes=noted)
 
 
 def _initializers(inits: Sequence[str] | None, folders: Sequence[Path]) -> dict[str, Initializer]:
@@ -139,7 +139,7 @@ def _with_data(
     return model.architecture, model.graph, sample, resolved, tuple(model.notes)
 
 
-def _filled(
+def filled(
     architecture: Architecture,
     graph: Graph,
     sample: Sample,

@@ -31,12 +31,15 @@ class ShortTraining:
         trial: The network and its examples, which are learnt in batches of 64, in an order that its seed decides.
         momentum: Of SGD.
         adam: Whether it is Adam instead, for networks that SGD hardly trains.
+        batches: Others than those of all examples.
 
     """
 
-    def __init__(self, trial: Trial, *, momentum: float = 0.0, adam: bool = False) -> None:
+    def __init__(
+        self, trial: Trial, *, momentum: float = 0.0, adam: bool = False, batches: "Batches | None" = None
+    ) -> None:
         self.trial = trial
-        self.batches = Batches(trial)
+        self.batches = Batches(trial) if batches is None else batches
         parameters = trial.trainable
         self._optimizer: torch.optim.Optimizer = (
             torch.optim.Adam(parameters) if adam else torch.optim.SGD(parameters, lr=1.0, momentum=momentum)
@@ -78,25 +81,36 @@ class TrainingState:
 
 @final
 class Batches:
-    """The examples of a trial in batches with what they should be answered; an epoch has every example once."""
+    """The examples of a trial in batches with what they should be answered; an epoch has every example once.
 
-    def __init__(self, trial: Trial) -> None:
+    Args:
+        trial: The network and its examples.
+        part: The first examples, where not all are learnt: then in quarters of them at most, so that orders differ.
+        order: Which of the orders of the trial's seed.
+
+    """
+
+    def __init__(self, trial: Trial, *, part: int | None = None, order: int = 0) -> None:
         with torch.no_grad():
             self.targets = trial.targets(trial.scores())
-        self._sample, self._seed = trial.sample, trial.seed
+        self._sample, self._seed, self._order = trial.sample, trial.seed, order
         fits = len(self.targets) == trial.sample.count
-        self.size = min(TRAINING_BATCH, trial.sample.count) if fits else trial.sample.count
-        self.per_epoch = trial.sample.count // self.size
-        if self.size < trial.sample.count:
+        if fits and part is not None:
+            self._sample, self.targets = trial.sample.part(0, part), self.targets[:part]
+        count = self._sample.count
+        self.size = min(TRAINING_BATCH, count if part is None else max(2, count // 4)) if fits else count
+        self.per_epoch = count // self.size
+        if self.size < count:
             with torch.no_grad():
-                trial.scores(trial.sample.part(0, self.size))  # a network that does not run on a batch says so here
+                trial.scores(self._sample.part(0, self.size))  # a network that does not run on a batch says so here
 
     def at(self, step: int) -> tuple[Sample, Tensor]:
         """Return the batch of a step and its targets; what is left over of an epoch waits for another one."""
         if self.size == self._sample.count:
             return self._sample, self.targets
         epoch, place = divmod(step, self.per_epoch)
-        generator = slot_generator(self._seed, f"epoch {epoch}", stream="order")
+        name = f"epoch {epoch}" if not self._order else f"epoch {epoch} of order {self._order}"
+        generator = slot_generator(self._seed, name, stream="order")
         index = torch.randperm(self._sample.count, generator=generator)[place * self.size : (place + 1) * self.size]
         return self._sample.rows(index), self.targets[index]
 

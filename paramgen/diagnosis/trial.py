@@ -45,6 +45,7 @@ class Trial:
         self.requested = requested  # whether the number of examples is
         self.sample = sample
         self.seed = seed
+        self.seeds = 1  # how many networks of this initialization are measured
         self.tell: Callable[[str], None] = lambda _: None  # how far a measure is, in words
         self.module = materialize(architecture, tensors).float()
         for parameter in self.module.parameters():

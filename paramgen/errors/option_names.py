@@ -44,6 +44,7 @@ KEYWORDS: Final = {
     "out": "out",
     "prompt": "prompt",
     "push": "push",
+    "quantize": "quantize",
     "repo": "repo",
     "rescale-every": "rescale_every",
     "rescale-std": "rescale_std",

@@ -14,7 +14,8 @@ from typing import Any, Final, final
 from paramgen.errors import OutputError
 from paramgen.modelcard.card_data import checked, metadata, shipped_figures
 from paramgen.modelcard.loading import building_lines, loading_lines
-from paramgen.modelcard.markdown import cell, code, fenced, prose, shell, without_folders
+from paramgen.modelcard.markdown import cell, code, fenced, number, prose, shell, without_folders
+from paramgen.modelcard.note_on_values import note_on_values
 from paramgen.modelcard.preparation import preparation_call, preparation_cell, preparation_in, preparation_words
 from paramgen.storage.seal import seal_of, sealed
 
@@ -134,6 +135,8 @@ def command_of(record: Mapping[str, Any], name: str) -> list[str] | None:
         words += ["--dtype", str(record["dtype"])]
     if requested.get("max_shard", _DEFAULT_SHARD) != _DEFAULT_SHARD:
         words += ["--max-shard", _size(requested["max_shard"])]
+    if isinstance(rounded := record.get("quantization"), dict):
+        words += ["--quantize", f"{rounded.get('kind')}?block={rounded.get('block')}"]
     for option, companion in requested.get("companion_files") or ():
         words += [str(option), without_folders(str(companion))]
     return None if training is None else [*words, *training, "--out", name]
@@ -222,13 +225,13 @@ def _facts(record: Mapping[str, Any]) -> list[tuple[str, str]]:
     versions = {"paramgen": record.get("paramgen"), **(record.get("versions") or {})}
     rows = [
         ("architecture", cell(without_folders(record["spec"]))),
-        ("parameters", _number(record.get("parameters"))),
+        ("parameters", number(record.get("parameters"))),
         ("initializer", init_cell),
         *((("prepared by", preparation_cell(prepared)),) if prepared else ()),
         *((_WORDS.get(key, prose(key)), _described(value)) for key, value in initializer.items()),
         ("seed", str(record["seed"])),
         ("dtype", cell(str(record["dtype"])) if record.get("dtype") else "the architecture's own"),
-        ("graph", f"{_number(graph.get('nodes'))} nodes, sha256 {cell(str(graph.get('sha256')))}"),
+        ("graph", f"{number(graph.get('nodes'))} nodes, sha256 {cell(str(graph.get('sha256')))}"),
         ("weights", f"{len(record['tensors']):,} tensors, sha256 of theirs {cell(weights_digest(record))}"),
         ("made with", ", ".join(f"{prose(name)} {prose(str(number))}" for name, number in versions.items())),
     ]
@@ -239,10 +242,6 @@ def _described(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{prose(str(key))} {cell(without_folders(str(item)))}" for key, item in value.items())
     return cell(without_folders(str(value))) if value != "" else "-"
-
-
-def _number(value: Any) -> str:
-    return f"{value:,}" if isinstance(value, int) else "-"
 
 
 def _note_on_command(record: Mapping[str, Any], command: Sequence[str] | None) -> str:
@@ -305,21 +304,8 @@ def _note_on_rules(record: Mapping[str, Any]) -> str:
     return (
         f"Values are parameters and buffers.{parts} `library` is what the network's own library draws. paramgen.json "
         f"has the rule, mean, standard deviation and sha256 of every tensor; `paramgen check` compares them."
-        f"{tied if ties else ''}{_note_on_constraint(record)}{_note_on_donor(record)}"
+        f"{tied if ties else ''}{note_on_values(record)}{_note_on_donor(record)}"
     )
-
-
-def _note_on_constraint(record: Mapping[str, Any]) -> str:
-    """Say how many weights are kept or trained, or how many numbers they share, and what keeps it so in training."""
-    holds, said = "constrains the training to that.", record.get("shared")
-    if isinstance(said, dict):
-        how = f"{_number(said.get('of'))} weights share {_number(said.get('numbers'))} numbers, those of"
-        return f" {how} shared.safetensors: `paramgen.shared(model, FOLDER)` {holds}"
-    if not isinstance(said := record.get("masks"), dict):
-        return ""
-    what, rest = ("kept", "are zero") if said.get("kind") == "pruned" else ("to be trained", "keep their values")
-    kept = f"{_number(said.get('kept'))} of {_number(said.get('of'))} weights are {what}"
-    return f" {kept}, by masks.safetensors; the others {rest}: `paramgen.masked(model, FOLDER)` {holds}"
 
 
 def _note_on_donor(record: Mapping[str, Any]) -> str:
@@ -372,7 +358,7 @@ def _measured(record: Mapping[str, Any], *, known: bool) -> str:
     elif networks:
         notes.append(
             f"With the hypernet {name}, networks of this kind were measured up to {largest:,} parameters; this one has "
-            f"{_number(record.get('parameters'))}, and at that size nothing was."
+            f"{number(record.get('parameters'))}, and at that size nothing was."
         )
     else:
         notes.append(f"With the hypernet {name}, no network of this kind was measured, or it is not known which.")

@@ -4,7 +4,7 @@ import os
 import re
 import shlex
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 MAX_SHOWN: Final = 300
 _MARKS: Final = re.compile(r"([\\`*_\[\]<>&|~#$@!]|:(?=//)|(?<=www)\.)")
@@ -66,3 +66,8 @@ def _ansi(word: str) -> str:
         given = word.encode("utf-8", "surrogatepass")
     escaped = (chr(byte) if 0x20 <= byte < 0x7F and chr(byte) not in "\\'" else f"\\x{byte:02x}" for byte in given)
     return f"$'{''.join(escaped)}'"
+
+
+def number(value: Any) -> str:
+    """Return a count that a record has, or a dash for anything else."""
+    return f"{value:,}" if isinstance(value, int) else "-"

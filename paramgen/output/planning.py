@@ -9,7 +9,9 @@ from typing import Any, Final, final
 from paramgen.architectures.processors import Companions, companions
 from paramgen.output.stream import statistics_of
 from paramgen.prediction import Prediction
+from paramgen.prediction.rounding import rounded_names
 from paramgen.prediction.summary import Summary
+from paramgen.storage.packed import packed_plan
 from paramgen.storage.plan import Entry, Plan, plan
 
 CONFIG: Final = "config.json"
@@ -36,6 +38,20 @@ class FolderPlan:
     def files(self) -> dict[str, int]:
         """Every file that the library reads, but the companions, with its size in bytes."""
         return {**self.weights.files, **{name: len(text.encode()) for name, text in self.texts.items()}}
+
+    @property
+    def packed(self) -> Plan | None:
+        """The file that holds the weights in few bits, where they are rounded to that."""
+        if self.prediction.rounding is None:
+            return None
+        entries = list(entries_of(self.prediction))
+        return packed_plan(entries, self.packed_names, self.prediction.rounding.quantization)
+
+    @property
+    def packed_names(self) -> frozenset[str]:
+        """The names of the tensors that are stored in few bits."""
+        prediction = self.prediction
+        return frozenset(rounded_names(prediction.architecture.manifest, prediction.dtype_of))
 
 
 @final
@@ -100,8 +116,11 @@ def entries_of(prediction: Prediction) -> Iterator[Entry]:
 
 def planned(folder: FolderPlan) -> Planned:
     """Return what a dry run says of a plan."""
-    prediction = folder.prediction
-    return Planned(prediction=prediction, files=folder.files, seconds=estimated_seconds(prediction))
+    prediction, packed = folder.prediction, folder.packed
+    but = {} if packed is None else folder.weights.files
+    files = {name: size for name, size in folder.files.items() if name not in but}
+    files |= {} if packed is None else packed.files
+    return Planned(prediction=prediction, files=files, seconds=estimated_seconds(prediction))
 
 
 def estimated_seconds(prediction: Prediction) -> float | None:

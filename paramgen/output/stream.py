@@ -69,7 +69,7 @@ def stream(prediction: Prediction, writer: SafetensorsWriter | _Nowhere, progres
 
 def _in_pieces(prediction: Prediction, slot: Slot) -> bool:
     """Whether a slot is large and the library's draw of it can be made piece by piece."""
-    library = prediction.resolved.is_local and prediction.rules[slot.name] == LIBRARY
+    library = prediction.rounding is None and prediction.resolved.is_local and prediction.rules[slot.name] == LIBRARY
     return library and slot.elements >= LARGE and slot.program is not None and slot.program.piecewise
 
 

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from math import sqrt
 from pathlib import Path
@@ -27,6 +27,7 @@ from paramgen.architectures.state import load_state
 from paramgen.errors import CheckError, OptionError, ParamgenError, one_line
 from paramgen.published.published import NormComparison, compare
 from paramgen.slots.manifest import state_of
+from paramgen.storage.packed import ordinary
 from paramgen.storage.reading import Stored, stored, weight_files
 from paramgen.storage.record import REPORT, read_record
 
@@ -83,7 +84,8 @@ def check_folder(folder: Path, *, memory: Memory = "auto") -> Checked:
     """
     if memory not in get_args(Memory):
         raise OptionError(f"Unknown --memory {memory!r}. Allowed: {', '.join(get_args(Memory))}")
-    done = verify_folder(folder, memory=memory)
+    with ordinary(folder) as place:
+        done = replace(verify_folder(place, memory=memory), folder=folder)
     if done.published is not None and done.published.verdict == "differs":
         raise CheckError(
             f"{folder} does not hold the published prediction: {done.published}. Get the file again and type: paramgen "
@@ -122,8 +124,13 @@ def parameter_norm(folder: Path, module: nn.Module) -> float:
 
 def load_folder(folder: Path, module: nn.Module | None = None) -> nn.Module:
     """Return what the library's own loader makes of `folder`, or `module` with the folder's tensors."""
+    _refuse_absent(folder)
+    with ordinary(folder) as place:
+        return _load_folder(place, module)
+
+
+def _load_folder(folder: Path, module: nn.Module | None) -> nn.Module:
     if module is not None:
-        _refuse_absent(folder)
         loaded, source = load_state(module, folder), "the module"
     else:
         source = _source_of(folder, read_report(folder))

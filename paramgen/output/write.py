@@ -20,6 +20,7 @@ from paramgen.prediction import Prediction
 from paramgen.prediction.progress import Progress
 from paramgen.prediction.summary import Summary
 from paramgen.storage.folder import checked_target, transaction
+from paramgen.storage.packed import pack
 from paramgen.storage.record import REPORT
 from paramgen.storage.seal import CARD
 from paramgen.storage.unaltered import digests_of
@@ -119,6 +120,9 @@ def write_prediction(
         (partial / CARD).write_text(card, encoding="utf-8")
         predicted = perf_counter()
         checked = _verified(partial, folder, progress) if verify else None
+        if prediction.rounding is not None:
+            pack(partial, plan.packed_names, prediction.rounding.quantization)
+            files = {path.name: path.stat().st_size for path in partial.iterdir() if path.is_file()}
     return Written(
         folder=folder,
         prediction=prediction,

@@ -29,6 +29,7 @@ from paramgen.initializers.library import DEFAULTS, KEPT, LIBRARY, PLAIN
 from paramgen.modelcard.notebook import facts
 from paramgen.prediction.next_step import next_steps
 from paramgen.prediction.progress import Progress, reporting
+from paramgen.prediction.rounding import Rounding, is_finite
 from paramgen.registry.architecture_names import refuse_unknown_name
 from paramgen.registry.synonyms import checked_dtype, known_init
 from paramgen.slots.manifest import Slot
@@ -72,6 +73,7 @@ class Prediction:
     requested: Requested = Requested()
     part: frozenset[str] | None = None  # the slots to yield; None: all
     strict: bool = False  # whether what would be a warning of the weights is an error
+    rounding: Rounding | None = None  # to few bits
 
     def __repr__(self) -> str:
         what = f"{self.architecture.spec!r}, {self.architecture.manifest.parameters:,} parameters, init={self.init!r}"
@@ -106,6 +108,8 @@ class Prediction:
         manifest = self.architecture.manifest
         tensors = self.resolved.tensors(self.architecture, self.graph, seed=self.seed)
         unchecked = self.strict
+        if self.rounding is not None and self.part is None:
+            self.rounding.begin()
         while True:
             with torch.no_grad():  # around each step: what the caller does in between is his
                 found = next(tensors, None)
@@ -117,12 +121,13 @@ class Prediction:
             unchecked = False  # it is known with the first tensor
             name, tensor = found
             if self.part is None or name in self.part:
-                yield name, self._finite(name, tensor.detach().to(self.dtype_of(manifest[name])))
+                tensor = self._finite(name, tensor.detach().to(self.dtype_of(manifest[name])))
+                yield name, tensor if self.rounding is None else self.rounding.of(manifest[name], tensor)
             del found, tensor  # while the next one is made, only the caller holds this one
 
     def _finite(self, name: str, tensor: Tensor) -> Tensor:
         """Refuse what overflowed; what the library itself fills may hold infinities, as masks do."""
-        if self.rules[name] not in DEFAULTS and not _is_finite(tensor):
+        if self.rules[name] not in DEFAULTS and not is_finite(tensor):
             dtype = str(tensor.dtype).removeprefix("torch.")
             raise OptionError(
                 f"{one_line(self.init)!r} fills {one_line(name)!r} with values that {dtype} cannot hold. Give smaller "
@@ -181,7 +186,8 @@ class Prediction:
     def remarks(self) -> tuple[str, ...]:
         """What was decided or assumed without having been requested, in sentences."""
         assumed = self.initializer.assumptions(self.architecture, self.graph)
-        return (*self.architecture.notes, *assumed, *self.initializer.remarks())
+        rounded = () if self.rounding is None else (self.rounding.remark(),)
+        return (*self.architecture.notes, *assumed, *self.initializer.remarks(), *rounded)
 
     @property
     def by_rule(self) -> dict[str, int]:
@@ -224,15 +230,6 @@ class Prediction:
         filled = dict(self.advancing(progress))
         tensors = {name: filled[slot.tied_to or name] for name, slot in manifest.items()}
         return tensors | {name: make() for name, make in self.architecture.extra.items()}
-
-
-def _is_finite(tensor: Tensor) -> bool:
-    """Whether all values are finite, without a copy of them."""
-    if tensor.is_complex():
-        return _is_finite(torch.view_as_real(tensor))
-    if not tensor.is_floating_point() or not tensor.numel():
-        return True
-    return all(bool(end.isfinite()) for end in tensor.aminmax())
 
 
 def prepare(

@@ -20,6 +20,7 @@ class PredictOptions(TypedDict, total=False):
     endpoint: str | None
     strict: bool
     trace_timeout: float
+    quantize: str | None
 
 
 class PushOptions(TypedDict, total=False):

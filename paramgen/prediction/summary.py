@@ -88,6 +88,7 @@ class Summary:
             "measured": measured_on(request["initializer"], family),
             "provenance": dict(prediction.initializer.provenance()),
             **self.remarks(),
+            **({} if prediction.rounding is None else {"quantization": prediction.rounding.to_json()}),
             **self.counts(),
             "tied": {slot.name: slot.tied_to for slot in manifest.values() if slot.tied_to is not None},
         }

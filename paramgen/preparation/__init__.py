@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from itertools import islice
-from typing import Any, ClassVar, Final, final
+from typing import Any, ClassVar, Final, Literal, final
 
 import torch
 from jaxtyping import Bool
@@ -33,6 +33,7 @@ class Pupil:
     kind: str  # `images` or `text`: what the network takes
     seed: int
     batch: int  # examples in a step
+    steps: int
     device: torch.device
 
     def logits(self, inputs: Tensor) -> Tensor:
@@ -74,11 +75,12 @@ class Objective:
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Training:
-    """How a preparation trains where nothing else is requested: AdamW, a cosine after a short warmup."""
+    """How a preparation trains where nothing else is requested: AdamW, and a schedule after a short warmup."""
 
     lr: float = 1e-3
     batch: int = 64
     decay: float = 0.01
+    schedule: Literal["cosine", "constant"] = "cosine"
 
 
 class Preparation(ABC):

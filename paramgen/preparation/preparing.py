@@ -66,6 +66,7 @@ class PreparationRequest:
             lr=own.lr if self.lr is None else self.lr,
             batch=own.batch if self.batch is None else self.batch,
             decay=own.decay,
+            schedule=own.schedule,
             train_examples=self.train_examples,
             length=self.length,
         )
@@ -213,6 +214,7 @@ def _pupil(
         kind=_kind(model),
         seed=request.seed,
         batch=protocol.batch,
+        steps=protocol.steps,
         device=accelerator.device,
     )
 

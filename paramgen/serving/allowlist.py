@@ -27,8 +27,10 @@ TOKEN: Final = re.compile(r"[\w.-]{1,300}", re.ASCII)  # of the Hub
 _NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]{0,199}", re.ASCII)
 _LABELS: Final = ("num_labels",)
 _KEY: Final = re.compile(r"[A-Za-z][\w.]*", re.ASCII)
-# Options by which an initializer reads files or large inputs, names another one, or searches by a pattern.
-READING: Final = frozenset({"add", "base", "batch", "data", "init", "multiply", "pairs", "path", "tokenizer"})
+# Options by which an initializer reads files or large inputs, or searches by a pattern.
+READING: Final = frozenset({"add", "batch", "data", "multiply", "pairs", "path", "tokenizer"})
+# Options that name another initializer, where they are no number: it meets the same limits.
+NAMING: Final = frozenset({"base", "init"})
 _WORD: Final = re.compile(r"[\w.+-]{0,100}", re.ASCII)
 # Options by which a library would read files, or download weights or even code.
 _REACHING: Final = re.compile(
@@ -111,5 +113,22 @@ def _check_first(init: str, hypernets: Collection[str]) -> None:
     if colon and argument not in (hypernets if kind == "hypernet" else ()):
         served = ", ".join(f"hypernet:{name}" for name in sorted(hypernets))
         raise OptionError(f"The initializer {one_line(init)!r} is not served. Served: {served}")
-    if reaching := {option for option in split_spec(init)[1] if option in READING or option.startswith("_")}:
+    options = split_spec(init)[1]
+    if reaching := {option for option in options if option in READING or option.startswith("_")}:
         raise OptionError(f"The option {min(reaching)!r} of {kind!r} is not served.")
+    for inner in named_initializers(options):
+        _check_first(inner, hypernets)
+
+
+def named_initializers(options: Mapping[str, Any]) -> list[str]:
+    """Return the specs of other initializers that options name: what is no number is one.
+
+    Raises:
+        OptionError: One of them names another one itself.
+
+    """
+    named = [value for option, value in options.items() if option in NAMING and not isinstance(value, (int, float))]
+    for each in named:
+        if not isinstance(each, str) or any(option in NAMING for option in split_spec(each)[1]):
+            raise OptionError(f"The initializer {one_line(each)!r} is not served within another one.")
+    return named

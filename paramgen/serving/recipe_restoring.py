@@ -19,8 +19,9 @@ from paramgen.output.verify import load_folder
 from paramgen.output.write import Written, write_prediction
 from paramgen.prediction import Prediction, Requested, prediction_of
 from paramgen.prediction.progress import Progress
+from paramgen.serving.admission import Limits, peak_within
 from paramgen.serving.recipe import Recipe, read_recipe
-from paramgen.serving.recipe_terms import checked_recipe_init, foreign_hypernet, with_hypernet
+from paramgen.serving.recipe_terms import checked_recipe_init, foreign_hypernet, with_hypernet, with_network
 from paramgen.storage.digest import tensors_sha256
 
 _WHERE: Final = frozenset(("hypernet", "revision", "tokenizer", "init"))
@@ -103,6 +104,14 @@ def _prediction(file: Path, recipe: Recipe, *, hypernet: str | None, tokenizer: 
     init = recipe.init if choice is None else choice.init
     checked_recipe_init(recipe.init)
     initializer = _initializer(checked_recipe_init(init), hypernet, tokenizer)
+    requested = Requested(
+        arch=recipe.requested["arch"],
+        overrides=recipe.requested["overrides"],
+        example_input=recipe.requested["example_input"],
+        tokenizer=tokenizer,
+    )
+    if initializer.runs_network:
+        architecture = with_network(architecture, requested)
     prediction = prediction_of(
         replace(architecture, notes=recipe.notes),
         replace(graph, failures=recipe.trace_failures),
@@ -110,13 +119,10 @@ def _prediction(file: Path, recipe: Recipe, *, hypernet: str | None, tokenizer: 
         init=recipe.init,
         seed=recipe.seed,
         dtype=recipe.dtype,
-        requested=Requested(
-            arch=recipe.requested["arch"],
-            overrides=recipe.requested["overrides"],
-            example_input=recipe.requested["example_input"],
-            tokenizer=tokenizer,
-        ),
+        requested=requested,
     )
+    if initializer.runs_network:
+        peak_within(prediction, Limits())
     prediction = replace(prediction, resolved=replace(prediction.resolved, choice=choice))
     there, here = dict(_identity(recipe.initializer)), dict(_identity(prediction.resolved.describe()))
     for key in sorted(there.keys() | here.keys()):

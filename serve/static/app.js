@@ -122,6 +122,7 @@ async function predict() {
       if (controller.signal.aborted) return;
       if (line.error) throw new Error(line.error);
       if (line.tensors) begin(line, request, controller.signal);
+      else if (line.before_training) ran(line.before_training);
       else arrive(line);
     }
     at("status").textContent = "All tensors are predicted";
@@ -148,7 +149,7 @@ function remember(request) {
 }
 
 function begin(head, request, signal) {
-  shown = { head, request, numbers: new Map(), columns: columnsOf(head.tensors), picked: -1, follow: true };
+  shown = { head, request, numbers: new Map(), layers: {}, columns: columnsOf(head.tensors), picked: -1, follow: true };
   at("empty").hidden = true;
   at("result").hidden = false;
   at("predict").textContent = "Predicting…";
@@ -165,6 +166,7 @@ function begin(head, request, signal) {
   at("command").textContent = head.command ?? `paramgen predict --arch g.json --init ${head.init} --seed ${request.seed} --out weights`;
   at("loading").textContent = head.loading.join("\n");
   at("rows").replaceChildren();
+  at("before-card").hidden = true;
   const kinds = Object.keys(KIND_LABELS).filter((kind) => shown.columns.some((column) => column.kind === kind));
   at("legend").replaceChildren(...kinds.map((kind) => Object.assign(document.createElement("li"), { className: kind, textContent: KIND_LABELS[kind] })));
   at("distributions").setAttribute("aria-valuemax", Math.max(1, shown.columns.length));
@@ -191,6 +193,20 @@ function arrive(line) {
   const row = at("rows").insertRow();
   const cells = [tensor.name, tensor.shape.join(" × ") || "scalar", ruleOf(tensor), figures(line.mean), figures(line.std)];
   for (const text of cells) row.insertCell().textContent = text;
+  redraw();
+}
+
+// What the network does with these weights before it is trained.
+function ran(found) {
+  shown.layers = found.layers ?? {};
+  at("before-card").hidden = false;
+  at("before-note").textContent = found.reason ?? `run on ${found.examples} examples of ${found.source}, without training`;
+  at("before").replaceChildren(...(found.figures ?? []).flatMap((one) => [
+    Object.assign(document.createElement("dt"), { textContent: one.label }),
+    Object.assign(document.createElement("dd"), { textContent: one.value === null ? "–" : figures(one.value) + (one.light && one.light !== "good" ? ` (${one.light})` : "") }),
+  ]));
+  const advice = found.figures && !found.advice.length ? ["Nothing of this is wrong."] : found.advice ?? [];
+  at("advice").replaceChildren(...advice.map((text) => Object.assign(document.createElement("li"), { textContent: text })));
   redraw();
 }
 
@@ -258,6 +274,9 @@ function describe(index) {
   text.append(Object.assign(document.createElement("h3"), { textContent: tensor.name }));
   const list = document.createElement("dl");
   const facts = { shape: tensor.shape.join(" × "), rule: ruleOf(tensor), mean: figures(one.mean), std: figures(one.std) };
+  const layer = shown.layers[tensor.name.replace(/\.?[^.]*$/, "") || "network"];
+  if (layer?.square != null) facts["mean square of its output"] = figures(layer.square);
+  if (layer?.gradient != null) facts["squared gradient"] = figures(layer.gradient);
   for (const [term, value] of Object.entries(facts)) {
     const pair = document.createElement("div");
     pair.append(Object.assign(document.createElement("dt"), { textContent: term }), Object.assign(document.createElement("dd"), { textContent: value }));

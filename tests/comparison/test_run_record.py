@@ -32,6 +32,7 @@ def file(tmp_path: Path) -> Path:
     "run",
     [
         RUN,
+        {**RUN, "numbers": 10, "nbytes": 48},
         {**RUN, "status": "diverged", "validation": None},
         {"format_version": RESULTS_VERSION, "status": "failed", "reason": "it broke"},
     ],
@@ -45,6 +46,8 @@ def test_runs_are_read(file: Path, run: dict[str, Any]) -> None:
     ("change", "named"),
     [
         ({"status": "evil"}, "status"),
+        ({"numbers": -1}, "numbers"),
+        ({"nbytes": 1.5}, "nbytes"),
         ({"status": "failed"}, "reason"),
         ({"steps": None}, "steps"),
         ({"steps": [0, "5"]}, "steps"),

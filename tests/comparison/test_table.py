@@ -1,5 +1,6 @@
 """The table of a text: tokens that were read, how fast, and perplexity by the byte where a token is more than one."""
 
+from dataclasses import replace
 from math import exp, log
 from typing import Any
 
@@ -46,6 +47,22 @@ def architecture(**task: Any) -> ArchitectureResult:
         conclusion=Conclusion(best=None, tied=(), sentences=()),
         per_step=256,
     )
+
+
+def test_what_is_trained_of_few_numbers_is_shown_beside_what_is_not() -> None:
+    found = architecture(metric="perplexity", unit="byte", length=32)
+    assert "kB" not in figures(found)
+    (dense, failed), few = found.initializations, 2500
+    assert dense.best is not None
+    best = replace(dense.best, numbers=few, nbytes=4 * few + 1000)
+    both = replace(found, parameters=10**6, initializations=(dense, replace(dense, init="he|prune", best=best), failed))
+    table = [dict(zip(header(both), row, strict=True)) for row in rows(both)]
+    assert {row["initializer"]: (row["numbers trained"], row["kB"]) for row in table} == {
+        "library": ("1,000,000", "4,000.0"),
+        "he|prune": ("2,500", "11.0"),
+        "he": ("", ""),
+    }
+    assert AtBestLr.from_json(InitializationResult.to_json(both.initializations[1])).nbytes == 11_000
 
 
 def figures(found: ArchitectureResult) -> dict[str, str]:

@@ -274,7 +274,13 @@ def test_what_is_pruned_stays_zero_while_it_is_trained(arrays: tuple[Pixels, Pix
                 seen.append((self.training, int((self.linear.weight != 0).sum())))
             return self.linear(images.flatten(1))
 
-    run(("spy", Spy), arrays, init=("he", "he|prune:magnitude?keep=0.25&rescale=none"), steps=3)
+    inits = ("he", "he|prune:magnitude?keep=0.25&rescale=none", "he|share?keep=0.125")
+    (found,) = run(("spy", Spy), arrays, init=inits[:2], steps=3)["architectures"]
+    sizes = {each["init"]: (each.get("numbers"), each.get("nbytes")) for each in found["initializations"]}
+    assert sizes == {inits[0]: (None, None), inits[1]: (96 + 2, 4 * (96 + 2) + 384 // 8)}  # a bit a weight says which
     counts = [count for training, count in seen if training]
     assert set(counts[: len(counts) // 2]) == {384}
     assert set(counts[len(counts) // 2 :]) == {96}
+    (found,) = run(("spy", Spy), arrays, init=inits[2:], steps=3)["architectures"]
+    (shared,) = found["initializations"]
+    assert (shared["numbers"], shared["nbytes"]) == (48 + 2, 4 * (48 + 2) + 8)

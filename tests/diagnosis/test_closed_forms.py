@@ -16,7 +16,7 @@ from paramgen.diagnosis.signal import growth
 Plain = Callable[..., nn.Module]
 
 
-@pytest.mark.parametrize(("depth", "gamma"), [(1, 1 / (pi - 1)), (2, 0.975), (3, 1.531)])
+@pytest.mark.parametrize(("depth", "gamma"), [(1, 1 / (pi - 1)), (2, 0.975), (3, 1.531), (5, 2.787)])
 def test_guessing_bias_of_relu_networks(plain: Plain, depth: int, gamma: float) -> None:
     """gamma = c / (1 - c), with c the correlation that two independent inputs have at the last layer."""
     inputs = torch.randn(256, 256, generator=torch.Generator().manual_seed(1))

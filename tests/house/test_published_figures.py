@@ -66,6 +66,19 @@ def prepared() -> list[str]:
     return [
         f"{masked['mean']} ± {masked['std']} % after {found['steps']} steps",
         f"reaches {dense['mean']} ± {dense['std']} %",
+        *_tickets(),
+    ]
+
+
+def _tickets() -> list[str]:
+    found = result("preparation")["tickets"]["figures"]
+    ways = {way: f"{each['mean']} ± {each['std']} %" for way, each in found["test accuracy"].items()}
+    assert found["kept"]["tickets"] == found["kept"]["magnitude"] and found["keep"] == 0.2
+    return [
+        f"in {found['rounds']} rounds of {found['round_steps']} steps; trained from there for {found['steps']} steps",
+        f"{ways['tickets']}, where the largest initial weights are at {ways['magnitude']}",
+        f"and all of them at {ways['dense']}",
+        f"with other initial values are at {ways['tickets, drawn anew']}",
     ]
 
 

@@ -117,6 +117,41 @@ def test_a_supermask_keeps_some_weights_of_one_size(tmp_path: Path, arrays: Any)
     assert bool((trained[weight == 0] == 0).all()) and not torch.equal(trained, weight)
 
 
+def test_tickets_keep_the_initial_values_of_what_training_makes_large(tmp_path: Path, arrays: Any) -> None:
+    how = "tickets?keep=0.2&rounds=3"
+    found = prepared(tmp_path / "out", how, data=arrays, steps=12, lr=1e-2, init="he", seed=3)
+    paramgen.write(
+        "timm:test_resnet", tmp_path / "he", init="he", seed=3, overrides={"num_classes": 4}, example_input="2x3x8x8"
+    )
+    before = load_file(tmp_path / "he" / "model.safetensors")
+    masks = json.loads((tmp_path / "out" / "paramgen.json").read_text())["masks"]
+    assert masks["kept"] == round(0.2 * masks["of"]) == sum(masks["by_tensor"].values())
+    for name, count in masks["by_tensor"].items():
+        kept = found[name] != 0
+        assert int(kept.sum()) == count and torch.equal(found[name][kept], before[name][kept])
+    others = set(found) - set(masks["by_tensor"])
+    assert others and all(torch.equal(found[name], before[name]) for name in others)
+    small = {name: before[name].abs() < before[name].abs().median() for name in masks["by_tensor"]}
+    assert any(bool((found[name][each] != 0).any()) for name, each in small.items())  # training decides, not the size
+    one = prepared(tmp_path / "one", "tickets?keep=0.2&rounds=1", data=arrays, steps=12, lr=1e-2, init="he", seed=3)
+    assert any(not torch.equal(one[name] != 0, found[name] != 0) for name in masks["by_tensor"])
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("tickets?keep=0", "keep is 0"),
+        ("tickets?rounds=0", "rounds is 0. Allowed: a whole number from 1 to 100"),
+        ("tickets?by=es", "by is 'es'. Allowed: magnitude"),
+        ("tickets?rounds=9", "9 rounds take a step each, and there are 8. Pass: steps=900"),
+    ],
+)
+def test_tickets_that_nothing_can_be_made_of_are_refused(how: str, said: str, tmp_path: Path, arrays: Any) -> None:
+    with pytest.raises(OptionError) as caught:
+        prepared(tmp_path / "out", how, data=arrays, steps=8)
+    assert said in str(caught.value) and not (tmp_path / "out").exists()
+
+
 def test_a_network_without_an_output_layer_is_refused(tmp_path: Path) -> None:
     class Bare(nn.Module):
         def __init__(self) -> None:

@@ -125,7 +125,7 @@ def test_what_reads_ahead_is_refused(tmp_path: Path) -> None:
 
 
 def test_names_are_listed() -> None:
-    assert {"warmup", "distill", "teacher", "guide", "supermask"} <= set(paramgen.api.names("preparations"))
+    assert {"warmup", "distill", "teacher", "guide", "supermask", "tickets"} <= set(paramgen.api.names("preparations"))
     with pytest.raises(UnknownNameError):
         paramgen.api.names("preparation")
     assert issubclass(CheckError, paramgen.ParamgenError)

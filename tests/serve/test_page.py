@@ -64,7 +64,8 @@ def test_the_policy_names_what_a_picture_runs(server: Any, graphs: Graphs) -> No
 
 def test_lines_say_what_the_tensors_are(server: Any, graphs: Graphs, tmp_path: Path) -> None:
     graph = graphs(width=32)
-    head, *rest = lines(server, graph=graph, init="orthogonal", seed=3)
+    head, *rest, last = lines(server, graph=graph, init="orthogonal", seed=3)
+    assert last == {"before_training": {"reason": "A graph is no network that can be run."}}
     file = tmp_path / "g.json"
     file.write_text(json.dumps(graph), encoding="utf-8")
     prediction = paramgen.predict(str(file), init="orthogonal", seed=3)
@@ -85,6 +86,24 @@ def test_lines_say_what_the_tensors_are(server: Any, graphs: Graphs, tmp_path: P
 
 
 GPT2 = {"n_layer": 1, "n_embd": 192, "n_head": 3, "n_positions": 32, "vocab_size": 256}
+
+
+def test_what_small_networks_do_before_training_is_the_last_line(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    requested = {"arch": "transformers:GPT2LMHeadModel", "set": GPT2}
+    found = lines(server, **requested, init="library")[-1]["before_training"]
+    assert (found["source"], found["examples"]) == ("random tokens", 8)
+    figures = {one["label"]: one for one in found["figures"]}
+    assert figures["variance, first to last layer"]["light"] in ("good", "watch", "bad")
+    assert figures["gamma: between / within variance"]["value"] < 2 and isinstance(found["advice"], list)
+    assert found["layers"]["transformer.h.0.attn.c_attn"].keys() == {"square", "gradient"}
+    uneven = lines(server, **requested, init="library|scale:100?layers=hidden")[-1]["before_training"]
+    assert any("grows" in sentence for sentence in uneven["advice"])
+    monkeypatch.setattr("serve.before_training.MAX_ELEMENTS", 1000)
+    refused = lines(server, **requested, init="library", seed=1)[-1]["before_training"]
+    assert "networks of up to 1,000 are run here" in refused["reason"]
+    monkeypatch.setattr("serve.before_training.MAX_ELEMENTS", 10**7)
+    monkeypatch.setattr("serve.before_training.MAX_ACTIVATIONS", 10)
+    assert "up to 10 are allowed" in lines(server, **requested, seed=2)[-1]["before_training"]["reason"]
 
 
 def test_who_chose_is_said_as_it_was(server: Any, graphs: Graphs) -> None:

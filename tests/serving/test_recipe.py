@@ -16,7 +16,9 @@ from torch import nn
 import paramgen
 from paramgen.errors import OptionError, ParamgenError, RecipeError
 from paramgen.graphs.graph_json import MAX_GRAPH_BYTES
+from paramgen.serving.allowlist import checked_init
 from paramgen.serving.recipe import MAX_RECIPE_BYTES, read_recipe, recipe_from_data
+from paramgen.serving.recipe_terms import checked_recipe_init
 
 GPT2 = "transformers:gpt2?n_embd=32&n_layer=2&n_head=2&n_positions=16"
 BYTES = f"{GPT2}&vocab_size=256"
@@ -43,6 +45,7 @@ def both(
         ("timm:test_vit", {"init": "library", "seed": 7}),
         ("timm:test_vit", {"init": "he", "then": ["lowrank:4", "scale:0.5"], "dtype": "bfloat16"}),
         (BYTES, {"init": "hypernet", "max_shard": "30KB"}),
+        ("timm:test_vit", {"init": "lsuv?base=rezero", "then": ["prune:synflow?keep=0.5&steps=2"]}),
         pytest.param("timm:test_resnet", {"init": "auto", "overrides": {"num_classes": 7}}, marks=pytest.mark.slow),
         pytest.param(BYTES, {"init": "auto|shift"}, marks=pytest.mark.slow),
         pytest.param(GPT2, {"init": "mimetic", "overrides": {"vocab_size": 300}}, marks=pytest.mark.slow),
@@ -145,10 +148,13 @@ def test_a_hypernet_is_named_by_who_restores_and_compared(hypernet_folder: Path,
     ("init", "said"),
     [
         ("weight_selection:donor", "'weight_selection' takes values from elsewhere for up to"),
-        ("lsuv", "'lsuv' runs the network"),
         ("statistics:table.json", "reads 'path', which a recipe does not hold"),
         ("he|prune:snip?data=photos", "reads 'data', which a recipe does not hold"),
-        ("he|prune", "runs the network"),
+        ("rezero:statistics:table.json", "reads 'path', which a recipe does not hold"),
+        ("lsuv?base=hypernet:org/model", "No recipe has 'hypernet:org/model' within another initializer"),
+        ("rezero:rezero:he", "No recipe has 'rezero:he' within another initializer"),
+        ("rezero?init=lsuv?base=he", "is not served within another one"),
+        ("rezero?init=inherit:donor", "'inherit' takes values from elsewhere"),
     ],
 )
 def test_what_cannot_be_drawn_again_is_refused(
@@ -158,15 +164,35 @@ def test_what_cannot_be_drawn_again_is_refused(
     from paramgen.prediction import prepare
     from paramgen.serving.recipe_writing import recipe_of
 
-    plan = plan_folder(prepare("timm:test_vit", init="he|prune" if init == "he|prune" else "he"))
-    if init in ("lsuv", "he|prune"):
-        with pytest.raises(OptionError, match=said):
-            paramgen.recipe("timm:test_vit", tmp_path / "w.json", init=init)
-    else:  # reading what it names is not the matter here
-        object.__setattr__(plan.prediction, "init", init)
-        with pytest.raises(OptionError, match=said):
-            recipe_of(plan)
+    plan = plan_folder(prepare("timm:test_vit", init="he"))
+    object.__setattr__(plan.prediction, "init", init)  # reading what it names is not the matter here
+    with pytest.raises(OptionError, match=said):
+        recipe_of(plan)
     assert not (tmp_path / "w.json").exists()
+
+
+@pytest.mark.parametrize("init", ["mup?base=128", "rezero?init=he?mode=fan_out", "rezero:he", "lsuv?base=he", "lsuv"])
+def test_an_option_that_names_an_initializer_is_as_good_as_that_one(init: str) -> None:
+    assert checked_recipe_init(init) == init
+    assert ":" in init or checked_init(init, ()) == init
+
+
+def test_what_runs_a_network_of_ones_own_is_refused(tmp_path: Path) -> None:
+    module = nn.Sequential(nn.Flatten(), nn.Linear(192, 5))
+    with pytest.raises(OptionError, match="'lsuv' runs the network, .* only networks that a library knows by their"):
+        paramgen.recipe(module, tmp_path / "w.json", init="lsuv", example_input=EXAMPLE)
+    assert not (tmp_path / "w.json").exists()
+
+
+def test_it_says_before_what_it_needs_and_makes(good: dict[str, Any], tmp_path: Path) -> None:
+    other = {"versions": {**good["versions"], "torch": "1.0"}, "machine": "z80"}
+    (tmp_path / "r.json").write_text(json.dumps({**good, **other}))
+    found = paramgen.restorable(tmp_path / "r.json")
+    assert found.other_versions == ["torch", "machine"] and not found.needs
+    (tmp_path / "good.json").write_text(json.dumps(good))
+    done = paramgen.restore(tmp_path / "good.json", tmp_path / "w", verify=False)
+    assert found.files.items() <= done.files.items()
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["w"]
 
 
 def test_values_that_a_live_module_holds_are_refused_by_slot(tmp_path: Path) -> None:
@@ -312,7 +338,7 @@ def test_the_command_writes_and_restores(command: Any, tmp_path: Path) -> None:
         (["--as", "recipe", "--push", "me/it"], "--push is about a folder"),
         (["--as", "recipe", "--out", "weights"], "Allowed for a recipe: .json"),
         (["--as", "recipe", "--out", "there.json"], "exists"),
-        (["--as", "recipe", "--init", "lsuv"], "'lsuv' runs the network"),
+        (["--as", "recipe", "--quantize", "nf4"], "--quantize is about a folder"),
     ],
 )
 def test_the_command_refuses_in_one_line(arguments: list[str], said: str, command: Any, tmp_path: Path) -> None:

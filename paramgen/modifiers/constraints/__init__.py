@@ -28,6 +28,21 @@ class Constraint(ABC):
 
         """
 
+    @property
+    @abstractmethod
+    def whole(self) -> int:
+        """How many weights there are that it is about."""
+
+    @property
+    @abstractmethod
+    def free(self) -> int:
+        """How many numbers are trained in their place."""
+
+    @property
+    @abstractmethod
+    def nbytes(self) -> int:
+        """How many bytes they take once trained, in float32, beside what a seed draws again."""
+
     @abstractmethod
     def remark(self) -> str:
         """Return what a user should know of it, in sentences."""
@@ -61,6 +76,12 @@ def owned_parameters(module: nn.Module, shapes: Shapes) -> dict[str, OwnedParame
     """
     refuse_held(module)
     held = dict(module.named_parameters(remove_duplicate=False))
+    for name, parameter in held.items():
+        if hasattr(parameter, "device_mesh"):  # torch's DTensor, whose package is slow to import
+            raise OptionError(
+                f"{one_line(name)!r} is sharded over several processes already. Constrain the module first, and call "
+                "fully_shard behind it"
+            )
     for name, shape in shapes.items():
         if name not in held:
             raise OptionError(f"{one_line(name)!r} is no parameter of this module. Give one of its architecture")

@@ -61,6 +61,16 @@ class Masking(Constraint):
         return sum(int(mask.sum()) for mask in self.masks.values())
 
     @property
+    def free(self) -> int:
+        """How many weights are trained."""
+        return self.kept
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the weights that are trained, and a bit for each weight that says which."""
+        return 4 * self.kept + sum(-(-mask.numel() // 8) for mask in self.masks.values())
+
+    @property
     def whole(self) -> int:
         """How many weights there are."""
         return sum(mask.numel() for mask in self.masks.values())

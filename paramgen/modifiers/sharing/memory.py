@@ -89,6 +89,21 @@ class SharedMemory(Constraint):
     memory: Float[Tensor, " entries"]
     scales: Float[Tensor, " slots"]
 
+    @property
+    def whole(self) -> int:
+        """How many weights share the numbers."""
+        return self.layout.weights
+
+    @property
+    def free(self) -> int:
+        """How many numbers there are."""
+        return self.layout.entries
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the numbers, and of the size of each layer; the map follows from a seed."""
+        return 4 * self.layout.entries + 8 * len(self.layout.shapes)
+
     def weights(self) -> dict[str, Tensor]:
         """Return the weights in float32, by slot."""
         units = self._units()
