@@ -9,6 +9,7 @@ from paramgen.api import convert as convert
 from paramgen.api import create as create
 from paramgen.api import diagnose as diagnose
 from paramgen.api import donors as donors
+from paramgen.api import fit_field as fit_field
 from paramgen.api import graph as graph
 from paramgen.api import info as info
 from paramgen.api import initialize_ as initialize_
@@ -19,6 +20,7 @@ from paramgen.api import predict as predict
 from paramgen.api import prepare as prepare
 from paramgen.api import push as push
 from paramgen.api import recipe as recipe
+from paramgen.api import render_field as render_field
 from paramgen.api import rescale_ as rescale_
 from paramgen.api import restorable as restorable
 from paramgen.api import restore as restore
@@ -40,6 +42,7 @@ __all__ = [
     "create",
     "diagnose",
     "donors",
+    "fit_field",
     "graph",
     "info",
     "initialize_",
@@ -50,6 +53,7 @@ __all__ = [
     "prepare",
     "push",
     "recipe",
+    "render_field",
     "rescale_",
     "restorable",
     "restore",

@@ -13,8 +13,8 @@ import paramgen
 
 # Adding a name needs a line in CHANGELOG.md and an example in its docstring.
 PUBLIC = (
-    "ParamgenError card check compare convert create diagnose donors graph info initialize_ load masked plan predict "
-    "prepare push recipe rescale_ restorable restore shared trace train_tokenizer unmasked write"
+    "ParamgenError card check compare convert create diagnose donors fit_field graph info initialize_ load masked plan "
+    "predict prepare push recipe render_field rescale_ restorable restore shared trace train_tokenizer unmasked write"
 ).split()
 COMMANDS = (
     "",
@@ -33,6 +33,7 @@ COMMANDS = (
     "convert",
     "tokenizer",
     "endpoint",
+    "field",
     "serve",
 )
 NAMED_SHELL = {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}

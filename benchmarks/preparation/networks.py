@@ -18,12 +18,17 @@ class Residual(nn.Module):
         return (inner + self.past(inputs)).relu()
 
 
-def resnet() -> nn.Module:
+def resnet(channels: int = 3) -> nn.Module:
     """Return three residual blocks and a linear layer."""
     blocks = (Residual(16, 16, 2), Residual(16, 32, 2), Residual(32, 64, 2))
     return nn.Sequential(
-        nn.Conv2d(3, 16, 3, padding=1), *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10)
+        nn.Conv2d(channels, 16, 3, padding=1), *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10)
     )
+
+
+def digits_resnet() -> nn.Module:
+    """Return the same for grey pictures."""
+    return resnet(channels=1)
 
 
 def vgg() -> nn.Module:
@@ -51,3 +56,10 @@ def digits() -> nn.Module:
 def small() -> nn.Module:
     """Return three fully connected layers of 2,130 parameters, for digits."""
     return nn.Sequential(nn.Flatten(), nn.Linear(64, 24), nn.ReLU(), nn.Linear(24, 16), nn.ReLU(), nn.Linear(16, 10))
+
+
+def coloured() -> nn.Module:
+    """Return three fully connected layers for small pictures in colour and two classes."""
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(300, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 2)
+    )

@@ -13,7 +13,8 @@ from torch.nn.functional import cross_entropy
 from torch.nn.utils import parametrize
 
 import paramgen
-from benchmarks.preparation.classifiers import GREY, SEEDS, digits, initial, named, normalized, spread
+from benchmarks.experiments import spread
+from benchmarks.preparation.classifiers import GREY, SEEDS, digits, initial, named, normalized
 from paramgen.comparison import Pixels
 
 KEEP: Final = 0.2

@@ -13,6 +13,8 @@ from paramgen.api.diagnosis import diagnose as diagnose
 from paramgen.api.endpoints import create_endpoint as create_endpoint
 from paramgen.api.endpoints import export_endpoint as export_endpoint
 from paramgen.api.endpoints import serve as serve
+from paramgen.api.fields import fit_field as fit_field
+from paramgen.api.fields import render_field as render_field
 from paramgen.api.folders import card as card
 from paramgen.api.folders import check as check
 from paramgen.api.folders import load as load

@@ -46,8 +46,8 @@ def prepare(
     Args:
         arch: As for `predict`.
         folder: New or empty, or written by paramgen before if `overwrite`.
-        how: `warmup`, `distill:FOLDER`, `teacher`, `guide:ARCH`, `supermask`, `tickets`, with options, as in
-            `"warmup?task=shapes"`.
+        how: `warmup`, `distill:FOLDER`, `teacher`, `guide:ARCH`, `supermask`, `tickets`, `bonsai`, `triplets:FILE`;
+            options as in `"warmup?task=shapes"`.
         data: As for `compare`: images of classes or a text; `warmup` needs none.
         steps: Of training.
         init: The initializer whose weights are trained.

@@ -6,6 +6,8 @@
 from paramgen.comparison import Comparison as Comparison
 from paramgen.comparison.data.tokenizer_folder import TokenizerFolder as TokenizerFolder
 from paramgen.diagnosis.outcome import Diagnosis as Diagnosis
+from paramgen.fields.files import FittedField as FittedField
+from paramgen.fields.files import RenderedField as RenderedField
 from paramgen.graphs.schema import Graph as Graph
 from paramgen.hub.pushed import Pushed as Pushed
 from paramgen.initializers import Choice as Choice
@@ -30,6 +32,7 @@ __all__ = [
     "Converted",
     "Diagnosis",
     "Donors",
+    "FittedField",
     "Filled",
     "Graph",
     "Info",
@@ -37,6 +40,7 @@ __all__ = [
     "Prediction",
     "PreparedFolder",
     "Pushed",
+    "RenderedField",
     "Restorable",
     "TokenizerFolder",
     "Traced",

@@ -11,7 +11,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.markup import escape
 
-from paramgen.cli import endpoint
+from paramgen.cli import endpoint, field
 from paramgen.cli.card import card
 from paramgen.cli.check import check
 from paramgen.cli.compare import compare
@@ -50,6 +50,7 @@ app.command()(restore)
 app.command()(tokenizer)
 app.command()(serve)
 app.add_typer(endpoint.app, name="endpoint")
+app.add_typer(field.app, name="field")
 app.command(name="list")(list_)
 app.command()(donors)
 app.command()(check)

@@ -63,7 +63,8 @@ def prepare(
     distill:FOLDER: to answer as a trained model does. teacher: to answer as its own random copy does, without labels.
     guide:ARCH: labels, and layers like those of another network. supermask: weights of a fixed size, of which training
     only chooses which are kept, and their signs. tickets: the initial weights, of which those are kept that training,
-    round by round, makes large.
+    round by round, makes large. bonsai: rounds that are right where those before fail, then all that they found in one
+    network. triplets:FILE.json: which of two pictures is nearer to a third, by votes.
 
     A command that was killed goes on where it was when it is typed again, with the same bytes in the end. What it was
     worth, `compare` measures: it counts the seconds of the preparation.

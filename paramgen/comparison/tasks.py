@@ -65,7 +65,7 @@ class ImageTask(Task):
         """Yield shuffled epochs, one after the other, in batches of equal size."""
         for chosen in _epochs(len(self.train.labels), size, seed):
             index = chosen.to(self.train.pixels.device)
-            yield self._normalized(self.train.pixels[index]), self.train.labels[index]
+            yield self.normalized(self.train.pixels[index]), self.train.labels[index]
 
     def validation_batches(self, size: int) -> Iterator[Batch]:
         """Yield the validation images in their order."""
@@ -109,9 +109,10 @@ class ImageTask(Task):
 
     def _in_order(self, part: Pixels, size: int) -> Iterator[Batch]:
         for pixels, labels in zip(part.pixels.split(size), part.labels.split(size), strict=True):
-            yield self._normalized(pixels), labels
+            yield self.normalized(pixels), labels
 
-    def _normalized(self, pixels: UInt8[Tensor, "batch channels height width"]) -> Float[Tensor, "..."]:
+    def normalized(self, pixels: UInt8[Tensor, "batch channels height width"]) -> Float[Tensor, "..."]:
+        """Return images as the network takes them."""
         mean = torch.tensor(self.mean, device=pixels.device).view(-1, 1, 1) * 255
         std = torch.tensor(self.std, device=pixels.device).view(-1, 1, 1) * 255
         return pixels.float().sub_(mean).div_(std)

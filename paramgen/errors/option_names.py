@@ -35,6 +35,8 @@ KEYWORDS: Final = {
     "hypernet": "hypernet",
     "image-processor": "image_processor",
     "init": "init",
+    "latent": "latent",
+    "layers": "layers",
     "length": "length",
     "license-allow": "license_allow",
     "lr": "lr",
@@ -53,6 +55,7 @@ KEYWORDS: Final = {
     "seed": "seed",
     "seeds": "seeds",
     "set": "overrides",
+    "size": "size",
     "sparse": "sparse",
     "steps": "steps",
     "test-examples": "test_examples",
@@ -63,6 +66,7 @@ KEYWORDS: Final = {
     "vocabulary": "vocabulary",
     "what": "what",
     "widen": "widen",
+    "width": "width",
 }
 """Options with a value, and the keyword of the public functions that takes it."""
 
@@ -79,7 +83,7 @@ _MARKS: Final = ",.;:)"
 _PROSE: Final = re.compile(r"[a-z]+")  # `--data has`: the option is spoken of
 _JOINTS: Final = frozenset(("and", "if", "or", "to", "with"))  # even after a colon
 _TUPLE: Final = re.compile(r"[\d.e+-]+(?:,[\d.e+-]+)+")
-_TEXTS: Final = frozenset(("arch", "data", "example-input", "init", "out", "prompt", "push", "then", "tokenizer"))
+_TEXTS: Final = frozenset("arch data example-input init out prompt push size then tokenizer".split())
 
 
 def in_python(message: str) -> str:

@@ -47,8 +47,14 @@ def load_images(
     chosen = torch.randint(len(files), (batch,), generator=generator)
     if len(files) >= batch:
         chosen = torch.randperm(len(files), generator=generator)[:batch]
+    return images_of([files[index] for index in chosen.tolist()], (channels, height, width))
+
+
+def images_of(files: list[Path], shape: tuple[int, ...]) -> Float[Tensor, "batch channels height width"]:
+    """Return images in the order of their files, cropped and scaled to channels, height and width, and normalized."""
+    channels, height, width = shape
     ready("torchvision")
-    return _normalized(torch.stack([_load(files[index], (channels, height, width)) for index in chosen.tolist()]))
+    return _normalized(torch.stack([_load(file, (channels, height, width)) for file in files]))
 
 
 def labelled_images(

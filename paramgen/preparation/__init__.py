@@ -7,13 +7,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from itertools import islice
-from typing import Any, ClassVar, Final, Literal, final
+from typing import Any, ClassVar, Final, final
 
 import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
 
 from paramgen.comparison.models import ModelUnderTest
+from paramgen.comparison.options import Schedule
 from paramgen.comparison.tasks import Batch, Task
 from paramgen.errors import OptionError, UnknownNameError, one_line
 from paramgen.registry import Registry, Spec
@@ -33,7 +34,7 @@ class Pupil:
     kind: str  # `images` or `text`: what the network takes
     seed: int
     batch: int  # examples in a step
-    steps: int
+    steps: int  # of the training
     device: torch.device
 
     def logits(self, inputs: Tensor) -> Tensor:
@@ -80,7 +81,7 @@ class Training:
     lr: float = 1e-3
     batch: int = 64
     decay: float = 0.01
-    schedule: Literal["cosine", "constant"] = "cosine"
+    schedule: Schedule = "cosine"
 
 
 class Preparation(ABC):

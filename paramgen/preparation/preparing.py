@@ -20,7 +20,7 @@ from paramgen.comparison.outcome import DataSummary
 from paramgen.comparison.protocol import Protocol
 from paramgen.comparison.tasks import Task
 from paramgen.comparison.training import loaded
-from paramgen.errors import OptionError, OutputError, ParamgenError
+from paramgen.errors import OptionError, OutputError, ParamgenError, one_line
 from paramgen.graphs.graph_json import graph_hash
 from paramgen.output.planning import plan_folder
 from paramgen.output.write import Written, write_prediction
@@ -30,6 +30,7 @@ from paramgen.preparation import Objective, Preparation, Pupil, preparation_of
 from paramgen.preparation.training import Course, train
 from paramgen.preparation.weights import PreparedWeights
 from paramgen.registry.architecture_names import refuse_unknown_name
+from paramgen.registry.chains import split_chain
 from paramgen.registry.synonyms import known_init
 from paramgen.slots.manifest import state_of
 from paramgen.storage.folder import checked_target
@@ -207,6 +208,12 @@ def _pupil(
     accelerator: Accelerator,
 ) -> Pupil:
     module = loaded(model, before.state_dict(progress=False)).to(accelerator.device)
+    if before.initializer.constraint() is not None:  # known once all tensors were made
+        raise OptionError(
+            f"--init {one_line(request.init)!r} says which weights are zero, frozen or shared, and this training would "
+            "change that. Prepare without it, and constrain afterwards. Type: --init "
+            f"{one_line(split_chain(request.init)[0])}, then --init 'prepared:FOLDER|...'"
+        )
     return Pupil(
         model=model,
         module=module,

@@ -19,6 +19,7 @@ from paramgen.architectures.processors import read_tokenizer
 from paramgen.comparison.data import open_data
 from paramgen.comparison.data.text import read_texts
 from paramgen.errors import CheckError, OptionError, OutputError, ParamgenError
+from paramgen.fields.storage import read_field
 from paramgen.hub.trained import Trained
 from paramgen.hypernets.storage import read_weights
 from paramgen.images.batch import image_files
@@ -80,6 +81,7 @@ READERS: Final[dict[str, tuple[str, Callable[[Path], Any]]]] = {
     "a zoo's table": ("index.parquet", lambda file: read_rows(file.parent)),
     "a zoo's base": ("base.safetensors", _whole),
     "a published checkpoint": ("ghn.pt", read),
+    "a field": ("photo.field", read_field),
 }
 
 

@@ -61,11 +61,19 @@ def mixed() -> list[str]:
 
 
 def prepared() -> list[str]:
-    found = result("preparation")["supermask"]["figures"]
-    masked, dense = found["supermask"], found["dense"]
+    found = {name: each["figures"] for name, each in result("preparation").items()}
+    masked, guided, rich = found["supermask"], found["guide_digits"]["test accuracy"], found["bonsai"]["test accuracy"]
+
+    def said(figure: dict[str, Any]) -> str:
+        return f"{figure['mean']} ± {figure['std']} %"
+
     return [
-        f"{masked['mean']} ± {masked['std']} % after {found['steps']} steps",
-        f"reaches {dense['mean']} ± {dense['std']} %",
+        f"{said(masked['supermask'])} after {masked['steps']} steps",
+        f"reaches {said(masked['dense'])}",
+        f"{said(guided['guided'])} after 300 guided steps",
+        f"{said(guided['plain'])} without",
+        f"V-REx reaches {said(rich['V-REx from bonsai'])} from it and {said(rich['V-REx from library'])}",
+        f"ends at {said(rich['ERM from bonsai'])}",
         *_tickets(),
     ]
 
@@ -82,7 +90,16 @@ def _tickets() -> list[str]:
     ]
 
 
+def fields() -> list[str]:
+    found = result("fields")["bytes"]["figures"]["psnr"]["astronaut"]
+    return [
+        f"| {int(size):,} | {each['field']['mean']} dB | {each['smaller network']['mean']} dB |"
+        for size, each in found.items()
+    ]
+
+
 QUOTED = {
+    "docs/how-to/fields.md": fields(),
     "docs/how-to/prepare.md": prepared(),
     "docs/how-to/serve.md": mixed(),
     "docs/how-to/published.md": published(),

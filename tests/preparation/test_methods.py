@@ -6,12 +6,17 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
 
 import paramgen
+from paramgen.comparison import Pixels
 from paramgen.errors import ArchitectureError, OptionError
+from paramgen.preparation import Objective, Pupil, training
+from paramgen.preparation.bonsai import Bonsai
 from paramgen.preparation.guide import linear_cka, paired
+from paramgen.preparation.triplets import read_triplets
 
 RESNET: dict[str, Any] = {"example_input": "2x3x8x8", "batch": 8}
 
@@ -163,3 +168,97 @@ def test_a_network_without_an_output_layer_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(ArchitectureError, match="output layer"):
         paramgen.prepare(Bare(), tmp_path / "out", how="warmup", example_input="2x3x8x8", batch=2, steps=1)
+
+
+def connected() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Flatten(), nn.Linear(192, 32), nn.ReLU(), nn.Linear(32, 2))
+
+
+@pytest.fixture(scope="module")
+def misleading() -> dict[str, Any]:
+    """How to prepare on pictures with a loud hint that is wrong in a fifth; what is right everywhere is faint."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(200) % 2
+    hint = torch.where(torch.arange(200) % 10 < 2, 1 - labels, labels)
+    noise = torch.randint(0, 60, (200, 3, 8, 8), generator=generator)
+    noise[:, 0, :4] += 190 * hint.view(-1, 1, 1)
+    noise[:, 1, 4:] += 12 * labels.view(-1, 1, 1)
+    pixels = Pixels(pixels=noise.to(torch.uint8), labels=labels)
+    return {"how": "bonsai", "data": (pixels, pixels), "lr": 1e-3, **RESNET, "batch": 32}
+
+
+def test_a_later_round_of_bonsai_is_right_where_a_shortcut_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, misleading: dict[str, Any]
+) -> None:
+    kept: list[tuple[Any, Any]] = []
+    made = Bonsai.objective
+
+    def keeping(self: Bonsai, pupil: Pupil) -> Objective:
+        kept.append((pupil, made(self, pupil)))
+        return kept[0][1]
+
+    monkeypatch.setattr(Bonsai, "objective", keeping)
+    paramgen.prepare(connected(), tmp_path / "out", steps=60, **misleading)
+    ((pupil, objective),) = kept
+    found = load_file(tmp_path / "out" / "model.safetensors")
+    means = torch.stack([head.weight for head in objective.module.heads]).mean(0)
+    assert torch.equal(found["3.weight"], means)
+    learnt = pupil.task.train
+    failing = (learnt.pixels[:, 0, 0, 0] > 125) != learnt.labels.bool()
+    first, second = (answers == learnt.labels for answers in objective.module.answers)
+    assert float(first[failing].float().mean()) < 0.4 < 0.7 < float(second[failing].float().mean())
+    assert "mean of the heads" in described(tmp_path / "out")["returned"]
+
+
+def test_bonsai_goes_on_between_its_rounds_with_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, misleading: dict[str, Any]
+) -> None:
+    paramgen.prepare(connected(), tmp_path / "whole", steps=9, **misleading)
+    keep, kept = training._keep, iter(range(1, 100))
+
+    def once(*given: Any) -> None:
+        keep(*given)
+        if next(kept) in (3, 7):  # at the end of the first round, and in the synthesis
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(training, "_keep", once)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            paramgen.prepare(connected(), tmp_path / "killed", steps=9, **misleading)
+    paramgen.prepare(connected(), tmp_path / "killed", steps=9, **misleading)
+    whole, killed = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "killed"))
+    assert whole == killed
+
+
+@pytest.fixture
+def votes(tmp_path: Path) -> Path:
+    """Triplets of bright and dark pictures: what is as bright is nearer, whatever its stripes are."""
+    generator = torch.Generator().manual_seed(0)
+    for number in range(12):
+        pixels = torch.randint(0, 90, (8, 8, 3), generator=generator) + 160 * (number % 2)
+        Image.fromarray(pixels.to(torch.uint8).numpy()).save(tmp_path / f"{number}.png")
+    entries = [[f"{n}.png", f"{(n + 2) % 12}.png", f"{(n + 1) % 12}.png", 0] for n in range(12)]
+    entries += [[f"{n}.png", f"{(n + 3) % 12}.png", f"{(n + 4) % 12}.png", 1] for n in range(12)]
+    (tmp_path / "votes.json").write_text(json.dumps({"triplets": entries}))
+    return tmp_path / "votes.json"
+
+
+def test_triplets_bring_near_what_was_voted_near(votes: Path, tmp_path: Path) -> None:
+    prepared(tmp_path / "out", f"triplets:{votes}?margin=0.5", steps=40, lr=3e-3, batch=24)
+    found = described(tmp_path / "out")
+    assert found["loss"] < 0.6 * found["first_loss"] and len(found["sha256"]) == 64
+    assert "output layer is as it was" in found["returned"]
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [["0.png", "1.png", "2.png"], ["../0.png", "1.png", "2.png", 0], ["/0.png", "1.png", "2.png", 0], "0.png"]
+    + [["0.png", "1.png", "2.png", 2], ["0.png", "1.png", "2.png", True], ["0.png", "1.py", "2.png", 0], [1, 2, 3, 0]],
+)
+def test_what_is_no_triplet_is_refused_in_a_line(votes: Path, entry: Any) -> None:
+    votes.write_text(json.dumps({"triplets": [["0.png", "1.png", "2.png", 1], entry]}))
+    with pytest.raises(OptionError, match="votes.json") as caught:
+        read_triplets(votes)
+    assert "\n" not in caught.value.message and "VOTE" in caught.value.message

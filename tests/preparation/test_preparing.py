@@ -97,6 +97,14 @@ def test_what_cannot_be_is_said_in_a_line(tmp_path: Path, gpt2: dict[str, Any], 
     assert not list(tmp_path.iterdir())
 
 
+def test_a_constraint_that_training_would_break_is_refused(tmp_path: Path, gpt2: dict[str, Any]) -> None:
+    pruned: dict[str, Any] = {"init": "he|prune:magnitude?keep=0.5", "overrides": gpt2}
+    with pytest.raises(OptionError, match="init=.he., then") as caught:
+        paramgen.prepare("gpt2", tmp_path / "a" / "out", how="warmup", steps=1, batch=2, **pruned)
+    assert "this training would change that" in caught.value.message
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_training_that_diverges_leaves_nothing(tmp_path: Path, gpt2: dict[str, Any]) -> None:
     with pytest.raises(OptionError, match="diverged before step .*lr=") as caught:
         paramgen.prepare("gpt2", tmp_path / "a" / "out", how="warmup", lr=1e30, steps=20, batch=4, overrides=gpt2)
