@@ -1,11 +1,13 @@
 """`paramgen predict`: initial weights, in a folder that the library loads."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from paramgen.api import TRACE_TIMEOUT
+from paramgen.api.unbuilt import unbuilt_first
 from paramgen.cli.options import (
     As,
     Dtype,
@@ -135,7 +137,7 @@ def _refuse_form(form: str, *, dry_run: bool, push: str | None, quantize: str | 
 def _confirmed(run: Callable[..., Any], reporter: "Reporter", *, yes: bool, dry_run: bool) -> Any:
     """Return what a run returns, with the download that it needs confirmed; None where a dry run would need one."""
     try:
-        return _unbuilt(run, yes=yes and not dry_run)
+        return unbuilt_first(partial(run, yes=yes and not dry_run))
     except UnconfirmedError as error:
         if dry_run:
             reporter.record(error.details)
@@ -143,14 +145,3 @@ def _confirmed(run: Callable[..., Any], reporter: "Reporter", *, yes: bool, dry_
         if not reporter.confirms(error):
             raise OptionError(f"{error.what} Type the same with --yes") from error
     return run(yes=True)
-
-
-def _unbuilt(run: Callable[..., Any], *, yes: bool) -> Any:
-    """Return what a run returns, which builds no network that was built before, unless it has to."""
-    from paramgen.graphs.unbuilt import NetworkNeeded, unbuilt_networks
-
-    try:
-        with unbuilt_networks():
-            return run(yes=yes)
-    except NetworkNeeded:
-        return run(yes=yes)

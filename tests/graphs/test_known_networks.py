@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from paramgen.api.unbuilt import unbuilt_first
 from paramgen.architectures import Architecture, resolve
-from paramgen.cli.predict import _unbuilt
 from paramgen.graphs import known_networks
 from paramgen.graphs.cache import CACHE_VARIABLE
 from paramgen.graphs.known_networks import named_network
@@ -57,7 +57,7 @@ def test_what_looks_at_the_network_has_it_built(built: list[str]) -> None:
             with pytest.raises(NetworkNeeded):
                 look()
     assert not built
-    tensors = _unbuilt(lambda yes: dict(prepare(SMALL, init="lsuv")), yes=False)
+    tensors = unbuilt_first(lambda: dict(prepare(SMALL, init="lsuv")))
     assert built == [SMALL] and len(tensors) > 10
 
 
