@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from hashlib import sha256
+from importlib.metadata import PackageNotFoundError
 from json import dumps
 from pathlib import Path
 from typing import Any, Never, SupportsIndex, final
@@ -84,10 +85,10 @@ def _file_of(arch: str, overrides: Mapping[str, Any]) -> Path | None:
         return None
     if full.endswith(".json") or Path(named.argument).exists():
         return None
-    known = [code_digest(), "network", arch, ALIASES.get(bare), dict(overrides), *chosen_outside(named.kind)]
     try:
+        known = [code_digest(), "network", arch, ALIASES.get(bare), dict(overrides), *chosen_outside(named.kind)]
         return folder / f"{sha256(dumps(known, sort_keys=True).encode()).hexdigest()}.json"
-    except (TypeError, ValueError):  # a value that JSON has not
+    except (PackageNotFoundError, TypeError, ValueError):  # no such library here, or a value that JSON has not
         return None
 
 

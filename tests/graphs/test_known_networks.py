@@ -1,5 +1,7 @@
 """A network that was built before stays unbuilt where that is allowed, and its prediction is the same."""
 
+import sys
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
@@ -7,6 +9,7 @@ import torch
 
 from paramgen.api.unbuilt import unbuilt_first
 from paramgen.architectures import Architecture, resolve
+from paramgen.errors import MissingPackageError
 from paramgen.graphs import known_networks
 from paramgen.graphs.cache import CACHE_VARIABLE
 from paramgen.graphs.known_networks import named_network
@@ -79,3 +82,14 @@ def test_nothing_is_kept_of_a_file_or_where_that_is_not_allowed(built: list[str]
         for name in ("transformers:config.json", "timm:../x", "org/model", "my.py:build", "unknown:name"):
             assert known_networks._file_of(name, {}) is None
         assert known_networks._file_of(SMALL, {"a": object()}) is None
+
+
+def test_a_library_that_is_not_installed_is_said_to_be_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def version(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
+    monkeypatch.setattr("paramgen.graphs.cache.version", version)
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with unbuilt_networks(), pytest.raises(MissingPackageError, match=r"\[timm\]"):
+        named_network(SMALL)
