@@ -147,3 +147,12 @@ def test_it_is_known_by_the_initializer_behind_it_and_by_what_it_divides() -> No
     divided = prediction.initializer.builds_on(prediction.architecture, prediction.graph)
     assert divided == {f"layers.{index}.first.weight" for index in range(3)}
     assert {prediction.rules[name] for name in divided} == {"rezero fixup"}
+
+
+def test_what_is_zero_has_no_share_of_the_initializer_behind_it() -> None:
+    behind = prepare("timm:resnet18", init="hypernet")
+    own = initializer_of("rezero?init=hypernet")
+    rules = own.rules(behind.architecture, behind.graph)
+    shares = initializer_of("hypernet").shares(behind.architecture, behind.graph)
+    kept = {name: share for name, share in shares.items() if not rules[name].startswith("rezero")}
+    assert own.shares(behind.architecture, behind.graph) == kept and 0 < len(kept) < len(shares)
