@@ -200,7 +200,7 @@ def test_the_site_quotes_the_table_of_images() -> None:
     assert f"the same steps reach {percent(digits['final']['hypernet'])} %" in page
     assert f"the default initialization {percent(digits['final']['library'])} %: level" in page
     assert f"({100 * digits['mean_lead']:.1f} points)" in page and abs(digits["mean_lead"]) < TIE
-    assert f"wins or ties on {100 * whole['wins_or_ties']:.0f} % of these {whole['rows']} rows" in page
+    assert f"wins or ties on {100 * whole['wins_or_ties']:.0f} % of the {whole['rows']} rows of the three data" in page
 
 
 def test_the_readme_says_how_small_the_networks_were() -> None:

@@ -47,3 +47,15 @@ def test_the_page_quotes_the_plain_mlps() -> None:
         f"(Omniglot) at {letters[0]}, {letters[1]} and {letters[2]} %"
     ) in page
     assert TABLE["families"]["mlp"][0]["initializers"][0]["init"] == "statistics"
+
+
+def test_the_page_quotes_the_drawn_letters() -> None:
+    rows = [row for row in result_of("vision_letters")["rows"] if row["family"] != "mlp"]
+    ends = [{init: entry["final"]["mean"] for init, entry in row["initializations"].items()} for row in rows]
+    own, library = (sum(end[init] for end in ends) / len(ends) for init in ("hypernet", "library"))
+    best = sum(end[row["best_simple"]] for end, row in zip(ends, rows, strict=True)) / len(ends)
+    page = flowing(WHEN)
+    assert f"one network of each of {len(rows)} families was trained" in page
+    assert f"reach {percent(own)} % from the hypernet, from the default initialization {percent(library)} %" in page
+    assert f"{percent(own - best)} points above the best simple initialization of each" in page
+    assert all(end["hypernet"] == max(end.values()) for end in ends) and "it is ahead on all of them" in page
