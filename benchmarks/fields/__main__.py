@@ -45,8 +45,7 @@ def pictures() -> dict[str, UInt8[Tensor, "channels height width"]]:
     from PIL.ImageOps import fit as cut
     from skimage import data
 
-    known = {"astronaut": data.astronaut, "camera": data.camera}
-    found = {name: known[name]() for name in os.environ.get("PICTURES", ",".join(known)).split(",")}
+    found = {name: getattr(data, name)() for name in os.environ.get("PICTURES", "astronaut,camera").split(",")}
     scaled = {name: tensor(cut(Image.fromarray(array), (SIDE, SIDE))) for name, array in found.items()}
     return {name: pixels[:1] if name == "camera" else pixels for name, pixels in scaled.items()}
 
