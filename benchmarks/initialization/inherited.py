@@ -18,7 +18,15 @@ from typing import Any, Final
 
 from benchmarks.initialization.real_networks import real_networks
 from benchmarks.initialization.rows import Entry
-from benchmarks.initialization.vision import BATCH, LEARNING_RATES, DataSet, data_sets, example_of, named
+from benchmarks.initialization.vision import (
+    BATCH,
+    LEARNING_RATES,
+    DataSet,
+    add_data_options,
+    data_sets,
+    example_of,
+    named,
+)
 from benchmarks.initialization.vision_networks import Network, networks
 from benchmarks.provenance import provenance
 from paramgen.comparison import Protocol, compare
@@ -26,15 +34,15 @@ from paramgen.comparison.models import model_under_test
 from paramgen.comparison.statistics import reached
 from paramgen.errors import ParamgenError
 from paramgen.initializers import initializer_of
+from paramgen.initializers.auto import AUTO, LIBRARY
 from paramgen.initializers.inherit import Inherit
-from paramgen.initializers.library import LIBRARY
 from paramgen.prediction import Prediction, prepare
 from paramgen.storage.folder import write_text
 
 RESULTS: Final = Path(__file__).parents[2] / "cards" / "results" / "vision_inherited.json"
 DONOR_ARCH: Final = "benchmarks/initialization/cifar_resnet.py:resnet56"
 INHERIT, SELECTION = "inherit", "weight_selection"
-INITS: Final = (LIBRARY, "orthogonal", "auto", SELECTION, INHERIT)
+INITS: Final = (LIBRARY, "orthogonal", AUTO, SELECTION, INHERIT)
 
 
 def main() -> None:
@@ -42,11 +50,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--donor", type=Path, required=True, help="a safetensors file")
     parser.add_argument("--donor-arch", default=DONOR_ARCH, metavar="SPEC", help="the network of the file")
-    parser.add_argument("--data", action="append", default=[], metavar="NAME=PATH", help="a folder or tar of classes")
-    parser.add_argument("--part", action="append", default=[], metavar="NAME=PART", help="all, even or odd classes")
+    add_data_options(parser)
     parser.add_argument("--networks", nargs="+", required=True, help="names of the tables of image classifiers")
     parser.add_argument("--out", type=Path, default=Path("runs/inherited"), help="where runs are kept")
-    parser.add_argument("--cache", type=Path, default=Path("runs/cache"), help="where decoded images are kept")
     parser.add_argument("--result", type=Path, default=RESULTS, help="the result file")
     parser.add_argument("--lr", type=float, nargs="+", default=LEARNING_RATES, help="learning rates, alike for all")
     parser.add_argument("--steps", type=int, default=300)
@@ -102,7 +108,7 @@ def row_of(data: DataSet, network: Network, protocol: Protocol, *, donor: Path, 
         "made_by": network.call,
         "parameters": entries[LIBRARY].parameters,
         "by_rule": dict(inherited.by_rule),
-        "auto": prediction_of(network, data.classes, "auto").resolved_init,
+        "auto": prediction_of(network, data.classes, AUTO).resolved_init,
         "initializations": {
             init: {**entry.to_json(), "steps_to_library": steps[init]} for init, entry in entries.items()
         },

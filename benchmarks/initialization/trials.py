@@ -17,16 +17,15 @@ from typing import Any, Final
 
 from benchmarks.initialization.inherited import entry_of, prediction_of
 from benchmarks.initialization.real_networks import network_named
-from benchmarks.initialization.vision import BATCH, data_sets
+from benchmarks.initialization.vision import BATCH, DataSet, add_data_options, data_sets
 from benchmarks.provenance import provenance
 from paramgen.comparison import Protocol
 from paramgen.errors import ParamgenError
-from paramgen.initializers.library import LIBRARY
+from paramgen.initializers.auto import AUTO, LIBRARY
 from paramgen.storage.folder import write_text
 
 RESULTS: Final = Path(__file__).parents[2] / "cards" / "results" / "auto_trials.json"
 LEARNING_RATES: Final = (5e-4, 2e-3, 8e-3)
-AUTO: Final = "auto"
 NAMES: Final = (
     "torchvision:shufflenet_v2_x1_0",
     "timm:mobilenetv4_conv_small",
@@ -47,11 +46,9 @@ NAMES: Final = (
 def main() -> None:
     """Run what is missing and write the result."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--data", action="append", default=[], metavar="NAME=PATH", help="a folder or tar of classes")
-    parser.add_argument("--part", action="append", default=[], metavar="NAME=PART", help="all, even or odd classes")
+    add_data_options(parser)
     parser.add_argument("--networks", nargs="+", default=NAMES, help="as timm:NAME or torchvision:NAME")
     parser.add_argument("--out", type=Path, default=Path("runs/trials"), help="where runs are kept")
-    parser.add_argument("--cache", type=Path, default=Path("runs/cache"), help="where decoded images are kept")
     parser.add_argument("--result", type=Path, default=RESULTS, help="the result file")
     parser.add_argument("--steps", type=int, default=120)
     parser.add_argument("--seeds", type=int, default=2)
@@ -71,7 +68,7 @@ def main() -> None:
         raise SystemExit(2) from error
 
 
-def row_of(data: Any, name: str, protocol: Protocol, *, out: Path) -> dict[str, Any]:
+def row_of(data: DataSet, name: str, protocol: Protocol, *, out: Path) -> dict[str, Any]:
     """Return what `auto` takes for a network, and where that and the library's initialization end."""
     network = replace(network_named(name), name=name.replace(":", "-"))
     choice = prediction_of(network, data.classes, AUTO).choice

@@ -272,10 +272,8 @@ def main() -> None:
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--data", action="append", default=[], metavar="NAME=PATH", help="a folder or tar of classes")
-    parser.add_argument("--part", action="append", default=[], metavar="NAME=PART", help="all, even or odd classes")
+    add_data_options(parser)
     parser.add_argument("--out", type=Path, default=Path("runs/initialization"), help="where runs are kept")
-    parser.add_argument("--cache", type=Path, default=Path("runs/cache"), help="where decoded images are kept")
     parser.add_argument("--result", type=Path, default=RESULTS, help="the result file")
     parser.add_argument("--hypernet", default="hypernet", metavar="SPEC", help="the hypernet, as hypernet:FOLDER")
     parser.add_argument(
@@ -328,8 +326,15 @@ def _run(
     sys.stderr.write("All is done.\n" if finished else "Stopped by --minutes; the same command goes on.\n")
 
 
+def add_data_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that `data_sets` reads."""
+    parser.add_argument("--data", action="append", default=[], metavar="NAME=PATH", help="a folder or tar of classes")
+    parser.add_argument("--part", action="append", default=[], metavar="NAME=PART", help="all, even or odd classes")
+    parser.add_argument("--cache", type=Path, default=Path("runs/cache"), help="where decoded images are kept")
+
+
 def data_sets(given: argparse.Namespace) -> list[DataSet]:
-    """Read the data that the command line names by `--data`, `--part` and `--cache`."""
+    """Read the data that the command line names."""
     if not given.data:
         raise OptionError("No data is named. Type: --data cifar10=PATH --data tiny=PATH")
     parts = {**PARTS, **_pairs(given.part, "--part tiny=odd")}
